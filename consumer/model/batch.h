@@ -1,0 +1,37 @@
+// What one call of the applier gets: whole transactions, or a part of one that is too large.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/lsn.h"
+#include "model/change.h"
+#include "model/frame.h"
+
+namespace towline {
+
+enum class BatchPart : uint8_t {
+  kWhole,   // one destination transaction of its own
+  kFirst,   // opens a destination transaction that later parts continue
+  kMiddle,
+  kLast,    // commits it
+};
+
+struct Batch {
+  BatchPart part = BatchPart::kWhole;
+  std::vector<Change> changes;          // in source order, transactions one after another
+  std::vector<Frame> frames;            // own the bytes that changes point into
+  std::deque<std::string> spliced_rows; // images put together from value parts; stable addresses
+  size_t bytes = 0;                     // of frames and spliced_rows
+
+  Lsn end_lsn;                          // position once this batch is applied; known at kFirst too
+  uint64_t first_xid = 0;               // for messages
+  int64_t transaction_count = 0;        // ended in this batch
+  int64_t oldest_commit_time_us = 0;    // of the transactions in it, 0: none
+  int64_t newest_commit_time_us = 0;
+};
+
+}  // namespace towline

@@ -1,0 +1,354 @@
+#include "pg/connection.h"
+
+#include <poll.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "absl/time/clock.h"
+#include "base/error.h"
+#include "base/format.h"
+#include "base/status_macros.h"
+#include "pg/sqlstate.h"
+
+namespace towline {
+namespace {
+
+// A16: nothing that a role, database or server sets by default may kill a copy, change a text or
+// resolve a name. Settings a server does not know are left out by asking pg_settings.
+constexpr char kPinnedSettings[] = R"(
+  SELECT pg_catalog.set_config(pinned.name, pinned.value, false)
+  FROM (VALUES ('statement_timeout', '0'), ('lock_timeout', '0'),
+               ('idle_in_transaction_session_timeout', '0'), ('idle_session_timeout', '0'),
+               ('transaction_timeout', '0'), ('row_security', 'off'), ('datestyle', 'ISO, YMD'),
+               ('intervalstyle', 'postgres'), ('extra_float_digits', '3'),
+               ('bytea_output', 'hex'), ('search_path', ''), ('timezone', 'UTC'),
+               ('standard_conforming_strings', 'on'), ('synchronize_seqscans', 'off'),
+               ('default_transaction_isolation', 'read committed'),
+               ('default_transaction_read_only', 'off'),
+               ('default_transaction_deferrable', 'off'), ('xmlbinary', 'base64'),
+               ('lc_monetary', 'C'), ('client_min_messages', 'warning'), ('jit', 'off'))
+       AS pinned(name, value)
+  WHERE EXISTS (SELECT 1 FROM pg_catalog.pg_settings s WHERE s.name OPERATOR(pg_catalog.=)
+                pinned.name OR pg_catalog.lower(s.name) OPERATOR(pg_catalog.=) pinned.name))";
+
+std::string FirstLine(absl::string_view text) {
+  text = absl::StripAsciiWhitespace(text);
+  return std::string(text.substr(0, text.find('\n')));
+}
+
+// What PQerrorMessage says of a failed connection has no SQLSTATE; the server's own refusals are
+// told apart by their fixed texts where the answer differs: retry, or tell the user.
+absl::Status ConnectError(PGconn* connection, const ConnectOptions& options) {
+  std::string text(absl::StripAsciiWhitespace(PQerrorMessage(connection)));
+  auto has = [&text](absl::string_view part) { return absl::StrContains(text, part); };
+  std::string message = absl::StrCat("cannot connect to the ", options.side(), ": ", text);
+  if (has("password authentication failed") || has("no password supplied") ||
+      (has("role \"") && has("does not exist")) || has("authentication failed")) {
+    return WithSqlState(
+        WithHint(absl::UnauthenticatedError(message),
+                 has("no password supplied")
+                     ? "Give the password in PGPASSWORD, in ~/.pgpass or in the URI."
+                     : "Check user and password (URI, PGPASSWORD or ~/.pgpass)."),
+        "28P01");
+  }
+  if (has("no pg_hba.conf entry") || has("pg_hba.conf rejects")) {
+    return WithSqlState(WithHint(absl::UnauthenticatedError(message),
+                                 "Add a line for this host, user and database to the server's "
+                                 "pg_hba.conf and reload it; `towline init` prints the line."),
+                        "28000");
+  }
+  if (has("database \"") && has("does not exist")) {
+    return WithSqlState(WithHint(absl::FailedPreconditionError(message),
+                                 "Create the database or correct its name in the URI."),
+                        "3D000");
+  }
+  if (has("could not translate host name")) {
+    return WithSqlState(WithHint(absl::UnavailableError(message),
+                                 "Check the host name in the URI and the name service."),
+                        "08001");
+  }
+  if (has("must be superuser or replication role") || has("permission denied to start WAL sender")) {
+    return WithSqlState(WithHint(absl::PermissionDeniedError(message),
+                                 absl::StrCat("ALTER ROLE \"", PQuser(connection) != nullptr ? PQuser(connection) : "", "\" REPLICATION;")),
+                        "42501");
+  }
+  if (has("invalid connection option") || has("invalid sslmode") || has("invalid port") ||
+      has("invalid integer value")) {
+    return absl::InvalidArgumentError(message);
+  }
+  return WithSqlState(WithHint(absl::UnavailableError(message),
+                               "Check that the server runs and that host and port are right."),
+                      "08001");
+}
+
+}  // namespace
+
+int64_t Result::GetInt(int row, int column) const {
+  int64_t value = 0;
+  return absl::SimpleAtoi(Get(row, column), &value) ? value : 0;
+}
+
+int64_t Result::affected_rows() const {
+  int64_t rows = 0;
+  return absl::SimpleAtoi(PQcmdTuples(result_.get()), &rows) ? rows : 0;
+}
+
+Connection::Connection(PgConnPtr connection, std::string side, const Shutdown* shutdown)
+    : connection_(std::move(connection)), side_(std::move(side)), shutdown_(shutdown) {}
+
+absl::StatusOr<Connection> Connection::Open(const ConnectOptions& options, const Purpose& purpose,
+                                            const Shutdown& shutdown) {
+  // TCP settings notice a dead peer within about a minute where the URI says nothing else (a value
+  // in the URI wins: libpq expands dbname last, and later keywords override).
+  const char* keywords[] = {"keepalives_idle", "keepalives_interval", "keepalives_count",
+                            "tcp_user_timeout", "client_encoding", "fallback_application_name",
+                            "replication", "dbname", "application_name", nullptr};
+  const char* values[] = {"20", "10", "3", "60000", "UTF8", "towline",
+                          purpose.is_replication ? "database" : "",
+                          options.conninfo().c_str(), purpose.application_name.c_str(), nullptr};
+  if (!purpose.is_replication) {
+    keywords[6] = "dbname";
+    values[6] = options.conninfo().c_str();
+    keywords[7] = "application_name";
+    values[7] = purpose.application_name.c_str();
+    keywords[8] = nullptr;
+    values[8] = nullptr;
+  }
+  PgConnPtr raw(PQconnectStartParams(keywords, values, 1));
+  if (raw == nullptr) return absl::ResourceExhaustedError("out of memory");
+  absl::Time deadline = absl::Now() + purpose.connect_timeout;
+  PostgresPollingStatusType state = PGRES_POLLING_WRITING;
+  if (PQstatus(raw.get()) == CONNECTION_BAD) return ConnectError(raw.get(), options);
+  while (state != PGRES_POLLING_OK) {
+    pollfd waiting[2] = {{PQsocket(raw.get()),
+                          static_cast<short>(state == PGRES_POLLING_READING ? POLLIN : POLLOUT), 0},
+                         {shutdown.fd(), POLLIN, 0}};
+    int64_t left_ms = absl::ToInt64Milliseconds(deadline - absl::Now());
+    int ready = left_ms > 0 ? poll(waiting, 2, static_cast<int>(left_ms)) : 0;
+    if (shutdown.is_requested()) return absl::CancelledError("shutting down");
+    if (ready == 0) {
+      return WithSqlState(
+          WithHint(absl::UnavailableError(absl::StrCat(
+                       "cannot connect to the ", options.side(), " (", options.Describe(),
+                       "): no answer within ", towline::FormatDuration(purpose.connect_timeout))),
+                   "Check the network between here and the server (firewall, routes)."),
+          "08001");
+    }
+    if (ready < 0 && errno != EINTR) return absl::InternalError("poll failed");
+    state = PQconnectPoll(raw.get());
+    if (state == PGRES_POLLING_FAILED) return ConnectError(raw.get(), options);
+  }
+  PQsetnonblocking(raw.get(), 1);
+  PQsetNoticeProcessor(raw.get(), [](void*, const char*) {}, nullptr);
+  Connection connection(std::move(raw), options.side(), &shutdown);
+  if (!purpose.is_replication) {
+    TOWLINE_RETURN_IF_ERROR(connection.Exec(kPinnedSettings).status());
+    for (const std::string& setting : purpose.settings) {
+      TOWLINE_RETURN_IF_ERROR(connection.Exec(setting).status());
+    }
+  }
+  return connection;
+}
+
+absl::Status Connection::ErrorOf(const PGresult* result) const {
+  const char* sqlstate = result != nullptr ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : nullptr;
+  if (sqlstate == nullptr) {
+    std::string text = FirstLine(PQerrorMessage(connection_.get()));
+    if (text.empty() && result != nullptr) text = FirstLine(PQresultErrorMessage(result));
+    if (PQstatus(connection_.get()) == CONNECTION_OK && result != nullptr &&
+        PQresultStatus(result) != PGRES_FATAL_ERROR) {
+      return absl::InternalError(absl::StrCat("unexpected answer of the ", side_, ": ",
+                                              PQresStatus(PQresultStatus(result)), " ", text));
+    }
+    return WithSqlState(
+        absl::UnavailableError(absl::StrCat("lost the connection to the ", side_, ": ", text)),
+        "08006");
+  }
+  auto field = [result](int code) {
+    const char* value = PQresultErrorField(result, code);
+    return absl::string_view(value != nullptr ? value : "");
+  };
+  absl::Status status(CodeOfSqlState(sqlstate),
+                      absl::StrCat(side_, ": ", field(PG_DIAG_MESSAGE_PRIMARY)));
+  // A violated constraint's detail shows key values: they belong in towline_state, not in a log.
+  if (!absl::StartsWith(sqlstate, "23") && !absl::StartsWith(sqlstate, "22")) {
+    status = WithDetail(status, field(PG_DIAG_MESSAGE_DETAIL));
+  }
+  status = WithHint(status, field(PG_DIAG_MESSAGE_HINT));
+  return WithSqlState(status, sqlstate);
+}
+
+absl::Status Connection::WaitSocket(bool for_write, absl::Duration timeout) {
+  absl::Time deadline = absl::Now() + timeout;
+  while (true) {
+    if (shutdown_->is_requested()) return absl::CancelledError("shutting down");
+    int fd = PQsocket(connection_.get());
+    if (fd < 0) return ErrorOf(nullptr);
+    pollfd waiting[2] = {{fd, static_cast<short>(POLLIN | (for_write ? POLLOUT : 0)), 0},
+                         {shutdown_->fd(), POLLIN, 0}};
+    int wait_ms = -1;
+    if (timeout != absl::InfiniteDuration()) {
+      int64_t left_ms = absl::ToInt64Milliseconds(absl::Ceil(deadline - absl::Now(), absl::Milliseconds(1)));
+      wait_ms = static_cast<int>(std::clamp<int64_t>(left_ms, 0, 3'600'000));
+    }
+    int ready = poll(waiting, 2, wait_ms);
+    if (ready < 0 && errno == EINTR) continue;
+    if (ready < 0) return absl::InternalError("poll failed");
+    if (shutdown_->is_requested()) return absl::CancelledError("shutting down");
+    if (ready == 0) return absl::DeadlineExceededError("no answer in time");
+    return absl::OkStatus();
+  }
+}
+
+absl::Status Connection::Flush() {
+  while (true) {
+    int left = PQflush(connection_.get());
+    if (left < 0) return ErrorOf(nullptr);
+    if (left == 0) return absl::OkStatus();
+    TOWLINE_RETURN_IF_ERROR(WaitSocket(true, absl::InfiniteDuration()));
+    if (PQconsumeInput(connection_.get()) == 0) return ErrorOf(nullptr);
+  }
+}
+
+absl::StatusOr<PgResultPtr> Connection::NextResult() {
+  TOWLINE_RETURN_IF_ERROR(Flush());
+  while (PQisBusy(connection_.get()) != 0) {
+    absl::Status waited = WaitSocket(false, absl::InfiniteDuration());
+    if (absl::IsCancelled(waited)) Cancel();
+    TOWLINE_RETURN_IF_ERROR(waited);
+    if (PQconsumeInput(connection_.get()) == 0) return ErrorOf(nullptr);
+  }
+  return PgResultPtr(PQgetResult(connection_.get()));
+}
+
+// Takes results until there is none; the first error wins.
+absl::StatusOr<Result> Connection::LastResult(ExecStatusType also_good) {
+  absl::Status failure;
+  PgResultPtr last;
+  while (true) {
+    TOWLINE_ASSIGN_OR_RETURN(PgResultPtr result, NextResult());
+    if (result == nullptr) break;
+    ExecStatusType status = PQresultStatus(result.get());
+    if (status == also_good) return Result(std::move(result));
+    if (status == PGRES_COPY_IN || status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH) {
+      return absl::InternalError("COPY started where none was expected");
+    }
+    if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK && status != PGRES_EMPTY_QUERY) {
+      if (failure.ok()) failure = ErrorOf(result.get());
+      if (PQstatus(connection_.get()) != CONNECTION_OK) break;
+    } else {
+      last = std::move(result);
+    }
+  }
+  TOWLINE_RETURN_IF_ERROR(failure);
+  if (last == nullptr) return ErrorOf(nullptr);
+  return Result(std::move(last));
+}
+
+absl::StatusOr<Result> Connection::Exec(absl::string_view sql) {
+  if (PQsendQuery(connection_.get(), std::string(sql).c_str()) == 0) return ErrorOf(nullptr);
+  return LastResult(PGRES_NONFATAL_ERROR);
+}
+
+absl::StatusOr<Result> Connection::Query(absl::string_view sql, absl::Span<const Param> params) {
+  std::vector<const char*> values;
+  values.reserve(params.size());
+  for (const Param& param : params) values.push_back(param ? param->c_str() : nullptr);
+  if (PQsendQueryParams(connection_.get(), std::string(sql).c_str(),
+                        static_cast<int>(params.size()), nullptr, values.data(), nullptr, nullptr,
+                        0) == 0) {
+    return ErrorOf(nullptr);
+  }
+  return LastResult(PGRES_NONFATAL_ERROR);
+}
+
+absl::StatusOr<std::string> Connection::QueryValue(absl::string_view sql,
+                                                   absl::Span<const Param> params) {
+  TOWLINE_ASSIGN_OR_RETURN(Result result, Query(sql, params));
+  if (result.row_count() == 0) return absl::NotFoundError(absl::StrCat(side_, ": no row"));
+  return result.GetString(0, 0);
+}
+
+absl::Status Connection::CopyOutBegin(absl::string_view sql) {
+  if (PQsendQuery(connection_.get(), std::string(sql).c_str()) == 0) return ErrorOf(nullptr);
+  TOWLINE_ASSIGN_OR_RETURN(Result result, LastResult(PGRES_COPY_OUT));
+  if (PQresultStatus(result.raw()) != PGRES_COPY_OUT) return absl::InternalError("no COPY started");
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::optional<Connection::CopyChunk>> Connection::CopyRead() {
+  while (true) {
+    char* buffer = nullptr;
+    int length = PQgetCopyData(connection_.get(), &buffer, 1);
+    if (length > 0) {
+      CopyChunk chunk{{buffer, PQfreemem}, {buffer, static_cast<size_t>(length)}};
+      return std::optional<CopyChunk>(std::move(chunk));
+    }
+    if (length == -1) {
+      TOWLINE_RETURN_IF_ERROR(LastResult(PGRES_NONFATAL_ERROR).status());
+      return std::optional<CopyChunk>();
+    }
+    if (length == -2) return ErrorOf(nullptr);
+    absl::Status waited = WaitSocket(false, absl::InfiniteDuration());
+    if (absl::IsCancelled(waited)) Cancel();
+    TOWLINE_RETURN_IF_ERROR(waited);
+    if (PQconsumeInput(connection_.get()) == 0) return ErrorOf(nullptr);
+  }
+}
+
+absl::Status Connection::CopyInBegin(absl::string_view sql) {
+  if (PQsendQuery(connection_.get(), std::string(sql).c_str()) == 0) return ErrorOf(nullptr);
+  TOWLINE_ASSIGN_OR_RETURN(Result result, LastResult(PGRES_COPY_IN));
+  if (PQresultStatus(result.raw()) != PGRES_COPY_IN) return absl::InternalError("no COPY started");
+  return absl::OkStatus();
+}
+
+absl::Status Connection::CopyWrite(absl::string_view bytes) {
+  // libpq keeps what the socket does not take at once, so large chunks go piece by piece.
+  constexpr size_t kPieceBytesMax = 1 << 20;
+  while (!bytes.empty()) {
+    absl::string_view piece = bytes.substr(0, kPieceBytesMax);
+    int done = PQputCopyData(connection_.get(), piece.data(), static_cast<int>(piece.size()));
+    if (done < 0) return ErrorOf(nullptr);
+    if (done == 1) {
+      bytes.remove_prefix(piece.size());
+      // The server may have failed and stopped reading: its error shows when COPY is ended, and
+      // what is written until then it throws away.
+      if (PQflush(connection_.get()) == 0) continue;
+    }
+    TOWLINE_RETURN_IF_ERROR(WaitSocket(true, absl::InfiniteDuration()));
+    if (PQconsumeInput(connection_.get()) == 0) return ErrorOf(nullptr);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<int64_t> Connection::CopyInEnd() {
+  int done = 0;
+  while ((done = PQputCopyEnd(connection_.get(), nullptr)) == 0) {
+    TOWLINE_RETURN_IF_ERROR(WaitSocket(true, absl::InfiniteDuration()));
+    if (PQconsumeInput(connection_.get()) == 0) return ErrorOf(nullptr);
+  }
+  if (done < 0) return ErrorOf(nullptr);
+  TOWLINE_ASSIGN_OR_RETURN(Result result, LastResult(PGRES_NONFATAL_ERROR));
+  return result.affected_rows();
+}
+
+void Connection::CopyInAbort(absl::string_view reason) {
+  if (PQputCopyEnd(connection_.get(), std::string(reason).c_str()) == 1) {
+    LastResult(PGRES_NONFATAL_ERROR).status().IgnoreError();
+  }
+}
+
+void Connection::Cancel() {
+  std::unique_ptr<PGcancel, decltype(&PQfreeCancel)> cancel(PQgetCancel(connection_.get()),
+                                                            &PQfreeCancel);
+  char ignored[256];
+  if (cancel != nullptr) PQcancel(cancel.get(), ignored, sizeof ignored);
+}
+
+}  // namespace towline
