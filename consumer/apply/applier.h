@@ -1,0 +1,67 @@
+// Writes batches to the destination, each in one transaction that the compare-and-set of the
+// position opens (I1). Within a batch changes are grouped by table, in order per table: under the
+// replica role no trigger or foreign key looks across tables; TRUNCATE is a barrier. Runs of inserts
+// go by COPY, the rest by pipelined prepared statements, all values in the format they came in. Every
+// statement's row count is checked (C5): one row more or less is a conflict and stops the task.
+//
+// One session, one thread. After any error the applier must be thrown away: the destination
+// transaction is rolled back by closing the session, and the position says what was applied.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "base/lsn.h"
+#include "base/shutdown.h"
+#include "model/batch.h"
+#include "pg/connection.h"
+#include "state/position.h"
+
+namespace towline {
+
+class Applier {
+ public:
+  struct Options {
+    ConnectOptions destination;
+    TaskClaim claim;
+    Lsn position;                        // where the task stands now
+    absl::Duration durable_interval_max; // I2
+    int64_t conflict_rows_max = 0;
+    // Destination tables whose rows existed before the copy (existing: append): an INSERT overwrites.
+    std::vector<TableName> append_tables;
+  };
+  struct Counts {                        // since Open()
+    int64_t inserted = 0;
+    int64_t updated = 0;
+    int64_t deleted = 0;
+    int64_t truncated = 0;
+    int64_t batches = 0;
+    int64_t transactions = 0;
+  };
+
+  static absl::StatusOr<std::unique_ptr<Applier>> Open(const Options& options,
+                                                       const Shutdown& shutdown);
+  ~Applier();
+
+  // Applies one batch, or one part of a transaction in parts. At its commit position() moves.
+  absl::Status Apply(const Batch& batch);
+
+  // If commits are waiting to become durable and the interval is over, makes them so (an empty
+  // synchronous commit). Call when idle.
+  absl::Status MakeDurable();
+
+  Lsn position() const;      // committed
+  Lsn durable_lsn() const;   // committed and on disk: what the source may forget (I2)
+  const Counts& counts() const;
+  Connection& session();     // for AddSession
+
+ private:
+  class Impl;
+  explicit Applier(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace towline

@@ -1,0 +1,64 @@
+// Gathers whole transactions into batches, bounded in bytes and rows. A transaction too large for a
+// batch passes in parts. Also the place of rule I4 (a transaction that the copy's snapshot already
+// holds is dropped whole) and of the rule that a transaction whose end is not beyond the position
+// was applied before (hazards B10). One thread: the applier's.
+//
+// Use, per frame of the stream (a frame never holds two transactions):
+//   decoder.Decode(frame, assembler); assembler.AddFrame(std::move(frame));
+// then Take() while it gives batches: with `is_idle` (nothing more has arrived) whatever is whole,
+// otherwise only what is full.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "base/lsn.h"
+#include "model/batch.h"
+#include "model/change_sink.h"
+#include "model/frame.h"
+#include "model/snapshot.h"
+
+namespace towline {
+
+class Assembler final : public ChangeSink {
+ public:
+  struct Options {
+    int64_t batch_bytes_max = 0;
+    int64_t batch_rows_max = 0;
+    Lsn position;                          // the resume point
+    std::optional<CopyBoundary> boundary;  // none: nothing to filter by I4
+  };
+  explicit Assembler(Options options);
+
+  absl::Status OnBegin(const TransactionHeader& header) override;
+  absl::Status OnChange(Change change) override;
+  absl::string_view KeepSplicedRow(std::string spliced) override;
+  absl::Status OnCommit(const TransactionHeader& header) override;
+
+  // Takes over the buffer of the frame that was just decoded.
+  void AddFrame(Frame frame);
+
+  // The source has sent all before `wal_end`. Between transactions the position may move there.
+  void OnProgress(Lsn wal_end);
+
+  // The next batch, if one is due. An empty batch (no changes) only moves the position: to the end
+  // of dropped transactions or to a progress point.
+  std::optional<Batch> Take(bool is_idle);
+
+  bool is_inside_transaction() const { return is_inside_; }
+  // Commit time of the oldest transaction gathered and not yet taken; 0: none.
+  int64_t oldest_commit_time_us() const;
+
+ private:
+  Options options_;
+  Batch whole_;                 // whole transactions
+  Batch open_;                  // the transaction that has not ended yet
+  TransactionHeader header_;    // of open_
+  bool is_inside_ = false;
+  bool is_dropped_ = false;     // the open transaction is not to be applied
+  bool is_in_parts_ = false;    // a part of the open transaction has been taken already
+};
+
+}  // namespace towline

@@ -1,0 +1,24 @@
+// Where decode puts what it reads; assemble implements it, run joins the two.
+#pragma once
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "model/change.h"
+
+namespace towline {
+
+// Receives what a frame holds, in order.
+class ChangeSink {
+ public:
+  virtual ~ChangeSink() = default;
+  virtual absl::Status OnBegin(const TransactionHeader& header) = 0;
+  virtual absl::Status OnChange(Change change) = 0;
+  // `spliced` was put together from value parts; changes that follow may point into it. Its owner
+  // is the sink from now on.
+  virtual absl::string_view KeepSplicedRow(std::string spliced) = 0;
+  virtual absl::Status OnCommit(const TransactionHeader& header) = 0;
+};
+
+}  // namespace towline

@@ -1,0 +1,85 @@
+// What is known of a running task, for `status`, the progress line and /metrics: one place that the
+// stages' owners write and everybody reads. Thread-safe; values are copied.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "base/lsn.h"
+
+namespace towline {
+
+struct TaskStatus {
+  std::string task;
+  std::string state = "new";       // as in towline_state.task; also retrying, waiting
+  std::string slot;
+  std::string source;              // host, port, database; no secrets
+  std::string destination;
+  int64_t epoch = 0;
+  int pid = 0;
+  absl::Time since;                // of this state
+
+  // copy
+  int64_t tables_total = 0;
+  int64_t tables_done = 0;
+  int64_t copy_bytes_total = 0;
+  int64_t copy_bytes_done = 0;
+  int64_t copy_rows_done = 0;
+  int64_t statements_total = 0;
+  int64_t statements_done = 0;
+
+  // stream
+  Lsn source_flush_lsn;
+  Lsn received_lsn;
+  Lsn position;                    // committed at the destination
+  Lsn durable_lsn;
+  int64_t lag_bytes = 0;           // source_flush_lsn - durable position
+  double lag_seconds = 0;          // source clock - commit time of the oldest pending transaction
+  int64_t rows_inserted = 0;
+  int64_t rows_updated = 0;
+  int64_t rows_deleted = 0;
+  int64_t truncates = 0;
+  int64_t batches = 0;
+  int64_t transactions = 0;
+  int64_t received_bytes = 0;
+  int64_t queue_bytes = 0;
+
+  // slot
+  std::string wal_status;
+  int64_t slot_safe_wal_bytes = -1;  // -1: unlimited
+  int64_t slot_retained_bytes = 0;
+
+  // retry and wait
+  std::string waiting_for;         // what a wait is for, or why we retry
+  int64_t retries = 0;
+  absl::Duration retry_in;         // until the next try
+  absl::Duration retry_window_left;
+  int64_t conflicts = 0;
+};
+
+class StatusBoard {
+ public:
+  TaskStatus Get() const {
+    absl::MutexLock lock(&mutex_);
+    return status_;
+  }
+  // Changes it under the lock: board.Update([&](TaskStatus& s) { s.state = ...; });
+  template <typename Change>
+  void Update(Change change) {
+    absl::MutexLock lock(&mutex_);
+    change(status_);
+  }
+
+ private:
+  mutable absl::Mutex mutex_;
+  TaskStatus status_ ABSL_GUARDED_BY(mutex_);
+};
+
+// The object that `status --json`, the control socket and /status give; names are stable.
+std::string TaskStatusToJson(const TaskStatus& status);
+
+}  // namespace towline

@@ -1,0 +1,29 @@
+// Reads tables from a server's catalog, in a few queries for all of them (never one per table).
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "model/table.h"
+#include "pg/connection.h"
+
+namespace towline {
+
+struct TableSelection {
+  std::vector<std::string> include;  // psql patterns; empty: every user table
+  std::vector<std::string> exclude;
+};
+
+// The ordinary and partitioned tables of user schemas that the selection names, with columns and
+// unique indexes, by schema and name. Left out always: system schemas, towline, towline_state,
+// temporary tables, tables that belong to an extension. Unlogged ones come (persistence 'u') so that
+// check can speak of them. A pattern that matches nothing is kInvalidArgument naming it.
+absl::StatusOr<std::vector<Table>> ReadTables(Connection& connection,
+                                              const TableSelection& selection);
+
+// The tables of these names, in their order; a missing one has oid 0.
+absl::StatusOr<std::vector<Table>> ReadTablesByName(Connection& connection,
+                                                    const std::vector<TableName>& names);
+
+}  // namespace towline

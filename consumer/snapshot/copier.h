@@ -1,0 +1,54 @@
+// The initial copy: one exported snapshot for everything (DESIGN 4, first form). Pre-data of the
+// schema, then all tables in parallel, largest first, big ones in ctid ranges, then post-data,
+// sequences and statistics. A crash before the last table is done starts the copy again under a
+// new snapshot, because an exported snapshot dies with its session (hazards A4); a crash after it
+// goes on with the post-data statements that are left.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "base/shutdown.h"
+#include "model/name.h"
+#include "pg/connect_options.h"
+#include "schema/catalog_reader.h"
+#include "state/state_store.h"
+
+namespace towline {
+
+// What `status` and the progress line show; written by the workers, read by any thread.
+struct CopyProgress {
+  std::atomic<int64_t> tables_total{0};
+  std::atomic<int64_t> tables_done{0};
+  std::atomic<int64_t> bytes_total{0};   // estimate: heap and TOAST at the source
+  std::atomic<int64_t> bytes_done{0};    // the same unit: estimate scaled by what has been read
+  std::atomic<int64_t> rows_done{0};
+  std::atomic<int64_t> statements_total{0};  // post-data
+  std::atomic<int64_t> statements_done{0};
+};
+
+struct CopierOptions {
+  ConnectOptions source;
+  ConnectOptions destination;
+  TableSelection selection;
+  // "stop", "append" or "truncate", for one table.
+  std::function<std::string(const TableName&)> existing;
+  int workers = 2;
+  int64_t part_bytes = 0;       // larger tables are copied in ctid ranges of this size
+  absl::Duration snapshot_wait_max;
+  std::string application_name; // "towline_<task>"
+};
+
+// Runs the copy from wherever the task's state says it stands (checking, copying_schema, copying,
+// indexing) to the end of post-data, storing each state before acting on it. The slot exists.
+// `on_wait` as in slot.h.
+absl::Status RunCopy(const CopierOptions& options, StateStore& store, CopyProgress& progress,
+                     const Shutdown& shutdown,
+                     absl::FunctionRef<void(const std::string&)> on_wait);
+
+}  // namespace towline

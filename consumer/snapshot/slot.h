@@ -1,0 +1,57 @@
+// Everything about the source's slot: creation (after which the marker wait makes a snapshot safe),
+// the look at it before each start, waits with names, removal.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "base/lsn.h"
+#include "base/shutdown.h"
+#include "pg/connection.h"
+
+namespace towline {
+
+struct SlotInfo {
+  std::string plugin;
+  std::string database;
+  bool is_active = false;
+  int active_pid = 0;
+  std::string active_application;  // of active_pid, empty if it cannot be seen
+  Lsn confirmed_flush_lsn;
+  Lsn restart_lsn;
+  std::string wal_status;          // reserved, extended, unreserved, lost; empty before 13
+  int64_t safe_wal_bytes = -1;     // -1: unlimited
+  int64_t retained_bytes = 0;      // WAL that the slot keeps on the source
+};
+
+// Called about every ten seconds of a wait with what is waited for ("transaction of pid 123 (user
+// app, idle in transaction for 5m03s)").
+using WaitNotice = absl::FunctionRef<void(const std::string&)>;
+
+absl::StatusOr<std::optional<SlotInfo>> ReadSlot(Connection& source, const std::string& slot);
+
+// Creates the slot; gives its consistent point (confirmed_flush_lsn). Waits at most `wait_max` for
+// older transactions, naming them; then kDeadlineExceeded that names them ("waits for the
+// operator").
+absl::StatusOr<Lsn> CreateSlot(const ConnectOptions& source, const std::string& slot,
+                               absl::Duration wait_max, const Shutdown& shutdown,
+                               WaitNotice on_wait);
+
+// I4: takes an xid X in a transaction of its own and waits until every snapshot sees all
+// transactions up to X as ended. Same wait rules.
+absl::Status WaitForMarker(Connection& source, absl::Duration wait_max, const Shutdown& shutdown,
+                           WaitNotice on_wait);
+
+// Ends the walsender that still holds the slot if it is a predecessor of ours (its application name
+// is ours) and waits until the slot is free; kFailedPrecondition naming pid and application if it
+// is somebody else's.
+absl::Status FreeSlot(Connection& source, const std::string& slot,
+                      const std::string& application_name, absl::Duration wait_max,
+                      const Shutdown& shutdown);
+
+absl::Status DropSlot(Connection& source, const std::string& slot);
+
+}  // namespace towline

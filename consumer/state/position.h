@@ -1,0 +1,38 @@
+// The compare-and-set that opens every writing transaction (I1), and the statements that other
+// stages run inside their own transactions. Plain functions on the caller's session: whoever writes
+// rows does it in one transaction with these.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "base/lsn.h"
+#include "model/name.h"
+#include "pg/connection.h"
+
+namespace towline {
+
+// Who writes: names the task row and the epoch under which it was taken over.
+struct TaskClaim {
+  std::string task;
+  int64_t epoch = 0;
+};
+
+// "UPDATE towline_state.task SET position = ... WHERE task AND epoch AND position = old": as text,
+// so that it can travel together with BEGIN. One row must be touched; CheckPositionMoved() turns any
+// other outcome into kAborted (another writer, or our own COMMIT whose answer was lost, B1).
+std::string MovePositionSql(const TaskClaim& claim, Lsn old_position, Lsn new_position);
+absl::Status CheckPositionMoved(int64_t affected_rows);
+
+// First statement of a writing transaction that does not move the position (copy, schema): kAborted
+// unless the epoch is still ours. Call it again before COMMIT: the second look is what counts.
+absl::Status CheckEpoch(Connection& session, const TaskClaim& claim);
+
+// Within a copy transaction: the piece is done, or advanced by rows.
+absl::Status MarkPieceCopied(Connection& session, const TaskClaim& claim, const TableName& table,
+                             int64_t rows);
+absl::Status MarkSchemaStatementDone(Connection& session, const TaskClaim& claim,
+                                     const std::string& section, int64_t ordinal);
+
+}  // namespace towline

@@ -1,0 +1,129 @@
+// What must survive us, in the destination's schema towline_state (I1). Every table has a task
+// column, so that several tasks and both ends of a cascade live side by side.
+//
+// The store owns one session with the destination, which also holds the advisory lock that refuses a
+// second consumer politely. The lock is only for the message: what keeps two writers apart is the
+// compare-and-set of the position with the epoch (position.h), used by every writing transaction.
+// One thread.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "base/lsn.h"
+#include "base/shutdown.h"
+#include "model/name.h"
+#include "model/snapshot.h"
+#include "pg/connection.h"
+#include "state/task_state.h"
+
+namespace towline {
+
+// Who a server is: compared at every start, so that another server behind a URI, a failed-over or
+// restored one stops us (I2, B2).
+struct ServerIdentity {
+  uint64_t system_identifier = 0;
+  uint32_t timeline = 0;
+  uint32_t database_oid = 0;
+  std::string database;
+
+  friend bool operator==(const ServerIdentity&, const ServerIdentity&) = default;
+};
+
+// Reads it by pg_control_system() / pg_control_checkpoint() where the role may, else by
+// IDENTIFY_SYSTEM of a replication session (the source's role has that right).
+absl::StatusOr<ServerIdentity> ReadServerIdentity(Connection& connection);
+
+// One row of towline_state.task.
+struct TaskRow {
+  std::string task;
+  int64_t epoch = 0;
+  Lsn position;                 // invalid: no slot yet
+  TaskState state = TaskState::kNew;
+  ServerIdentity source;
+  ServerIdentity destination;
+  std::string slot;             // its name, stored before it is created
+  bool is_slot_created = false;
+  std::string plugin_version;
+  // The copy: one snapshot for all tables (as pg_current_snapshot() printed it) and lsn_after;
+  // empty once the position has passed lsn_after.
+  std::string snapshot;
+  Lsn lsn_after;
+  std::string error;            // of the last stop, empty: none
+  std::string host;             // where the consumer runs or ran
+  int pid = 0;
+};
+
+// One row of towline_state.piece: a table of the copy.
+struct PieceRow {
+  TableName table;
+  uint32_t source_oid = 0;
+  std::string existing;         // stop, append, truncate: what was asked for
+  std::string state;            // pending, copying, copied
+  int64_t bytes_total = 0;      // heap and TOAST at planning
+  int64_t rows_done = 0;
+};
+
+// A statement of the schema dump, kept until it has run.
+struct SchemaStatement {
+  std::string section;          // pre, post
+  int64_t ordinal = 0;
+  bool is_setting = false;      // SET and set_config: run again in each session
+  std::string statement;
+  bool is_done = false;
+};
+
+class StateStore {
+ public:
+  struct Options {
+    ConnectOptions destination;
+    std::string task;
+    std::string run_id;         // of this process, random: tells our own stale sessions from others'
+  };
+
+  // Connects and brings the schema towline_state up to our version (creates it if missing). A newer
+  // schema than ours is kFailedPrecondition, naming both versions.
+  static absl::StatusOr<StateStore> Open(const Options& options, const Shutdown& shutdown);
+
+  // Takes the task over: advisory lock (waits a few seconds for a dying predecessor, then
+  // kFailedPrecondition naming pid, host and since when), epoch + 1, the predecessor's destination
+  // sessions (towline_state.session) terminated and gone. Creates the row in state kNew if there is
+  // none.
+  absl::StatusOr<TaskRow> TakeOver(const ServerIdentity& source, const ServerIdentity& destination);
+
+  absl::StatusOr<TaskRow> ReadTask();
+  // Each checks the epoch; kAborted if another consumer has taken over.
+  absl::Status SetState(TaskState state, absl::string_view error = "");
+  absl::Status SetSlot(const std::string& slot, bool is_created, Lsn position,
+                       const std::string& plugin_version);
+  absl::Status SetSnapshot(const std::string& snapshot, Lsn lsn_after);
+  // Replaces all pieces and schema statements (a copy that starts, or starts again) and sets the
+  // state, in one transaction.
+  absl::Status StartCopy(const std::vector<PieceRow>& pieces,
+                         const std::vector<SchemaStatement>& statements, TaskState state);
+  absl::StatusOr<std::vector<PieceRow>> ReadPieces();
+  absl::StatusOr<std::vector<SchemaStatement>> ReadSchemaStatements(const std::string& section);
+
+  // Registers a session of ours so that a successor can end it (B9). Call right after opening it.
+  absl::Status AddSession(const Connection& session, const std::string& purpose);
+
+  // Removes every row of the task (drop). Drops the schema when it was the last task.
+  static absl::Status RemoveTask(Connection& destination, const std::string& task);
+  // All tasks in this destination, or none if there is no schema.
+  static absl::StatusOr<std::vector<TaskRow>> ListTasks(Connection& destination);
+
+  Connection& connection() { return connection_; }
+  const std::string& task() const { return options_.task; }
+  int64_t epoch() const { return epoch_; }
+
+ private:
+  StateStore(Options options, Connection connection);
+  Options options_;
+  Connection connection_;
+  int64_t epoch_ = 0;
+};
+
+}  // namespace towline
