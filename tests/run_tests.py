@@ -1,0 +1,245 @@
+"""What `./dev test` runs: groups of tests, one line per group with its time, then the totals.
+
+A group that ran nothing is a failure: a suite that silently found no test looks like one that passed.
+So is a group that ended badly without naming a failed test (a crash, a time-out, an import error).
+Budgets are what a group may take on two cores; passing one is printed, and at LIMIT times the budget
+the group is ended.
+"""
+import argparse
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "build" / "test-results"
+BUDGET = {"build": 600, "lint": 30, "unit": 60, "regress": 90, "support": 60, "smoke": 60,
+          "kills": 420, "types": 120}
+BUDGET_OTHER = 180
+LIMIT = 4
+SANITIZERS = ("asan", "tsan")
+
+
+class Outcome:
+    def __init__(self, group):
+        self.group, self.seconds = group, 0.0
+        self.passed = self.failed = self.skipped = 0
+        self.note = ""
+
+    def line(self):
+        budget = BUDGET.get(self.group, BUDGET_OTHER)
+        text = (f"{self.group:<16} {self.seconds:7.1f} s of {budget:4d}   {self.passed:5d} passed "
+                f"{self.failed:4d} failed")
+        if self.skipped:
+            text += f" {self.skipped:4d} skipped"
+        if self.seconds > budget:
+            text += "   over its budget"
+        return text + (f"   {self.note}" if self.note else "")
+
+
+def run(command, seconds, env=None, capture=False):
+    """Runs it in a process group of its own, so that a time-out ends its children too.
+
+    Returns (exit status or None for a time-out, captured text)."""
+    process = subprocess.Popen(command, cwd=ROOT, env=env, start_new_session=True, text=True,
+                               stdout=subprocess.PIPE if capture else None,
+                               stderr=subprocess.STDOUT if capture else None)
+    try:
+        text, _ = process.communicate(timeout=seconds)
+        status = process.returncode
+    except subprocess.TimeoutExpired:
+        status, text = None, ""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(process.pid, number)
+                text, _ = process.communicate(timeout=20)
+                break
+            except (subprocess.TimeoutExpired, ProcessLookupError):
+                continue
+    except KeyboardInterrupt:
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait()
+        raise
+    if capture and text:
+        print(text, end="", flush=True)
+    return status, text or ""
+
+
+def read_junit(file, outcome):
+    """Adds a JUnit file's cases; a case counts once, and as failed if any of its phases failed."""
+    worst = {}
+    if file.exists():
+        for number, case in enumerate(ElementTree.parse(file).iter("testcase")):
+            name = (case.get("classname"), case.get("name") or number)
+            kind = 0
+            if case.find("failure") is not None or case.find("error") is not None:
+                kind = 2
+            elif case.find("skipped") is not None or case.get("status") in ("notrun", "disabled"):
+                kind = 1
+            worst[name] = max(worst.get(name, 0), kind)
+    for kind in worst.values():
+        outcome.passed += kind == 0
+        outcome.skipped += kind == 1
+        outcome.failed += kind == 2
+
+
+class Runner:
+    def __init__(self, options):
+        self.options = options
+        self.preset = options.preset
+        self.directory = ROOT / ("build" if self.preset == "dev" else f"build-{self.preset}")
+        self.env = dict(os.environ, PYTHONDONTWRITEBYTECODE="1")
+        self.outcomes = []
+
+    def group(self, name, function):
+        print(f"\n== {name}", flush=True)
+        outcome = Outcome(name)
+        start = time.monotonic()
+        status = function(outcome, LIMIT * BUDGET.get(name, BUDGET_OTHER))
+        outcome.seconds = time.monotonic() - start
+        if status is None:
+            outcome.note = "ended: took too long"
+            outcome.failed += 1
+        elif outcome.passed + outcome.failed == 0:
+            outcome.note = "nothing ran"
+            outcome.failed = 1
+        elif status != 0 and outcome.failed == 0:
+            outcome.note = f"exit status {status}"
+            outcome.failed = 1
+        self.outcomes.append(outcome)
+        print(outcome.line(), flush=True)
+        return outcome.failed == 0
+
+    def build(self, outcome, seconds):
+        # Build output goes to stderr; what comes on stdout is the environment that tests need.
+        process = subprocess.run([str(ROOT / "dev"), "prepare", self.preset], cwd=ROOT, text=True,
+                                 stdout=subprocess.PIPE, timeout=seconds, check=False)
+        for line in process.stdout.splitlines():
+            key, _, value = line.partition("=")
+            self.env[key] = value
+        if process.returncode == 0:
+            outcome.passed = 1
+        return process.returncode
+
+    def lint(self, outcome, seconds):
+        status, text = run([str(ROOT / "tests/lint/run")], seconds, self.env, capture=True)
+        outcome.passed = len(re.findall(r"^PASS ", text, re.M))
+        outcome.failed = len(re.findall(r"^FAIL ", text, re.M))
+        return status
+
+    def unit(self, outcome, seconds, pattern=None):
+        file = RESULTS / "unit.xml"
+        file.unlink(missing_ok=True)
+        command = ["ctest", "--test-dir", str(self.directory), "-j", str(os.cpu_count()),
+                   "--output-on-failure", "--progress", "--output-junit", str(file)]
+        env = dict(self.env, ASAN_OPTIONS="detect_leaks=1:abort_on_error=1",
+                   TSAN_OPTIONS="halt_on_error=1:second_deadlock_stack=1")
+        status, _ = run(command + (["-R", pattern] if pattern else []), seconds, env)
+        read_junit(file, outcome)
+        return status
+
+    def regress(self, outcome, seconds):
+        script = ROOT / "tests/regress/run.sh"
+        if not script.exists():
+            return 0
+        status, text = run([str(script)], seconds, self.env, capture=True)
+        outcome.passed = len(re.findall(r"\.\.\. ok\b", text))
+        outcome.failed = len(re.findall(r"\.\.\. (?:FAILED|failed)", text))
+        return status
+
+    def pytest(self, outcome, seconds, arguments):
+        file = RESULTS / f"{outcome.group.replace('/', '_')}.xml"
+        file.unlink(missing_ok=True)
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-c",
+                   "tests/e2e/pytest.ini", "--rootdir", "tests/e2e", "-o", f"junit_suite_name={outcome.group}",
+                   f"--junit-xml={file}", "--towline-binary", str(self.directory / "bin" / "towline")]
+        if self.preset in SANITIZERS:
+            command.append("--no-memory-limit")
+        if self.options.seed is not None:
+            command += ["--seed", str(self.options.seed)]
+        if self.options.size is not None:
+            command += ["--size", str(self.options.size)]
+        status, _ = run(command + arguments, seconds, self.env)
+        read_junit(file, outcome)
+        return status
+
+    def files(self, name, files):
+        long = [] if self.options.long else ["-m", "not long"]
+        return self.group(name, lambda outcome, seconds: self.pytest(outcome, seconds, long + files))
+
+    def name(self, name):
+        """Unit and outside tests whose name holds `name`; either may have none, not both."""
+        def both(outcome, seconds):
+            unit_status = 0
+            if "/" not in name and ".py" not in name:
+                unit_status = self.unit(outcome, seconds, pattern=re.escape(name))
+            if self.preset in SANITIZERS or outcome.passed + outcome.failed == 0 or "_" in name:
+                arguments = [name] if ".py" in name else ["-k", name, "tests/e2e"]
+                status = self.pytest(outcome, seconds, arguments)
+                if status is None:
+                    return None
+                return (unit_status or 0) or (0 if status == 5 else status)
+            return unit_status
+        return self.group(name, both)
+
+    def report(self):
+        total = sum(outcome.seconds for outcome in self.outcomes)
+        budget = sum(BUDGET.get(outcome.group, BUDGET_OTHER) for outcome in self.outcomes)
+        print("\n" + "\n".join(outcome.line() for outcome in self.outcomes))
+        print(f"{'all':<16} {total:7.1f} s of {budget:4d}")
+        passed = sum(outcome.passed for outcome in self.outcomes)
+        failed = sum(outcome.failed for outcome in self.outcomes)
+        print(f"{passed} passed, {failed} failed", flush=True)
+        return 0 if failed == 0 and passed > 0 else 1
+
+
+def outside_groups():
+    """Group name → files: one for the support package's own tests, one per file of tests/e2e."""
+    groups = {"support": ["tests/e2e/support"]}
+    files = sorted((ROOT / "tests/e2e").glob("test_*.py"), key=lambda file: (file.stem != "test_smoke", file.stem))
+    for file in files:
+        groups[file.stem[len("test_"):]] = [str(file.relative_to(ROOT))]
+    return groups
+
+
+def main():
+    outside = outside_groups()
+    parser = argparse.ArgumentParser(prog="./dev test")
+    parser.add_argument("names", nargs="*", metavar="GROUP|NAME", help="asan and tsan choose a sanitizer build")
+    parser.add_argument("--list", action="store_true", help="list the groups")
+    parser.add_argument("--seed", type=int, help="seed of the random tests")
+    parser.add_argument("--size", type=int, help="multiplies the amounts of data")
+    parser.add_argument("--long", action="store_true", help="also the tests marked long")
+    options = parser.parse_args()
+    known = ["build", "lint", "unit", "regress", *outside]
+    if options.list:
+        print("\n".join([*known, "e2e = " + " ".join(outside)]))
+        return 0
+    options.preset = next((name for name in options.names if name in SANITIZERS), "dev")
+    names = [name for name in options.names if name not in SANITIZERS]
+    if not names:
+        names = known if options.preset == "dev" else ["unit", "smoke", *(["kills"] if "kills" in outside else [])]
+    names = [part for name in names for part in (outside if name == "e2e" else [name])]
+
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    runner = Runner(options)
+    # Without a good build nothing else says anything: old programs must not pass for new ones.
+    if runner.group("build", runner.build):
+        for name in names:
+            if name == "build":
+                continue
+            if name in ("lint", "unit", "regress"):
+                runner.group(name, getattr(runner, name))
+            elif name in outside:
+                runner.files(name, outside[name])
+            else:
+                runner.name(name)
+    return runner.report()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
