@@ -1,0 +1,35 @@
+// The checks without which `run` cannot work. All findings are collected, never only the first.
+// `towline check`, `towline init` and the start of `run` call the same function.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "base/shutdown.h"
+#include "config/config.h"
+#include "pg/connect_options.h"
+#include "precheck/finding.h"
+#include "schema/catalog_reader.h"
+
+namespace towline {
+
+struct CheckOptions {
+  ConnectOptions source;
+  ConnectOptions destination;
+  TableSelection selection;
+  ExistingTables existing = ExistingTables::kStop;
+  std::map<std::string, ExistingTables> existing_by_table;  // "schema.table"
+  std::string task;            // empty: not known yet (checks about task and slot are left out)
+  std::string slot;            // "towline_<task>"
+  // True before the copy has begun: tables at the destination are compared, a slot of our name must
+  // not exist. False: the task has a copy; the slot must exist.
+  bool is_first_start = true;
+  int copy_workers = 2;
+  // The role that `run` will connect as, if another than the URIs' (init --role).
+  std::string role;
+};
+
+// Opens its own sessions. Never fails: what goes wrong is a finding.
+CheckReport RunChecks(const CheckOptions& options, const Shutdown& shutdown);
+
+}  // namespace towline
