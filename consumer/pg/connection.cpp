@@ -5,14 +5,15 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "base/error.h"
 #include "base/format.h"
 #include "base/status_macros.h"
+#include "pg/quoting.h"
 #include "pg/sqlstate.h"
 
 namespace towline {
@@ -41,49 +42,69 @@ std::string FirstLine(absl::string_view text) {
   return std::string(text.substr(0, text.find('\n')));
 }
 
-// What PQerrorMessage says of a failed connection has no SQLSTATE; the server's own refusals are
-// told apart by their fixed texts where the answer differs: retry, or tell the user.
+// A refused connection leaves only a text, but with PQERRORS_VERBOSE the text holds the SQLSTATE
+// ("FATAL:  28P01: ..."), which does not depend on the server's language. Takes code and LOCATION
+// out of the text.
+std::string TakeSqlState(std::string* text) {
+  for (size_t at = text->find(":  "); at != std::string::npos; at = text->find(":  ", at + 3)) {
+    std::string code = text->substr(at + 3, 5);
+    bool is_code = code.size() == 5 && text->compare(at + 8, 2, ": ") == 0 &&
+                   std::all_of(code.begin(), code.end(), [](char c) {
+                     return absl::ascii_isdigit(static_cast<unsigned char>(c)) ||
+                            absl::ascii_isupper(static_cast<unsigned char>(c));
+                   });
+    if (!is_code) continue;
+    text->erase(at + 3, 7);
+    // The last line of the verbose form is the place in the server's source.
+    if (size_t line = text->rfind('\n'); line != std::string::npos) text->erase(line);
+    return code;
+  }
+  return "";
+}
+
+// The code says whether to retry or to tell the user; the hint how to mend it.
 absl::Status ConnectError(PGconn* connection, const ConnectOptions& options) {
   std::string text(absl::StripAsciiWhitespace(PQerrorMessage(connection)));
-  auto has = [&text](absl::string_view part) { return absl::StrContains(text, part); };
+  std::string sqlstate = TakeSqlState(&text);
   std::string message = absl::StrCat("cannot connect to the ", options.side(), ": ", text);
-  if (has("password authentication failed") || has("no password supplied") ||
-      (has("role \"") && has("does not exist")) || has("authentication failed")) {
-    return WithSqlState(
-        WithHint(absl::UnauthenticatedError(message),
-                 has("no password supplied")
-                     ? "Give the password in PGPASSWORD, in ~/.pgpass or in the URI."
-                     : "Check user and password (URI, PGPASSWORD or ~/.pgpass)."),
-        "28P01");
+  auto fail = [&](absl::StatusCode code, absl::string_view state, absl::string_view hint) {
+    return WithSqlState(WithHint(absl::Status(code, message), hint), state);
+  };
+  if (sqlstate == "28P01" || PQconnectionNeedsPassword(connection) != 0) {
+    return fail(absl::StatusCode::kUnauthenticated, "28P01",
+                PQconnectionNeedsPassword(connection) != 0
+                    ? "Give the password in PGPASSWORD, in ~/.pgpass or in the URI."
+                    : "Check user and password (URI, PGPASSWORD or ~/.pgpass).");
   }
-  if (has("no pg_hba.conf entry") || has("pg_hba.conf rejects")) {
-    return WithSqlState(WithHint(absl::UnauthenticatedError(message),
-                                 "Add a line for this host, user and database to the server's "
-                                 "pg_hba.conf and reload it; `towline init` prints the line."),
-                        "28000");
+  if (sqlstate == "28000") {
+    return fail(absl::StatusCode::kUnauthenticated, sqlstate,
+                "Check that the role exists and may log in, and that the server's pg_hba.conf has "
+                "a line for this host, user and database; `towline init` prints the line.");
   }
-  if (has("database \"") && has("does not exist")) {
-    return WithSqlState(WithHint(absl::FailedPreconditionError(message),
-                                 "Create the database or correct its name in the URI."),
-                        "3D000");
+  if (sqlstate == "3D000") {
+    return fail(absl::StatusCode::kFailedPrecondition, sqlstate,
+                "Create the database or correct its name in the URI.");
   }
-  if (has("could not translate host name")) {
-    return WithSqlState(WithHint(absl::UnavailableError(message),
-                                 "Check the host name in the URI and the name service."),
-                        "08001");
+  if (sqlstate == "42501") {
+    return fail(absl::StatusCode::kPermissionDenied, sqlstate,
+                absl::StrCat("ALTER ROLE ", QuoteIdentifier(PQuser(connection)), " REPLICATION;"));
   }
-  if (has("must be superuser or replication role") || has("permission denied to start WAL sender")) {
-    return WithSqlState(WithHint(absl::PermissionDeniedError(message),
-                                 absl::StrCat("ALTER ROLE \"", PQuser(connection) != nullptr ? PQuser(connection) : "", "\" REPLICATION;")),
-                        "42501");
+  if (!sqlstate.empty()) {
+    return fail(CodeOfSqlState(sqlstate), sqlstate,
+                sqlstate == "53300" ? "Raise max_connections or max_wal_senders, or close sessions."
+                                    : "");
   }
-  if (has("invalid connection option") || has("invalid sslmode") || has("invalid port") ||
-      has("invalid integer value")) {
-    return absl::InvalidArgumentError(message);
+  // No answer of a server: libpq's own words. A URI that libpq cannot use will not mend itself.
+  for (absl::string_view part : {"invalid connection option", "invalid port", "invalid integer",
+                                 "invalid sslmode", "invalid channel_binding", "invalid value"}) {
+    if (absl::StrContains(text, part)) return absl::InvalidArgumentError(message);
   }
-  return WithSqlState(WithHint(absl::UnavailableError(message),
-                               "Check that the server runs and that host and port are right."),
-                      "08001");
+  if (absl::StrContains(text, "translate host name")) {
+    return fail(absl::StatusCode::kUnavailable, "08001",
+                "Check the host name in the URI and the name service.");
+  }
+  return fail(absl::StatusCode::kUnavailable, "08001",
+              "Check that the server runs and that host and port are right.");
 }
 
 }  // namespace
@@ -105,22 +126,17 @@ absl::StatusOr<Connection> Connection::Open(const ConnectOptions& options, const
                                             const Shutdown& shutdown) {
   // TCP settings notice a dead peer within about a minute where the URI says nothing else (a value
   // in the URI wins: libpq expands dbname last, and later keywords override).
-  const char* keywords[] = {"keepalives_idle", "keepalives_interval", "keepalives_count",
-                            "tcp_user_timeout", "client_encoding", "fallback_application_name",
-                            "replication", "dbname", "application_name", nullptr};
-  const char* values[] = {"20", "10", "3", "60000", "UTF8", "towline",
-                          purpose.is_replication ? "database" : "",
-                          options.conninfo().c_str(), purpose.application_name.c_str(), nullptr};
-  if (!purpose.is_replication) {
-    keywords[6] = "dbname";
-    values[6] = options.conninfo().c_str();
-    keywords[7] = "application_name";
-    values[7] = purpose.application_name.c_str();
-    keywords[8] = nullptr;
-    values[8] = nullptr;
-  }
+  const char* keywords[] = {"keepalives_idle",  "keepalives_interval", "keepalives_count",
+                            "tcp_user_timeout", "dbname",              "client_encoding",
+                            "application_name", purpose.is_replication ? "replication" : nullptr,
+                            nullptr};
+  const char* values[] = {"20",    "10",   "3",
+                          "60000", options.conninfo().c_str(), "UTF8",
+                          purpose.application_name.c_str(), "database",
+                          nullptr};
   PgConnPtr raw(PQconnectStartParams(keywords, values, 1));
   if (raw == nullptr) return absl::ResourceExhaustedError("out of memory");
+  PQsetErrorVerbosity(raw.get(), PQERRORS_VERBOSE);
   absl::Time deadline = absl::Now() + purpose.connect_timeout;
   PostgresPollingStatusType state = PGRES_POLLING_WRITING;
   if (PQstatus(raw.get()) == CONNECTION_BAD) return ConnectError(raw.get(), options);
@@ -143,6 +159,7 @@ absl::StatusOr<Connection> Connection::Open(const ConnectOptions& options, const
     state = PQconnectPoll(raw.get());
     if (state == PGRES_POLLING_FAILED) return ConnectError(raw.get(), options);
   }
+  PQsetErrorVerbosity(raw.get(), PQERRORS_DEFAULT);
   PQsetnonblocking(raw.get(), 1);
   PQsetNoticeProcessor(raw.get(), [](void*, const char*) {}, nullptr);
   Connection connection(std::move(raw), options.side(), &shutdown);
@@ -315,14 +332,9 @@ absl::Status Connection::CopyWrite(absl::string_view bytes) {
     absl::string_view piece = bytes.substr(0, kPieceBytesMax);
     int done = PQputCopyData(connection_.get(), piece.data(), static_cast<int>(piece.size()));
     if (done < 0) return ErrorOf(nullptr);
-    if (done == 1) {
-      bytes.remove_prefix(piece.size());
-      // The server may have failed and stopped reading: its error shows when COPY is ended, and
-      // what is written until then it throws away.
-      if (PQflush(connection_.get()) == 0) continue;
-    }
-    TOWLINE_RETURN_IF_ERROR(WaitSocket(true, absl::InfiniteDuration()));
-    if (PQconsumeInput(connection_.get()) == 0) return ErrorOf(nullptr);
+    if (done == 1) bytes.remove_prefix(piece.size());
+    // A server that failed meanwhile goes on reading and throws away; its error shows at the end.
+    TOWLINE_RETURN_IF_ERROR(Flush());
   }
   return absl::OkStatus();
 }
