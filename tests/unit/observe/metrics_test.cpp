@@ -1,0 +1,61 @@
+#include "observe/metrics.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace towline {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+TEST(MetricsTest, GivesTheAgreedNamesFromTheBoard) {
+  StatusBoard board;
+  board.Update([](TaskStatus& status) {
+    status.task = "shop";
+    status.state = "streaming";
+    status.source_flush_lsn = Lsn{1000};
+    status.received_lsn = Lsn{900};
+    status.position = Lsn{700};
+    status.durable_lsn = Lsn{650};
+    status.lag_bytes = 350;
+    status.lag_seconds = 2.5;
+    status.rows_updated = 7;
+    status.retries = 3;
+    status.wal_status = "extended";
+  });
+  Metrics metrics(board);
+  metrics.ObserveApply(absl::Milliseconds(15));
+  std::string text = metrics.Render();
+  for (const char* line : {
+           R"(towline_state{task="shop",state="streaming"} 1)",
+           R"(towline_state{task="shop",state="copying"} 0)",
+           R"(towline_lag_bytes{task="shop",stage="receive"} 100)",
+           R"(towline_lag_bytes{task="shop",stage="apply"} 200)",
+           R"(towline_lag_bytes{task="shop",stage="durable"} 50)",
+           R"(towline_lag_bytes{task="shop",stage="total"} 350)",
+           R"(towline_lag_seconds{task="shop"} 2.5)",
+           R"(towline_rows_applied_total{task="shop",op="update"} 7)",
+           R"(towline_batches_total{task="shop"} 0)",
+           R"(towline_slot_safe_wal_bytes{task="shop"} -1)",
+           R"(towline_slot_wal_status{task="shop",wal_status="extended"} 1)",
+           R"(towline_copy_bytes_done{task="shop"} 0)",
+           R"(towline_conflicts_total{task="shop",type="all"} 0)",
+           R"(towline_retries_total{task="shop"} 3)",
+           R"(towline_apply_seconds_count{task="shop"} 1)",
+           R"(towline_apply_seconds_bucket{task="shop",le="0.02"} 1)",
+           "# TYPE towline_lag_bytes gauge",
+           "# TYPE towline_apply_seconds histogram",
+       }) {
+    EXPECT_THAT(text, HasSubstr(line));
+  }
+}
+
+TEST(MetricsTest, UnknownPositionsGiveNoLag) {
+  StatusBoard board;
+  board.Update([](TaskStatus& status) { status.source_flush_lsn = Lsn{1000}; });
+  EXPECT_THAT(Metrics(board).Render(), HasSubstr(R"(stage="receive"} 0)"));
+}
+
+}  // namespace
+}  // namespace towline

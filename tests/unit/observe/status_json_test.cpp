@@ -1,0 +1,43 @@
+#include "absl/time/clock.h"
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+#include "observe/task_status.h"
+
+namespace towline {
+namespace {
+
+TEST(TaskStatusToJsonTest, FieldsHaveTheirNamesAndUnits) {
+  TaskStatus status;
+  status.task = "shop";
+  status.state = "streaming";
+  status.position = Lsn{0x16B374D848};
+  status.lag_bytes = 42;
+  status.lag_seconds = 0.5;
+  status.retry_in = absl::Milliseconds(1500);
+  status.since = absl::Now() - absl::Seconds(10);
+  nlohmann::json json = nlohmann::json::parse(TaskStatusToJson(status));
+  EXPECT_EQ(json["task"], "shop");
+  EXPECT_EQ(json["state"], "streaming");
+  EXPECT_EQ(json["position"], "16/B374D848");
+  EXPECT_EQ(json["durable_lsn"], "");
+  EXPECT_EQ(json["lag_bytes"], 42);
+  EXPECT_EQ(json["lag_seconds"], 0.5);
+  EXPECT_EQ(json["retry_in_seconds"], 1.5);
+  EXPECT_EQ(json["slot_safe_wal_bytes"], -1);
+  EXPECT_GE(json["state_seconds"], 10);
+}
+
+TEST(TaskStatusToJsonTest, BytesThatAreNoUtf8DoNotStopTheAnswer) {
+  TaskStatus status;
+  status.waiting_for = "caf\xE9";
+  EXPECT_FALSE(nlohmann::json::parse(TaskStatusToJson(status))["waiting_for"].empty());
+}
+
+TEST(TaskStatusToJsonTest, IsOneLine) {
+  TaskStatus status;
+  status.waiting_for = "a\nb";
+  EXPECT_EQ(TaskStatusToJson(status).find('\n'), std::string::npos);
+}
+
+}  // namespace
+}  // namespace towline
