@@ -1,0 +1,178 @@
+// Row changes and TRUNCATE.
+#include "callbacks.h"
+#include "error_context.h"
+#include "frame.h"
+#include "plugin_state.h"
+#include "row_encoder.h"
+#include "wire_writer.h"
+
+namespace towline {
+namespace {
+
+struct RowChange {
+  PluginState* state;
+  RelationEntry* entry;
+  Relation relation;
+  RowEncoder encoder;
+};
+
+[[noreturn]] void RefuseMissingRow() {
+  ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+                  errmsg("towline: the WAL does not carry the new row"),
+                  errdetail("The change was written while wal_level was below \"logical\", or by "
+                            "something other than the server.")));
+  pg_unreachable();
+}
+
+void EncodeNew(RowChange* change, HeapTuple tuple, RowValues old) {
+  if (tuple == nullptr) RefuseMissingRow();
+  RelationEntry* entry = change->entry;
+  RowValues row = Deform(change->relation, tuple, entry->new_values, entry->new_nulls);
+  change->encoder.Encode(ImagePart::kFull, row, old, &change->state->new_row);
+}
+
+// What the WAL carries of the old row is decided by the replica identity at the time of the change,
+// and the relation is seen as it was then. Without an old row nothing is left out silently: the
+// entry says NONE, and the reader decides what an unidentified UPDATE or DELETE means.
+OldImageKind EncodeOld(RowChange* change, HeapTuple tuple, RowValues* full_row) {
+  *full_row = {nullptr, nullptr};
+  if (tuple == nullptr) return OldImageKind::kNone;
+  RelationEntry* entry = change->entry;
+  RowValues row = Deform(change->relation, tuple, entry->old_values, entry->old_nulls);
+  ByteBuffer* image = &change->state->old_row;
+  if (entry->is_full_identity) {
+    *full_row = row;
+    change->encoder.Encode(ImagePart::kFull, row, {nullptr, nullptr}, image);
+    return OldImageKind::kFull;
+  }
+  change->encoder.Encode(ImagePart::kKey, row, {nullptr, nullptr}, image);
+  return OldImageKind::kKey;
+}
+
+std::string_view BytesOf(const ByteBuffer& buffer) { return {buffer.data, buffer.size}; }
+
+void WriteChange(RowChange* change, ReorderBufferChange* decoded) {
+  PluginState* state = change->state;
+  uint32_t number = change->entry->number;
+  RowValues old;
+  switch (decoded->action) {
+    case REORDER_BUFFER_CHANGE_INSERT:
+      EncodeNew(change, TupleOf(decoded->data.tp.newtuple), {nullptr, nullptr});
+      WriteInsert(&state->frame, number, BytesOf(state->new_row));
+      break;
+    case REORDER_BUFFER_CHANGE_UPDATE: {
+      OldImageKind kind = EncodeOld(change, TupleOf(decoded->data.tp.oldtuple), &old);
+      EncodeNew(change, TupleOf(decoded->data.tp.newtuple), old);
+      WriteUpdate(&state->frame, number, BytesOf(state->new_row), kind, BytesOf(state->old_row));
+      break;
+    }
+    default: {
+      OldImageKind kind = EncodeOld(change, TupleOf(decoded->data.tp.oldtuple), &old);
+      WriteDelete(&state->frame, number, kind, BytesOf(state->old_row));
+      break;
+    }
+  }
+  ++state->change_count;
+  FinishEntry(state);
+  EmptyBuffer(&state->new_row, state->session_context);
+  EmptyBuffer(&state->old_row, state->session_context);
+}
+
+const char* OperationName(const ReorderBufferChange* change) {
+  switch (change->action) {
+    case REORDER_BUFFER_CHANGE_INSERT:
+      return "INSERT";
+    case REORDER_BUFFER_CHANGE_UPDATE:
+      return "UPDATE";
+    case REORDER_BUFFER_CHANGE_DELETE:
+      return "DELETE";
+    default:
+      return nullptr;
+  }
+}
+
+// In root mode a partition tree that is truncated as a whole is named once, by its root. The leaves
+// of a part of the tree are named themselves, so that a reader can tell them from the whole: the
+// description of a leaf has another oid than root_oid. In leaf mode the leaves stand for the tree,
+// because one of them may not be selected.
+bool IsTruncateTarget(const PluginState* state, Relation relation, const RelationEntry* entry,
+                      bool root_is_truncated) {
+  if (!entry->is_selected) return false;
+  bool is_partitioned = relation->rd_rel->relkind == RELKIND_PARTITIONED_TABLE;
+  if (state->options.partitions == PublishPartitions::kLeaf) return !is_partitioned;
+  if (entry->root_oid == entry->oid) return true;
+  return !is_partitioned && !root_is_truncated;
+}
+
+bool Contains(Relation relations[], int count, Oid oid) {
+  for (int i = 0; i < count; ++i) {
+    if (RelationGetRelid(relations[i]) == oid) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+void towline_change_cb(LogicalDecodingContext* ctx, ReorderBufferTXN* txn, Relation relation,
+                       ReorderBufferChange* change) {
+  PluginState* state = StateOf(ctx);
+  const char* operation = OperationName(change);
+  ReportProgress(state);
+  if (operation == nullptr) {
+    ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
+                    errmsg("towline: unknown change %d from logical decoding",
+                           static_cast<int>(change->action))));
+  }
+  ChangeErrorContext error_context;
+  PushErrorContext(&error_context, operation, txn->xid);
+  error_context.relation_name = RelationGetRelationName(relation);
+  MemoryContext caller = MemoryContextSwitchTo(state->change_context);
+
+  RelationEntry* entry = LookUpRelation(state, relation);
+  if (entry->is_selected) {
+    error_context.relation_name = entry->display_name;
+    PrepareFrameIn(state, txn);
+    DescribeRelation(state, entry);
+    RowChange row_change{state, entry, relation,
+                         RowEncoder(state, entry, &error_context.column_name)};
+    WriteChange(&row_change, change);
+  }
+
+  MemoryContextSwitchTo(caller);
+  MemoryContextReset(state->change_context);
+  PopErrorContext(&error_context);
+}
+
+void towline_truncate_cb(LogicalDecodingContext* ctx, ReorderBufferTXN* txn, int relation_count,
+                         Relation relations[], ReorderBufferChange* change) {
+  PluginState* state = StateOf(ctx);
+  ReportProgress(state);
+  ChangeErrorContext error_context;
+  PushErrorContext(&error_context, "TRUNCATE", txn->xid);
+  MemoryContext caller = MemoryContextSwitchTo(state->change_context);
+
+  auto* numbers = static_cast<uint32_t*>(
+      palloc(static_cast<size_t>(Max(relation_count, 1)) * sizeof(uint32_t)));
+  size_t count = 0;
+  for (int i = 0; i < relation_count; ++i) {
+    error_context.relation_name = RelationGetRelationName(relations[i]);
+    RelationEntry* entry = LookUpRelation(state, relations[i]);
+    bool root_is_truncated = Contains(relations, relation_count, entry->root_oid);
+    if (!IsTruncateTarget(state, relations[i], entry, root_is_truncated)) continue;
+    PrepareFrameIn(state, txn);
+    DescribeRelation(state, entry);
+    numbers[count++] = entry->number;
+  }
+  if (count > 0) {
+    WriteTruncate(&state->frame, numbers, count, change->data.truncate.cascade,
+                  change->data.truncate.restart_seqs);
+    ++state->change_count;
+    FinishEntry(state);
+  }
+
+  MemoryContextSwitchTo(caller);
+  MemoryContextReset(state->change_context);
+  PopErrorContext(&error_context);
+}
+
+}  // namespace towline

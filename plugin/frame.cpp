@@ -1,0 +1,109 @@
+#include "frame.h"
+
+namespace towline {
+namespace {
+
+constexpr size_t kBufferBytesKept = 1024 * 1024;
+
+// As often as pgoutput: checking the clock for every change would show in the CPU time, and a
+// hundred changes that are passed over take far less than wal_sender_timeout.
+constexpr int kChangesBetweenProgress = 100;
+
+constexpr int64_t kPostgresEpochInUnixUs =
+    static_cast<int64_t>(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+
+uint32_t ServerVersionNum() {
+  // Of the running server; the headers' may be another minor.
+  const char* text = GetConfigOption("server_version_num", false, false);
+  return static_cast<uint32_t>(pg_strtoint32(text));
+}
+
+void WriteBeginOf(PluginState* state, ReorderBufferTXN* txn) {
+  TransactionFields fields = TransactionOf(state, txn);
+  if (txn->origin_id == kNoOrigin) {
+    WriteBegin(&state->frame, fields, nullptr);
+    return;
+  }
+  // An origin that was dropped since has no name; that the change is foreign is still said.
+  char* name = nullptr;
+  MemoryContext caller = MemoryContextSwitchTo(state->change_context);
+  (void)replorigin_by_oid(txn->origin_id, true, &name);
+  MemoryContextSwitchTo(caller);
+  OriginFields origin{name == nullptr ? std::string_view() : std::string_view(name),
+                      txn->origin_lsn};
+  WriteBegin(&state->frame, fields, &origin);
+}
+
+}  // namespace
+
+void InitBuffer(ByteBuffer* buffer, MemoryContext context, size_t capacity) {
+  *buffer = {static_cast<char*>(MemoryContextAlloc(context, capacity)), 0, capacity};
+}
+
+void EmptyBuffer(ByteBuffer* buffer, MemoryContext context) {
+  buffer->size = 0;
+  if (buffer->capacity > kBufferBytesKept) {
+    pfree(buffer->data);
+    InitBuffer(buffer, context, kBufferBytesKept / 8);
+  }
+}
+
+// The top-level xid as decoding gives it has 32 bits. It cannot be older than 2^31 (the slot's
+// catalog_xmin keeps it from being frozen away) nor newer than the next xid, so the next xid's
+// epoch, or the one before it, is its own.
+uint64_t FullXid(TransactionId xid) {
+  FullTransactionId next = ReadNextFullTransactionId();
+  uint64_t epoch = EpochFromFullTransactionId(next);
+  if (xid > XidFromFullTransactionId(next)) --epoch;
+  return (epoch << 32) | xid;
+}
+
+TransactionFields TransactionOf(const PluginState* state, const ReorderBufferTXN* txn) {
+  return {state->xid, txn->final_lsn, txn->end_lsn, CommitTime(txn) + kPostgresEpochInUnixUs};
+}
+
+void PrepareFrame(PluginState* state) {
+  if (state->hello_sent) return;
+  state->hello_sent = true;
+  HelloFields hello{state->options.protocol_version, kPluginVersion, ServerVersionNum(),
+                    GetDatabaseEncodingName(), GetSystemIdentifier()};
+  WriteHello(&state->frame, hello);
+}
+
+void PrepareFrameIn(PluginState* state, ReorderBufferTXN* txn) {
+  if (state->begin_sent) return;
+  PrepareFrame(state);
+  state->xid = FullXid(txn->xid);
+  state->begin_sent = true;
+  state->change_count = 0;
+  WriteBeginOf(state, txn);
+}
+
+void FinishEntry(PluginState* state) {
+  if (state->frame.size >= state->options.frame_bytes) SendFrame(state);
+}
+
+void SendFrame(PluginState* state) {
+  ByteBuffer* frame = &state->frame;
+  if (frame->size == 0) return;
+  if (frame->size > kCopyDataBytesMax) {
+    ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+                    errmsg("towline: a frame of %zu bytes exceeds the protocol's limit of %zu",
+                           frame->size, kCopyDataBytesMax)));
+  }
+  LogicalDecodingContext* ctx = state->ctx;
+  OutputPluginPrepareWrite(ctx, true);
+  appendBinaryStringInfo(ctx->out, frame->data, static_cast<int>(frame->size));
+  OutputPluginWrite(ctx, true);
+  EmptyBuffer(frame, state->session_context);
+  state->changes_since_progress = 0;
+}
+
+void ReportProgress(PluginState* state) {
+  if (kServerReportsProgressInTransactions) return;
+  if (++state->changes_since_progress < kChangesBetweenProgress) return;
+  state->changes_since_progress = 0;
+  UpdateProgress(state->ctx, false);
+}
+
+}  // namespace towline

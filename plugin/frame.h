@@ -1,0 +1,38 @@
+// The frame: several entries of one transaction in one CopyData. Entries are collected in a buffer
+// of our own and handed to the server when the frame is full and when the transaction ends, so a
+// frame never waits for something that happens later, and the position in a keepalive never runs
+// ahead of data that was not sent.
+#pragma once
+
+#include "plugin_state.h"
+#include "wire_writer.h"
+
+namespace towline {
+
+// No CopyData is larger than this (docs/protocol.md). One frame is at most: what was collected
+// below frame_bytes (4 MiB at most), and one entry, whose inline values are bounded by the row
+// encoder (8 MiB).
+constexpr size_t kCopyDataBytesMax = 16 * 1024 * 1024;
+
+// Memory with which a frame or row buffer begins; a buffer that a large row has made grow beyond
+// kBufferBytesKept is given back.
+void InitBuffer(ByteBuffer* buffer, MemoryContext context, size_t capacity);
+void EmptyBuffer(ByteBuffer* buffer, MemoryContext context);
+
+// Called before an entry is written. The first writes Hello before all else; the second also opens
+// the transaction if it has not been opened: one with nothing to send is never opened.
+void PrepareFrame(PluginState* state);
+void PrepareFrameIn(PluginState* state, ReorderBufferTXN* txn);
+
+// Called after an entry was written: sends the frame if it is full.
+void FinishEntry(PluginState* state);
+void SendFrame(PluginState* state);
+
+// Tells the server from time to time that decoding is alive although nothing is sent.
+void ReportProgress(PluginState* state);
+
+uint64_t FullXid(TransactionId xid);
+// What Begin and Commit say of the open transaction.
+TransactionFields TransactionOf(const PluginState* state, const ReorderBufferTXN* txn);
+
+}  // namespace towline

@@ -1,0 +1,197 @@
+#include "options.h"
+
+namespace towline {
+namespace {
+
+// 64 KiB: framing is what makes decoding cheap (one send() for hundreds of rows), and larger frames
+// brought nothing more when measured. 4 MiB keeps a frame with one row of the largest inline size
+// below the 16 MiB that no CopyData may exceed.
+constexpr size_t kFrameBytesDefault = 64 * 1024;
+constexpr size_t kFrameBytesMin = 1024;
+constexpr size_t kFrameBytesMax = 4 * 1024 * 1024;
+
+struct OptionSpec {
+  const char* name;
+  void (*parse)(const OptionSpec& spec, const char* value, Options* options);
+};
+
+[[noreturn]] void RefuseValue(const OptionSpec& spec, const char* value, const char* expected) {
+  ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                  errmsg("invalid value for output plugin option \"%s\": \"%s\"", spec.name, value),
+                  errdetail("Expected %s.", expected)));
+  pg_unreachable();
+}
+
+uint32_t ParseNumber(const OptionSpec& spec, const char* value, uint32_t min, uint32_t max) {
+  uint64_t number = 0;
+  bool is_valid = *value != '\0';
+  for (const char* c = value; *c != '\0' && is_valid; ++c) {
+    is_valid = *c >= '0' && *c <= '9' && number <= max;
+    number = number * 10 + static_cast<uint64_t>(*c - '0');
+  }
+  if (!is_valid || number < min || number > max) {
+    RefuseValue(spec, value, psprintf("a whole number from %u to %u", min, max));
+  }
+  return static_cast<uint32_t>(number);
+}
+
+bool ParseChoice(const OptionSpec& spec, const char* value, const char* for_true,
+                 const char* for_false) {
+  if (strcmp(value, for_true) == 0) return true;
+  if (strcmp(value, for_false) == 0) return false;
+  RefuseValue(spec, value, psprintf("\"%s\" or \"%s\"", for_true, for_false));
+}
+
+const char* Explain(PatternError error) {
+  switch (error) {
+    case PatternError::kNone:
+      break;
+    case PatternError::kEmpty:
+      return "A pattern or a part of it is empty.";
+    case PatternError::kTooManyParts:
+      return "A pattern is a table or schema.table; a database cannot be named.";
+    case PatternError::kUnclosedQuote:
+      return "A double quote is not closed.";
+    case PatternError::kSpecialCharacter:
+      return "Only * and ? are special in a pattern; other characters of regular expressions must "
+             "stand in double quotes.";
+  }
+  return "";
+}
+
+void ParsePatterns(const OptionSpec& spec, const char* value, PatternList* list) {
+  size_t size = strlen(value);
+  list->patterns =
+      static_cast<TablePattern*>(palloc(TablePatternsMax(size) * sizeof(TablePattern)));
+  char* bytes = static_cast<char*>(palloc(size + 1));
+  bool* is_special = static_cast<bool*>(palloc((size + 1) * sizeof(bool)));
+  size_t error_at = 0;
+  PatternError error = ParseTablePatterns(std::string_view(value, size), list->patterns,
+                                          &list->count, bytes, is_special, &error_at);
+  if (error != PatternError::kNone) {
+    ereport(ERROR,
+            (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+             errmsg("invalid value for output plugin option \"%s\": \"%s\"", spec.name, value),
+             errdetail("At character %zu: %s", error_at + 1, Explain(error)),
+             errhint("Patterns are written as in psql, separated by commas: schema.table with * "
+                     "and ?, \"double quotes\" keep upper case and special characters.")));
+  }
+}
+
+constexpr OptionSpec kOptions[] = {
+    {"min_protocol",
+     [](const OptionSpec& spec, const char* value, Options* options) {
+       options->min_protocol = ParseNumber(spec, value, 1, 1000000);
+     }},
+    {"max_protocol",
+     [](const OptionSpec& spec, const char* value, Options* options) {
+       options->max_protocol = ParseNumber(spec, value, 1, 1000000);
+     }},
+    {"include_tables",
+     [](const OptionSpec& spec, const char* value, Options* options) {
+       ParsePatterns(spec, value, &options->include_tables);
+     }},
+    {"exclude_tables",
+     [](const OptionSpec& spec, const char* value, Options* options) {
+       ParsePatterns(spec, value, &options->exclude_tables);
+     }},
+    {"partitions",
+     [](const OptionSpec& spec, const char* value, Options* options) {
+       options->partitions = ParseChoice(spec, value, "root", "leaf") ? PublishPartitions::kRoot
+                                                                      : PublishPartitions::kLeaf;
+     }},
+    {"binary",
+     [](const OptionSpec& spec, const char* value, Options* options) {
+       options->is_binary = ParseChoice(spec, value, "on", "off");
+     }},
+    {"messages",
+     [](const OptionSpec& spec, const char* value, Options* options) {
+       options->sends_messages = ParseChoice(spec, value, "on", "off");
+     }},
+    {"origin",
+     [](const OptionSpec& spec, const char* value, Options* options) {
+       options->sends_foreign_origins = ParseChoice(spec, value, "any", "none");
+     }},
+    {"frame_bytes",
+     [](const OptionSpec& spec, const char* value, Options* options) {
+       options->frame_bytes = ParseNumber(spec, value, kFrameBytesMin, kFrameBytesMax);
+     }},
+};
+constexpr size_t kOptionCount = lengthof(kOptions);
+
+const char* KnownOptions() {
+  StringInfoData names;
+  initStringInfo(&names);
+  for (const OptionSpec& spec : kOptions) {
+    appendStringInfo(&names, "%s%s", names.len > 0 ? ", " : "", spec.name);
+  }
+  return names.data;
+}
+
+void ChooseProtocol(Options* options) {
+  uint32_t min = Max(options->min_protocol, kProtocolVersionMin);
+  uint32_t max = Min(options->max_protocol, kProtocolVersionMax);
+  if (min > max) {
+    ereport(ERROR,
+            (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+             errmsg("the reader asks for protocol version %u to %u, but plugin \"towline\" %s "
+                    "speaks %u to %u",
+                    options->min_protocol, options->max_protocol, kPluginVersion, kProtocolVersionMin,
+                    kProtocolVersionMax),
+             options->min_protocol > kProtocolVersionMax
+                 ? errhint("Install a newer version of the extension \"towline\" on this server.")
+                 : errhint("Use a newer version of the towline service, or check min_protocol and "
+                           "max_protocol.")));
+  }
+  options->protocol_version = max;
+}
+
+}  // namespace
+
+void ParseOptions(List* elements, Options* options) {
+  *options = {};
+  options->partitions = PublishPartitions::kLeaf;
+  options->is_binary = true;
+  options->sends_messages = true;
+  options->sends_foreign_origins = true;
+  options->frame_bytes = kFrameBytesDefault;
+  options->min_protocol = kProtocolVersionMin;
+  options->max_protocol = kProtocolVersionMax;
+
+  bool is_given[kOptionCount] = {};
+  ListCell* cell;
+  foreach (cell, elements) {
+    auto* element = static_cast<DefElem*>(lfirst(cell));
+    size_t index = 0;
+    while (index < kOptionCount && strcmp(kOptions[index].name, element->defname) != 0) ++index;
+    if (index == kOptionCount) {
+      ereport(ERROR,
+              (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+               errmsg("unrecognized output plugin option \"%s\"", element->defname),
+               errdetail("Plugin \"towline\" %s does not know it, and what is not known is refused "
+                         "rather than passed over.",
+                         kPluginVersion),
+               errhint("Known options: %s.", KnownOptions())));
+    }
+    if (is_given[index]) {
+      ereport(ERROR, (errcode(ERRCODE_SYNTAX_ERROR),
+                      errmsg("output plugin option \"%s\" is given twice", element->defname)));
+    }
+    is_given[index] = true;
+    if (element->arg == nullptr) {
+      ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                      errmsg("output plugin option \"%s\" needs a value", element->defname)));
+    }
+    kOptions[index].parse(kOptions[index], strVal(element->arg), options);
+  }
+  ChooseProtocol(options);
+}
+
+bool MatchesAny(const PatternList& list, std::string_view schema, std::string_view name) {
+  for (size_t i = 0; i < list.count; ++i) {
+    if (Matches(list.patterns[i], schema, name)) return true;
+  }
+  return false;
+}
+
+}  // namespace towline

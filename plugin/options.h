@@ -1,0 +1,42 @@
+// The options of START_REPLICATION … LOGICAL … (name 'value', …). Declared once, in the table of
+// options.cpp: the parser and the hint that lists them come from it. What is not known is refused,
+// because an option passed over silently may be a filter that the user relies on.
+#pragma once
+
+#include "pg_headers.h"
+#include "table_patterns.h"
+
+namespace towline {
+
+constexpr uint32_t kProtocolVersionMin = 1;
+constexpr uint32_t kProtocolVersionMax = 1;
+constexpr const char* kPluginVersion = "0.1";
+
+enum class PublishPartitions { kLeaf, kRoot };
+
+struct PatternList {
+  TablePattern* patterns;
+  size_t count;
+};
+
+struct Options {
+  uint32_t min_protocol;  // what the reader understands
+  uint32_t max_protocol;
+  uint32_t protocol_version;  // the highest that both understand
+  PatternList include_tables;  // none: all
+  PatternList exclude_tables;
+  PublishPartitions partitions;
+  bool is_binary;
+  bool sends_messages;
+  bool sends_foreign_origins;  // origin 'any'
+  size_t frame_bytes;
+};
+
+// Parses in the current memory context, which must live as long as the options. Raises an error
+// that names the option otherwise.
+void ParseOptions(List* elements, Options* options);
+
+// Whether the table `schema.name` matches a pattern of the list.
+bool MatchesAny(const PatternList& list, std::string_view schema, std::string_view name);
+
+}  // namespace towline

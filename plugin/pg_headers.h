@@ -1,0 +1,66 @@
+// The only file of the plugin that includes the server's headers. They are C, older ones use
+// `register`, and they define macros that clash with C++; all of that is dealt with here once.
+#pragma once
+// Warnings of foreign headers are not ours to mend.
+#pragma GCC system_header
+
+// C++ standard headers come first: the server's macros must not reach them.
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string_view>
+#include <type_traits>
+
+extern "C" {
+#include "postgres.h"
+
+#include "access/attmap.h"
+#include "access/detoast.h"
+#include "access/htup_details.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/partition.h"
+#include "catalog/pg_attribute.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_index.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_type.h"
+#include "commands/defrem.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "nodes/parsenodes.h"
+#include "replication/logical.h"
+#include "replication/origin.h"
+#include "replication/output_plugin.h"
+#include "replication/reorderbuffer.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/guc.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/pg_lsn.h"
+#include "utils/rel.h"
+#include "utils/relcache.h"
+#include "utils/syscache.h"
+#include "utils/tuplestore.h"
+#include "utils/uuid.h"
+#if __has_include("varatt.h")
+#include "varatt.h"  // 16 moved the TOAST macros out of postgres.h
+#endif
+}
+
+// What stays of the server's macros must not rename things of ours.
+#undef gettext
+#undef dgettext
+#undef ngettext
+#undef dngettext

@@ -1,0 +1,91 @@
+// What the reader of this connection already knows about relations, and how their rows are encoded.
+//
+// An entry is made at a relation's first change and made again after an invalidation touched it.
+// Many invalidations change nothing that the reader can see (ANALYZE, an index, a new partition
+// elsewhere): the description is then compared with the one that was sent, and only a different one
+// is sent, under a new number.
+#pragma once
+
+#include "pg_compat.h"
+#include "wire_writer.h"
+
+namespace towline {
+
+struct PluginState;
+
+// How a value becomes bytes.
+enum class ValueMethod : uint8_t {
+  kBool,    // fixed-size types whose typsend is these bytes in network order
+  kChar,
+  kInt2,
+  kInt4,
+  kInt8,
+  kFloat4,
+  kFloat8,
+  kUuid,
+  kName,
+  kVarlena,  // the value's own bytes: text, bytea and what is stored like them
+  kSend,     // typsend
+  kOutput,   // typoutput
+};
+
+struct ColumnCodec {
+  int index;  // in the tuple descriptor of the relation that was written to
+  ValueMethod method;
+  bool can_be_toasted;
+  bool is_sent;    // in full images
+  bool is_in_key;  // in key images
+  const char* name;
+  FmgrInfo function;  // kSend, kOutput
+};
+
+struct RelationEntry {
+  Oid oid;  // of the relation that was written to; the hash table's key
+  bool is_valid;
+  bool is_selected;  // else its changes are passed over
+  bool is_full_identity;
+  uint32_t number;   // 0: not yet described in this connection
+  Oid root_oid;
+
+  // Everything below lives in this context, which is made again with the entry.
+  MemoryContext context;
+  char* display_name;  // for error messages
+  int column_count;
+  ColumnCodec* columns;
+  int sent_count;
+  int key_count;
+  int attribute_count;  // of the tuple descriptor
+  // The old and the new row taken apart; one change at a time uses them.
+  Datum* old_values;
+  bool* old_nulls;
+  Datum* new_values;
+  bool* new_nulls;
+  // What else the description depends on: partition ancestors, and hash values (as syscache
+  // invalidations give them) of schemas, user types and collations.
+  Oid* ancestors;
+  int ancestor_count;
+  uint32_t* dependency_hashes;
+  int dependency_count;
+
+  // The description as sent last, without its number. Lives longer than the entry's context.
+  char* description;
+  size_t description_size;
+};
+
+struct RelationCache {
+  HTAB* entries;
+  uint32_t last_number;
+  long entries_max;  // when there are more, invalid entries are forgotten
+};
+
+void OpenRelationCache(PluginState* state);
+// After this, or when the session's memory is released by an error, invalidations find no cache.
+void CloseRelationCache();
+
+// The valid entry of a relation; if its changes are sent, its description is in the frame already
+// or has been sent. Call PrepareFrameIn() only when is_selected.
+RelationEntry* LookUpRelation(PluginState* state, Relation relation);
+// Writes the description if the reader does not have it. The transaction must be open.
+void DescribeRelation(PluginState* state, RelationEntry* entry);
+
+}  // namespace towline

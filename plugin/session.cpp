@@ -1,0 +1,63 @@
+// Begin and end of a decoding session.
+#include "callbacks.h"
+#include "frame.h"
+#include "plugin_state.h"
+#include "session_settings.h"
+
+namespace towline {
+namespace {
+
+// Values go out as the server stores them, and the reader takes text to be UTF-8. SQL_ASCII says
+// that nobody knows the encoding; the bytes are passed on and the destination judges them.
+void CheckEncoding() {
+  int encoding = GetDatabaseEncoding();
+  if (encoding == PG_UTF8 || encoding == PG_SQL_ASCII) return;
+  ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                  errmsg("towline cannot read a database with encoding \"%s\"",
+                         GetDatabaseEncodingName()),
+                  errdetail("Supported encodings: UTF8, SQL_ASCII.")));
+}
+
+}  // namespace
+
+void towline_startup_cb(LogicalDecodingContext* ctx, OutputPluginOptions* options, bool is_init) {
+  options->output_type = OUTPUT_PLUGIN_BINARY_OUTPUT;
+  // The rows of a rewritten table are no changes of it.
+  options->receive_rewrites = false;
+  CheckEncoding();
+  // A slot that is being created sends nothing.
+  if (is_init) return;
+
+  MemoryContext session =
+      AllocSetContextCreate(ctx->context, "towline session", ALLOCSET_DEFAULT_SIZES);
+  MemoryContext caller = MemoryContextSwitchTo(session);
+  auto* state = static_cast<PluginState*>(palloc0(sizeof(PluginState)));
+  state->ctx = ctx;
+  state->session_context = session;
+  state->change_context =
+      AllocSetContextCreate(session, "towline change", ALLOCSET_DEFAULT_SIZES);
+  ParseOptions(ctx->output_plugin_options, &state->options);
+  constexpr size_t kRowBytes = 8192;
+  InitBuffer(&state->frame, session, state->options.frame_bytes + kRowBytes);
+  InitBuffer(&state->new_row, session, kRowBytes);
+  InitBuffer(&state->old_row, session, kRowBytes);
+  OpenRelationCache(state);
+  MemoryContextSwitchTo(caller);
+  state->settings_nest_level = PinSessionSettings();
+  ctx->output_plugin_private = state;
+}
+
+void towline_shutdown_cb(LogicalDecodingContext* ctx) {
+  CloseRelationCache();
+  PluginState* state = StateOf(ctx);
+  if (state == nullptr) return;
+  RestoreSessionSettings(state->settings_nest_level);
+  ctx->output_plugin_private = nullptr;
+}
+
+bool towline_filter_by_origin_cb(LogicalDecodingContext* ctx, OriginId origin_id) {
+  PluginState* state = StateOf(ctx);
+  return state != nullptr && !state->options.sends_foreign_origins && origin_id != kNoOrigin;
+}
+
+}  // namespace towline

@@ -1,0 +1,49 @@
+#include "session_settings.h"
+
+#include "pg_headers.h"
+
+namespace towline {
+namespace {
+
+struct Setting {
+  const char* name;
+  const char* value;
+};
+
+constexpr int kForTheSession = 0;
+
+// docs/protocol.md lists these: whoever compares text values with other sessions sets the same.
+constexpr Setting kPinned[] = {
+    {"DateStyle", "ISO, YMD"},
+    {"IntervalStyle", "postgres"},
+    {"TimeZone", "UTC"},
+    {"extra_float_digits", "3"},
+    {"bytea_output", "hex"},
+    // money as text (inside composites) depends on the locale's digits; as binary it does not.
+    {"lc_monetary", "C"},
+    // Names inside values (regclass and the like) come out with their schema.
+    {"search_path", "pg_catalog, pg_temp"},
+    {"quote_all_identifiers", "off"},
+};
+
+void Set(const char* name, const char* value, GucAction action) {
+  (void)set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, action, true, 0, false);
+}
+
+}  // namespace
+
+int PinSessionSettings() {
+  bool in_transaction = IsTransactionState();
+  int nest_level = in_transaction ? NewGUCNestLevel() : kForTheSession;
+  GucAction action = in_transaction ? GUC_ACTION_SAVE : GUC_ACTION_SET;
+  for (const Setting& setting : kPinned) Set(setting.name, setting.value, action);
+  // Send functions convert text to the client's encoding; values are sent in the server's.
+  Set("client_encoding", GetDatabaseEncodingName(), action);
+  return nest_level;
+}
+
+void RestoreSessionSettings(int nest_level) {
+  if (nest_level != kForTheSession) AtEOXact_GUC(true, nest_level);
+}
+
+}  // namespace towline

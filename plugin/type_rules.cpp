@@ -1,0 +1,106 @@
+#include "type_rules.h"
+
+namespace towline {
+namespace {
+
+// Types nest only as deep as someone has declared them (domain over array over …), but a loop in
+// damaged catalogs must not overflow the stack.
+constexpr int kTypeDepthMax = 32;
+
+struct TypeFacts {
+  char kind;        // pg_type.typtype
+  bool is_array;    // a variable-length array with an element type
+  bool has_binary;  // typsend and typreceive
+  Oid inner;        // element of an array, base type of a domain, subtype of a (multi)range
+};
+
+bool ReadType(Oid type_oid, TypeFacts* facts) {
+  HeapTuple tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type_oid));
+  if (!HeapTupleIsValid(tuple)) return false;
+  auto* type = reinterpret_cast<Form_pg_type>(GETSTRUCT(tuple));
+  facts->kind = type->typtype;
+  // Fixed-length types with an element type (point, name) are subscriptable, but no arrays.
+  facts->is_array = OidIsValid(type->typelem) && type->typlen == -1;
+  facts->has_binary = OidIsValid(type->typsend) && OidIsValid(type->typreceive);
+  facts->inner = facts->kind == TYPTYPE_DOMAIN ? type->typbasetype
+                 : facts->is_array            ? type->typelem
+                                              : InvalidOid;
+  ReleaseSysCache(tuple);
+  if (facts->kind == TYPTYPE_RANGE) facts->inner = get_range_subtype(type_oid);
+#ifdef TYPTYPE_MULTIRANGE
+  if (facts->kind == TYPTYPE_MULTIRANGE) {
+    facts->inner = get_range_subtype(get_multirange_range(type_oid));
+  }
+#endif
+  return true;
+}
+
+// Their bytes are OIDs, which name other objects on another server; their text is a name.
+bool IsReferenceType(Oid type_oid) {
+  switch (type_oid) {
+    case REGPROCOID:
+    case REGPROCEDUREOID:
+    case REGOPEROID:
+    case REGOPERATOROID:
+    case REGCLASSOID:
+    case REGCOLLATIONOID:
+    case REGTYPEOID:
+    case REGROLEOID:
+    case REGNAMESPACEOID:
+    case REGCONFIGOID:
+    case REGDICTIONARYOID:
+#ifdef REGDATABASEOID
+    case REGDATABASEOID:
+#endif
+      return true;
+    default:
+      return false;
+  }
+}
+
+// OIDs below this are assigned by hand in the server's sources and are the same on every server
+// and version; those above are given out by the build or by initdb.
+bool HasStableOid(Oid type_oid) { return type_oid < FirstGenbkiObjectId; }
+
+bool IsPortable(Oid type_oid, int depth) {
+  TypeFacts facts;
+  if (depth > kTypeDepthMax || IsReferenceType(type_oid) || !ReadType(type_oid, &facts)) {
+    return false;
+  }
+  switch (facts.kind) {
+    case TYPTYPE_BASE:
+      if (!facts.has_binary) return false;
+      // array_send writes the element type's OID.
+      if (facts.is_array) return HasStableOid(facts.inner) && IsPortable(facts.inner, depth + 1);
+      return true;
+    case TYPTYPE_ENUM:
+      return facts.has_binary;  // enum_send writes the label
+    case TYPTYPE_DOMAIN:
+    case TYPTYPE_RANGE:
+#ifdef TYPTYPE_MULTIRANGE
+    case TYPTYPE_MULTIRANGE:
+#endif
+      return facts.has_binary && OidIsValid(facts.inner) && IsPortable(facts.inner, depth + 1);
+    default:
+      return false;  // composites: record_send writes the columns' type OIDs
+  }
+}
+
+void Visit(Oid type_oid, int depth, void (*visit)(Oid, void*), void* arg) {
+  TypeFacts facts;
+  if (depth > kTypeDepthMax || type_oid < FirstNormalObjectId) return;
+  visit(type_oid, arg);
+  if (ReadType(type_oid, &facts) && OidIsValid(facts.inner)) {
+    Visit(facts.inner, depth + 1, visit, arg);
+  }
+}
+
+}  // namespace
+
+bool TypeIsPortableAsBinary(Oid type_oid) { return IsPortable(type_oid, 0); }
+
+void VisitUserTypes(Oid type_oid, void (*visit)(Oid type_oid, void* arg), void* arg) {
+  Visit(type_oid, 0, visit, arg);
+}
+
+}  // namespace towline

@@ -1,0 +1,54 @@
+// The field numbers of proto/towline/v1/wire.proto, for the plugin's own writer and reader.
+// proto/golden holds both of them to the .proto file.
+#pragma once
+
+#include <cstdint>
+
+namespace towline::wire {
+
+enum class WireType : uint32_t { kVarint = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5 };
+
+namespace frame {
+constexpr uint32_t kEntries = 1;
+}
+namespace entry {
+constexpr uint32_t kBegin = 1, kCommit = 2, kRelation = 3, kInsert = 4, kUpdate = 5, kDelete = 6,
+                   kValuePart = 7, kTruncate = 9, kMessage = 10, kHello = 12;
+}
+namespace hello {
+constexpr uint32_t kProtocolVersion = 1, kPluginVersion = 2, kServerVersionNum = 3,
+                   kServerEncoding = 4, kSystemIdentifier = 5;
+}
+namespace origin {
+constexpr uint32_t kName = 1, kLsn = 2;
+}
+namespace begin {
+constexpr uint32_t kXid = 1, kCommitLsn = 2, kEndLsn = 3, kCommitTime = 4, kOrigin = 5;
+}
+namespace commit {
+constexpr uint32_t kXid = 1, kCommitLsn = 2, kEndLsn = 3, kCommitTime = 4, kChangeCount = 5;
+}
+namespace relation {
+constexpr uint32_t kNumber = 1, kOid = 2, kRootOid = 3, kSchema = 4, kName = 5, kLeafSchema = 6,
+                   kLeafName = 7, kKind = 8, kReplicaIdentity = 9, kShapeHash = 10, kColumns = 11;
+}
+namespace column {
+constexpr uint32_t kName = 1, kAttnum = 2, kTypeOid = 3, kTypeSchema = 4, kTypeName = 5,
+                   kTypmod = 6, kTypeKind = 7, kCollation = 8, kNotNull = 9, kGenerated = 10,
+                   kIdentity = 11, kInKey = 12, kSent = 13, kFormat = 14;
+}
+// Insert, Update and Delete share their numbers.
+namespace change {
+constexpr uint32_t kRelation = 1, kNewRow = 2, kOldImage = 3, kOldRow = 4;
+}
+namespace value_part {
+constexpr uint32_t kValueBytes = 1, kPart = 2, kIsLast = 3;
+}
+namespace truncate {
+constexpr uint32_t kRelations = 1, kCascade = 2, kRestartIdentity = 3;
+}
+namespace message {
+constexpr uint32_t kTransactional = 1, kPrefix = 2, kContent = 3, kLsn = 4, kContentInParts = 5;
+}
+
+}  // namespace towline::wire

@@ -1,0 +1,103 @@
+// Writes entries of the wire format (proto/towline/v1/wire.proto) at the end of a frame.
+//
+// By hand and not with libprotobuf: a library inside the backend would bring its own allocation,
+// destructors that a server error skips, and checks that abort the whole cluster. The price is
+// drift from the .proto file; proto/golden pays it: the tests hold this writer to exact bytes that
+// libprotobuf parses and writes alike (fields in order, defaults left out, shortest varints).
+//
+// The structs are borrowed views; nothing here raises an error except through GrowByteBuffer().
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "byte_buffer.h"
+
+namespace towline {
+
+enum class OldImageKind : uint32_t { kNone = 0, kKey = 1, kFull = 2 };
+enum class ColumnFormat : uint32_t { kBinary = 0, kText = 1 };
+enum class IdentityKind : uint32_t { kDefault = 0, kNothing = 1, kFull = 2, kIndex = 3 };
+
+struct HelloFields {
+  uint32_t protocol_version;
+  std::string_view plugin_version;
+  uint32_t server_version_num;
+  std::string_view server_encoding;
+  uint64_t system_identifier;
+};
+
+struct TransactionFields {
+  uint64_t xid;
+  uint64_t commit_lsn;
+  uint64_t end_lsn;
+  int64_t commit_time_us;  // since 1970-01-01 UTC
+};
+
+struct OriginFields {
+  std::string_view name;
+  uint64_t lsn;
+};
+
+struct ColumnFields {
+  std::string_view name;
+  int32_t attnum;
+  uint32_t type_oid;
+  std::string_view type_schema;
+  std::string_view type_name;
+  int32_t typmod;
+  std::string_view type_kind;
+  std::string_view collation;
+  bool not_null;
+  std::string_view generated;
+  std::string_view identity;
+  bool in_key;
+  bool sent;
+  ColumnFormat format;
+};
+
+struct RelationFields {
+  uint32_t oid;
+  uint32_t root_oid;
+  std::string_view schema;
+  std::string_view name;
+  std::string_view leaf_schema;
+  std::string_view leaf_name;
+  std::string_view kind;
+  IdentityKind replica_identity;
+  uint64_t shape_hash;
+  const ColumnFields* columns;
+  size_t column_count;
+};
+
+struct MessageFields {
+  bool is_transactional;
+  std::string_view prefix;
+  std::string_view content;
+  uint64_t lsn;
+  bool content_in_parts;
+};
+
+void WriteHello(ByteBuffer* frame, const HelloFields& hello);
+// `origin` may be null: written on this server.
+void WriteBegin(ByteBuffer* frame, const TransactionFields& transaction, const OriginFields* origin);
+void WriteCommit(ByteBuffer* frame, const TransactionFields& transaction, uint64_t change_count);
+// A description without its number, so that two of them can be compared and one be sent again.
+void WriteRelationBody(ByteBuffer* out, const RelationFields& relation);
+void WriteRelation(ByteBuffer* frame, uint32_t number, std::string_view body);
+void WriteInsert(ByteBuffer* frame, uint32_t relation, std::string_view new_row);
+void WriteUpdate(ByteBuffer* frame, uint32_t relation, std::string_view new_row,
+                 OldImageKind old_image, std::string_view old_row);
+void WriteDelete(ByteBuffer* frame, uint32_t relation, OldImageKind old_image,
+                 std::string_view old_row);
+// `value_bytes` is the whole value's length in its first part and 0 in the others.
+void WriteValuePart(ByteBuffer* frame, uint64_t value_bytes, std::string_view part, bool is_last);
+void WriteTruncate(ByteBuffer* frame, const uint32_t* relations, size_t count, bool cascade,
+                   bool restart_identity);
+void WriteMessage(ByteBuffer* frame, const MessageFields& message);
+
+// FNV-1a over what shape_hash covers (docs/protocol.md, "Shape hash").
+uint64_t ShapeHash(const RelationFields& relation);
+
+}  // namespace towline
