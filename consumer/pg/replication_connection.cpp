@@ -3,6 +3,7 @@
 #include <sys/time.h>
 
 #include "absl/base/internal/endian.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/error.h"
@@ -30,6 +31,15 @@ absl::StatusOr<ReplicationConnection> ReplicationConnection::Open(
   purpose.is_replication = true;
   TOWLINE_ASSIGN_OR_RETURN(Connection connection, Connection::Open(options, purpose, shutdown));
   return ReplicationConnection(std::move(connection));
+}
+
+absl::StatusOr<uint64_t> ReplicationConnection::ReadSystemIdentifier() {
+  TOWLINE_ASSIGN_OR_RETURN(Result row, connection_.Exec("IDENTIFY_SYSTEM"));
+  uint64_t identifier = 0;
+  if (row.row_count() != 1 || !absl::SimpleAtoi(row.Get(0, 0), &identifier)) {
+    return absl::InternalError("cannot read the answer to IDENTIFY_SYSTEM");
+  }
+  return identifier;
 }
 
 absl::Status ReplicationConnection::Start(

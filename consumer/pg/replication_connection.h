@@ -32,6 +32,9 @@ class ReplicationConnection {
                                                     const std::string& application_name,
                                                     const Shutdown& shutdown);
 
+  // IDENTIFY_SYSTEM: who the server is, for roles that may not ask by SQL.
+  absl::StatusOr<uint64_t> ReadSystemIdentifier();
+
   // START_REPLICATION SLOT ... LOGICAL ... with the plugin's options; values are quoted here.
   absl::Status Start(const std::string& slot, Lsn position,
                      const std::vector<std::pair<std::string, std::string>>& options);

@@ -8,7 +8,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,8 +15,8 @@
 #include "base/lsn.h"
 #include "base/shutdown.h"
 #include "model/name.h"
-#include "model/snapshot.h"
 #include "pg/connection.h"
+#include "state/position.h"
 #include "state/task_state.h"
 
 namespace towline {
@@ -33,9 +32,13 @@ struct ServerIdentity {
   friend bool operator==(const ServerIdentity&, const ServerIdentity&) = default;
 };
 
-// Reads it by pg_control_system() / pg_control_checkpoint() where the role may, else by
-// IDENTIFY_SYSTEM of a replication session (the source's role has that right).
+// Reads it by functions that every role may call unless an administrator took the right away. A
+// system identifier that may not be read is 0, "unknown", and is then left out of comparisons.
 absl::StatusOr<ServerIdentity> ReadServerIdentity(Connection& connection);
+// The same for a source, whose role may also ask IDENTIFY_SYSTEM: its identifier is always known.
+absl::StatusOr<ServerIdentity> ReadSourceIdentity(Connection& connection,
+                                                  const ConnectOptions& options,
+                                                  const Shutdown& shutdown);
 
 // One row of towline_state.task.
 struct TaskRow {
@@ -43,6 +46,7 @@ struct TaskRow {
   int64_t epoch = 0;
   Lsn position;                 // invalid: no slot yet
   TaskState state = TaskState::kNew;
+  TaskState phase = TaskState::kNew;  // equal to state, or the phase that the state interrupts
   ServerIdentity source;
   ServerIdentity destination;
   std::string slot;             // its name, stored before it is created
@@ -100,6 +104,8 @@ class StateStore {
   absl::Status SetSlot(const std::string& slot, bool is_created, Lsn position,
                        const std::string& plugin_version);
   absl::Status SetSnapshot(const std::string& snapshot, Lsn lsn_after);
+  // A destination's timeline may grow (a failover that lost nothing): the new one is remembered.
+  absl::Status SetTimelines(const ServerIdentity& source, const ServerIdentity& destination);
   // Replaces all pieces and schema statements (a copy that starts, or starts again) and sets the
   // state, in one transaction.
   absl::Status StartCopy(const std::vector<PieceRow>& pieces,
@@ -110,7 +116,16 @@ class StateStore {
   // Registers a session of ours so that a successor can end it (B9). Call right after opening it.
   absl::Status AddSession(const Connection& session, const std::string& purpose);
 
-  // Removes every row of the task (drop). Drops the schema when it was the last task.
+  // The owner's sign of life: a successor ends sessions whose last one is older than 30 s. On any
+  // session, so that it goes on while the store's is busy. kAborted if another has taken over.
+  static absl::Status TouchSessions(Connection& session, const TaskClaim& claim);
+  // Why the task stopped, for the next `status`; on a session of its own, as the store's may be what
+  // failed.
+  static absl::Status RecordStop(Connection& session, const TaskClaim& claim, TaskState state,
+                                 absl::string_view error);
+
+  // Removes every row of the task (drop); kFailedPrecondition while a consumer runs it. Drops the
+  // schema when it was the last task.
   static absl::Status RemoveTask(Connection& destination, const std::string& task);
   // All tasks in this destination, or none if there is no schema.
   static absl::StatusOr<std::vector<TaskRow>> ListTasks(Connection& destination);
@@ -118,11 +133,16 @@ class StateStore {
   Connection& connection() { return connection_; }
   const std::string& task() const { return options_.task; }
   int64_t epoch() const { return epoch_; }
+  TaskClaim claim() const { return {options_.task, epoch_}; }
 
  private:
-  StateStore(Options options, Connection connection);
+  StateStore(Options options, Connection connection, const Shutdown& shutdown);
+  // One UPDATE of our row; `assignments` may use $3 and on.
+  absl::Status UpdateTask(absl::string_view assignments, std::vector<Param> values);
+
   Options options_;
   Connection connection_;
+  const Shutdown* shutdown_;  // outlives the store
   int64_t epoch_ = 0;
 };
 

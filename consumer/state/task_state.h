@@ -6,8 +6,9 @@
 // Everything is copied under one snapshot, so indexes and constraints can be built before catching
 // up; with a snapshot per piece they come after it (hazards A3). A crash in copying_schema or
 // copying starts the copy again under a new snapshot; in indexing it goes on at the next statement.
-// From any state: paused, retrying (kept in memory only, shown by status), waiting, failed, and for
-// later work healing, needs_heal.
+// These are the phases. From any of them: paused, failed, needs_heal, and for later work healing;
+// the row keeps the phase beside such a state, so that the next start knows where the work stands.
+// Retrying and waiting are kept in memory only, for `status`.
 #pragma once
 
 #include <string>
@@ -34,6 +35,8 @@ enum class TaskState {
   kFailed,
 };
 
+// A step of the work, as opposed to an interruption of it.
+bool IsPhase(TaskState state);
 absl::string_view TaskStateName(TaskState state);
 absl::StatusOr<TaskState> ParseTaskState(absl::string_view name);
 

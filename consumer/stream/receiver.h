@@ -50,6 +50,7 @@ class Receiver {
   // Why the thread ended; OK while it runs. Closes the queue at its end.
   absl::Status status() const;
   const Progress& progress() const;
+  int backend_pid() const;         // of the walsender
   // Sends a last status with the durable position and ends the stream; then joins.
   void Stop();
 

@@ -1,0 +1,112 @@
+// The part of the store that the initial copy keeps: its pieces and schema statements.
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "state/state_store.h"
+#include "state/task_row.h"
+
+namespace towline {
+namespace {
+
+// Rows as parameters, many in a statement: one round trip per row would take minutes over a slow
+// line, and the protocol carries at most 65535 parameters.
+absl::Status InsertRows(Connection& connection, absl::string_view into,
+                        const std::vector<absl::string_view>& types, std::vector<Param> values) {
+  const size_t width = types.size();
+  const size_t rows_max = 60'000 / width;
+  for (size_t first = 0; first < values.size() / width; first += rows_max) {
+    size_t count = std::min(rows_max, values.size() / width - first);
+    std::string sql = absl::StrCat("INSERT INTO ", into, " VALUES ");
+    for (size_t row = 0, number = 0; row < count; ++row) {
+      absl::StrAppend(&sql, row == 0 ? "(" : ", (");
+      for (size_t column = 0; column < width; ++column) {
+        absl::StrAppend(&sql, column == 0 ? "$" : ", $", ++number, "::", types[column]);
+      }
+      sql.push_back(')');
+    }
+    TOWLINE_RETURN_IF_ERROR(
+        connection.Query(sql, absl::MakeConstSpan(values).subspan(first * width, count * width))
+            .status());
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status StateStore::StartCopy(const std::vector<PieceRow>& pieces,
+                                   const std::vector<SchemaStatement>& statements,
+                                   TaskState state) {
+  std::vector<Param> piece_values;
+  for (const PieceRow& piece : pieces) {
+    piece_values.insert(piece_values.end(),
+                        {options_.task, piece.table.schema, piece.table.name,
+                         absl::StrCat(piece_values.size()), absl::StrCat(piece.source_oid),
+                         piece.existing, piece.state, absl::StrCat(piece.bytes_total),
+                         absl::StrCat(piece.rows_done)});
+  }
+  std::vector<Param> statement_values;
+  for (const SchemaStatement& statement : statements) {
+    statement_values.insert(
+        statement_values.end(),
+        {options_.task, statement.section, absl::StrCat(statement.ordinal),
+         statement.is_setting ? "t" : "f", statement.statement, statement.is_done ? "t" : "f"});
+  }
+  return InTransaction(connection_, [&]() -> absl::Status {
+    TOWLINE_RETURN_IF_ERROR(UpdateTask(kStateAssignments, StateParams(state, "")));
+    for (const char* table : {"piece", "schema_statement"}) {
+      TOWLINE_RETURN_IF_ERROR(
+          connection_
+              .Query(absl::StrCat("DELETE FROM towline_state.", table, " WHERE task = $1"),
+                     {options_.task})
+              .status());
+    }
+    TOWLINE_RETURN_IF_ERROR(
+        InsertRows(connection_,
+                   "towline_state.piece (task, schema_name, table_name, ordinal, source_oid, "
+                   "existing, state, bytes_total, rows_done)",
+                   {"text", "text", "text", "bigint", "bigint", "text", "text", "bigint", "bigint"},
+                   std::move(piece_values)));
+    return InsertRows(connection_,
+                      "towline_state.schema_statement (task, section, ordinal, is_setting, "
+                      "statement, is_done)",
+                      {"text", "text", "bigint", "boolean", "text", "boolean"},
+                      std::move(statement_values));
+  });
+}
+
+absl::StatusOr<std::vector<PieceRow>> StateStore::ReadPieces() {
+  TOWLINE_ASSIGN_OR_RETURN(
+      Result rows,
+      connection_.Query("SELECT schema_name, table_name, source_oid, existing, state, bytes_total, "
+                        "rows_done FROM towline_state.piece WHERE task = $1 ORDER BY ordinal",
+                        {options_.task}));
+  std::vector<PieceRow> pieces;
+  for (int i = 0; i < rows.row_count(); ++i) {
+    pieces.push_back({{rows.GetString(i, 0), rows.GetString(i, 1)},
+                      static_cast<uint32_t>(rows.GetInt(i, 2)),
+                      rows.GetString(i, 3),
+                      rows.GetString(i, 4),
+                      rows.GetInt(i, 5),
+                      rows.GetInt(i, 6)});
+  }
+  return pieces;
+}
+
+absl::StatusOr<std::vector<SchemaStatement>> StateStore::ReadSchemaStatements(
+    const std::string& section) {
+  TOWLINE_ASSIGN_OR_RETURN(
+      Result rows,
+      connection_.Query("SELECT section, ordinal, is_setting, statement, is_done "
+                        "FROM towline_state.schema_statement WHERE task = $1 AND section = $2 "
+                        "ORDER BY ordinal",
+                        {options_.task, section}));
+  std::vector<SchemaStatement> statements;
+  for (int i = 0; i < rows.row_count(); ++i) {
+    statements.push_back({rows.GetString(i, 0), rows.GetInt(i, 1), rows.GetBool(i, 2),
+                          rows.GetString(i, 3), rows.GetBool(i, 4)});
+  }
+  return statements;
+}
+
+}  // namespace towline

@@ -1,0 +1,75 @@
+#include "state/position.h"
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "base/status_macros.h"
+#include "pg/quoting.h"
+
+namespace towline {
+namespace {
+
+absl::Status LostClaim() {
+  return absl::AbortedError(
+      "the task's epoch or position is not ours any more: another consumer has taken over, or a "
+      "commit of ours arrived whose answer was lost");
+}
+
+std::vector<Param> ClaimParams(const TaskClaim& claim) {
+  return {claim.task, absl::StrCat(claim.epoch)};
+}
+
+}  // namespace
+
+std::string MovePositionSql(const TaskClaim& claim, Lsn old_position, Lsn new_position) {
+  // The applier asserts what the assembler promises: the stream never runs backwards.
+  TOWLINE_CHECK(old_position.is_valid() && new_position >= old_position);
+  return absl::StrCat("UPDATE towline_state.task SET position = '", new_position.ToString(),
+                      "' WHERE task = ", QuoteLiteral(claim.task), " AND epoch = ", claim.epoch,
+                      " AND position = '", old_position.ToString(), "'");
+}
+
+absl::Status CheckPositionMoved(int64_t affected_rows) {
+  return affected_rows == 1 ? absl::OkStatus() : LostClaim();
+}
+
+absl::Status CheckEpoch(Connection& session, const TaskClaim& claim) {
+  // FOR KEY SHARE conflicts with one thing only: a change of the epoch, which is part of a unique
+  // index (state_schema.cpp). So nobody takes over between this look and our COMMIT, while the
+  // task's other columns may still be written.
+  TOWLINE_ASSIGN_OR_RETURN(
+      Result result,
+      session.Query("SELECT 1 FROM towline_state.task WHERE task = $1 AND epoch = $2::bigint "
+                    "FOR KEY SHARE",
+                    ClaimParams(claim)));
+  return result.row_count() == 1 ? absl::OkStatus() : LostClaim();
+}
+
+absl::Status MarkPieceCopied(Connection& session, const TaskClaim& claim, const TableName& table,
+                             int64_t rows) {
+  std::vector<Param> params = ClaimParams(claim);
+  params.insert(params.end(), {table.schema, table.name, absl::StrCat(rows)});
+  TOWLINE_ASSIGN_OR_RETURN(
+      Result result,
+      session.Query("UPDATE towline_state.piece p SET state = 'copied', rows_done = $5::bigint "
+                    "FROM towline_state.task t "
+                    "WHERE t.task = $1 AND t.epoch = $2::bigint AND p.task = t.task "
+                    "AND p.schema_name = $3 AND p.table_name = $4",
+                    params));
+  return CheckPositionMoved(result.affected_rows());
+}
+
+absl::Status MarkSchemaStatementDone(Connection& session, const TaskClaim& claim,
+                                     const std::string& section, int64_t ordinal) {
+  std::vector<Param> params = ClaimParams(claim);
+  params.insert(params.end(), {section, absl::StrCat(ordinal)});
+  TOWLINE_ASSIGN_OR_RETURN(
+      Result result,
+      session.Query("UPDATE towline_state.schema_statement s SET is_done = true "
+                    "FROM towline_state.task t "
+                    "WHERE t.task = $1 AND t.epoch = $2::bigint AND s.task = t.task "
+                    "AND s.section = $3 AND s.ordinal = $4::bigint",
+                    params));
+  return CheckPositionMoved(result.affected_rows());
+}
+
+}  // namespace towline

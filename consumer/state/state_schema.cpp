@@ -1,0 +1,211 @@
+#include "state/state_schema.h"
+
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/status_macros.h"
+#include "pg/quoting.h"
+
+namespace towline {
+namespace {
+
+// Any constant will do as long as all versions of towline use the same; the letters of "towline".
+constexpr char kLockSql[] = "SELECT pg_catalog.pg_advisory_xact_lock(32778094293442149)";
+
+// One entry per version: what leads from the one before to it. Entries never change once released;
+// a new version appends.
+constexpr const char* kUpgrades[kStateSchemaVersion] = {
+    // Version 1. The task row is updated by every batch: room in its page keeps those updates HOT,
+    // and the second unique index makes the epoch a key column, so that FOR KEY SHARE (position.cpp)
+    // holds off a takeover and nothing else.
+    R"sql(
+CREATE TABLE towline_state.meta (
+  version integer NOT NULL,
+  changed_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+);
+COMMENT ON TABLE towline_state.meta IS 'Version of this schema; one row.';
+
+CREATE TABLE towline_state.task (
+  task text NOT NULL PRIMARY KEY,
+  epoch bigint NOT NULL,
+  position pg_lsn,
+  state text NOT NULL,
+  phase text NOT NULL,
+  state_since timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+  error text NOT NULL DEFAULT '',
+  source_system_identifier numeric(20) NOT NULL,
+  source_timeline bigint NOT NULL,
+  source_database_oid bigint NOT NULL,
+  source_database text NOT NULL,
+  destination_system_identifier numeric(20) NOT NULL,
+  destination_timeline bigint NOT NULL,
+  destination_database_oid bigint NOT NULL,
+  destination_database text NOT NULL,
+  slot text NOT NULL DEFAULT '',
+  is_slot_created boolean NOT NULL DEFAULT false,
+  plugin_version text NOT NULL DEFAULT '',
+  snapshot text NOT NULL DEFAULT '',
+  lsn_after pg_lsn,
+  host text NOT NULL,
+  pid integer NOT NULL,
+  created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+  taken_over_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+  CONSTRAINT task_epoch_key UNIQUE (task, epoch)
+) WITH (fillfactor = 10);
+COMMENT ON TABLE towline_state.task IS
+  'One row per replication task that writes into this database. position moves in the same transaction as the rows it stands for. Do not edit: the copy would lose or repeat changes.';
+
+CREATE TABLE towline_state.session (
+  task text NOT NULL,
+  epoch bigint NOT NULL,
+  pid integer NOT NULL,
+  backend_start timestamptz NOT NULL,
+  application_name text NOT NULL,
+  purpose text NOT NULL,
+  run_id text NOT NULL,
+  client_host text NOT NULL,
+  client_pid integer NOT NULL,
+  started_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+  seen_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+  PRIMARY KEY (task, pid, backend_start)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE towline_state.session IS
+  'Sessions of the consumers with this server, so that a successor can end what a dead one left.';
+
+CREATE TABLE towline_state.piece (
+  task text NOT NULL,
+  schema_name text NOT NULL,
+  table_name text NOT NULL,
+  ordinal bigint NOT NULL,
+  source_oid bigint NOT NULL,
+  existing text NOT NULL,
+  state text NOT NULL,
+  bytes_total bigint NOT NULL,
+  rows_done bigint NOT NULL,
+  PRIMARY KEY (task, schema_name, table_name)
+);
+COMMENT ON TABLE towline_state.piece IS 'Tables of the initial copy and how far each is.';
+
+CREATE TABLE towline_state.schema_statement (
+  task text NOT NULL,
+  section text NOT NULL,
+  ordinal bigint NOT NULL,
+  is_setting boolean NOT NULL,
+  statement text NOT NULL,
+  is_done boolean NOT NULL,
+  PRIMARY KEY (task, section, ordinal)
+);
+COMMENT ON TABLE towline_state.schema_statement IS
+  'Statements of the schema dump that the initial copy runs, and which of them have run.';
+
+CREATE TABLE towline_state.conflict (
+  task text NOT NULL,
+  number bigint GENERATED ALWAYS AS IDENTITY,
+  seen_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+  end_lsn pg_lsn,
+  xid numeric(20),
+  schema_name text NOT NULL DEFAULT '',
+  table_name text NOT NULL DEFAULT '',
+  type text NOT NULL,
+  resolution text NOT NULL,
+  sqlstate text NOT NULL DEFAULT '',
+  message text NOT NULL DEFAULT '',
+  key_values text,
+  row_values text,
+  PRIMARY KEY (task, number)
+);
+COMMENT ON TABLE towline_state.conflict IS
+  'Changes that the destination did not take as they came, and what was done about each. Row values stand here and in no log.';
+)sql",
+};
+
+absl::StatusOr<int> ReadVersion(Connection& connection) {
+  TOWLINE_ASSIGN_OR_RETURN(bool exists, HasStateSchema(connection));
+  if (!exists) return 0;
+  TOWLINE_ASSIGN_OR_RETURN(std::string version,
+                           connection.QueryValue("SELECT max(version) FROM towline_state.meta"));
+  return version.empty() ? 0 : atoi(version.c_str());
+}
+
+absl::Status CheckNotNewer(int version) {
+  if (version <= kStateSchemaVersion) return absl::OkStatus();
+  return WithHint(absl::FailedPreconditionError(absl::StrCat(
+                      "the schema towline_state of the destination has version ", version,
+                      ", this towline knows versions up to ", kStateSchemaVersion)),
+                  "Install the newer towline that made it.");
+}
+
+// Nothing is asked of the user but what is missing: the right to create the schema, or the schema.
+absl::Status ExplainRefusal(Connection& connection, const absl::Status& status) {
+  if (!absl::IsPermissionDenied(status)) return status;
+  absl::StatusOr<Result> names = connection.Query("SELECT pg_catalog.current_database(), current_user");
+  if (!names.ok() || names->row_count() != 1) return status;
+  std::string role = QuoteIdentifier(names->Get(0, 1));
+  absl::StatusOr<bool> exists = HasStateSchema(connection);
+  if (exists.ok() && *exists) {
+    return WithHint(WithContext(status, "the schema towline_state belongs to another role"),
+                    absl::StrCat("ALTER SCHEMA towline_state OWNER TO ", role,
+                                 "; and the same for its tables, or connect as their owner."));
+  }
+  return WithHint(WithContext(status, "cannot create the schema towline_state"),
+                  absl::StrCat("GRANT CREATE ON DATABASE ", QuoteIdentifier(names->Get(0, 0)),
+                               " TO ", role, "; or CREATE SCHEMA towline_state AUTHORIZATION ",
+                               role, ";"));
+}
+
+absl::Status Upgrade(Connection& connection) {
+  TOWLINE_RETURN_IF_ERROR(connection.Exec("BEGIN").status());
+  TOWLINE_RETURN_IF_ERROR(LockStateSchema(connection));
+  TOWLINE_ASSIGN_OR_RETURN(int version, ReadVersion(connection));
+  TOWLINE_RETURN_IF_ERROR(CheckNotNewer(version));
+  if (version == 0) {
+    // Asked first: CREATE SCHEMA IF NOT EXISTS wants the right to create even where one exists.
+    TOWLINE_ASSIGN_OR_RETURN(
+        std::string exists,
+        connection.QueryValue("SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname "
+                              "= 'towline_state')"));
+    if (exists != "t") {
+      TOWLINE_RETURN_IF_ERROR(
+          connection.Exec("CREATE SCHEMA towline_state; COMMENT ON SCHEMA towline_state IS "
+                          "'Where towline keeps how far its tasks are. See docs/state.md.'")
+              .status());
+    }
+  }
+  for (int next = version; next < kStateSchemaVersion; ++next) {
+    TOWLINE_RETURN_IF_ERROR(connection.Exec(kUpgrades[next]).status());
+  }
+  TOWLINE_RETURN_IF_ERROR(connection
+                              .Exec(absl::StrCat("DELETE FROM towline_state.meta; INSERT INTO "
+                                                 "towline_state.meta (version) VALUES (",
+                                                 kStateSchemaVersion, ")"))
+                              .status());
+  return connection.Exec("COMMIT").status();
+}
+
+}  // namespace
+
+absl::Status LockStateSchema(Connection& connection) { return connection.Exec(kLockSql).status(); }
+
+absl::StatusOr<bool> HasStateSchema(Connection& connection) {
+  // By pg_class, not to_regclass(): that one fails where the schema may not be used.
+  TOWLINE_ASSIGN_OR_RETURN(
+      std::string exists,
+      connection.QueryValue(
+          "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n "
+          "ON n.oid = c.relnamespace WHERE n.nspname = 'towline_state' AND c.relname = 'meta')"));
+  return exists == "t";
+}
+
+absl::Status EnsureStateSchema(Connection& connection) {
+  absl::StatusOr<int> version = ReadVersion(connection);
+  if (!version.ok()) return ExplainRefusal(connection, version.status());
+  TOWLINE_RETURN_IF_ERROR(CheckNotNewer(*version));
+  if (*version == kStateSchemaVersion) return absl::OkStatus();
+  absl::Status upgraded = Upgrade(connection);
+  if (!upgraded.ok()) {
+    connection.Exec("ROLLBACK").status().IgnoreError();
+    return ExplainRefusal(connection, upgraded);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace towline

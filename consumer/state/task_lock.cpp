@@ -1,0 +1,124 @@
+#include "state/task_lock.h"
+
+#include <optional>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "state/task_name.h"
+
+namespace towline {
+namespace {
+
+constexpr absl::Duration kHolderWaitMax = absl::Seconds(10);
+constexpr absl::Duration kEndWaitMax = absl::Seconds(10);
+constexpr absl::Duration kPoll = absl::Milliseconds(100);
+
+// The key is made on the server, so that every version of towline and a curious user get the same.
+constexpr char kKeySql[] =
+    "pg_catalog.hashtextextended('towline task ' || $1, 0)";
+
+// The lock's holder with what is recorded of its session. A bigint key shows in pg_locks as two
+// halves, objsubid 1.
+constexpr char kHolderSql[] = R"sql(
+WITH key AS (SELECT pg_catalog.hashtextextended('towline task ' || $1, 0) AS value)
+SELECT l.pid, s.client_pid, s.client_host,
+       pg_catalog.to_char(s.started_at, 'YYYY-MM-DD HH24:MI:SS TZ'),
+       s.pid IS NOT NULL AND (s.run_id = $2 OR
+           s.seen_at < pg_catalog.clock_timestamp() - interval '30 seconds')
+FROM key JOIN pg_catalog.pg_locks l
+  ON l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+ AND l.database = (SELECT oid FROM pg_catalog.pg_database
+                   WHERE datname = pg_catalog.current_database())
+ AND l.classid::bigint = ((key.value >> 32) & 4294967295)
+ AND l.objid::bigint = (key.value & 4294967295)
+LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+LEFT JOIN towline_state.session s
+  ON s.task = $1 AND s.pid = a.pid AND s.backend_start = a.backend_start
+ AND s.application_name = a.application_name)sql";
+
+constexpr char kOthersSql[] = R"sql(
+SELECT a.pid FROM pg_catalog.pg_stat_activity a
+WHERE a.pid <> pg_catalog.pg_backend_pid() AND a.datname = pg_catalog.current_database()
+  AND a.usename = current_user
+  AND (a.application_name = $2 OR pg_catalog.starts_with(a.application_name, $2 || ' ') OR EXISTS (
+         SELECT 1 FROM towline_state.session s
+         WHERE s.task = $1 AND s.pid = a.pid AND s.backend_start = a.backend_start
+           AND s.application_name = a.application_name)))sql";
+
+struct Holder {
+  std::string backend_pid;
+  std::string client_pid;
+  std::string client_host;
+  std::string since;
+  bool may_be_ended = false;
+};
+
+// No holder: it has just let go.
+absl::StatusOr<std::optional<Holder>> ReadHolder(Connection& connection,
+                                                 const TaskLockOptions& options) {
+  TOWLINE_ASSIGN_OR_RETURN(Result row,
+                           connection.Query(kHolderSql, {options.task, options.run_id}));
+  if (row.row_count() == 0) return std::optional<Holder>();
+  return std::optional<Holder>({row.GetString(0, 0), row.GetString(0, 1), row.GetString(0, 2),
+                                row.GetString(0, 3), row.GetBool(0, 4)});
+}
+
+absl::Status Refuse(const TaskLockOptions& options, const Holder& holder) {
+  std::string who = holder.client_pid.empty()
+                        ? absl::StrCat("a session of the destination, backend pid ", holder.backend_pid)
+                        : absl::StrCat("pid ", holder.client_pid, " on host ", holder.client_host,
+                                       " since ", holder.since);
+  return WithHint(
+      absl::FailedPreconditionError(absl::StrCat("task ", options.task, " is run by ", who)),
+      absl::StrCat("Only one process may run a task. `towline status --task ", options.task,
+                   "` shows it; stop it first, or give another --task."));
+}
+
+}  // namespace
+
+absl::Status AcquireTaskLock(Connection& connection, const TaskLockOptions& options,
+                             const Shutdown& shutdown) {
+  const std::string try_sql = absl::StrCat("SELECT pg_catalog.pg_try_advisory_lock(", kKeySql, ")");
+  absl::Time deadline = absl::Now() + kHolderWaitMax;
+  while (true) {
+    TOWLINE_ASSIGN_OR_RETURN(std::string taken, connection.QueryValue(try_sql, {options.task}));
+    if (taken == "t") return absl::OkStatus();
+    TOWLINE_ASSIGN_OR_RETURN(std::optional<Holder> holder, ReadHolder(connection, options));
+    if (holder.has_value() && holder->may_be_ended) {
+      LogInfo("ending a session that a predecessor left at the destination",
+              {{"backend_pid", holder->backend_pid}});
+      TOWLINE_RETURN_IF_ERROR(
+          connection.Query("SELECT pg_catalog.pg_terminate_backend($1::integer)",
+                           {holder->backend_pid})
+              .status());
+    } else if (holder.has_value() && absl::Now() > deadline) {
+      return Refuse(options, *holder);
+    }
+    if (absl::Now() > deadline + kEndWaitMax) {
+      return absl::AbortedError(absl::StrCat("the lock of task ", options.task,
+                                             " does not become free at the destination"));
+    }
+    if (!shutdown.SleepFor(kPoll)) return absl::CancelledError("shutting down");
+  }
+}
+
+absl::Status EndOtherSessions(Connection& connection, const std::string& task,
+                              const Shutdown& shutdown) {
+  const std::string end_sql = absl::StrCat(
+      "SELECT pg_catalog.pg_terminate_backend(others.pid) FROM (", kOthersSql, ") others");
+  absl::Time deadline = absl::Now() + kEndWaitMax;
+  while (true) {
+    TOWLINE_ASSIGN_OR_RETURN(Result ended, connection.Query(end_sql, {task, SlotName(task)}));
+    if (ended.row_count() == 0) return absl::OkStatus();
+    if (absl::Now() > deadline) {
+      return absl::AbortedError(absl::StrCat(
+          ended.row_count(), " sessions of a predecessor do not end at the destination"));
+    }
+    if (!shutdown.SleepFor(kPoll)) return absl::CancelledError("shutting down");
+  }
+}
+
+}  // namespace towline
