@@ -4,11 +4,28 @@
 
 #include <memory>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "base/error.h"
+#include "pg/secrets.h"
 
 namespace towline {
+namespace {
+
+// True if what the message quotes stands in the connection string outside of its secrets.
+bool IsSafeToShow(absl::string_view message, absl::string_view conninfo) {
+  size_t open = message.find('"');
+  size_t close = message.rfind('"');
+  if (open == close) return true;
+  std::string masked = MaskSecrets(conninfo);
+  if (masked == conninfo) return true;
+  absl::string_view quoted = message.substr(open + 1, close - open - 1);
+  // libpq may quote all of the string; a part that is shown elsewhere may be shown again.
+  return !absl::StrContains(quoted, '@') && absl::StrContains(masked, quoted);
+}
+
+}  // namespace
 
 absl::StatusOr<ConnectOptions> ConnectOptions::Parse(absl::string_view side,
                                                      absl::string_view conninfo) {
@@ -21,8 +38,8 @@ absl::StatusOr<ConnectOptions> ConnectOptions::Parse(absl::string_view side,
   if (parsed == nullptr) {
     std::string text = message != nullptr ? message : "out of memory";
     PQfreemem(message);
-    // libpq quotes the part it does not understand, which may hold a password.
-    if (text.find('@') != std::string::npos) text = "not a valid connection URI";
+    // libpq quotes the part it does not understand, which may be of a password.
+    if (!IsSafeToShow(text, conninfo)) text = "not a valid connection URI or string";
     return WithHint(absl::InvalidArgumentError(absl::StrCat(
                         "invalid ", side, " URI: ", absl::StripSuffix(text, "\n"))),
                     "Write it as postgresql://user@host:port/database (special characters "
