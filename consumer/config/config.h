@@ -1,5 +1,5 @@
-// What the user asked for: flags over environment over YAML over defaults, checked. Stages never see
-// this struct; each gets a small options struct of its own (run/ translates).
+// What the user asked for: flags over environment over YAML over defaults, checked. Stages never
+// see this struct; each gets a small options struct of its own (run/ translates).
 #pragma once
 
 #include <cstdint>
@@ -19,9 +19,9 @@ enum class ExistingTables { kStop, kAppend, kTruncate };
 // Every bound of ours, by the name it has in YAML (limits: {...}), in --help and in the log line
 // that `run` prints at start.
 struct Limits {
-  int64_t queue_bytes_max = 64 << 20;        // received frames that wait for the applier
-  int64_t batch_bytes_max = 16 << 20;        // frames of one destination transaction; a larger
-                                             // source transaction passes in parts of this size
+  int64_t queue_bytes_max = 64 << 20;  // received frames that wait for the applier
+  int64_t batch_bytes_max = 16 << 20;  // frames of one destination transaction; a larger
+                                       // source transaction passes in parts of this size
   int64_t batch_rows_max = 50'000;
   absl::Duration batch_time_max = absl::Milliseconds(500);  // gathering, while frames keep coming
   absl::Duration durable_interval_max = absl::Seconds(1);   // I2: between synchronous commits
@@ -30,16 +30,16 @@ struct Limits {
   absl::Duration slot_busy_wait_max = absl::Seconds(90);    // B9: slot still held by a predecessor
   int copy_workers = 2;
   int64_t copy_part_bytes = int64_t{256} << 20;  // tables above it are copied in ctid ranges
-  int64_t conflict_rows_max = 10'000;        // of towline_state.conflict, per task
+  int64_t conflict_rows_max = 10'000;            // of towline_state.conflict, per task
 };
 
 struct Config {
-  std::string task;                 // empty: derived from both databases' identities
+  std::string task;  // empty: derived from both databases' identities
   ConnectOptions source;
   ConnectOptions destination;
-  bool has_source = false;          // commands such as status and drop do with one of them
+  bool has_source = false;  // commands such as status and drop do with one of them
   bool has_destination = false;
-  std::vector<std::string> include; // psql patterns; empty: every table
+  std::vector<std::string> include;  // psql patterns; empty: every table
   std::vector<std::string> exclude;
   ExistingTables existing = ExistingTables::kStop;
   std::map<std::string, ExistingTables> existing_by_table;  // key: "schema.table" as written
@@ -48,7 +48,7 @@ struct Config {
   Limits limits;
   LogFormat log_format = LogFormat::kText;
   LogLevel log_level = LogLevel::kInfo;
-  int metrics_port = 0;             // 0: none; TCP on 127.0.0.1
+  int metrics_port = 0;  // 0: none; TCP on 127.0.0.1
 };
 
 }  // namespace towline

@@ -1,0 +1,86 @@
+#include "config/config_loader.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "base/error.h"
+#include "base/status_macros.h"
+#include "config/option_table.h"
+#include "config/yaml_reader.h"
+
+namespace towline {
+namespace {
+
+// "towline.yaml:12: retry.connection must be 10 to 1440". What a URI's parser says already stands
+// alone.
+absl::Status Located(const absl::Status& status, absl::string_view origin, bool is_uri) {
+  if (status.ok()) return status;
+  absl::Status located = WithContext(status, origin);
+  if (is_uri) return located;
+  absl::Status reworded(status.code(), absl::StrCat(origin, " ", status.message()));
+  return WithHint(reworded, GetHint(status));
+}
+
+absl::Status Apply(const OptionSpec& option, const std::vector<std::string>& values,
+                   absl::string_view origin, Config& config) {
+  return Located(option.set(config, values), origin, option.value_name == "URI");
+}
+
+absl::Status ApplyYaml(const std::string& file, Config& config) {
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<YamlSetting> settings, ReadYamlFile(file));
+  for (const YamlSetting& setting : settings) {
+    if (setting.table.empty()) {
+      TOWLINE_RETURN_IF_ERROR(
+          Apply(*FindOption(setting.path), setting.values, setting.origin, config));
+      continue;
+    }
+    for (const TableOptionSpec& option : TableOptionTable()) {
+      if (option.key != setting.path) continue;
+      TOWLINE_RETURN_IF_ERROR(
+          Located(option.set(config, setting.table, setting.values[0]), setting.origin, false));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ApplyEnvironment(const ConfigSources& sources, Config& config) {
+  for (const OptionSpec& option : OptionTable()) {
+    const char* value = sources.get_env(option.env.c_str());
+    // An empty variable is one that somebody meant to unset.
+    if (value == nullptr || value[0] == '\0') continue;
+    std::vector<std::string> values = {value};
+    if (option.is_list) values = absl::StrSplit(value, ',');
+    TOWLINE_RETURN_IF_ERROR(Apply(option, values, option.env, config));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckTogether(const Config& config) {
+  if (config.retry_other >= config.retry_connection) {
+    return WithHint(absl::InvalidArgumentError(
+                        absl::StrCat("retry.other (", absl::ToInt64Minutes(config.retry_other),
+                                     " minutes) must be below retry.connection (",
+                                     absl::ToInt64Minutes(config.retry_connection), " minutes)")),
+                    "Lower --retry-other or raise --retry-connection.");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<Config> LoadConfig(const ConfigSources& sources) {
+  Config config;
+  std::string file = sources.file;
+  if (const char* value = sources.get_env("TOWLINE_CONFIG"); file.empty() && value != nullptr) {
+    file = value;
+  }
+  if (!file.empty()) TOWLINE_RETURN_IF_ERROR(ApplyYaml(file, config));
+  TOWLINE_RETURN_IF_ERROR(ApplyEnvironment(sources, config));
+  for (const auto& [path, values] : sources.flags) {
+    const OptionSpec& option = *FindOption(path);
+    TOWLINE_RETURN_IF_ERROR(Apply(option, values, option.flag, config));
+  }
+  TOWLINE_RETURN_IF_ERROR(CheckTogether(config));
+  return config;
+}
+
+}  // namespace towline

@@ -1,0 +1,47 @@
+// Every option, declared once: parser, --help, docs/reference and the example file come from this
+// table, so none of them can say something else than the program does.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "config/config.h"
+
+namespace towline {
+
+struct OptionSpec {
+  std::string path;          // in YAML: "retry.connection"
+  std::string flag;          // "--retry-connection"
+  std::string flag_twin;     // "--target"; mostly empty
+  std::string env;           // "TOWLINE_RETRY_CONNECTION"
+  std::string value_name;    // "MINUTES", for --help
+  std::string default_text;  // as it would be written; empty: none
+  std::string range;         // "10 to 1440", or the words that are allowed
+  std::string group;         // heading in help and reference
+  std::string help;          // a sentence or two
+  std::string example;       // a value for the example file; empty: the default
+  bool is_list = false;      // may be given several times; a sequence in YAML; env: comma-separated
+  bool is_for_all = false;   // of every command; the rest only of those that start the data's way
+  // Checks and stores. A list replaces what was there.
+  std::function<absl::Status(Config&, const std::vector<std::string>&)> set;
+};
+
+const std::vector<OptionSpec>& OptionTable();
+const OptionSpec* FindOption(absl::string_view path);
+
+// Keys of YAML that stand per table, under table: {"schema.table": {...}}.
+struct TableOptionSpec {
+  std::string key;
+  std::string range;
+  std::string help;
+  std::function<absl::Status(Config&, const std::string& table, const std::string& value)> set;
+};
+const std::vector<TableOptionSpec>& TableOptionTable();
+
+// Keys that are designed and not built: refused by name, never ignored and never called unknown.
+const std::vector<std::string>& FutureKeys();       // top level: "stages", "map", ...
+const std::vector<std::string>& FutureTableKeys();  // "where", "columns", ...
+
+}  // namespace towline

@@ -1,0 +1,270 @@
+#include "config/config_loader.h"
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <map>
+
+#include "base/error.h"
+#include "config/option_table.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace towline {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class ConfigLoaderTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    char name[] = "/tmp/towline-unit-XXXXXX";
+    ASSERT_NE(mkdtemp(name), nullptr);
+    directory_ = name;
+    sources_.get_env = [this](const char* variable) -> const char* {
+      auto found = environment_.find(variable);
+      return found == environment_.end() ? nullptr : found->second.c_str();
+    };
+  }
+  void TearDown() override { std::filesystem::remove_all(directory_); }
+
+  void WriteYaml(const std::string& text) {
+    sources_.file = directory_ + "/t.yaml";
+    std::ofstream(sources_.file) << text;
+  }
+  // The message after the directory's name, as a user in that directory would see it.
+  std::string ErrorOf(const std::string& yaml) {
+    WriteYaml(yaml);
+    absl::StatusOr<Config> config = LoadConfig(sources_);
+    if (config.ok()) return "no error";
+    EXPECT_EQ(config.status().code(), absl::StatusCode::kInvalidArgument);
+    std::string text = Describe(config.status());
+    size_t at = text.find(directory_);
+    if (at != std::string::npos) text.erase(at, directory_.size() + 1);
+    return text;
+  }
+
+  std::string directory_;
+  std::map<std::string, std::string> environment_;
+  ConfigSources sources_;
+};
+
+TEST_F(ConfigLoaderTest, NothingGivenIsTheDefaults) {
+  absl::StatusOr<Config> config = LoadConfig(sources_);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_FALSE(config->has_source);
+  EXPECT_EQ(config->retry_connection, absl::Minutes(720));
+  EXPECT_EQ(config->limits.queue_bytes_max, 64 << 20);
+}
+
+TEST_F(ConfigLoaderTest, YamlReadsEveryKind) {
+  WriteYaml(R"(
+task: shop
+source: postgresql://u:secret@src:5433/a
+destination: "host=dst dbname=b"
+tables:
+  include: ["public.*", sales.order]
+  exclude: public.tmp_*
+table:
+  "public.audit": {existing: append}
+existing: truncate
+retry: {connection: 100, other: 5}
+limits:
+  queue_bytes_max: 128MB
+  batch_time_max: 250ms
+  copy_workers: 8
+log_format: json
+log_level: warning
+metrics_port: 9187
+)");
+  absl::StatusOr<Config> config = LoadConfig(sources_);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->task, "shop");
+  EXPECT_EQ(config->source.host(), "src");
+  EXPECT_TRUE(config->has_source);
+  EXPECT_EQ(config->destination.database(), "b");
+  EXPECT_THAT(config->include, ElementsAre("public.*", "sales.order"));
+  EXPECT_THAT(config->exclude, ElementsAre("public.tmp_*"));
+  EXPECT_EQ(config->existing, ExistingTables::kTruncate);
+  EXPECT_EQ(config->existing_by_table.at("public.audit"), ExistingTables::kAppend);
+  EXPECT_EQ(config->retry_connection, absl::Minutes(100));
+  EXPECT_EQ(config->retry_other, absl::Minutes(5));
+  EXPECT_EQ(config->limits.queue_bytes_max, 128 << 20);
+  EXPECT_EQ(config->limits.batch_time_max, absl::Milliseconds(250));
+  EXPECT_EQ(config->limits.copy_workers, 8);
+  EXPECT_EQ(config->log_format, LogFormat::kJson);
+  EXPECT_EQ(config->log_level, LogLevel::kWarning);
+  EXPECT_EQ(config->metrics_port, 9187);
+}
+
+TEST_F(ConfigLoaderTest, FlagWinsOverEnvironmentOverFile) {
+  WriteYaml("task: from_file\nexisting: append\nretry: {other: 2}\n");
+  environment_ = {{"TOWLINE_TASK", "from_environment"}, {"TOWLINE_EXISTING", "truncate"}};
+  sources_.flags = {{"task", {"from_flag"}}};
+  absl::StatusOr<Config> config = LoadConfig(sources_);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->task, "from_flag");
+  EXPECT_EQ(config->existing, ExistingTables::kTruncate);
+  EXPECT_EQ(config->retry_other, absl::Minutes(2));
+}
+
+TEST_F(ConfigLoaderTest, EveryOptionHasAnEnvironmentTwin) {
+  environment_ = {
+      {"TOWLINE_SOURCE", "host=a"},   {"TOWLINE_DESTINATION", "host=b"},
+      {"TOWLINE_INCLUDE", "a.*,b.c"}, {"TOWLINE_BATCH_ROWS_MAX", "7"},
+      {"TOWLINE_LOG_FORMAT", "json"}, {"TOWLINE_METRICS_PORT", ""}};  // empty: as if unset
+  absl::StatusOr<Config> config = LoadConfig(sources_);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->source.host(), "a");
+  EXPECT_THAT(config->include, ElementsAre("a.*", "b.c"));
+  EXPECT_EQ(config->limits.batch_rows_max, 7);
+}
+
+TEST_F(ConfigLoaderTest, FileIsTakenFromTheEnvironmentToo) {
+  WriteYaml("task: from_file\n");
+  environment_["TOWLINE_CONFIG"] = sources_.file;
+  sources_.file.clear();
+  EXPECT_EQ(LoadConfig(sources_)->task, "from_file");
+}
+
+TEST_F(ConfigLoaderTest, EmptyFileIsTheDefaults) {
+  EXPECT_EQ(ErrorOf(""), "no error");
+  EXPECT_EQ(ErrorOf("# nothing yet\n"), "no error");
+}
+
+TEST_F(ConfigLoaderTest, UnknownKeyNamesFileLineKeyAndTheNearestKnown) {
+  EXPECT_EQ(ErrorOf("task: a\nsorce: x\n"),
+            "t.yaml:2: unknown key \"sorce\"\nHINT:  Did you mean \"source\"?");
+  EXPECT_EQ(ErrorOf("retry:\n  conection: 20\n"),
+            "t.yaml:2: unknown key \"retry.conection\"\n"
+            "HINT:  Did you mean \"retry.connection\"?");
+  EXPECT_EQ(ErrorOf("table:\n  a.b:\n    exsting: stop\n"),
+            "t.yaml:3: unknown key \"table.\"a.b\".exsting\"\n"
+            "HINT:  Did you mean \"table.\"a.b\".existing\"?");
+}
+
+TEST_F(ConfigLoaderTest, KeyInTheWrongPlaceIsSentToItsOwn) {
+  EXPECT_EQ(ErrorOf("copy_workers: 4\n"),
+            "t.yaml:1: unknown key \"copy_workers\"\n"
+            "HINT:  \"copy_workers\" belongs under \"limits\".");
+}
+
+TEST_F(ConfigLoaderTest, KeyWithoutANeighbourListsWhatIsKnown) {
+  EXPECT_THAT(ErrorOf("zzzzzzzzz: 4\n"), HasSubstr("HINT:  Known keys here: task, source,"));
+}
+
+TEST_F(ConfigLoaderTest, LaterKeysAreRefusedAndNotIgnored) {
+  for (const char* key : {"stages", "map", "ddl", "on_conflict", "state"}) {
+    EXPECT_THAT(ErrorOf(std::string(key) + ": x\n"),
+                HasSubstr("\" is not supported yet by this version"));
+  }
+  for (const char* key : {"where", "columns", "operations", "on_conflict", "ddl"}) {
+    EXPECT_THAT(ErrorOf(std::string("table: {\"a.b\": {") + key + ": x}}\n"),
+                HasSubstr("is not supported yet by this version"));
+  }
+}
+
+TEST_F(ConfigLoaderTest, ValueOutOfRangeNamesTheRange) {
+  EXPECT_EQ(ErrorOf("retry:\n  connection: 9\n"),
+            "t.yaml:2: retry.connection must be 10 to 1440 minutes");
+  EXPECT_EQ(ErrorOf("retry: {connection: 1441}\n"),
+            "t.yaml:1: retry.connection must be 10 to 1440 minutes");
+  EXPECT_EQ(ErrorOf("retry: {other: 0}\n"), "t.yaml:1: retry.other must be 1 to 1440 minutes");
+  EXPECT_EQ(ErrorOf("limits: {copy_workers: 65}\n"),
+            "t.yaml:1: limits.copy_workers must be 1 to 64");
+  EXPECT_EQ(ErrorOf("limits: {queue_bytes_max: 1kB}\n"),
+            "t.yaml:1: limits.queue_bytes_max must be 64kB to 4GB");
+  EXPECT_EQ(ErrorOf("limits: {status_interval: 2m}\n"),
+            "t.yaml:1: limits.status_interval must be 1s to 30s");
+  EXPECT_EQ(ErrorOf("metrics_port: 70000\n"), "t.yaml:1: metrics_port must be 0 to 65535");
+  EXPECT_EQ(ErrorOf("existing: drop\n"), "t.yaml:1: existing must be stop or append or truncate");
+}
+
+TEST_F(ConfigLoaderTest, ValueOfTheWrongKindIsRefused) {
+  EXPECT_EQ(ErrorOf("retry: {connection: long}\n"),
+            "t.yaml:1: retry.connection expected a whole number");
+  EXPECT_THAT(ErrorOf("limits: {batch_bytes_max: 3 bananas}\n"),
+              HasSubstr("limits.batch_bytes_max expected a size such as 64MB"));
+  EXPECT_THAT(ErrorOf("limits: {batch_time_max: 10}\n"),
+              HasSubstr("limits.batch_time_max expected a time with its unit"));
+  EXPECT_EQ(ErrorOf("task: [a, b]\n"), "t.yaml:1: \"task\" takes one value");
+  EXPECT_EQ(ErrorOf("task:\n"), "t.yaml:1: \"task\" has no value");
+  EXPECT_EQ(ErrorOf("retry: 10\n"), "t.yaml:1: \"retry\" holds keys of its own: connection, other");
+  EXPECT_EQ(ErrorOf("tables: {include: {a: b}}\n"),
+            "t.yaml:1: \"tables.include\" takes a word or a list of words");
+  EXPECT_THAT(ErrorOf("table: {orders: {existing: stop}}\n"),
+              HasSubstr("expected \"schema.table\""));
+  EXPECT_THAT(ErrorOf("- a\n- b\n"), HasSubstr("t.yaml:1: expected \"key: value\" lines"));
+}
+
+TEST_F(ConfigLoaderTest, SameKeyTwiceIsRefused) {
+  EXPECT_EQ(ErrorOf("task: a\ntask: b\n"), "t.yaml:2: key \"task\" is given twice");
+  EXPECT_EQ(ErrorOf("retry: {other: 1, other: 2}\n"),
+            "t.yaml:1: key \"retry.other\" is given twice");
+}
+
+TEST_F(ConfigLoaderTest, BrokenYamlNamesTheLine) {
+  EXPECT_THAT(ErrorOf("task: a\nsource: \"open\n"), HasSubstr("t.yaml:"));
+  EXPECT_THAT(ErrorOf("a: b: c\n"), HasSubstr("t.yaml:1: "));
+}
+
+TEST_F(ConfigLoaderTest, MissingFileIsNamed) {
+  sources_.file = directory_ + "/none.yaml";
+  absl::Status status = LoadConfig(sources_).status();
+  EXPECT_EQ(ExitCode(status), 2);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("none.yaml: No such file"));
+  sources_.file = directory_;  // a directory
+  EXPECT_EQ(ExitCode(LoadConfig(sources_).status()), 2);
+}
+
+TEST_F(ConfigLoaderTest, OtherWindowMustBeBelowTheConnectionWindow) {
+  EXPECT_THAT(ErrorOf("retry: {connection: 20, other: 20}\n"),
+              HasSubstr("retry.other (20 minutes) must be below retry.connection (20 minutes)"));
+  // Also when one of them comes from elsewhere.
+  WriteYaml("retry: {other: 30}\n");
+  environment_["TOWLINE_RETRY_CONNECTION"] = "25";
+  EXPECT_FALSE(LoadConfig(sources_).ok());
+}
+
+TEST_F(ConfigLoaderTest, BadUriIsExplainedWithoutItsPassword) {
+  sources_.flags = {{"source", {"postgresql://u:p%ZZword@h/db"}}};
+  std::string text = Describe(LoadConfig(sources_).status());
+  EXPECT_THAT(text, HasSubstr("--source: invalid source URI"));
+  EXPECT_THAT(text, HasSubstr("HINT:  Write it as postgresql://"));
+  EXPECT_THAT(text, Not(HasSubstr("ZZ")));
+}
+
+TEST_F(ConfigLoaderTest, ErrorsOfFlagsAndVariablesNameThem) {
+  environment_["TOWLINE_COPY_WORKERS"] = "many";
+  EXPECT_THAT(std::string(LoadConfig(sources_).status().message()),
+              HasSubstr("TOWLINE_COPY_WORKERS expected a whole number"));
+  environment_.clear();
+  sources_.flags = {{"limits.copy_workers", {"0"}}};
+  EXPECT_THAT(std::string(LoadConfig(sources_).status().message()),
+              HasSubstr("--copy-workers must be 1 to 64"));
+}
+
+TEST(OptionTableTest, NamesAreUnique) {
+  std::map<std::string, int> seen;
+  for (const OptionSpec& option : OptionTable()) {
+    EXPECT_EQ(seen[option.path]++, 0) << option.path;
+    EXPECT_EQ(seen[option.flag]++, 0) << option.flag;
+    EXPECT_EQ(seen[option.env]++, 0) << option.env;
+  }
+}
+
+TEST(OptionTableTest, EveryDefaultAndExampleIsAccepted) {
+  for (const OptionSpec& option : OptionTable()) {
+    for (const std::string& text : {option.default_text, option.example}) {
+      Config config;
+      if (!text.empty()) {
+        EXPECT_TRUE(option.set(config, {text}).ok()) << option.path << ": " << text;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace towline
