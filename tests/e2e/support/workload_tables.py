@@ -167,7 +167,7 @@ class InsertOnly(Shape):
 
     def do_copy(self, client, random, keys):
         yield ("INSERT INTO load.insert_only (client, line) SELECT %s, md5(i::text) FROM generate_series(1, %s) i",
-               (client, random.randrange(50, 500)))
+               (client, random.randrange(10, 100)))
 
 
 class Toast(Shape):
