@@ -1,5 +1,7 @@
 #include "options.h"
 
+#include "table_patterns.h"
+
 namespace towline {
 namespace {
 
@@ -52,30 +54,54 @@ const char* Explain(PatternError error) {
       return "A pattern is a table or schema.table; a database cannot be named.";
     case PatternError::kUnclosedQuote:
       return "A double quote is not closed.";
-    case PatternError::kSpecialCharacter:
-      return "Only * and ? are special in a pattern; other characters of regular expressions must "
-             "stand in double quotes.";
   }
   return "";
+}
+
+bool MatchesRegex(text* regex, std::string_view name) {
+  text* subject = cstring_to_text_with_len(name.data(), static_cast<int>(name.size()));
+  return DatumGetBool(DirectFunctionCall2Coll(textregexeq, DEFAULT_COLLATION_OID,
+                                              PointerGetDatum(subject), PointerGetDatum(regex)));
+}
+
+text* TakeRegex(ByteBuffer* regex) {
+  if (regex->size == 0) return nullptr;
+  text* result = cstring_to_text_with_len(regex->data, static_cast<int>(regex->size));
+  regex->size = 0;
+  // The server refuses a malformed expression now rather than at the first table.
+  (void)MatchesRegex(result, "");
+  return result;
+}
+
+void NameOption(void* spec) {
+  errcontext("output plugin option \"%s\"", static_cast<const OptionSpec*>(spec)->name);
 }
 
 void ParsePatterns(const OptionSpec& spec, const char* value, PatternList* list) {
   size_t size = strlen(value);
   list->patterns =
-      static_cast<TablePattern*>(palloc(TablePatternsMax(size) * sizeof(TablePattern)));
-  char* bytes = static_cast<char*>(palloc(size + 1));
-  bool* is_special = static_cast<bool*>(palloc((size + 1) * sizeof(bool)));
-  size_t error_at = 0;
-  PatternError error = ParseTablePatterns(std::string_view(value, size), list->patterns,
-                                          &list->count, bytes, is_special, &error_at);
-  if (error != PatternError::kNone) {
-    ereport(ERROR,
-            (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-             errmsg("invalid value for output plugin option \"%s\": \"%s\"", spec.name, value),
-             errdetail("At character %zu: %s", error_at + 1, Explain(error)),
-             errhint("Patterns are written as in psql, separated by commas: schema.table with * "
-                     "and ?, \"double quotes\" keep upper case and special characters.")));
+      static_cast<TablePattern*>(palloc((size / 2 + 1) * sizeof(TablePattern)));
+  ByteBuffer schema = {static_cast<char*>(palloc(NAMEDATALEN)), 0, NAMEDATALEN};
+  ByteBuffer name = {static_cast<char*>(palloc(NAMEDATALEN)), 0, NAMEDATALEN};
+  ErrorContextCallback context = {error_context_stack, NameOption, const_cast<OptionSpec*>(&spec)};
+  error_context_stack = &context;
+  PatternReader reader{std::string_view(value, size), 0};
+  bool is_last = false;
+  while (!is_last) {
+    PatternError error = ReadPattern(&reader, &schema, &name, &is_last);
+    if (error != PatternError::kNone) {
+      ereport(ERROR,
+              (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+               errmsg("invalid value for output plugin option \"%s\": \"%s\"", spec.name, value),
+               errdetail("At character %zu: %s", reader.at + 1, Explain(error)),
+               errhint("Patterns are written as in psql, separated by commas: schema.table with * "
+                       "and ?, \"double quotes\" keep upper case and special characters.")));
+    }
+    TablePattern* pattern = &list->patterns[list->count++];
+    pattern->schema_regex = TakeRegex(&schema);
+    pattern->name_regex = TakeRegex(&name);
   }
+  error_context_stack = context.previous;
 }
 
 constexpr OptionSpec kOptions[] = {
@@ -189,7 +215,9 @@ void ParseOptions(List* elements, Options* options) {
 
 bool MatchesAny(const PatternList& list, std::string_view schema, std::string_view name) {
   for (size_t i = 0; i < list.count; ++i) {
-    if (Matches(list.patterns[i], schema, name)) return true;
+    const TablePattern& pattern = list.patterns[i];
+    if (pattern.schema_regex != nullptr && !MatchesRegex(pattern.schema_regex, schema)) continue;
+    if (MatchesRegex(pattern.name_regex, name)) return true;
   }
   return false;
 }

@@ -4,7 +4,6 @@
 #pragma once
 
 #include "pg_headers.h"
-#include "table_patterns.h"
 
 namespace towline {
 
@@ -13,6 +12,11 @@ constexpr uint32_t kProtocolVersionMax = 1;
 constexpr const char* kPluginVersion = "0.1";
 
 enum class PublishPartitions { kLeaf, kRoot };
+
+struct TablePattern {
+  text* schema_regex;  // null: every schema
+  text* name_regex;
+};
 
 struct PatternList {
   TablePattern* patterns;
@@ -36,7 +40,8 @@ struct Options {
 // that names the option otherwise.
 void ParseOptions(List* elements, Options* options);
 
-// Whether the table `schema.name` matches a pattern of the list.
+// Whether the table `schema.name` matches a pattern of the list. Leaves garbage in the current
+// memory context.
 bool MatchesAny(const PatternList& list, std::string_view schema, std::string_view name);
 
 }  // namespace towline

@@ -17,9 +17,9 @@ RelationCache* active_cache = nullptr;
 
 void Invalidate(RelationEntry* entry) { entry->is_valid = false; }
 
-bool DependsOnAncestor(const RelationEntry* entry, Oid oid) {
-  for (int i = 0; i < entry->ancestor_count; ++i) {
-    if (entry->ancestors[i] == oid) return true;
+bool DependsOnRelation(const RelationEntry* entry, Oid oid) {
+  for (int i = 0; i < entry->related_count; ++i) {
+    if (entry->related_oids[i] == oid) return true;
   }
   return false;
 }
@@ -37,7 +37,7 @@ void OnRelationInvalidation(Datum, Oid relation_oid) {
   hash_seq_init(&scan, active_cache->entries);
   while (auto* entry = static_cast<RelationEntry*>(hash_seq_search(&scan))) {
     if (relation_oid == InvalidOid || entry->oid == relation_oid ||
-        DependsOnAncestor(entry, relation_oid)) {
+        DependsOnRelation(entry, relation_oid)) {
       Invalidate(entry);
     }
   }
@@ -112,7 +112,7 @@ void BuildEntry(PluginState* state, Relation relation, RelationEntry* entry) {
     entry->context = AllocSetContextCreate(state->session_context, "towline relation",
                                            ALLOCSET_SMALL_SIZES);
   }
-  entry->ancestor_count = 0;
+  entry->related_count = 0;
   entry->dependency_count = 0;
   MemoryContext scratch = AllocSetContextCreate(state->change_context, "towline description",
                                                 ALLOCSET_DEFAULT_SIZES);

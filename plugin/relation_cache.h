@@ -60,10 +60,10 @@ struct RelationEntry {
   bool* old_nulls;
   Datum* new_values;
   bool* new_nulls;
-  // What else the description depends on: partition ancestors, and hash values (as syscache
-  // invalidations give them) of schemas, user types and collations.
-  Oid* ancestors;
-  int ancestor_count;
+  // What else the description depends on: relations (partition ancestors, composite types), and
+  // schemas, user types and collations by the hash values that their invalidations carry.
+  Oid* related_oids;
+  int related_count;
   uint32_t* dependency_hashes;
   int dependency_count;
 

@@ -31,29 +31,52 @@ RelationName NameOf(Relation relation) {
   return {schema, pstrdup(RelationGetRelationName(relation))};
 }
 
-// A list of hash values in scratch memory, copied to the entry at the end.
-struct Dependencies {
-  uint32_t* hashes;
+// A growing list in scratch memory; Oid and hash values are both uint32.
+struct NumberList {
+  uint32_t* numbers;
   int count;
   int capacity;
+
+  void Add(uint32_t number) {
+    for (int i = 0; i < count; ++i) {
+      if (numbers[i] == number) return;
+    }
+    if (count == capacity) {
+      capacity *= 2;
+      numbers = static_cast<uint32_t*>(
+          repalloc(numbers, static_cast<size_t>(capacity) * sizeof(uint32_t)));
+    }
+    numbers[count++] = number;
+  }
+  uint32_t* CopyTo(MemoryContext context) const {
+    size_t size = static_cast<size_t>(count) * sizeof(uint32_t);
+    auto* copy = static_cast<uint32_t*>(MemoryContextAlloc(context, Max(size, sizeof(uint32_t))));
+    memcpy(copy, numbers, size);
+    return copy;
+  }
 };
 
-void AddDependency(Dependencies* dependencies, SysCacheId cache, Oid oid) {
-  uint32_t hash = GetSysCacheHashValue1(cache, ObjectIdGetDatum(oid));
-  for (int i = 0; i < dependencies->count; ++i) {
-    if (dependencies->hashes[i] == hash) return;
+// What the description depends on besides the relation itself.
+struct Dependencies {
+  NumberList hashes;
+  NumberList relations;
+
+  void AddCatalogRow(SysCacheId cache, Oid oid) {
+    hashes.Add(GetSysCacheHashValue1(cache, ObjectIdGetDatum(oid)));
   }
-  if (dependencies->count == dependencies->capacity) {
-    dependencies->capacity *= 2;
-    dependencies->hashes = static_cast<uint32_t*>(
-        repalloc(dependencies->hashes,
-                 static_cast<size_t>(dependencies->capacity) * sizeof(uint32_t)));
-  }
-  dependencies->hashes[dependencies->count++] = hash;
+};
+
+NumberList EmptyList() {
+  constexpr int kFirstCapacity = 16;
+  return {static_cast<uint32_t*>(palloc(kFirstCapacity * sizeof(uint32_t))), 0, kFirstCapacity};
 }
 
-void AddTypeDependency(Oid type_oid, void* dependencies) {
-  AddDependency(static_cast<Dependencies*>(dependencies), TYPEOID, type_oid);
+void AddType(Oid type_oid, void* dependencies) {
+  static_cast<Dependencies*>(dependencies)->AddCatalogRow(TYPEOID, type_oid);
+}
+
+void AddRelation(Oid relation_oid, void* dependencies) {
+  static_cast<Dependencies*>(dependencies)->relations.Add(relation_oid);
 }
 
 // Selected if the table or one of the partitioned tables above it matches `include`, and none of
@@ -205,7 +228,7 @@ std::string_view CollationName(Oid collation, Oid type_default, Dependencies* de
   const char* schema = get_namespace_name(form->collnamespace);
   const char* name =
       psprintf("%s.%s", schema == nullptr ? "" : schema, NameStr(form->collname));
-  AddDependency(dependencies, COLLOID, collation);
+  dependencies->AddCatalogRow(COLLOID, collation);
   ReleaseSysCache(tuple);
   return name;
 }
@@ -227,10 +250,10 @@ void DescribeType(const FormData_pg_attribute* attribute, ColumnFields* column,
   column->type_kind = CharAsText(type->typtype);
   column->collation = CollationName(attribute->attcollation, type->typcollation, dependencies);
   if (type->typnamespace != PG_CATALOG_NAMESPACE) {
-    AddDependency(dependencies, NAMESPACEOID, type->typnamespace);
+    dependencies->AddCatalogRow(NAMESPACEOID, type->typnamespace);
   }
   ReleaseSysCache(tuple);
-  VisitUserTypes(attribute->atttypid, AddTypeDependency, dependencies);
+  VisitUserTypes(attribute->atttypid, {AddType, AddRelation, dependencies});
 }
 
 // Columns of the published relation (`published`), whose values are found in rows of `relation`.
@@ -297,14 +320,11 @@ Relation OpenRoot(Relation relation, RelationEntry* entry, Selection* selection,
   entry->root_oid = RelationGetRelid(relation);
   if (!relation->rd_rel->relispartition) return nullptr;
   List* ancestors = get_partition_ancestors(RelationGetRelid(relation));
-  auto count = static_cast<size_t>(list_length(ancestors));
-  entry->ancestors =
-      static_cast<Oid*>(MemoryContextAlloc(entry->context, Max(count, 1) * sizeof(Oid)));
   Relation root = nullptr;
   ListCell* cell;
   foreach (cell, ancestors) {
     Oid oid = lfirst_oid(cell);
-    entry->ancestors[entry->ancestor_count++] = oid;
+    dependencies->relations.Add(oid);
     if (root != nullptr) RelationClose(root);
     root = RelationIdGetRelation(oid);
     if (!RelationIsValid(root)) {
@@ -313,18 +333,17 @@ Relation OpenRoot(Relation relation, RelationEntry* entry, Selection* selection,
                              RelationGetRelationName(relation))));
     }
     selection->Consider(NameOf(root));
-    AddDependency(dependencies, NAMESPACEOID, RelationGetNamespace(root));
+    dependencies->AddCatalogRow(NAMESPACEOID, RelationGetNamespace(root));
     entry->root_oid = oid;
   }
   return root;
 }
 
 void KeepDependencies(const Dependencies& dependencies, RelationEntry* entry) {
-  size_t size = static_cast<size_t>(dependencies.count) * sizeof(uint32_t);
-  entry->dependency_hashes =
-      static_cast<uint32_t*>(MemoryContextAlloc(entry->context, Max(size, sizeof(uint32_t))));
-  memcpy(entry->dependency_hashes, dependencies.hashes, size);
-  entry->dependency_count = dependencies.count;
+  entry->dependency_hashes = dependencies.hashes.CopyTo(entry->context);
+  entry->dependency_count = dependencies.hashes.count;
+  entry->related_oids = dependencies.relations.CopyTo(entry->context);
+  entry->related_count = dependencies.relations.count;
 }
 
 }  // namespace
@@ -332,14 +351,12 @@ void KeepDependencies(const Dependencies& dependencies, RelationEntry* entry) {
 RelationFields ReadRelation(PluginState* state, Relation relation, RelationEntry* entry) {
   RelationFields fields = {};
   Selection selection{&state->options, false, false};
-  constexpr int kFirstCapacity = 16;
-  Dependencies dependencies{
-      static_cast<uint32_t*>(palloc(kFirstCapacity * sizeof(uint32_t))), 0, kFirstCapacity};
+  Dependencies dependencies{EmptyList(), EmptyList()};
 
   RelationName name = NameOf(relation);
   entry->display_name =
       CopyName(entry->context, quote_qualified_identifier(name.schema, name.name));
-  AddDependency(&dependencies, NAMESPACEOID, RelationGetNamespace(relation));
+  dependencies.AddCatalogRow(NAMESPACEOID, RelationGetNamespace(relation));
   selection.Consider(name);
   Relation root = OpenRoot(relation, entry, &selection, &dependencies);
   entry->is_selected = selection.is_selected() && !IsNeverSent(relation);

@@ -12,6 +12,7 @@ struct TypeFacts {
   bool is_array;    // a variable-length array with an element type
   bool has_binary;  // typsend and typreceive
   Oid inner;        // element of an array, base type of a domain, subtype of a (multi)range
+  Oid relation;     // of a composite
 };
 
 bool ReadType(Oid type_oid, TypeFacts* facts) {
@@ -25,6 +26,7 @@ bool ReadType(Oid type_oid, TypeFacts* facts) {
   facts->inner = facts->kind == TYPTYPE_DOMAIN ? type->typbasetype
                  : facts->is_array            ? type->typelem
                                               : InvalidOid;
+  facts->relation = type->typrelid;
   ReleaseSysCache(tuple);
   if (facts->kind == TYPTYPE_RANGE) facts->inner = get_range_subtype(type_oid);
 #ifdef TYPTYPE_MULTIRANGE
@@ -62,6 +64,23 @@ bool IsReferenceType(Oid type_oid) {
 // and version; those above are given out by the build or by initdb.
 bool HasStableOid(Oid type_oid) { return type_oid < FirstGenbkiObjectId; }
 
+bool IsPortable(Oid type_oid, int depth);
+
+// record_send writes the columns' type OIDs.
+bool HasPortableColumns(Oid relation_oid, int depth) {
+  Relation relation = RelationIdGetRelation(relation_oid);
+  if (!RelationIsValid(relation)) return false;
+  TupleDesc descriptor = RelationGetDescr(relation);
+  bool is_portable = true;
+  for (int i = 0; i < descriptor->natts && is_portable; ++i) {
+    Form_pg_attribute attribute = TupleDescAttr(descriptor, i);
+    if (attribute->attisdropped) continue;
+    is_portable = HasStableOid(attribute->atttypid) && IsPortable(attribute->atttypid, depth + 1);
+  }
+  RelationClose(relation);
+  return is_portable;
+}
+
 bool IsPortable(Oid type_oid, int depth) {
   TypeFacts facts;
   if (depth > kTypeDepthMax || IsReferenceType(type_oid) || !ReadType(type_oid, &facts)) {
@@ -81,26 +100,26 @@ bool IsPortable(Oid type_oid, int depth) {
     case TYPTYPE_MULTIRANGE:
 #endif
       return facts.has_binary && OidIsValid(facts.inner) && IsPortable(facts.inner, depth + 1);
+    case TYPTYPE_COMPOSITE:
+      return facts.has_binary && HasPortableColumns(facts.relation, depth);
     default:
-      return false;  // composites: record_send writes the columns' type OIDs
+      return false;
   }
 }
 
-void Visit(Oid type_oid, int depth, void (*visit)(Oid, void*), void* arg) {
+void Visit(Oid type_oid, int depth, const TypeVisitor& visitor) {
   TypeFacts facts;
   if (depth > kTypeDepthMax || type_oid < FirstNormalObjectId) return;
-  visit(type_oid, arg);
-  if (ReadType(type_oid, &facts) && OidIsValid(facts.inner)) {
-    Visit(facts.inner, depth + 1, visit, arg);
-  }
+  visitor.visit_type(type_oid, visitor.arg);
+  if (!ReadType(type_oid, &facts)) return;
+  if (OidIsValid(facts.relation)) visitor.visit_relation(facts.relation, visitor.arg);
+  if (OidIsValid(facts.inner)) Visit(facts.inner, depth + 1, visitor);
 }
 
 }  // namespace
 
 bool TypeIsPortableAsBinary(Oid type_oid) { return IsPortable(type_oid, 0); }
 
-void VisitUserTypes(Oid type_oid, void (*visit)(Oid type_oid, void* arg), void* arg) {
-  Visit(type_oid, 0, visit, arg);
-}
+void VisitUserTypes(Oid type_oid, const TypeVisitor& visitor) { Visit(type_oid, 0, visitor); }
 
 }  // namespace towline

@@ -10,8 +10,13 @@ namespace towline {
 // Reads the catalogs under the snapshot in force (the historic one while decoding).
 bool TypeIsPortableAsBinary(Oid type_oid);
 
-// The type and those it is made of (element, base type, subtype) are visited; for what a
-// description depends on.
-void VisitUserTypes(Oid type_oid, void (*visit)(Oid type_oid, void* arg), void* arg);
+// What the answer, and a type's name, depend on: the user-defined types that the type is made of
+// (itself, element, base type, subtype), and the relations of composite types.
+struct TypeVisitor {
+  void (*visit_type)(Oid type_oid, void* arg);
+  void (*visit_relation)(Oid relation_oid, void* arg);
+  void* arg;
+};
+void VisitUserTypes(Oid type_oid, const TypeVisitor& visitor);
 
 }  // namespace towline

@@ -1,0 +1,165 @@
+// towline.changes(): peeks at a slot through the server's own function, so that its checks of
+// rights and slot hold, and shows each entry as a row.
+#include "changes_text.h"
+
+extern "C" {
+PG_FUNCTION_INFO_V1(towline_changes);
+PGDLLEXPORT Datum towline_changes(PG_FUNCTION_ARGS);
+}
+
+namespace towline {
+namespace {
+
+// Frames held in memory at a time.
+constexpr long kFramesPerFetch = 16;
+
+constexpr int kResultColumns = 9;
+
+struct Output {
+  Tuplestorestate* rows;
+  TupleDesc descriptor;
+  int64_t change_count;
+};
+
+bool IsChange(const char* kind) {
+  for (const char* change : {"insert", "update", "delete", "truncate", "message"}) {
+    if (strcmp(kind, change) == 0) return true;
+  }
+  return false;
+}
+
+void EmitRow(const ReadableEntry& entry, void* arg) {
+  auto* output = static_cast<Output*>(arg);
+  Datum values[kResultColumns];
+  bool nulls[kResultColumns] = {};
+  const char* const texts[] = {entry.kind,    entry.relation, entry.old_image,
+                               entry.old_row, entry.new_row,  entry.detail};
+  values[0] = LSNGetDatum(entry.lsn);
+  values[1] = UInt64GetDatum(entry.xid);
+  nulls[1] = entry.xid == 0;
+  for (int i = 0; i < static_cast<int>(lengthof(texts)); ++i) {
+    nulls[2 + i] = texts[i] == nullptr;
+    values[2 + i] = texts[i] == nullptr ? static_cast<Datum>(0) : CStringGetTextDatum(texts[i]);
+  }
+  values[8] = TimestampTzGetDatum(entry.commit_time);
+  nulls[8] = !entry.has_commit_time;
+  tuplestore_putvalues(output->rows, output->descriptor, values, nulls);
+  if (IsChange(entry.kind)) ++output->change_count;
+}
+
+ReturnSetInfo* CheckCaller(FunctionCallInfo fcinfo) {
+  auto* result = reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo);
+  if (result == nullptr || !IsA(result, ReturnSetInfo) ||
+      (result->allowedModes & SFRM_Materialize) == 0) {
+    ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                    errmsg("towline.changes() can only be called where a set is accepted")));
+  }
+  if (PG_ARGISNULL(0)) {
+    ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("slot name must not be null")));
+  }
+  if (!PG_ARGISNULL(2) && PG_GETARG_INT32(2) < 1) {
+    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                    errmsg("upto_changes must be greater than zero")));
+  }
+  return result;
+}
+
+void OpenOutput(FunctionCallInfo fcinfo, ReturnSetInfo* result, Output* output) {
+  MemoryContext caller = MemoryContextSwitchTo(result->econtext->ecxt_per_query_memory);
+  if (get_call_result_type(fcinfo, nullptr, &output->descriptor) != TYPEFUNC_COMPOSITE) {
+    elog(ERROR, "towline.changes() must return a row type");
+  }
+  output->rows = tuplestore_begin_heap((result->allowedModes & SFRM_Materialize_Random) != 0,
+                                       false, work_mem);
+  output->change_count = 0;
+  result->returnMode = SFRM_Materialize;
+  result->setResult = output->rows;
+  result->setDesc = output->descriptor;
+  MemoryContextSwitchTo(caller);
+}
+
+// The options the caller gave, and text values unless he chose otherwise.
+Datum OptionsArray(FunctionCallInfo fcinfo) {
+  Datum* elements = nullptr;
+  bool* nulls = nullptr;
+  int count = 0;
+  if (!PG_ARGISNULL(3)) {
+    deconstruct_array(PG_GETARG_ARRAYTYPE_P(3), TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls,
+                      &count);
+  }
+  bool has_format = false;
+  auto* all = static_cast<Datum*>(palloc(static_cast<size_t>(count + 2) * sizeof(Datum)));
+  for (int i = 0; i < count; ++i) {
+    if (nulls[i]) {
+      ereport(ERROR,
+              (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("options must not be null")));
+    }
+    all[i] = elements[i];
+    if (i % 2 == 0 && strcmp(TextDatumGetCString(elements[i]), "binary") == 0) has_format = true;
+  }
+  if (!has_format && count % 2 == 0) {
+    all[count++] = CStringGetTextDatum("binary");
+    all[count++] = CStringGetTextDatum("off");
+  }
+  return PointerGetDatum(construct_array(all, count, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+Portal OpenPeek(FunctionCallInfo fcinfo) {
+  Oid types[] = {NAMEOID, PG_LSNOID, INT4OID, TEXTARRAYOID};
+  Datum values[] = {PG_GETARG_DATUM(0), PG_ARGISNULL(1) ? Datum{0} : PG_GETARG_DATUM(1),
+                    PG_ARGISNULL(2) ? Datum{0} : PG_GETARG_DATUM(2), OptionsArray(fcinfo)};
+  // As many frames as changes are wanted hold at least that many changes.
+  char nulls[] = {' ', PG_ARGISNULL(1) ? 'n' : ' ', PG_ARGISNULL(2) ? 'n' : ' ', ' ', '\0'};
+  return SPI_cursor_open_with_args(
+      nullptr,
+      "SELECT lsn, data FROM pg_catalog.pg_logical_slot_peek_binary_changes($1, $2, $3, VARIADIC "
+      "$4)",
+      static_cast<int>(lengthof(types)), types, values, nulls, false, 0);
+}
+
+// Reads the frames that a fetch has brought. False when enough has been read: whole transactions
+// are shown, as by the server's functions.
+bool ReadFetched(ReadableStream* stream, MemoryContext frame_context, int64_t changes_max,
+                 Output* output) {
+  for (uint64 i = 0; i < SPI_processed; ++i) {
+    MemoryContext caller = MemoryContextSwitchTo(frame_context);
+    bool is_null = false;
+    HeapTuple tuple = SPI_tuptable->vals[i];
+    XLogRecPtr lsn = DatumGetLSN(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 1, &is_null));
+    bytea* data = DatumGetByteaPP(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 2, &is_null));
+    std::string_view frame(VARDATA_ANY(data), static_cast<size_t>(VARSIZE_ANY_EXHDR(data)));
+    ReadFrame(stream, frame, lsn, EmitRow, output);
+    MemoryContextSwitchTo(caller);
+    MemoryContextReset(frame_context);
+    if (stream->xid == 0 && output->change_count >= changes_max) return false;
+  }
+  return true;
+}
+
+Datum Changes(FunctionCallInfo fcinfo) {
+  ReturnSetInfo* result = CheckCaller(fcinfo);
+  Output output;
+  OpenOutput(fcinfo, result, &output);
+  int64_t changes_max = PG_ARGISNULL(2) ? PG_INT64_MAX : PG_GETARG_INT32(2);
+  if (SPI_connect() != SPI_OK_CONNECT) elog(ERROR, "SPI_connect failed");
+  ReadableStream stream;
+  InitReadableStream(&stream, CurrentMemoryContext);
+  MemoryContext frame_context =
+      AllocSetContextCreate(CurrentMemoryContext, "towline frame", ALLOCSET_DEFAULT_SIZES);
+  Portal portal = OpenPeek(fcinfo);
+  bool wants_more = true;
+  while (wants_more) {
+    SPI_cursor_fetch(portal, true, kFramesPerFetch);
+    if (SPI_processed == 0) break;
+    wants_more = ReadFetched(&stream, frame_context, changes_max, &output);
+    SPI_freetuptable(SPI_tuptable);
+  }
+  SPI_cursor_close(portal);
+  SPI_finish();
+  return static_cast<Datum>(0);
+}
+
+}  // namespace
+}  // namespace towline
+
+Datum towline_changes(PG_FUNCTION_ARGS) { return towline::Changes(fcinfo); }
