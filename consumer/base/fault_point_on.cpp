@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/strings/numbers.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "base/fault_point.h"
 
@@ -23,18 +24,25 @@ std::map<std::string, Fault> ReadFaults() {
   const char* setting = std::getenv("TOWLINE_FAULT");
   if (setting == nullptr) return faults;
   for (absl::string_view text : absl::StrSplit(setting, ',', absl::SkipEmpty())) {
+    // Names hold colons themselves ("copy:in-table"), so it is read from its end.
     std::vector<std::string> parts = absl::StrSplit(text, ':');
     Fault fault;
-    bool good = parts.size() == 2 || (parts.size() == 3 && absl::SimpleAtoi(parts[2], &fault.passages_left));
-    if (good && parts[1] == "kill") {
+    int passages = 0;
+    if (parts.size() > 2 && absl::SimpleAtoi(parts.back(), &passages)) {
+      fault.passages_left = passages;
+      parts.pop_back();
+    }
+    std::string action = parts.back();
+    parts.pop_back();
+    if (!parts.empty() && action == "kill") {
       fault.signal = SIGKILL;
-    } else if (good && parts[1] == "stop") {
+    } else if (!parts.empty() && action == "stop") {
       fault.signal = SIGSTOP;
     } else {
       std::fprintf(stderr, "TOWLINE_FAULT: cannot read \"%s\"\n", std::string(text).c_str());
       std::exit(2);
     }
-    faults[parts[0]] = fault;
+    faults[absl::StrJoin(parts, ":")] = fault;
   }
   return faults;
 }
