@@ -493,26 +493,26 @@ class OddNames(Shape):
                    (text(random), client, *key))
 
 
-class Bulk(Shape):
-    name, weight = "bulk", 2
-    create = "CREATE TABLE load.bulk (client int, id int, v text, n int, PRIMARY KEY (client, id))"
+class Many(Shape):
+    name, weight = "many", 2
+    create = "CREATE TABLE load.many (client int, id int, v text, n int, PRIMARY KEY (client, id))"
 
     def do_insert(self, client, random, keys):
         low = random.randrange(0, 5000)
-        yield ("""INSERT INTO load.bulk SELECT %s, i, md5(i::text), i FROM generate_series(%s, %s) i
+        yield ("""INSERT INTO load.many SELECT %s, i, md5(i::text), i FROM generate_series(%s, %s) i
                   ON CONFLICT DO NOTHING""", (client, low, low + random.randrange(100, 2000)))
 
     def do_update(self, client, random, keys):
-        yield ("UPDATE load.bulk SET n = n + 1 WHERE client = %s AND id %% %s = 0", (client, random.randrange(2, 9)))
+        yield ("UPDATE load.many SET n = n + 1 WHERE client = %s AND id %% %s = 0", (client, random.randrange(2, 9)))
 
     def do_shift_keys(self, client, random, keys):
-        yield ("UPDATE load.bulk SET id = -id WHERE client = %s AND id BETWEEN %s AND %s AND NOT EXISTS "
-               "(SELECT FROM load.bulk o WHERE o.client = bulk.client AND o.id = -bulk.id)",
+        yield ("UPDATE load.many SET id = -id WHERE client = %s AND id BETWEEN %s AND %s AND NOT EXISTS "
+               "(SELECT FROM load.many o WHERE o.client = many.client AND o.id = -many.id)",
                (client, low := random.randrange(4000), low + 50))
 
     def do_delete(self, client, random, keys):
         low = random.randrange(0, 5000)
-        yield ("DELETE FROM load.bulk WHERE client = %s AND id BETWEEN %s AND %s", (client, low, low + 1000))
+        yield ("DELETE FROM load.many WHERE client = %s AND id BETWEEN %s AND %s", (client, low, low + 1000))
 
 
 class Truncated(Shape):
@@ -533,4 +533,4 @@ class Truncated(Shape):
 
 
 SHAPES = (Composite, UuidKey, NoKeyFull, InsertOnly, Toast, ToastFull, Generated, Partitioned, IndexIdentity,
-          Parents, Types, Swap, OddNames, Bulk, Truncated)
+          Parents, Types, Swap, OddNames, Many, Truncated)
