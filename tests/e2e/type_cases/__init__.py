@@ -1,0 +1,1 @@
+"""Values and statements for test_types.py."""
