@@ -104,6 +104,25 @@ Datum OptionsArray(FunctionCallInfo fcinfo) {
   return PointerGetDatum(construct_array(all, count, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
+// Another plugin's options and bytes are not ours; its errors would not say so.
+void CheckPlugin(FunctionCallInfo fcinfo) {
+  Oid types[] = {NAMEOID};
+  Datum values[] = {PG_GETARG_DATUM(0)};
+  // A slot that does not exist is the server's to refuse.
+  SPI_execute_with_args(
+      "SELECT plugin FROM pg_catalog.pg_replication_slots WHERE slot_name = $1 AND (plugin IS NULL "
+      "OR plugin !~ '(^|/)towline$')",
+      1, types, values, nullptr, true, 1);
+  if (SPI_processed == 0) return;
+  char* plugin = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+  ereport(ERROR,
+          (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+           errmsg("replication slot \"%s\" is not one of output plugin \"towline\"",
+                  NameStr(*PG_GETARG_NAME(0))),
+           plugin == nullptr ? errdetail("It is a physical slot.")
+                             : errdetail("Its output plugin is \"%s\".", plugin)));
+}
+
 Portal OpenPeek(FunctionCallInfo fcinfo) {
   Oid types[] = {NAMEOID, PG_LSNOID, INT4OID, TEXTARRAYOID};
   Datum values[] = {PG_GETARG_DATUM(0), PG_ARGISNULL(1) ? Datum{0} : PG_GETARG_DATUM(1),
@@ -146,6 +165,7 @@ Datum Changes(FunctionCallInfo fcinfo) {
   InitReadableStream(&stream, CurrentMemoryContext);
   MemoryContext frame_context =
       AllocSetContextCreate(CurrentMemoryContext, "towline frame", ALLOCSET_DEFAULT_SIZES);
+  CheckPlugin(fcinfo);
   Portal portal = OpenPeek(fcinfo);
   bool wants_more = true;
   while (wants_more) {

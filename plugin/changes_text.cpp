@@ -14,6 +14,7 @@ struct ReadableColumn {
 
 struct ReadableRelation {
   const char* name;
+  const char* leaf;  // null where the relation is published under its own name
   ReadableColumn* columns;
   int column_count;
   int column_capacity;
@@ -223,12 +224,15 @@ void ReadRelationEntry(ReadableStream* stream, std::string_view message, Readabl
   }
   relation->name =
       MemoryContextStrdup(stream->context, quote_qualified_identifier(schema, name));
+  if (leaf_schema != nullptr) {
+    relation->leaf =
+        MemoryContextStrdup(stream->context, quote_qualified_identifier(leaf_schema, leaf_name));
+  }
   KeepRelation(stream, number, relation);
   entry->relation = relation->name;
   entry->detail = psprintf(
       "number " UINT64_FORMAT ", kind %s, identity %s%s%s%s", number, kind, IdentityName(identity),
-      leaf_schema == nullptr ? "" : ", leaf ",
-      leaf_schema == nullptr ? "" : quote_qualified_identifier(leaf_schema, leaf_name),
+      relation->leaf == nullptr ? "" : ", leaf ", relation->leaf == nullptr ? "" : relation->leaf,
       columns.data);
 }
 
@@ -274,8 +278,9 @@ void ReadTruncate(const ReadableStream* stream, std::string_view message, Readab
     while (!f.bytes.empty()) {
       uint64_t number = 0;
       if (!ReadVarint(&f.bytes, &number)) RefuseBytes("relation number");
-      appendStringInfo(&relations, "%s%s", relations.len > 0 ? ", " : "",
-                       FindRelation(stream, number)->name);
+      const ReadableRelation* relation = FindRelation(stream, number);
+      appendStringInfo(&relations, "%s%s", relations.len > 0 ? ", " : "", relation->name);
+      if (relation->leaf != nullptr) appendStringInfo(&relations, " (leaf %s)", relation->leaf);
     }
   }
   entry->relation = relations.data;

@@ -9,7 +9,7 @@ CREATE FUNCTION changes(
     slot name,
     upto_lsn pg_lsn DEFAULT NULL,
     upto_changes int DEFAULT NULL,
-    VARIADIC options text[] DEFAULT '{}',
+    options text[] DEFAULT '{}',
     OUT lsn pg_lsn,
     OUT xid xid8,
     OUT kind text,

@@ -1,0 +1,55 @@
+#!/bin/sh
+# Runs the pg_regress suite of the output plugin against a server tree in which the extension is
+# installed:
+#
+#   tests/regress/run.sh BINDIR [pg_regress options]
+#
+# BINDIR is the tree's bin directory; pg_regress is looked for in the same tree. A temporary
+# server is started for the run, by the user postgres when we are root (PostgreSQL refuses root). Logs
+# and results are kept when a test fails.
+set -eu
+
+bindir=${1:?usage: run.sh BINDIR [pg_regress options]}
+shift
+here=$(cd "$(dirname "$0")" && pwd)
+pg_regress=$("$bindir/pg_config" --pkglibdir)/pgxs/src/test/regress/pg_regress
+if [ ! -x "$pg_regress" ]; then
+  # Of a tree that was copied without it: the original's.
+  pg_regress=$(dirname "$(pg_config --pgxs)")/../test/regress/pg_regress
+fi
+
+out=$(mktemp -d "${TMPDIR:-/tmp}/towline-regress.XXXXXX")
+cp "$here/regress.conf" "$out/regress.conf"
+# Servers that have this setting refuse plugins that are not in it; others do not start with it.
+if "$bindir/postgres" --describe-config | grep -q '^output_plugin_libraries'; then
+  echo "output_plugin_libraries = 'pgoutput, test_decoding, towline'" >>"$out/regress.conf"
+fi
+
+as_user=
+if [ "$(id -u)" = 0 ]; then
+  chown -R postgres:postgres "$out"
+  as_user="setpriv --reuid=postgres --regid=postgres --clear-groups env HOME=$out"
+fi
+
+# The port only names the socket; pg_regress takes the next one if it is in use.
+port=$((20000 + $$ % 20000))
+status=0
+(
+  cd "$out"
+  unset PGHOST PGPORT PGUSER PGDATABASE PGOPTIONS PGCLIENTENCODING
+  # shellcheck disable=SC2086
+  $as_user "$pg_regress" --bindir="$bindir" --temp-instance="$out/instance" --port=$port \
+    --temp-config="$out/regress.conf" --encoding=UTF8 --no-locale --inputdir="$here" \
+    --outputdir="$out" --schedule="$here/schedule" --dbname=towline_regress "$@"
+) || status=$?
+
+if [ $status -eq 0 ]; then
+  rm -rf "$out"
+else
+  echo "regression tests failed; logs, results and differences are kept in $out" >&2
+  if [ -f "$out/regression.diffs" ]; then
+    echo "--- $out/regression.diffs" >&2
+    head -n "${TOWLINE_DIFF_LINES:-100}" "$out/regression.diffs" >&2
+  fi
+fi
+exit $status

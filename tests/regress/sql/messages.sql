@@ -1,0 +1,23 @@
+CREATE TABLE m (id int PRIMARY KEY);
+SELECT test.open();
+SELECT 1 FROM pg_logical_emit_message(false, 'app', 'at once');
+BEGIN;
+INSERT INTO m VALUES (1);
+SELECT 1 FROM pg_logical_emit_message(true, 'app', 'in between');
+SELECT 1 FROM pg_logical_emit_message(false, 'app', 'not waiting');
+INSERT INTO m VALUES (2);
+COMMIT;
+BEGIN;
+SELECT 1 FROM pg_logical_emit_message(true, 'app', 'rolled back');
+SELECT 1 FROM pg_logical_emit_message(false, 'app', 'stays');
+ROLLBACK;
+SELECT 1 FROM pg_logical_emit_message(true, '', '');
+SELECT 1 FROM pg_logical_emit_message(true, 'towline.ddl', '\x00ff'::bytea);
+SELECT 1 FROM pg_logical_emit_message(false, 'large', repeat('x', 1500000));
+-- a prefix of any length must not stop the slot
+SELECT 1 FROM pg_logical_emit_message(true, repeat('p', 3000000), 'long prefix');
+SELECT regexp_replace(test.stream(), 'p{99,}', 'p...');
+SELECT max(length(detail)) FROM towline.changes('regress') WHERE kind = 'message';
+SELECT test.stream('messages', 'off');
+SELECT test.close();
+DROP TABLE m;
