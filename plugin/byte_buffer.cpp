@@ -2,7 +2,7 @@
 
 #include "pg_headers.h"
 
-namespace towline {
+namespace towline::plugin {
 
 void GrowByteBuffer(ByteBuffer* buffer, size_t bytes) {
   size_t needed = buffer->size + bytes;
@@ -20,4 +20,4 @@ void GrowByteBuffer(ByteBuffer* buffer, size_t bytes) {
   buffer->capacity = capacity;
 }
 
-}  // namespace towline
+}  // namespace towline::plugin

@@ -8,7 +8,7 @@
 #include <cstring>
 #include <string_view>
 
-namespace towline {
+namespace towline::plugin {
 
 struct ByteBuffer {
   char* data;
@@ -56,4 +56,4 @@ inline void StoreBigEndian64(char* at, uint64_t value) {
   std::memcpy(at, &value, sizeof value);
 }
 
-}  // namespace towline
+}  // namespace towline::plugin

@@ -3,7 +3,7 @@
 
 #include "pg_compat.h"
 
-namespace towline {
+namespace towline::plugin {
 
 // session.cpp
 void towline_startup_cb(LogicalDecodingContext* ctx, OutputPluginOptions* options, bool is_init);
@@ -22,4 +22,4 @@ void towline_change_cb(LogicalDecodingContext* ctx, ReorderBufferTXN* txn, Relat
 void towline_truncate_cb(LogicalDecodingContext* ctx, ReorderBufferTXN* txn, int relation_count,
                          Relation relations[], ReorderBufferChange* change);
 
-}  // namespace towline
+}  // namespace towline::plugin

@@ -6,7 +6,7 @@
 #include "row_encoder.h"
 #include "wire_writer.h"
 
-namespace towline {
+namespace towline::plugin {
 namespace {
 
 struct RowChange {
@@ -175,4 +175,4 @@ void towline_truncate_cb(LogicalDecodingContext* ctx, ReorderBufferTXN* txn, int
   PopErrorContext(&error_context);
 }
 
-}  // namespace towline
+}  // namespace towline::plugin

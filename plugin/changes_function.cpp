@@ -7,7 +7,7 @@ PG_FUNCTION_INFO_V1(towline_changes);
 PGDLLEXPORT Datum towline_changes(PG_FUNCTION_ARGS);
 }
 
-namespace towline {
+namespace towline::plugin {
 namespace {
 
 // Frames held in memory at a time.
@@ -180,6 +180,6 @@ Datum Changes(FunctionCallInfo fcinfo) {
 }
 
 }  // namespace
-}  // namespace towline
+}  // namespace towline::plugin
 
-Datum towline_changes(PG_FUNCTION_ARGS) { return towline::Changes(fcinfo); }
+Datum towline_changes(PG_FUNCTION_ARGS) { return towline::plugin::Changes(fcinfo); }

@@ -3,7 +3,7 @@
 #include "wire_reader.h"
 #include "wire_writer.h"
 
-namespace towline {
+namespace towline::plugin {
 
 struct ReadableColumn {
   const char* name;
@@ -465,4 +465,4 @@ void ReadFrame(ReadableStream* stream, std::string_view frame, XLogRecPtr lsn, E
   }
 }
 
-}  // namespace towline
+}  // namespace towline::plugin

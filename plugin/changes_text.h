@@ -4,7 +4,7 @@
 
 #include "pg_headers.h"
 
-namespace towline {
+namespace towline::plugin {
 
 // One row of towline.changes(); null pointers are SQL nulls.
 struct ReadableEntry {
@@ -40,4 +40,4 @@ using EmitEntry = void (*)(const ReadableEntry& entry, void* arg);
 void ReadFrame(ReadableStream* stream, std::string_view frame, XLogRecPtr lsn, EmitEntry emit,
                void* arg);
 
-}  // namespace towline
+}  // namespace towline::plugin

@@ -1,6 +1,6 @@
 #include "error_context.h"
 
-namespace towline {
+namespace towline::plugin {
 namespace {
 
 void Report(void* arg) {
@@ -32,4 +32,4 @@ void PopErrorContext(ChangeErrorContext* context) {
   error_context_stack = context->callback.previous;
 }
 
-}  // namespace towline
+}  // namespace towline::plugin

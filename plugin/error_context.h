@@ -4,7 +4,7 @@
 
 #include "plugin_state.h"
 
-namespace towline {
+namespace towline::plugin {
 
 // Lives on the stack of one callback. Without a destructor, which an error would skip: the caller
 // pairs Push with Pop, and an error resets the server's stack of contexts anyway.
@@ -19,4 +19,4 @@ struct ChangeErrorContext {
 void PushErrorContext(ChangeErrorContext* context, const char* operation, TransactionId xid);
 void PopErrorContext(ChangeErrorContext* context);
 
-}  // namespace towline
+}  // namespace towline::plugin

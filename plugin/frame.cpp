@@ -1,6 +1,6 @@
 #include "frame.h"
 
-namespace towline {
+namespace towline::plugin {
 namespace {
 
 constexpr size_t kBufferBytesKept = 1024 * 1024;
@@ -106,4 +106,4 @@ void ReportProgress(PluginState* state) {
   UpdateProgress(state->ctx, false);
 }
 
-}  // namespace towline
+}  // namespace towline::plugin

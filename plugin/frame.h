@@ -7,7 +7,7 @@
 #include "plugin_state.h"
 #include "wire_writer.h"
 
-namespace towline {
+namespace towline::plugin {
 
 // No CopyData is larger than this (docs/protocol.md). One frame is at most: what was collected
 // below frame_bytes (4 MiB at most), and one entry, whose inline values are bounded by the row
@@ -35,4 +35,4 @@ uint64_t FullXid(TransactionId xid);
 // What Begin and Commit say of the open transaction.
 TransactionFields TransactionOf(const PluginState* state, const ReorderBufferTXN* txn);
 
-}  // namespace towline
+}  // namespace towline::plugin

@@ -2,7 +2,7 @@
 
 #include "table_patterns.h"
 
-namespace towline {
+namespace towline::plugin {
 namespace {
 
 // 64 KiB: framing is what makes decoding cheap (one send() for hundreds of rows), and larger frames
@@ -222,4 +222,4 @@ bool MatchesAny(const PatternList& list, std::string_view schema, std::string_vi
   return false;
 }
 
-}  // namespace towline
+}  // namespace towline::plugin

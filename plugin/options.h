@@ -5,7 +5,7 @@
 
 #include "pg_headers.h"
 
-namespace towline {
+namespace towline::plugin {
 
 constexpr uint32_t kProtocolVersionMin = 1;
 constexpr uint32_t kProtocolVersionMax = 1;
@@ -44,4 +44,4 @@ void ParseOptions(List* elements, Options* options);
 // memory context.
 bool MatchesAny(const PatternList& list, std::string_view schema, std::string_view name);
 
-}  // namespace towline
+}  // namespace towline::plugin

@@ -10,7 +10,7 @@
 #error "towline needs PostgreSQL 13 or newer"
 #endif
 
-namespace towline {
+namespace towline::plugin {
 
 // 19 renamed RepOriginId to ReplOriginId.
 using OriginId = decltype(ReorderBufferTXN::origin_id);
@@ -75,4 +75,4 @@ using SysCacheId = SysCacheIdentifier;
 using SysCacheId = int;
 #endif
 
-}  // namespace towline
+}  // namespace towline::plugin

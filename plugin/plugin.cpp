@@ -12,14 +12,14 @@ extern "C" {
 PG_MODULE_MAGIC;
 
 PGDLLEXPORT void _PG_output_plugin_init(OutputPluginCallbacks* callbacks) {
-  callbacks->startup_cb = towline::towline_startup_cb;
-  callbacks->begin_cb = towline::towline_begin_cb;
-  callbacks->change_cb = towline::towline_change_cb;
-  callbacks->truncate_cb = towline::towline_truncate_cb;
-  callbacks->commit_cb = towline::towline_commit_cb;
-  callbacks->message_cb = towline::towline_message_cb;
-  callbacks->filter_by_origin_cb = towline::towline_filter_by_origin_cb;
-  callbacks->shutdown_cb = towline::towline_shutdown_cb;
+  callbacks->startup_cb = towline::plugin::towline_startup_cb;
+  callbacks->begin_cb = towline::plugin::towline_begin_cb;
+  callbacks->change_cb = towline::plugin::towline_change_cb;
+  callbacks->truncate_cb = towline::plugin::towline_truncate_cb;
+  callbacks->commit_cb = towline::plugin::towline_commit_cb;
+  callbacks->message_cb = towline::plugin::towline_message_cb;
+  callbacks->filter_by_origin_cb = towline::plugin::towline_filter_by_origin_cb;
+  callbacks->shutdown_cb = towline::plugin::towline_shutdown_cb;
 }
 
 }  // extern "C"

@@ -8,7 +8,7 @@
 #include "pg_compat.h"
 #include "relation_cache.h"
 
-namespace towline {
+namespace towline::plugin {
 
 struct PluginState {
   LogicalDecodingContext* ctx;
@@ -37,4 +37,4 @@ inline PluginState* StateOf(LogicalDecodingContext* ctx) {
   return static_cast<PluginState*>(ctx->output_plugin_private);
 }
 
-}  // namespace towline
+}  // namespace towline::plugin

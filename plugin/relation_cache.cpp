@@ -4,7 +4,7 @@
 #include "plugin_state.h"
 #include "relation_description.h"
 
-namespace towline {
+namespace towline::plugin {
 namespace {
 
 // Invalid entries are of relations that were dropped or altered; a source that creates and drops
@@ -175,4 +175,4 @@ void DescribeRelation(PluginState* state, RelationEntry* entry) {
   FinishEntry(state);
 }
 
-}  // namespace towline
+}  // namespace towline::plugin

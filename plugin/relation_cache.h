@@ -9,7 +9,7 @@
 #include "pg_compat.h"
 #include "wire_writer.h"
 
-namespace towline {
+namespace towline::plugin {
 
 struct PluginState;
 
@@ -88,4 +88,4 @@ RelationEntry* LookUpRelation(PluginState* state, Relation relation);
 // Writes the description if the reader does not have it. The transaction must be open.
 void DescribeRelation(PluginState* state, RelationEntry* entry);
 
-}  // namespace towline
+}  // namespace towline::plugin

@@ -3,7 +3,7 @@
 #include "plugin_state.h"
 #include "type_rules.h"
 
-namespace towline {
+namespace towline::plugin {
 namespace {
 
 // Towline's own schemas: what it keeps there must not travel (a cascade a→b→c would overwrite its
@@ -382,4 +382,4 @@ RelationFields ReadRelation(PluginState* state, Relation relation, RelationEntry
   return fields;
 }
 
-}  // namespace towline
+}  // namespace towline::plugin

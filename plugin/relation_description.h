@@ -4,7 +4,7 @@
 
 #include "relation_cache.h"
 
-namespace towline {
+namespace towline::plugin {
 
 struct PluginState;
 
@@ -13,4 +13,4 @@ struct PluginState;
 // scratch memory, with number 0.
 RelationFields ReadRelation(PluginState* state, Relation relation, RelationEntry* entry);
 
-}  // namespace towline
+}  // namespace towline::plugin

@@ -2,7 +2,7 @@
 
 #include "frame.h"
 
-namespace towline {
+namespace towline::plugin {
 namespace {
 
 // The images of one entry hold at most this many bytes of values; what does not fit goes in parts.
@@ -148,4 +148,4 @@ void SendValueParts(PluginState* state, std::string_view bytes) {
   } while (!bytes.empty());
 }
 
-}  // namespace towline
+}  // namespace towline::plugin

@@ -3,7 +3,7 @@
 
 #include "plugin_state.h"
 
-namespace towline {
+namespace towline::plugin {
 
 enum class ImagePart { kFull, kKey };
 
@@ -42,4 +42,4 @@ void SendValueParts(PluginState* state, std::string_view bytes);
 // Values above this travel in parts of this size.
 constexpr size_t kValuePartBytes = 1024 * 1024;
 
-}  // namespace towline
+}  // namespace towline::plugin

@@ -4,7 +4,7 @@
 #include "plugin_state.h"
 #include "session_settings.h"
 
-namespace towline {
+namespace towline::plugin {
 namespace {
 
 // Values go out as the server stores them, and the reader takes text to be UTF-8. SQL_ASCII says
@@ -60,4 +60,4 @@ bool towline_filter_by_origin_cb(LogicalDecodingContext* ctx, OriginId origin_id
   return state != nullptr && !state->options.sends_foreign_origins && origin_id != kNoOrigin;
 }
 
-}  // namespace towline
+}  // namespace towline::plugin

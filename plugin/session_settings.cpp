@@ -2,7 +2,7 @@
 
 #include "pg_headers.h"
 
-namespace towline {
+namespace towline::plugin {
 namespace {
 
 struct Setting {
@@ -46,4 +46,4 @@ void RestoreSessionSettings(int nest_level) {
   if (nest_level != kForTheSession) AtEOXact_GUC(true, nest_level);
 }
 
-}  // namespace towline
+}  // namespace towline::plugin

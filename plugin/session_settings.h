@@ -2,7 +2,7 @@
 // initial copy, get the same bytes whatever the role, database or client has set.
 #pragma once
 
-namespace towline {
+namespace towline::plugin {
 
 // Pins them in the current session. In a walsender, which has no transaction at this point and does
 // nothing else, for the rest of the session; within an SQL function until
@@ -10,4 +10,4 @@ namespace towline {
 int PinSessionSettings();
 void RestoreSessionSettings(int nest_level);
 
-}  // namespace towline
+}  // namespace towline::plugin

@@ -1,6 +1,6 @@
 #include "table_patterns.h"
 
-namespace towline {
+namespace towline::plugin {
 namespace {
 
 bool IsSpace(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
@@ -87,4 +87,4 @@ PatternError ReadPattern(PatternReader* reader, ByteBuffer* schema_regex, ByteBu
   return PatternError::kNone;
 }
 
-}  // namespace towline
+}  // namespace towline::plugin

@@ -13,7 +13,7 @@
 
 #include "byte_buffer.h"
 
-namespace towline {
+namespace towline::plugin {
 
 enum class PatternError {
   kNone,
@@ -33,4 +33,4 @@ struct PatternReader {
 PatternError ReadPattern(PatternReader* reader, ByteBuffer* schema_regex, ByteBuffer* name_regex,
                          bool* is_last);
 
-}  // namespace towline
+}  // namespace towline::plugin

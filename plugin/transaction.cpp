@@ -6,7 +6,7 @@
 #include "row_encoder.h"
 #include "wire_writer.h"
 
-namespace towline {
+namespace towline::plugin {
 namespace {
 
 // A prefix names a program, so this is more than any needs. Longer ones are cut: anybody may emit a
@@ -75,4 +75,4 @@ void towline_message_cb(LogicalDecodingContext* ctx, ReorderBufferTXN* txn, XLog
   PopErrorContext(&error_context);
 }
 
-}  // namespace towline
+}  // namespace towline::plugin

@@ -1,6 +1,6 @@
 #include "type_rules.h"
 
-namespace towline {
+namespace towline::plugin {
 namespace {
 
 // Types nest only as deep as someone has declared them (domain over array over …), but a loop in
@@ -122,4 +122,4 @@ bool TypeIsPortableAsBinary(Oid type_oid) { return IsPortable(type_oid, 0); }
 
 void VisitUserTypes(Oid type_oid, const TypeVisitor& visitor) { Visit(type_oid, 0, visitor); }
 
-}  // namespace towline
+}  // namespace towline::plugin

@@ -5,7 +5,7 @@
 
 #include "pg_headers.h"
 
-namespace towline {
+namespace towline::plugin {
 
 // Reads the catalogs under the snapshot in force (the historic one while decoding).
 bool TypeIsPortableAsBinary(Oid type_oid);
@@ -19,4 +19,4 @@ struct TypeVisitor {
 };
 void VisitUserTypes(Oid type_oid, const TypeVisitor& visitor);
 
-}  // namespace towline
+}  // namespace towline::plugin

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-namespace towline::wire {
+namespace towline::plugin::wire {
 
 enum class WireType : uint32_t { kVarint = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5 };
 
@@ -51,4 +51,4 @@ namespace message {
 constexpr uint32_t kTransactional = 1, kPrefix = 2, kContent = 3, kLsn = 4, kContentInParts = 5;
 }
 
-}  // namespace towline::wire
+}  // namespace towline::plugin::wire

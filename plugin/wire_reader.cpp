@@ -1,6 +1,6 @@
 #include "wire_reader.h"
 
-namespace towline {
+namespace towline::plugin {
 namespace {
 
 bool ReadFixed(std::string_view* bytes, size_t size, uint64_t* value) {
@@ -49,4 +49,4 @@ ReadResult ReadField(std::string_view* message, WireField* field) {
   return ReadResult::kMalformed;
 }
 
-}  // namespace towline
+}  // namespace towline::plugin

@@ -7,7 +7,7 @@
 
 #include "wire_fields.h"
 
-namespace towline {
+namespace towline::plugin {
 
 // One field of a message. Borrowed: `bytes` points into the message.
 struct WireField {
@@ -25,4 +25,4 @@ ReadResult ReadField(std::string_view* message, WireField* field);
 // Takes a varint off the front; false if there is none.
 bool ReadVarint(std::string_view* bytes, uint64_t* value);
 
-}  // namespace towline
+}  // namespace towline::plugin

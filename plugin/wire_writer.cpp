@@ -2,7 +2,7 @@
 
 #include "wire_fields.h"
 
-namespace towline {
+namespace towline::plugin {
 namespace {
 
 using wire::WireType;
@@ -298,4 +298,4 @@ uint64_t ShapeHash(const RelationFields& relation) {
   return hash.state;
 }
 
-}  // namespace towline
+}  // namespace towline::plugin

@@ -14,7 +14,7 @@
 
 #include "byte_buffer.h"
 
-namespace towline {
+namespace towline::plugin {
 
 enum class OldImageKind : uint32_t { kNone = 0, kKey = 1, kFull = 2 };
 enum class ColumnFormat : uint32_t { kBinary = 0, kText = 1 };
@@ -100,4 +100,4 @@ void WriteMessage(ByteBuffer* frame, const MessageFields& message);
 // FNV-1a over what shape_hash covers (docs/protocol.md, "Shape hash").
 uint64_t ShapeHash(const RelationFields& relation);
 
-}  // namespace towline
+}  // namespace towline::plugin
