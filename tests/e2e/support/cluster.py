@@ -218,8 +218,11 @@ class Cluster:
         return done.stdout
 
     def _write(self, name, text):
-        file = self.data / name
-        file.write_text(text)
+        self.write_file(self.data / name, text.encode())
+
+    def write_file(self, file, content):
+        """A file of the server's user."""
+        file.write_bytes(content)
         user = server_user()
         if user is not None:
             entry = pwd.getpwnam(user)
@@ -311,6 +314,13 @@ class Cluster:
         assert not self.is_running, "stop the server before restoring it"
         shutil.rmtree(self.data)
         subprocess.run(["cp", "-a", str(self.directory / f"saved-{label}"), str(self.data)], check=True)
+
+    def follow(self, primary):
+        """Becomes a standby of another server: a copy of its data that follows its log once started."""
+        assert not self.is_running, "stop the server first"
+        shutil.rmtree(self.data)
+        self._run([server_bin() / "pg_basebackup", "-R", "-c", "fast", "-D", self.data, "-d", primary.uri()])
+        self.settings["primary_conninfo"] = f"host=127.0.0.1 port={primary.port} user=postgres"
 
     def resetwal(self, *arguments):
         """pg_resetwal on the stopped server, for example to move the transaction counter."""

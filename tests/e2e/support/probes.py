@@ -182,6 +182,23 @@ def children(pid):
     return found
 
 
+def unread_bytes(pid):
+    """What has arrived on a process's TCP connections and was not read yet."""
+    inodes = set()
+    for link in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            target = os.readlink(link)
+            if target.startswith("socket:["):
+                inodes.add(target[len("socket:["):-1])
+    total = 0
+    for name in ("tcp", "tcp6"):
+        for line in pathlib.Path(f"/proc/{pid}/net/{name}").read_text(encoding="ascii").splitlines()[1:]:
+            fields = line.split()
+            if fields[9] in inodes and fields[3] == "01":  # established; a listener's queue counts connections
+                total += int(fields[4].split(":")[1], 16)
+    return total
+
+
 def wal_writer(cluster):
     return next(pid for pid, line in children(cluster.process.pid).items() if "walwriter" in line)
 

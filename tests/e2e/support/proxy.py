@@ -418,6 +418,15 @@ class Proxy:
     def resume(self):
         self._do(lambda: [waiting.clear() for waiting in self.paused.values()])
 
+    def pause_present(self):
+        """The connections of this moment fall silent; new ones pass."""
+        present = self._do(lambda: list(self.connections))
+        self.pause(only=lambda connection: connection in present)
+
+    def abandon_clients(self, only=None):
+        """The clients are reset; the server's side stays open and has not noticed anything."""
+        self._do(lambda: [connection.abandon_client() for connection in self._chosen(only)])
+
     def count(self, only=None):
         return self._do(lambda: len(self._chosen(only)))
 

@@ -35,6 +35,7 @@ class Towline:
         self.source, self.destination = source, destination
         self.source_uri = source if isinstance(source, str) else source.uri()
         self.destination_uri = destination if isinstance(destination, str) else destination.uri()
+        self.command_uris = None  # other URIs for the service than for the test's own look at the servers
         self.directory = pathlib.Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.binary, self.task, self.fault = pathlib.Path(binary), task, fault
@@ -56,7 +57,8 @@ class Towline:
         binary = faults_binary(self.binary) if self.fault and verb == "run" else self.binary
         line = [str(binary), verb]
         if ends:
-            line += ["--source", self.source_uri, "--destination", self.destination_uri]
+            source, destination = self.command_uris or (self.source_uri, self.destination_uri)
+            line += ["--source", source, "--destination", destination]
             if self.task:
                 line += ["--task", self.task]
         return line + [str(part) for part in more]

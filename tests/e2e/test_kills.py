@@ -1,0 +1,156 @@
+"""kill -9 at every fault point, under load, and at random times: the same command goes on, every row is
+there exactly once (I1–I4).
+
+POINTS lists the service's fault points; a point in the code that is not listed here, or the other way
+round, fails test_every_fault_point_is_tested. What each of them has in common: the service dies there,
+the slot has not been confirmed beyond what the destination holds, the same command resumes, and at the
+end both databases are equal row for row.
+"""
+import dataclasses
+import random
+import re
+import signal
+import subprocess
+
+import pytest
+
+from support.cluster import ROOT, server_bin
+from support.compare import assert_equal
+from support.probes import assert_confirmed_is_applied
+from support.waiting import wait_until
+from support.workload import Workload
+
+IN_PARTS = ("--batch-bytes-max", "64kB", "--queue-bytes-max", "256kB")
+COPY_IN_PARTS = ("--copy-part-bytes", "64kB", "--copy-workers", "2")
+
+
+@dataclasses.dataclass
+class Point:
+    """passage: at which passage it dies. phase: states of the task that it may be found in afterwards
+    (None: no task row may exist yet)."""
+    phases: tuple
+    passage: int = 1
+    arguments: tuple = ()
+    existing: str = ""
+
+
+BEFORE_COPY = (None, "new", "checking")
+COPY = ("checking", "copying_schema", "copying")
+STREAM = ("catching_up", "streaming")
+
+POINTS = {
+    "run:before-slot": Point(BEFORE_COPY),
+    "run:after-slot": Point(BEFORE_COPY),
+    "run:slot-stored": Point(BEFORE_COPY),
+    "copy:schema-stored": Point(COPY),
+    "copy:after-pre-data": Point(COPY),
+    "copy:in-table": Point(COPY, passage=3, arguments=COPY_IN_PARTS),
+    "copy:table-done": Point(COPY, passage=4, arguments=COPY_IN_PARTS),
+    "copy:append-before-commit": Point(COPY, passage=3, existing="append"),
+    "copy:before-post-data": Point(("copying", "indexing")),
+    "copy:in-post-data": Point(("indexing",), passage=5),
+    "run:before-stream": Point(("indexing", *STREAM)),
+    "run:before-ack": Point(STREAM, passage=3),
+    "apply:in-batch": Point(STREAM, passage=4),
+    "apply:before-commit": Point(STREAM, passage=5),
+    "apply:after-commit": Point(STREAM, passage=5),
+    "apply:in-part": Point(STREAM, passage=3, arguments=IN_PARTS),
+}
+
+
+def fault_points_in_the_code():
+    found = set()
+    for file in (ROOT / "consumer").rglob("*.cpp"):
+        if file.name.startswith("fault_point"):
+            continue
+        found.update(re.findall(r'\bFaultPoint\(\s*"([^"]+)"', file.read_text(encoding="utf-8")))
+    return found
+
+
+def test_every_fault_point_is_tested():
+    assert fault_points_in_the_code() == set(POINTS)
+
+
+def make_load(source, seed, clients=2):
+    """The load's tables with some rows, and a larger one without key whose copy takes a while."""
+    load = Workload(source.uri(), seed, clients=clients, rate=150).create()
+    source.script("CREATE TABLE load.bulk (n int, filler text)",
+                  "INSERT INTO load.bulk SELECT i, repeat(md5(i::text), 5) FROM generate_series(1, 15000) i",
+                  "CREATE INDEX ON load.bulk (n)",
+                  "CREATE TABLE load.keyed (id int PRIMARY KEY, filler text)",
+                  "INSERT INTO load.keyed SELECT i, md5(i::text) FROM generate_series(1, 1000) i")
+    load.run(transactions=40)
+    return load
+
+
+def make_schema(source, destination):
+    """The source's tables at the destination, with keys, as somebody else would have made them."""
+    dump = subprocess.run([server_bin() / "pg_dump", "--schema-only", "--exclude-schema=towline", "-d", source.uri()],
+                          check=True, text=True, stdout=subprocess.PIPE).stdout
+    destination.psql("\n".join(line for line in dump.splitlines()
+                               if not re.search(r"EXTENSION (IF NOT EXISTS )?towline", line)))
+
+
+def large_transaction(source):
+    """One that passes through the service in parts when batches are small."""
+    source.execute("INSERT INTO load.bulk SELECT i, repeat(md5(i::text), 5) FROM generate_series(1, 3000) i; "
+                   "UPDATE load.keyed SET filler = md5(filler) || repeat('x', 300); "
+                   "INSERT INTO load.bulk SELECT -i, repeat(md5(i::text), 5) FROM generate_series(1, 1500) i")
+
+
+def finish(service, load, source, destination, more=50):
+    """Under load again for so many transactions, then the end: equality and an orderly stop."""
+    service.wait_for_state("streaming")
+    enough = load.transactions + more
+    wait_until(lambda: load.transactions >= enough, 60, "the load to go on")
+    load.stop()
+    service.wait_until_caught_up()
+    assert_equal(source.uri(), destination.uri())
+    assert service.stop() == 0
+
+
+@pytest.mark.parametrize("name", POINTS)
+def test_killed_at(name, source, destination, towline_factory, seed):
+    point = POINTS[name]
+    load = make_load(source, seed)
+    if point.existing:
+        make_schema(source, destination)
+    arguments = [*point.arguments, *(("--existing", point.existing) if point.existing else ())]
+    service = towline_factory(source, destination, fault=f"{name}:kill:{point.passage}", arguments=arguments)
+    with load:
+        service.start()
+        if "apply:in-part" == name:
+            service.wait_for_state("streaming")
+            with pytest.raises(AssertionError, match="ended with -9"):
+                while True:  # each makes more than one part
+                    large_transaction(source)
+                    service.wait_until_caught_up()
+        assert service.wait_exit(90) == -signal.SIGKILL, service.tail()
+        assert f"fault point {name}" in service.output()
+        assert service.state() in point.phases
+        assert_confirmed_is_applied(service, source)
+        service.fault = None
+        service.start()
+        finish(service, load, source, destination)
+
+
+def test_killed_at_random_times(source, destination, towline_factory, seed, size):
+    """Half of the kills at a random moment after the start, half after some batches were applied."""
+    dice = random.Random(seed)
+    load = make_load(source, seed)
+    service = towline_factory(source, destination, arguments=[*COPY_IN_PARTS, *IN_PARTS])
+    with load:
+        for number in range(8 * size):
+            service.start()
+            if number % 2:
+                service.wait_for_state("streaming")
+                if dice.random() < 0.3:
+                    large_transaction(source)
+            try:
+                status = service.process.wait(dice.uniform(0, 1.5))
+                raise AssertionError(f"the service ended by itself with {status}; {service.tail()}")
+            except subprocess.TimeoutExpired:
+                service.kill()
+            assert_confirmed_is_applied(service, source)
+        service.start()
+        finish(service, load, source, destination)
