@@ -6,6 +6,7 @@ Budgets are what a group may take on two cores; passing one is printed, and at L
 the group is ended.
 """
 import argparse
+import contextlib
 import os
 import pathlib
 import re
@@ -95,7 +96,8 @@ class Runner:
         self.options = options
         self.preset = options.preset
         self.directory = ROOT / ("build" if self.preset == "dev" else f"build-{self.preset}")
-        self.env = dict(os.environ, PYTHONDONTWRITEBYTECODE="1")
+        self.env = dict(os.environ, PYTHONDONTWRITEBYTECODE="1", ASAN_OPTIONS="detect_leaks=1",
+                        TSAN_OPTIONS="halt_on_error=1:second_deadlock_stack=1")
         self.outcomes = []
 
     def group(self, name, function):
@@ -139,9 +141,7 @@ class Runner:
         file.unlink(missing_ok=True)
         command = ["ctest", "--test-dir", str(self.directory), "-j", str(os.cpu_count()),
                    "--output-on-failure", "--progress", "--output-junit", str(file)]
-        env = dict(self.env, ASAN_OPTIONS="detect_leaks=1:abort_on_error=1",
-                   TSAN_OPTIONS="halt_on_error=1:second_deadlock_stack=1")
-        status, _ = run(command + (["-R", pattern] if pattern else []), seconds, env)
+        status, _ = run(command + (["-R", pattern] if pattern else []), seconds, self.env)
         read_junit(file, outcome)
         return status
 
@@ -172,7 +172,12 @@ class Runner:
             command += ["--seed", str(self.options.seed)]
         if self.options.size is not None:
             command += ["--size", str(self.options.size)]
-        status, _ = run(command + arguments, seconds, self.env)
+        directory = pathlib.Path(tempfile.mkdtemp(prefix="tl-", dir="/tmp"))
+        directory.chmod(0o755)
+        status, _ = run(command + arguments, seconds, dict(self.env, TOWLINE_TEST_DIR=str(directory)))
+        end_servers(directory)
+        with contextlib.suppress(OSError):
+            directory.rmdir()  # what failed tests keep stays
         read_junit(file, outcome)
         return status
 
@@ -202,6 +207,15 @@ class Runner:
         failed = sum(outcome.failed for outcome in self.outcomes)
         print(f"{passed} passed, {failed} failed", flush=True)
         return 0 if failed == 0 and passed > 0 else 1
+
+
+def end_servers(directory):
+    """pytest stops its servers; this is for the case that it was killed."""
+    for file in directory.glob("*/*/*/data/postmaster.pid"):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            pid, data = file.read_text().splitlines()[:2]
+            if os.readlink(f"/proc/{int(pid)}/cwd") == data:
+                os.kill(int(pid), signal.SIGQUIT)
 
 
 def outside_groups():

@@ -106,7 +106,7 @@ def module_clusters(request, session_directory):
 @pytest.fixture
 def new_cluster(request, session_directory):
     """Factory of servers for one test: new_cluster("name", settings={...}, hba=[...])."""
-    name = "".join(letter if letter.isalnum() else "_" for letter in request.node.name)[:40]
+    name = "".join(letter if letter.isalnum() else "_" for letter in request.node.name)[:24]
     factory = ClusterFactory(session_directory, name)
     yield factory
     factory.close(failed(request.node) or request.config.getoption("--keep"))
