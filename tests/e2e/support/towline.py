@@ -41,11 +41,10 @@ class Towline:
         self.binary, self.task, self.fault = pathlib.Path(binary), task, fault
         self.arguments = list(arguments)
         # A home and runtime directory of its own: sockets and files of several tests must not meet.
-        self.environment = dict(os.environ, HOME=str(self.directory), XDG_RUNTIME_DIR=str(self.directory),
+        # Nothing of TOWLINE_* but what the test sets.
+        self.environment = {key: value for key, value in os.environ.items() if not key.startswith("TOWLINE_")}
+        self.environment.update(HOME=str(self.directory), XDG_RUNTIME_DIR=str(self.directory),
                                 TMPDIR=str(self.directory), **(environment or {}))
-        for key in ("TOWLINE_SOURCE", "TOWLINE_DESTINATION", "TOWLINE_FAULT"):
-            if key not in (environment or {}):
-                self.environment.pop(key, None)
         self.log = self.directory / f"{name}.log"
         self.largest_row, self.peak_memory = largest_row, 0
         self.process = None
