@@ -235,8 +235,12 @@ absl::Status Connection::Flush() {
 absl::StatusOr<PgResultPtr> Connection::NextResult() {
   TOWLINE_RETURN_IF_ERROR(Flush());
   while (PQisBusy(connection_.get()) != 0) {
-    absl::Status waited = WaitSocket(false, absl::InfiniteDuration());
+    absl::Status waited = WaitSocket(false, answer_wait_max_);
     if (absl::IsCancelled(waited)) Cancel();
+    if (absl::IsDeadlineExceeded(waited)) {
+      return absl::UnavailableError(
+          absl::StrCat("no answer from the ", side_, " for ", towline::FormatDuration(answer_wait_max_)));
+    }
     TOWLINE_RETURN_IF_ERROR(waited);
     if (PQconsumeInput(connection_.get()) == 0) return ErrorOf(nullptr);
   }

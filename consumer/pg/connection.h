@@ -106,6 +106,10 @@ class Connection {
   // Status of a result or of the connection's last failure.
   absl::Status ErrorOf(const PGresult* result) const;
 
+  // A statement without an answer for so long is a lost connection (kUnavailable): for sessions whose
+  // statements are always quick, where a silent network should be noticed. Infinite unless set.
+  void set_answer_wait_max(absl::Duration wait_max) { answer_wait_max_ = wait_max; }
+
   int server_version() const { return PQserverVersion(connection_.get()); }
   int backend_pid() const { return PQbackendPID(connection_.get()); }
   const std::string& side() const { return side_; }
@@ -124,6 +128,7 @@ class Connection {
   PgConnPtr connection_;
   std::string side_;
   const Shutdown* shutdown_;
+  absl::Duration answer_wait_max_ = absl::InfiniteDuration();
 };
 
 }  // namespace towline

@@ -52,7 +52,7 @@ absl::Status StateStore::StartCopy(const std::vector<PieceRow>& pieces,
         {options_.task, statement.section, absl::StrCat(statement.ordinal),
          statement.is_setting ? "t" : "f", statement.statement, statement.is_done ? "t" : "f"});
   }
-  return InTransaction(connection_, [&]() -> absl::Status {
+  absl::Status stored = InTransaction(connection_, [&]() -> absl::Status {
     TOWLINE_RETURN_IF_ERROR(UpdateTask(kStateAssignments, StateParams(state, "")));
     for (const char* table : {"piece", "schema_statement"}) {
       TOWLINE_RETURN_IF_ERROR(
@@ -73,6 +73,8 @@ absl::Status StateStore::StartCopy(const std::vector<PieceRow>& pieces,
                       {"text", "text", "bigint", "boolean", "text", "boolean"},
                       std::move(statement_values));
   });
+  if (stored.ok()) on_state_(state);
+  return stored;
 }
 
 absl::StatusOr<std::vector<PieceRow>> StateStore::ReadPieces() {

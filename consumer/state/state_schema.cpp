@@ -121,9 +121,9 @@ COMMENT ON TABLE towline_state.conflict IS
 absl::StatusOr<int> ReadVersion(Connection& connection) {
   TOWLINE_ASSIGN_OR_RETURN(bool exists, HasStateSchema(connection));
   if (!exists) return 0;
-  TOWLINE_ASSIGN_OR_RETURN(std::string version,
-                           connection.QueryValue("SELECT max(version) FROM towline_state.meta"));
-  return version.empty() ? 0 : atoi(version.c_str());
+  TOWLINE_ASSIGN_OR_RETURN(Result version,
+                           connection.Exec("SELECT max(version) FROM towline_state.meta"));
+  return static_cast<int>(version.GetInt(0, 0));
 }
 
 absl::Status CheckNotNewer(int version) {
@@ -160,10 +160,9 @@ absl::Status Upgrade(Connection& connection) {
   if (version == 0) {
     // Asked first: CREATE SCHEMA IF NOT EXISTS wants the right to create even where one exists.
     TOWLINE_ASSIGN_OR_RETURN(
-        std::string exists,
-        connection.QueryValue("SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname "
-                              "= 'towline_state')"));
-    if (exists != "t") {
+        Result exists,
+        connection.Exec("SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = 'towline_state'"));
+    if (exists.row_count() == 0) {
       TOWLINE_RETURN_IF_ERROR(
           connection.Exec("CREATE SCHEMA towline_state; COMMENT ON SCHEMA towline_state IS "
                           "'Where towline keeps how far its tasks are. See docs/state.md.'")
@@ -188,11 +187,11 @@ absl::Status LockStateSchema(Connection& connection) { return connection.Exec(kL
 absl::StatusOr<bool> HasStateSchema(Connection& connection) {
   // By pg_class, not to_regclass(): that one fails where the schema may not be used.
   TOWLINE_ASSIGN_OR_RETURN(
-      std::string exists,
-      connection.QueryValue(
-          "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n "
-          "ON n.oid = c.relnamespace WHERE n.nspname = 'towline_state' AND c.relname = 'meta')"));
-  return exists == "t";
+      Result exists,
+      connection.Exec(
+          "SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n "
+          "ON n.oid = c.relnamespace WHERE n.nspname = 'towline_state' AND c.relname = 'meta'"));
+  return exists.row_count() > 0;
 }
 
 absl::Status EnsureStateSchema(Connection& connection) {

@@ -119,7 +119,9 @@ absl::Status StateStore::UpdateTask(absl::string_view assignments, std::vector<P
 }
 
 absl::Status StateStore::SetState(TaskState state, absl::string_view error) {
-  return UpdateTask(kStateAssignments, StateParams(state, error));
+  TOWLINE_RETURN_IF_ERROR(UpdateTask(kStateAssignments, StateParams(state, error)));
+  on_state_(state);
+  return absl::OkStatus();
 }
 
 absl::Status StateStore::SetSlot(const std::string& slot, bool is_created, Lsn position,

@@ -8,7 +8,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -113,6 +115,10 @@ class StateStore {
   absl::StatusOr<std::vector<PieceRow>> ReadPieces();
   absl::StatusOr<std::vector<SchemaStatement>> ReadSchemaStatements(const std::string& section);
 
+  // Called after each state that was stored, whoever of us stored it: what people see follows what is
+  // durable.
+  void set_on_state(std::function<void(TaskState)> on_state) { on_state_ = std::move(on_state); }
+
   // Registers a session of ours so that a successor can end it (B9). Call right after opening it.
   absl::Status AddSession(const Connection& session, const std::string& purpose);
 
@@ -144,6 +150,7 @@ class StateStore {
   Connection connection_;
   const Shutdown* shutdown_;  // outlives the store
   int64_t epoch_ = 0;
+  std::function<void(TaskState)> on_state_ = [](TaskState) {};
 };
 
 }  // namespace towline

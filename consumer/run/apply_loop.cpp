@@ -1,0 +1,137 @@
+#include "run/apply_loop.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "base/fault_point.h"
+#include "base/status_macros.h"
+
+namespace towline {
+namespace {
+
+// How long an idle loop sleeps: durability, progress and a wish to stop are seen to this often.
+constexpr absl::Duration kIdleWait = absl::Milliseconds(100);
+
+// An idle database in a busy cluster costs the destination one small commit in this time; in return
+// the slot follows and the source may recycle its log.
+constexpr absl::Duration kProgressIntervalMin = absl::Seconds(1);
+
+}  // namespace
+
+ApplyLoop::ApplyLoop(Options options, std::unique_ptr<Applier> applier,
+                     BoundedQueue<Received>* queue)
+    : options_(std::move(options)),
+      assembler_(options_.assembler),
+      applier_(std::move(applier)),
+      queue_(queue),
+      reported_durable_(applier_->durable_lsn()) {
+  Publish(0, false);
+}
+
+absl::Status ApplyLoop::Run() {
+  while (!stop_) {
+    std::optional<Received> first = queue_->Pop(kIdleWait);
+    if (first.has_value()) {
+      TOWLINE_RETURN_IF_ERROR(Gather(std::move(*first)));
+    } else if (queue_->is_closed()) {
+      break;
+    }
+    TOWLINE_RETURN_IF_ERROR(Rest());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ApplyLoop::Gather(Received first) {
+  absl::Time deadline = absl::Now() + options_.batch_time_max;
+  std::optional<Received> next(std::move(first));
+  while (next.has_value() && !stop_) {
+    TOWLINE_RETURN_IF_ERROR(Consume(std::move(*next)));
+    TOWLINE_RETURN_IF_ERROR(ApplyDue(/*is_idle=*/false));
+    if (absl::Now() >= deadline) break;
+    next = queue_->Pop(absl::ZeroDuration());
+  }
+  return stop_ ? absl::OkStatus() : ApplyDue(/*is_idle=*/true);
+}
+
+absl::Status ApplyLoop::Consume(Received received) {
+  if (received.kind == Received::Kind::kProgress) {
+    assembler_.OnProgress(received.wal_end);
+    return absl::OkStatus();
+  }
+  TOWLINE_RETURN_IF_ERROR(decoder_.Decode(received.frame, assembler_));
+  assembler_.AddFrame(std::move(received.frame));
+  return absl::OkStatus();
+}
+
+absl::Status ApplyLoop::ApplyDue(bool is_idle) {
+  while (!stop_) {
+    std::optional<Batch> batch = assembler_.Take(is_idle);
+    if (!batch.has_value()) break;
+    if (batch->part == BatchPart::kWhole && batch->changes.empty()) {
+      // Nothing to write: the position follows in its own time.
+      progress_lsn_ = std::max(progress_lsn_.value_or(Lsn{}), batch->end_lsn);
+      continue;
+    }
+    TOWLINE_RETURN_IF_ERROR(ApplyBatch(*batch));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ApplyLoop::ApplyBatch(const Batch& batch) {
+  const bool is_first = batch.part == BatchPart::kWhole || batch.part == BatchPart::kFirst;
+  const bool is_last = batch.part == BatchPart::kWhole || batch.part == BatchPart::kLast;
+  if (is_first) batch_started_ = absl::Now();
+  Publish(batch.oldest_commit_time_us, /*has_pending=*/true);
+  is_in_parts_ = !is_last;
+  TOWLINE_RETURN_IF_ERROR(applier_->Apply(batch));
+  if (!is_last) return absl::OkStatus();
+  if (progress_lsn_.has_value() && *progress_lsn_ <= batch.end_lsn) progress_lsn_.reset();
+  options_.on_applied(absl::Now() - batch_started_);
+  Publish(0, assembler_.oldest_commit_time_us() != 0);
+  return absl::OkStatus();
+}
+
+// What is left to do when the queue is empty or a batch has just been applied.
+absl::Status ApplyLoop::Rest() {
+  if (stop_ || is_in_parts_) return absl::OkStatus();
+  if (progress_lsn_.has_value() && absl::Now() - progressed_at_ >= kProgressIntervalMin) {
+    TOWLINE_RETURN_IF_ERROR(ApplyProgress());
+  }
+  TOWLINE_RETURN_IF_ERROR(applier_->MakeDurable());
+  Publish(0, assembler_.oldest_commit_time_us() != 0 || assembler_.is_inside_transaction());
+  return absl::OkStatus();
+}
+
+absl::Status ApplyLoop::ApplyProgress() {
+  Batch empty;
+  empty.end_lsn = *progress_lsn_;
+  progress_lsn_.reset();
+  progressed_at_ = absl::Now();
+  if (empty.end_lsn <= applier_->position()) return absl::OkStatus();
+  return applier_->Apply(empty);
+}
+
+void ApplyLoop::Publish(int64_t batch_oldest_us, bool has_pending) {
+  const Lsn durable_lsn = applier_->durable_lsn();
+  {
+    absl::MutexLock lock(&mutex_);
+    progress_.position = applier_->position();
+    progress_.durable_lsn = durable_lsn;
+    progress_.oldest_pending_us =
+        batch_oldest_us != 0 ? batch_oldest_us : assembler_.oldest_commit_time_us();
+    progress_.has_pending = has_pending;
+    progress_.counts = applier_->counts();
+  }
+  if (durable_lsn <= reported_durable_) return;
+  FaultPoint("run:before-ack");
+  reported_durable_ = durable_lsn;
+  options_.on_durable(durable_lsn);
+}
+
+ApplyLoop::Progress ApplyLoop::progress() const {
+  absl::MutexLock lock(&mutex_);
+  return progress_;
+}
+
+}  // namespace towline

@@ -1,0 +1,76 @@
+// The apply thread's work: takes frames off the queue, decodes and assembles them, applies batches,
+// and reports what has become durable. It is the one owner of decoder, assembler and applier.
+//
+// A batch is whatever has arrived while the one before was applied: nothing waits when the queue is
+// empty, and while frames keep coming a batch is closed when it is full or after batch_time_max.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "apply/applier.h"
+#include "assemble/assembler.h"
+#include "base/bounded_queue.h"
+#include "base/lsn.h"
+#include "decode/decoder.h"
+#include "model/received.h"
+
+namespace towline {
+
+class ApplyLoop {
+ public:
+  struct Options {
+    Assembler::Options assembler;
+    absl::Duration batch_time_max;
+    std::function<void(Lsn)> on_durable;             // the source may forget all before it (I2)
+    std::function<void(absl::Duration)> on_applied;  // time of one destination transaction
+  };
+  struct Progress {
+    Lsn position;
+    Lsn durable_lsn;
+    int64_t oldest_pending_us = 0;  // commit time of the oldest transaction not yet committed there
+    bool has_pending = false;       // anything received and not yet committed
+    Applier::Counts counts;
+  };
+
+  ApplyLoop(Options options, std::unique_ptr<Applier> applier, BoundedQueue<Received>* queue);
+
+  // Until Stop(), or the queue is closed and empty (OK), or an error. Ends at a transaction border: a
+  // transaction in parts is left to be rolled back with the applier's session.
+  absl::Status Run();
+  // Any thread. The batch being applied is finished.
+  void Stop() { stop_ = true; }
+  Progress progress() const;
+
+ private:
+  absl::Status Gather(Received first);
+  absl::Status Consume(Received received);
+  absl::Status ApplyDue(bool is_idle);
+  absl::Status ApplyBatch(const Batch& batch);
+  absl::Status ApplyProgress();
+  absl::Status Rest();
+  void Publish(int64_t batch_oldest_us, bool has_pending);
+
+  const Options options_;
+  Decoder decoder_;
+  Assembler assembler_;
+  std::unique_ptr<Applier> applier_;
+  BoundedQueue<Received>* const queue_;
+  std::atomic<bool> stop_{false};
+  bool is_in_parts_ = false;          // the applier holds an open transaction
+  std::optional<Lsn> progress_lsn_;   // where the position may move without any change
+  absl::Time progressed_at_;          // when it last did
+  absl::Time batch_started_;          // first part of the transaction in parts
+  Lsn reported_durable_;
+  mutable absl::Mutex mutex_;
+  Progress progress_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace towline

@@ -1,0 +1,276 @@
+#include "run/attempt.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "base/error.h"
+#include "base/fault_point.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "precheck/precheck.h"
+#include "run/start_checks.h"
+#include "snapshot/slot.h"
+#include "state/task_name.h"
+
+namespace towline {
+namespace {
+
+absl::string_view ExistingName(ExistingTables existing) {
+  switch (existing) {
+    case ExistingTables::kStop: return "stop";
+    case ExistingTables::kAppend: return "append";
+    case ExistingTables::kTruncate: return "truncate";
+  }
+  return "";
+}
+
+TableSelection SelectionOf(const Config& config) { return {config.include, config.exclude}; }
+
+}  // namespace
+
+Attempt::Attempt(TaskContext& context, const Shutdown& shutdown,
+                 std::function<absl::Status()> on_task_known)
+    : context_(context),
+      outer_(shutdown),
+      on_task_known_(std::move(on_task_known)),
+      stop_(shutdown),
+      shutdown_(stop_.shutdown()) {}
+
+absl::Duration Attempt::healthy_for() const {
+  return connected_at_ == absl::Time() ? absl::ZeroDuration() : absl::Now() - connected_at_;
+}
+
+absl::Status Attempt::Run() {
+  absl::Status ended = RunSteps();
+  // Whatever ended it, no thread of this attempt may wait for a server any more.
+  stop_.Request();
+  // A thread that saw the end coming says more than the wait that was cancelled for it.
+  if (absl::IsCancelled(ended) && !outer_.is_requested() && monitor_ != nullptr &&
+      !monitor_->status().ok()) {
+    ended = monitor_->status();
+  }
+  monitor_.reset();
+  return ended;
+}
+
+absl::Status Attempt::RunSteps() {
+  TOWLINE_RETURN_IF_ERROR(Connect());
+  TOWLINE_RETURN_IF_ERROR(TakeOver());
+  TOWLINE_RETURN_IF_ERROR(Compare());
+  TOWLINE_RETURN_IF_ERROR(PrepareSlot());
+  TOWLINE_RETURN_IF_ERROR(Copy());
+  while (true) {
+    if (context_.control.wants_pause()) TOWLINE_RETURN_IF_ERROR(StayPaused());
+    TOWLINE_RETURN_IF_ERROR(Stream());
+  }
+}
+
+absl::StatusOr<Connection> Attempt::OpenSource() {
+  Connection::Purpose purpose;
+  purpose.application_name =
+      context_.task.empty() ? "towline" : ApplicationName(context_.task, "control");
+  return Connection::Open(context_.config.source, purpose, shutdown_);
+}
+
+absl::Status Attempt::Connect() {
+  const Config& config = context_.config;
+  TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenSource());
+  TOWLINE_ASSIGN_OR_RETURN(source_identity_, ReadSourceIdentity(source, config.source, shutdown_));
+  Connection::Purpose purpose;
+  purpose.application_name = "towline";
+  TOWLINE_ASSIGN_OR_RETURN(Connection destination,
+                           Connection::Open(config.destination, purpose, shutdown_));
+  TOWLINE_ASSIGN_OR_RETURN(destination_identity_, ReadServerIdentity(destination));
+  if (context_.task.empty()) {
+    context_.task = DeriveTaskName(source_identity_, destination_identity_);
+  }
+  context_.has_ever_connected = true;
+  connected_at_ = absl::Now();
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<TaskRow> tasks, StateStore::ListTasks(destination));
+  auto known = std::find_if(tasks.begin(), tasks.end(),
+                            [&](const TaskRow& row) { return row.task == context_.task; });
+  if (known != tasks.end() && known->is_slot_created) return absl::OkStatus();
+  return Check(known != tasks.end() && !known->slot.empty());
+}
+
+// Before anything is created anywhere, so that a first start that cannot work leaves nothing behind.
+absl::Status Attempt::Check(bool may_have_slot) {
+  const Config& config = context_.config;
+  CheckOptions options;
+  options.source = config.source;
+  options.destination = config.destination;
+  options.selection = SelectionOf(config);
+  options.existing = config.existing;
+  options.existing_by_table = config.existing_by_table;
+  options.copy_workers = config.limits.copy_workers;
+  // A crash may have left our slot: PrepareSlot() knows what to do with it.
+  if (!may_have_slot) {
+    options.task = context_.task;
+    options.slot = SlotName(context_.task);
+  }
+  context_.ShowState(TaskState::kChecking);
+  CheckReport report = RunChecks(options, shutdown_);
+  for (const Finding& finding : report.findings) {
+    if (finding.level != FindingLevel::kWarn) continue;
+    LogWarning(absl::StrCat(finding.found, ": ", finding.why), {{"check", finding.id},
+                                                                {"mend", finding.mend}});
+  }
+  if (shutdown_.is_requested()) return absl::CancelledError("shutting down");
+  return report.ToStatus();
+}
+
+absl::Status Attempt::TakeOver() {
+  TOWLINE_ASSIGN_OR_RETURN(
+      StateStore store,
+      StateStore::Open({context_.config.destination, context_.task, context_.run_id}, shutdown_));
+  store_.emplace(std::move(store));
+  store_->set_on_state([this](TaskState state) { context_.ShowState(state); });
+  TOWLINE_ASSIGN_OR_RETURN(row_, store_->TakeOver(source_identity_, destination_identity_));
+  context_.claim = store_->claim();
+  context_.is_slot_created = row_.is_slot_created;
+  context_.control.AdoptStored(row_.state == TaskState::kPaused);
+  context_.control.set_is_copying(row_.phase < TaskState::kCatchingUp);
+  const std::string slot = row_.slot.empty() ? SlotName(context_.task) : row_.slot;
+  context_.board.Update([&](TaskStatus& status) {
+    status.task = context_.task;
+    status.slot = slot;
+    status.epoch = row_.epoch;
+    status.position = status.durable_lsn = row_.position;
+  });
+  LogInfo("task taken over", {{"task", context_.task},
+                              {"epoch", absl::StrCat(row_.epoch)},
+                              {"phase", std::string(TaskStateName(row_.phase))},
+                              {"position", row_.position.ToString()}});
+  TOWLINE_RETURN_IF_ERROR(on_task_known_());
+  Monitor::Options options;
+  options.source = context_.config.source;
+  options.destination = context_.config.destination;
+  options.claim = context_.claim;
+  options.slot = slot;
+  options.on_failure = [this] { stop_.Request(); };
+  TOWLINE_ASSIGN_OR_RETURN(monitor_,
+                           Monitor::Start(options, *store_, context_.board, shutdown_));
+  return absl::OkStatus();
+}
+
+absl::Status Attempt::Compare() {
+  TOWLINE_RETURN_IF_ERROR(CheckIdentities(row_, source_identity_, destination_identity_));
+  if (row_.is_slot_created) {
+    TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenSource());
+    TOWLINE_ASSIGN_OR_RETURN(std::optional<SlotInfo> slot, ReadSlot(source, row_.slot));
+    TOWLINE_RETURN_IF_ERROR(CheckSlot(row_, slot));
+  }
+  if (row_.destination.timeline != destination_identity_.timeline) {
+    LogWarning("the destination was failed over or restored since the last start; it has kept all "
+               "that the slot was confirmed for",
+               {{"timeline_before", absl::StrCat(row_.destination.timeline)},
+                {"timeline", absl::StrCat(destination_identity_.timeline)}});
+    TOWLINE_RETURN_IF_ERROR(store_->SetTimelines(source_identity_, destination_identity_));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Attempt::SetState(TaskState state) {
+  TOWLINE_RETURN_IF_ERROR(store_->SetState(state));
+  row_.state = state;
+  if (IsPhase(state)) row_.phase = state;
+  return absl::OkStatus();
+}
+
+void Attempt::NoteWait(const std::string& waits_for) {
+  LogInfo(waits_for);
+  context_.ShowState(TaskState::kWaiting, waits_for);
+}
+
+// A wait for somebody's transaction that came to its limit has asked the operator often enough.
+absl::Status Attempt::WaitEnded(absl::Status status) {
+  if (absl::IsDeadlineExceeded(status)) is_final_ = true;
+  if (status.ok()) context_.ShowState(row_.state);
+  return status;
+}
+
+absl::Status Attempt::PrepareSlot() {
+  if (row_.is_slot_created) return absl::OkStatus();
+  TOWLINE_RETURN_IF_ERROR(SetState(TaskState::kChecking));
+  TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenSource());
+  const std::string slot = SlotName(context_.task);
+  TOWLINE_ASSIGN_OR_RETURN(std::optional<SlotInfo> found, ReadSlot(source, slot));
+  if (row_.slot.empty()) {
+    if (found.has_value()) {
+      return WithHint(
+          absl::FailedPreconditionError(absl::StrCat(
+              "a slot ", slot, " exists on the source already, and this task has not made it")),
+          absl::StrCat("If no other towline uses it: SELECT pg_drop_replication_slot('", slot,
+                       "'); else give another --task."));
+    }
+    FaultPoint("run:before-slot");
+    TOWLINE_RETURN_IF_ERROR(store_->SetSlot(slot, /*is_created=*/false, Lsn{}, ""));
+    row_.slot = slot;
+  } else if (found.has_value()) {
+    TOWLINE_RETURN_IF_ERROR(CheckLeftSlot(row_, *found));
+    TOWLINE_RETURN_IF_ERROR(FreeSlot(source, slot, slot,
+                                     context_.config.limits.slot_busy_wait_max, shutdown_));
+    LogInfo("dropping the slot that a crash left before its creation was noted", {{"slot", slot}});
+    TOWLINE_RETURN_IF_ERROR(DropSlot(source, slot));
+  }
+  return CreateOurSlot(source);
+}
+
+absl::Status Attempt::CreateOurSlot(Connection& source) {
+  const Limits& limits = context_.config.limits;
+  auto on_wait = [this](const std::string& waits_for) { NoteWait(waits_for); };
+  absl::StatusOr<Lsn> position = CreateSlot(context_.config.source, row_.slot,
+                                            limits.snapshot_wait_max, shutdown_, on_wait);
+  TOWLINE_RETURN_IF_ERROR(WaitEnded(position.status()));
+  FaultPoint("run:after-slot");
+  TOWLINE_ASSIGN_OR_RETURN(
+      Result version,
+      source.Exec("SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'towline'"));
+  TOWLINE_RETURN_IF_ERROR(store_->SetSlot(row_.slot, /*is_created=*/true, *position,
+                                          version.row_count() > 0 ? version.GetString(0, 0) : ""));
+  context_.is_slot_created = true;
+  FaultPoint("run:slot-stored");
+  LogInfo("slot created", {{"slot", row_.slot}, {"position", position->ToString()}});
+  TOWLINE_ASSIGN_OR_RETURN(row_, store_->ReadTask());
+  return absl::OkStatus();
+}
+
+absl::Status Attempt::Copy() {
+  if (row_.phase >= TaskState::kCatchingUp) return absl::OkStatus();
+  const Config& config = context_.config;
+  auto on_wait = [this](const std::string& waits_for) { NoteWait(waits_for); };
+  TOWLINE_RETURN_IF_ERROR(SetState(row_.phase));
+  if (row_.phase < TaskState::kIndexing) {
+    TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenSource());
+    TOWLINE_RETURN_IF_ERROR(
+        WaitEnded(WaitForMarker(source, config.limits.snapshot_wait_max, shutdown_, on_wait)));
+  }
+  CopierOptions options;
+  options.source = config.source;
+  options.destination = config.destination;
+  options.selection = SelectionOf(config);
+  options.existing = [&config](const TableName& table) {
+    auto found = config.existing_by_table.find(absl::StrCat(table.schema, ".", table.name));
+    return std::string(ExistingName(
+        found != config.existing_by_table.end() ? found->second : config.existing));
+  };
+  options.workers = config.limits.copy_workers;
+  options.part_bytes = config.limits.copy_part_bytes;
+  options.snapshot_wait_max = config.limits.snapshot_wait_max;
+  options.application_name = SlotName(context_.task);
+  monitor_->Watch(&copy_progress_);
+  absl::Status copied = RunCopy(options, *store_, copy_progress_, shutdown_, on_wait);
+  monitor_->Watch(static_cast<const CopyProgress*>(nullptr));
+  TOWLINE_RETURN_IF_ERROR(copied);
+  TOWLINE_ASSIGN_OR_RETURN(row_, store_->ReadTask());
+  TOWLINE_RETURN_IF_ERROR(SetState(TaskState::kCatchingUp));
+  context_.control.set_is_copying(false);
+  LogInfo("the copy is complete",
+          {{"tables", absl::StrCat(copy_progress_.tables_total.load())},
+           {"rows", absl::StrCat(copy_progress_.rows_done.load())}});
+  return absl::OkStatus();
+}
+
+}  // namespace towline

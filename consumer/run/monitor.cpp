@@ -1,0 +1,196 @@
+#include "run/monitor.h"
+
+#include <optional>
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "base/status_macros.h"
+#include "state/task_name.h"
+
+namespace towline {
+namespace {
+
+// The board is refreshed each round; the source is asked every fourth, the slot every eighth, the
+// sign of life given every twentieth.
+constexpr absl::Duration kRound = absl::Milliseconds(250);
+constexpr int64_t kSourceRounds = 4;
+constexpr int64_t kSlotRounds = 8;
+constexpr int64_t kSignOfLifeRounds = 20;
+
+// Longer than any of our small queries takes on an overloaded server, shorter than the TCP timeouts.
+constexpr absl::Duration kAnswerWaitMax = absl::Seconds(30);
+
+// A source whose walsender has gone may have ended it for our silence, which reached us as nothing
+// when the network swallows packets; a running one shows within one look at the slot.
+constexpr absl::Duration kWalsenderMissingMax = absl::Seconds(10);
+
+absl::StatusOr<Connection> OpenSession(const ConnectOptions& options, const std::string& task,
+                                       const Shutdown& shutdown) {
+  Connection::Purpose purpose;
+  purpose.application_name = ApplicationName(task, "monitor");
+  TOWLINE_ASSIGN_OR_RETURN(Connection connection, Connection::Open(options, purpose, shutdown));
+  connection.set_answer_wait_max(kAnswerWaitMax);
+  return connection;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Monitor>> Monitor::Start(const Options& options, StateStore& store,
+                                                        StatusBoard& board,
+                                                        const Shutdown& shutdown) {
+  TOWLINE_ASSIGN_OR_RETURN(Connection source,
+                           OpenSession(options.source, options.claim.task, shutdown));
+  TOWLINE_ASSIGN_OR_RETURN(Connection destination,
+                           OpenSession(options.destination, options.claim.task, shutdown));
+  TOWLINE_RETURN_IF_ERROR(store.AddSession(destination, "monitor"));
+  return std::unique_ptr<Monitor>(
+      new Monitor(options, board, shutdown, std::move(source), std::move(destination)));
+}
+
+Monitor::Monitor(Options options, StatusBoard& board, const Shutdown& shutdown, Connection source,
+                 Connection destination)
+    : options_(std::move(options)),
+      board_(board),
+      shutdown_(shutdown),
+      source_(std::move(source)),
+      destination_(std::move(destination)),
+      thread_([this] { Loop(); }) {}
+
+Monitor::~Monitor() {
+  end_.Request();
+  thread_.join();
+}
+
+void Monitor::Loop() {
+  for (int64_t round = 0; !shutdown_.is_requested(); ++round) {
+    absl::Status looked = Look(round);
+    if (!looked.ok()) {
+      Fail(looked);
+      return;
+    }
+    UpdateBoard();
+    if (!end_.SleepFor(kRound)) return;
+  }
+}
+
+void Monitor::Fail(const absl::Status& status) {
+  if (absl::IsCancelled(status)) return;  // told to stop: not a failure of its own
+  {
+    absl::MutexLock lock(&mutex_);
+    status_ = status;
+  }
+  options_.on_failure();
+}
+
+absl::Status Monitor::Look(int64_t round) {
+  if (round % kSignOfLifeRounds == 0) {
+    TOWLINE_RETURN_IF_ERROR(StateStore::TouchSessions(destination_, options_.claim));
+  }
+  if (round % kSourceRounds == 0) TOWLINE_RETURN_IF_ERROR(LookAtSource());
+  if (round % kSlotRounds == 0) return LookAtSlot();
+  return absl::OkStatus();
+}
+
+absl::Status Monitor::LookAtSource() {
+  absl::Time asked_at = absl::Now();
+  TOWLINE_ASSIGN_OR_RETURN(
+      Result row,
+      source_.Exec("SELECT pg_catalog.pg_current_wal_flush_lsn(), (1000000 * "
+                   "pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()))::bigint"));
+  TOWLINE_ASSIGN_OR_RETURN(Lsn flush_lsn, Lsn::Parse(row.Get(0, 0)));
+  absl::Time source_time = absl::FromUnixMicros(row.GetInt(0, 1));
+  absl::Time middle = asked_at + (absl::Now() - asked_at) / 2;
+  absl::MutexLock lock(&mutex_);
+  source_clock_offset_ = source_time - middle;
+  source_flush_lsn_ = flush_lsn;
+  lag_.AddSample(source_time, flush_lsn);
+  return absl::OkStatus();
+}
+
+absl::Status Monitor::LookAtSlot() {
+  TOWLINE_ASSIGN_OR_RETURN(std::optional<SlotInfo> slot, ReadSlot(source_, options_.slot));
+  board_.Update([&slot](TaskStatus& status) {
+    status.wal_status = slot.has_value() ? slot->wal_status : "";
+    status.slot_safe_wal_bytes = slot.has_value() ? slot->safe_wal_bytes : -1;
+    status.slot_retained_bytes = slot.has_value() ? slot->retained_bytes : 0;
+  });
+  absl::MutexLock lock(&mutex_);
+  if (stream_ == nullptr) return absl::OkStatus();
+  bool is_ours = slot.has_value() && slot->active_pid == stream_->walsender_pid();
+  if (is_ours) walsender_seen_at_ = absl::Now();
+  if (absl::Now() - walsender_seen_at_ < kWalsenderMissingMax) return absl::OkStatus();
+  return absl::UnavailableError(
+      "the source has ended our walsender, and its connection did not tell us");
+}
+
+void Monitor::Watch(const CopyProgress* copy) {
+  UpdateBoard();
+  absl::MutexLock lock(&mutex_);
+  copy_ = copy;
+}
+
+void Monitor::Watch(const StreamSession* stream) {
+  UpdateBoard();
+  absl::MutexLock lock(&mutex_);
+  stream_ = stream;
+  walsender_seen_at_ = absl::Now();
+  before_stream_ = board_.Get();
+}
+
+void Monitor::UpdateBoard() {
+  absl::MutexLock lock(&mutex_);
+  board_.Update([this](TaskStatus& status) {
+    mutex_.AssertHeld();
+    if (source_flush_lsn_.is_valid()) status.source_flush_lsn = source_flush_lsn_;
+    if (copy_ != nullptr) {
+      status.tables_total = copy_->tables_total;
+      status.tables_done = copy_->tables_done;
+      status.copy_bytes_total = copy_->bytes_total;
+      status.copy_bytes_done = copy_->bytes_done;
+      status.copy_rows_done = copy_->rows_done;
+      status.statements_total = copy_->statements_total;
+      status.statements_done = copy_->statements_done;
+    }
+    if (stream_ != nullptr) ShowStream(status);
+    // Nothing streams: what the source has written beyond the position waits for us.
+    if (status.source_flush_lsn.is_valid() && status.durable_lsn.is_valid()) {
+      status.lag_bytes = status.source_flush_lsn > status.durable_lsn
+                             ? static_cast<int64_t>(status.source_flush_lsn.value -
+                                                    status.durable_lsn.value)
+                             : 0;
+    }
+  });
+}
+
+void Monitor::ShowStream(TaskStatus& status) {
+  StreamSession::Progress progress = stream_->progress();
+  const ApplyLoop::Progress& apply = progress.apply;
+  status.received_lsn = progress.received_lsn;
+  status.position = apply.position;
+  status.durable_lsn = apply.durable_lsn;
+  status.queue_bytes = progress.queue_bytes;
+  status.received_bytes = before_stream_.received_bytes + progress.received_bytes;
+  status.rows_inserted = before_stream_.rows_inserted + apply.counts.inserted;
+  status.rows_updated = before_stream_.rows_updated + apply.counts.updated;
+  status.rows_deleted = before_stream_.rows_deleted + apply.counts.deleted;
+  status.truncates = before_stream_.truncates + apply.counts.truncated;
+  status.batches = before_stream_.batches + apply.counts.batches;
+  status.transactions = before_stream_.transactions + apply.counts.transactions;
+  // With nothing on its way, all that the source has sent is at the destination or not for it.
+  bool is_idle = !apply.has_pending && progress.queue_bytes == 0;
+  Lsn reached = is_idle ? std::max(apply.position, progress.wal_end) : apply.position;
+  status.lag_seconds =
+      lag_.Seconds(absl::Now() + source_clock_offset_, reached, apply.oldest_pending_us);
+}
+
+absl::Status Monitor::status() const {
+  absl::MutexLock lock(&mutex_);
+  return status_;
+}
+
+Lsn Monitor::source_flush_lsn() const {
+  absl::MutexLock lock(&mutex_);
+  return source_flush_lsn_;
+}
+
+}  // namespace towline

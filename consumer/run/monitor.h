@@ -1,0 +1,80 @@
+// Watches one attempt from its takeover to its end, on sessions of its own: gives the destination
+// our sign of life, notices a server that does not answer and a walsender that the source has ended,
+// and keeps the StatusBoard. A query here is always quick, so a short limit tells a dead network
+// from a slow statement, which the sessions that do the work cannot.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "base/shutdown.h"
+#include "observe/task_status.h"
+#include "pg/connection.h"
+#include "run/lag_estimator.h"
+#include "run/stream_session.h"
+#include "snapshot/copier.h"
+#include "snapshot/slot.h"
+#include "state/state_store.h"
+
+namespace towline {
+
+class Monitor {
+ public:
+  struct Options {
+    ConnectOptions source;
+    ConnectOptions destination;
+    TaskClaim claim;
+    std::string slot;
+    std::function<void()> on_failure;  // on the monitor's thread, once
+  };
+
+  static absl::StatusOr<std::unique_ptr<Monitor>> Start(const Options& options, StateStore& store,
+                                                        StatusBoard& board,
+                                                        const Shutdown& shutdown);
+  ~Monitor();
+
+  // OK while it watches; why the attempt must end otherwise.
+  absl::Status status() const;
+  // The source's flushed position by the last look, invalid before the first.
+  Lsn source_flush_lsn() const;
+
+  // What to show; null takes it away. Neither may be destroyed before that.
+  void Watch(const CopyProgress* copy);
+  void Watch(const StreamSession* stream);
+
+ private:
+  Monitor(Options options, StatusBoard& board, const Shutdown& shutdown, Connection source,
+          Connection destination);
+  void Loop();
+  absl::Status Look(int64_t round);
+  void Fail(const absl::Status& status);
+  absl::Status LookAtSource();
+  absl::Status LookAtSlot();
+  void UpdateBoard();
+  void ShowStream(TaskStatus& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  const Options options_;
+  StatusBoard& board_;
+  const Shutdown& shutdown_;
+  Connection source_;
+  Connection destination_;
+  Shutdown end_;  // of the thread
+  absl::Time walsender_seen_at_;
+
+  mutable absl::Mutex mutex_;
+  absl::Status status_ ABSL_GUARDED_BY(mutex_);
+  Lsn source_flush_lsn_ ABSL_GUARDED_BY(mutex_);
+  absl::Duration source_clock_offset_ ABSL_GUARDED_BY(mutex_);
+  LagEstimator lag_ ABSL_GUARDED_BY(mutex_);
+  const CopyProgress* copy_ ABSL_GUARDED_BY(mutex_) = nullptr;
+  const StreamSession* stream_ ABSL_GUARDED_BY(mutex_) = nullptr;
+  TaskStatus before_stream_ ABSL_GUARDED_BY(mutex_);  // counts on the board only grow
+  std::thread thread_;
+};
+
+}  // namespace towline

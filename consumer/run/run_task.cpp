@@ -1,0 +1,215 @@
+// The supervisor: starts attempts, decides after each failure whether to try again, and says what is
+// left when it gives up or is told to stop.
+#include "run/run_task.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <memory>
+#include <random>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
+#include "base/error.h"
+#include "base/format.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "observe/control_socket.h"
+#include "observe/http_server.h"
+#include "observe/progress_line.h"
+#include "run/attempt.h"
+#include "run/retry_windows.h"
+#include "run/stop_watchdog.h"
+#include "run/task_context.h"
+#include "state/task_name.h"
+
+namespace towline {
+namespace {
+
+// The same error again is logged at most so often while it is tried again and again.
+constexpr absl::Duration kRepeatedErrorInterval = absl::Minutes(1);
+
+// For the note of the error in the task row, when the task stops because of it.
+constexpr absl::Duration kRecordWaitMax = absl::Seconds(5);
+
+uint64_t RandomNumber() {
+  std::random_device device;
+  return (uint64_t{device()} << 32) | device();
+}
+
+class Supervisor {
+ public:
+  Supervisor(const Config& config, Shutdown& shutdown)
+      : context_(config),
+        shutdown_(shutdown),
+        retry_({config.retry_connection, config.retry_other, RandomNumber()}),
+        watchdog_(shutdown, [this] { LogLeftovers(); }) {
+    context_.run_id = absl::StrFormat("%016x", RandomNumber());
+    context_.task = config.task;
+  }
+
+  absl::Status Run() {
+    if (!context_.task.empty()) TOWLINE_RETURN_IF_ERROR(CheckTaskName(context_.task));
+    LogLimits();
+    TOWLINE_RETURN_IF_ERROR(StartServices());
+    absl::Status ended = RunAttempts();
+    if (absl::IsCancelled(ended) && shutdown_.is_requested()) ended = absl::OkStatus();
+    if (!ended.ok()) RecordStop(ended);
+    progress_.reset();
+    LogLeftovers();
+    return ended;
+  }
+
+ private:
+  absl::Status StartServices() {
+    const Config& config = context_.config;
+    context_.board.Update([&](TaskStatus& status) {
+      status.task = context_.task;
+      status.source = config.source.Describe();
+      status.destination = config.destination.Describe();
+      status.pid = getpid();
+      status.since = absl::Now();
+    });
+    if (config.metrics_port != 0) {
+      TOWLINE_ASSIGN_OR_RETURN(
+          http_, HttpServer::Start(config.metrics_port, context_.board, context_.metrics));
+    }
+    bool is_terminal = isatty(STDERR_FILENO) != 0 && config.log_format == LogFormat::kText;
+    progress_ = std::make_unique<ProgressReporter>(context_.board, is_terminal);
+    return absl::OkStatus();
+  }
+
+  // The socket bears the task's name, which may come from the servers.
+  absl::Status StartControlSocket() {
+    if (control_ != nullptr) return absl::OkStatus();
+    ControlSocket::Callbacks callbacks;
+    callbacks.status = [this] { return context_.board.Get(); };
+    callbacks.pause = [this] { return context_.control.RequestPause(); };
+    callbacks.resume = [this] { return context_.control.RequestResume(); };
+    TOWLINE_ASSIGN_OR_RETURN(control_,
+                             ControlSocket::Listen(context_.task, std::move(callbacks)));
+    return absl::OkStatus();
+  }
+
+  absl::Status RunAttempts() {
+    while (true) {
+      absl::Status ended;
+      RetryWindows::Attempt facts;
+      bool is_final = false;
+      {
+        Attempt attempt(context_, shutdown_, [this] { return StartControlSocket(); });
+        ended = attempt.Run();
+        facts = {attempt.healthy_for(), attempt.has_progressed(), context_.has_ever_connected};
+        is_final = attempt.is_final();
+      }
+      if (shutdown_.is_requested()) return absl::CancelledError("shutting down");
+      if (is_final) return ended;
+      RetryWindows::Decision decision = retry_.OnFailure(ended, absl::Now(), facts);
+      if (!decision.should_retry) {
+        if (RetryKindOf(ended) == RetryKind::kNever) return ended;
+        return WithContext(ended, absl::StrCat("gave up after trying again for ",
+                                               towline::FormatDuration(decision.window)));
+      }
+      LogRetry(ended, decision);
+      TOWLINE_RETURN_IF_ERROR(WaitForRetry(ended, decision));
+    }
+  }
+
+  void LogRetry(const absl::Status& status, const RetryWindows::Decision& decision) {
+    std::string text(status.message());
+    if (text == last_error_ && absl::Now() - last_error_at_ < kRepeatedErrorInterval) return;
+    last_error_ = text;
+    last_error_at_ = absl::Now();
+    LogWarning(Describe(status), {{"stage", "run"},
+                                  {"retry_in", towline::FormatDuration(decision.delay)},
+                                  {"retry_window_left", towline::FormatDuration(decision.window_left)}});
+  }
+
+  absl::Status WaitForRetry(const absl::Status& reason, const RetryWindows::Decision& decision) {
+    const absl::Time until = absl::Now() + decision.delay;
+    const absl::Time window_end = absl::Now() + decision.window_left;
+    context_.ShowState(TaskState::kRetrying, std::string(reason.message()));
+    context_.board.Update([](TaskStatus& status) { status.retries += 1; });
+    absl::Duration left = decision.delay;
+    while (left > absl::ZeroDuration()) {
+      context_.board.Update([&](TaskStatus& status) {
+        status.retry_in = left;
+        status.retry_window_left = window_end - absl::Now();
+      });
+      if (!shutdown_.SleepFor(std::min(left, absl::Seconds(1)))) {
+        return absl::CancelledError("shutting down");
+      }
+      left = until - absl::Now();
+    }
+    context_.board.Update([](TaskStatus& status) {
+      status.retry_in = status.retry_window_left = absl::ZeroDuration();
+    });
+    return absl::OkStatus();
+  }
+
+  // For the next `status`; nothing depends on it.
+  void RecordStop(const absl::Status& error) {
+    TaskState state = absl::IsDataLoss(error) ? TaskState::kNeedsHeal : TaskState::kFailed;
+    context_.ShowState(state, std::string(error.message()));
+    if (context_.claim.epoch == 0) return;
+    Connection::Purpose purpose;
+    purpose.application_name = "towline";
+    purpose.connect_timeout = kRecordWaitMax;
+    absl::StatusOr<Connection> session =
+        Connection::Open(context_.config.destination, purpose, shutdown_);
+    if (!session.ok()) return;
+    session->set_answer_wait_max(kRecordWaitMax);
+    StateStore::RecordStop(*session, context_.claim, state, Describe(error)).IgnoreError();
+  }
+
+  void LogLimits() {
+    const Limits& limits = context_.config.limits;
+    LogInfo("limits", {{"queue_bytes_max", FormatBytes(limits.queue_bytes_max)},
+                       {"batch_bytes_max", FormatBytes(limits.batch_bytes_max)},
+                       {"batch_rows_max", absl::StrCat(limits.batch_rows_max)},
+                       {"batch_time_max", towline::FormatDuration(limits.batch_time_max)},
+                       {"durable_interval_max", towline::FormatDuration(limits.durable_interval_max)},
+                       {"status_interval", towline::FormatDuration(limits.status_interval)},
+                       {"snapshot_wait_max", towline::FormatDuration(limits.snapshot_wait_max)},
+                       {"slot_busy_wait_max", towline::FormatDuration(limits.slot_busy_wait_max)},
+                       {"copy_workers", absl::StrCat(limits.copy_workers)},
+                       {"copy_part_bytes", FormatBytes(limits.copy_part_bytes)},
+                       {"conflict_rows_max", absl::StrCat(limits.conflict_rows_max)},
+                       {"retry_connection", towline::FormatDuration(context_.config.retry_connection)},
+                       {"retry_other", towline::FormatDuration(context_.config.retry_other)}});
+  }
+
+  // I7: nobody should find out months later that a slot fills his disk.
+  void LogLeftovers() {
+    if (!context_.is_slot_created) return;
+    TaskStatus status = context_.board.Get();
+    std::string size = status.wal_status.empty()
+                           ? ""
+                           : absl::StrCat(", ", FormatBytes(status.slot_retained_bytes), " now");
+    LogInfo(absl::StrCat("slot ", status.slot, " keeps WAL on the source", size,
+                         "; go on: the same command; remove: towline drop --task ", status.task,
+                         " --source \"", status.source, "\" --destination \"", status.destination,
+                         "\""));
+  }
+
+  TaskContext context_;
+  Shutdown& shutdown_;
+  RetryWindows retry_;
+  std::string last_error_;
+  absl::Time last_error_at_;
+  std::unique_ptr<HttpServer> http_;
+  std::unique_ptr<ProgressReporter> progress_;
+  std::unique_ptr<ControlSocket> control_;
+  StopWatchdog watchdog_;  // last: it may use everything above
+};
+
+}  // namespace
+
+absl::Status RunTask(const Config& config, Shutdown& shutdown) {
+  return std::make_unique<Supervisor>(config, shutdown)->Run();
+}
+
+}  // namespace towline

@@ -1,0 +1,30 @@
+// The comparisons before anything is read or written (I2, hazards B2): are these the servers, and is
+// this the slot, that the task's position speaks of? A slot ahead of the position means that changes
+// are lost to us: START_REPLICATION would pass over them without a word. Pure.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "snapshot/slot.h"
+#include "state/state_store.h"
+
+namespace towline {
+
+inline constexpr char kPluginName[] = "towline";
+
+// kDataLoss if either end is another server or database than the task was made for, or the source
+// writes another timeline (it was failed over or restored). The destination's timeline may differ:
+// whether it lost anything shows in CheckSlot().
+absl::Status CheckIdentities(const TaskRow& task, const ServerIdentity& source,
+                             const ServerIdentity& destination);
+
+// For a task whose slot was created: it is there, ours, usable, and not ahead of the position.
+absl::Status CheckSlot(const TaskRow& task, const std::optional<SlotInfo>& slot);
+
+// For a slot that stands in the task row as intended, and exists: kFailedPrecondition unless it can
+// only be the one that a crash left between its creation and the note of it.
+absl::Status CheckLeftSlot(const TaskRow& task, const SlotInfo& slot);
+
+}  // namespace towline

@@ -1,0 +1,40 @@
+// What outlives an attempt: what the user wants, what everybody may see, and what the supervisor has
+// to know when it has ended.
+#pragma once
+
+#include <string>
+
+#include "absl/time/time.h"
+#include "config/config.h"
+#include "observe/metrics.h"
+#include "observe/task_status.h"
+#include "run/task_control.h"
+#include "state/state_store.h"
+#include "state/task_state.h"
+
+namespace towline {
+
+struct TaskContext {
+  explicit TaskContext(const Config& user_config) : config(user_config) {}
+
+  const Config& config;
+  StatusBoard board;
+  Metrics metrics{board};
+  TaskControl control;
+  std::string run_id;               // of this process
+  std::string task;                 // empty until known
+  TaskClaim claim;                  // of the last takeover; epoch 0: none yet
+  bool is_slot_created = false;     // as the last look at the task row said
+  bool has_ever_connected = false;  // both servers were reached by some attempt
+
+  void ShowState(TaskState state, const std::string& waiting_for = "") {
+    board.Update([&](TaskStatus& status) {
+      std::string name(TaskStateName(state));
+      if (status.state != name) status.since = absl::Now();
+      status.state = name;
+      status.waiting_for = waiting_for;
+    });
+  }
+};
+
+}  // namespace towline
