@@ -17,10 +17,10 @@ struct RowChange {
 };
 
 [[noreturn]] void RefuseMissingRow() {
-  ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
-                  errmsg("towline: the WAL does not carry the new row"),
-                  errdetail("The change was written while wal_level was below \"logical\", or by "
-                            "something other than the server.")));
+  ereport(ERROR,
+          (errcode(ERRCODE_DATA_CORRUPTED), errmsg("towline: the WAL does not carry the new row"),
+           errdetail("The change was written while wal_level was below \"logical\", or by "
+                     "something other than the server.")));
   pg_unreachable();
 }
 

@@ -69,8 +69,8 @@ void OpenOutput(FunctionCallInfo fcinfo, ReturnSetInfo* result, Output* output) 
   if (get_call_result_type(fcinfo, nullptr, &output->descriptor) != TYPEFUNC_COMPOSITE) {
     elog(ERROR, "towline.changes() must return a row type");
   }
-  output->rows = tuplestore_begin_heap((result->allowedModes & SFRM_Materialize_Random) != 0,
-                                       false, work_mem);
+  output->rows =
+      tuplestore_begin_heap((result->allowedModes & SFRM_Materialize_Random) != 0, false, work_mem);
   output->change_count = 0;
   result->returnMode = SFRM_Materialize;
   result->setResult = output->rows;
@@ -91,8 +91,7 @@ Datum OptionsArray(FunctionCallInfo fcinfo) {
   auto* all = static_cast<Datum*>(palloc(static_cast<size_t>(count + 2) * sizeof(Datum)));
   for (int i = 0; i < count; ++i) {
     if (nulls[i]) {
-      ereport(ERROR,
-              (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("options must not be null")));
+      ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("options must not be null")));
     }
     all[i] = elements[i];
     if (i % 2 == 0 && strcmp(TextDatumGetCString(elements[i]), "binary") == 0) has_format = true;
@@ -115,12 +114,11 @@ void CheckPlugin(FunctionCallInfo fcinfo) {
       1, types, values, nullptr, true, 1);
   if (SPI_processed == 0) return;
   char* plugin = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
-  ereport(ERROR,
-          (errcode(ERRCODE_WRONG_OBJECT_TYPE),
-           errmsg("replication slot \"%s\" is not one of output plugin \"towline\"",
-                  NameStr(*PG_GETARG_NAME(0))),
-           plugin == nullptr ? errdetail("It is a physical slot.")
-                             : errdetail("Its output plugin is \"%s\".", plugin)));
+  ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+                  errmsg("replication slot \"%s\" is not one of output plugin \"towline\"",
+                         NameStr(*PG_GETARG_NAME(0))),
+                  plugin == nullptr ? errdetail("It is a physical slot.")
+                                    : errdetail("Its output plugin is \"%s\".", plugin)));
 }
 
 Portal OpenPeek(FunctionCallInfo fcinfo) {

@@ -114,7 +114,6 @@ char* RowText(const ReadableRelation* relation, std::string_view image, bool is_
 
 // --- relations
 
-
 ReadableColumn ReadColumn(std::string_view message, StringInfo description) {
   namespace field = wire::column;
   ReadableColumn column = {"", ColumnFormat::kBinary, false, false};
@@ -123,17 +122,38 @@ ReadableColumn ReadColumn(std::string_view message, StringInfo description) {
   WireField f;
   while (NextField(&message, &f)) {
     switch (f.number) {
-      case field::kName: column.name = CopyText(f.bytes); break;
-      case field::kTypeSchema: type_schema = f.bytes; break;
-      case field::kTypeName: type_name = f.bytes; break;
-      case field::kCollation: collation = f.bytes; break;
-      case field::kNotNull: not_null = f.value != 0; break;
-      case field::kGenerated: generated = f.bytes; break;
-      case field::kIdentity: identity = f.bytes; break;
-      case field::kInKey: column.is_in_key = f.value != 0; break;
-      case field::kSent: column.is_sent = f.value != 0; break;
-      case field::kFormat: column.format = static_cast<ColumnFormat>(f.value); break;
-      default: break;
+      case field::kName:
+        column.name = CopyText(f.bytes);
+        break;
+      case field::kTypeSchema:
+        type_schema = f.bytes;
+        break;
+      case field::kTypeName:
+        type_name = f.bytes;
+        break;
+      case field::kCollation:
+        collation = f.bytes;
+        break;
+      case field::kNotNull:
+        not_null = f.value != 0;
+        break;
+      case field::kGenerated:
+        generated = f.bytes;
+        break;
+      case field::kIdentity:
+        identity = f.bytes;
+        break;
+      case field::kInKey:
+        column.is_in_key = f.value != 0;
+        break;
+      case field::kSent:
+        column.is_sent = f.value != 0;
+        break;
+      case field::kFormat:
+        column.format = static_cast<ColumnFormat>(f.value);
+        break;
+      default:
+        break;
     }
   }
   appendStringInfo(description, "; %s ", quote_identifier(column.name));
@@ -192,10 +212,14 @@ const ReadableRelation* FindRelation(const ReadableStream* stream, uint64_t numb
 
 const char* IdentityName(uint64_t identity) {
   switch (static_cast<IdentityKind>(identity)) {
-    case IdentityKind::kDefault: return "default";
-    case IdentityKind::kNothing: return "nothing";
-    case IdentityKind::kFull: return "full";
-    case IdentityKind::kIndex: return "index";
+    case IdentityKind::kDefault:
+      return "default";
+    case IdentityKind::kNothing:
+      return "nothing";
+    case IdentityKind::kFull:
+      return "full";
+    case IdentityKind::kIndex:
+      return "index";
   }
   return "unknown";
 }
@@ -211,29 +235,44 @@ void ReadRelationEntry(ReadableStream* stream, std::string_view message, Readabl
   WireField f;
   while (NextField(&message, &f)) {
     switch (f.number) {
-      case field::kNumber: number = f.value; break;
-      case field::kSchema: schema = CopyText(f.bytes); break;
-      case field::kName: name = CopyText(f.bytes); break;
-      case field::kLeafSchema: leaf_schema = CopyText(f.bytes); break;
-      case field::kLeafName: leaf_name = CopyText(f.bytes); break;
-      case field::kKind: kind = CopyText(f.bytes); break;
-      case field::kReplicaIdentity: identity = f.value; break;
-      case field::kColumns: AddColumn(stream, relation, ReadColumn(f.bytes, &columns)); break;
-      default: break;
+      case field::kNumber:
+        number = f.value;
+        break;
+      case field::kSchema:
+        schema = CopyText(f.bytes);
+        break;
+      case field::kName:
+        name = CopyText(f.bytes);
+        break;
+      case field::kLeafSchema:
+        leaf_schema = CopyText(f.bytes);
+        break;
+      case field::kLeafName:
+        leaf_name = CopyText(f.bytes);
+        break;
+      case field::kKind:
+        kind = CopyText(f.bytes);
+        break;
+      case field::kReplicaIdentity:
+        identity = f.value;
+        break;
+      case field::kColumns:
+        AddColumn(stream, relation, ReadColumn(f.bytes, &columns));
+        break;
+      default:
+        break;
     }
   }
-  relation->name =
-      MemoryContextStrdup(stream->context, quote_qualified_identifier(schema, name));
+  relation->name = MemoryContextStrdup(stream->context, quote_qualified_identifier(schema, name));
   if (leaf_schema != nullptr) {
     relation->leaf =
         MemoryContextStrdup(stream->context, quote_qualified_identifier(leaf_schema, leaf_name));
   }
   KeepRelation(stream, number, relation);
   entry->relation = relation->name;
-  entry->detail = psprintf(
-      "number " UINT64_FORMAT ", kind %s, identity %s%s%s%s", number, kind, IdentityName(identity),
-      relation->leaf == nullptr ? "" : ", leaf ", relation->leaf == nullptr ? "" : relation->leaf,
-      columns.data);
+  entry->detail = psprintf("number " UINT64_FORMAT ", kind %s, identity %s%s%s%s", number, kind,
+                           IdentityName(identity), relation->leaf == nullptr ? "" : ", leaf ",
+                           relation->leaf == nullptr ? "" : relation->leaf, columns.data);
 }
 
 // --- entries
@@ -246,16 +285,20 @@ void ReadChange(const ReadableStream* stream, std::string_view message, bool has
   WireField f;
   while (NextField(&message, &f)) {
     switch (f.number) {
-      case field::kRelation: relation = FindRelation(stream, f.value); break;
-      case field::kOldImage: old_image = static_cast<OldImageKind>(f.value); break;
+      case field::kRelation:
+        relation = FindRelation(stream, f.value);
+        break;
+      case field::kOldImage:
+        old_image = static_cast<OldImageKind>(f.value);
+        break;
       case field::kNewRow:
       case field::kOldRow:
         if (relation == nullptr) RefuseBytes("a row without relation");
-        (f.number == field::kNewRow ? entry->new_row : entry->old_row) =
-            RowText(relation, f.bytes,
-                    f.number == field::kOldRow && old_image == OldImageKind::kKey);
+        (f.number == field::kNewRow ? entry->new_row : entry->old_row) = RowText(
+            relation, f.bytes, f.number == field::kOldRow && old_image == OldImageKind::kKey);
         break;
-      default: break;
+      default:
+        break;
     }
   }
   if (relation == nullptr) RefuseBytes("a change without relation");
@@ -307,18 +350,29 @@ void ReadMessage(std::string_view message, ReadableEntry* entry) {
   WireField f;
   while (NextField(&message, &f)) {
     switch (f.number) {
-      case field::kTransactional: is_transactional = f.value != 0; break;
-      case field::kPrefix: prefix = f.bytes; break;
-      case field::kContent: content = f.bytes; break;
-      case field::kLsn: entry->lsn = f.value; break;
-      case field::kContentInParts: in_parts = f.value != 0; break;
-      default: break;
+      case field::kTransactional:
+        is_transactional = f.value != 0;
+        break;
+      case field::kPrefix:
+        prefix = f.bytes;
+        break;
+      case field::kContent:
+        content = f.bytes;
+        break;
+      case field::kLsn:
+        entry->lsn = f.value;
+        break;
+      case field::kContentInParts:
+        in_parts = f.value != 0;
+        break;
+      default:
+        break;
     }
   }
   entry->new_row = in_parts ? "<in parts>" : ContentText(content);
-  entry->detail = psprintf("%s, prefix %s",
-                           is_transactional ? "transactional" : "not transactional",
-                           quote_identifier(CopyText(prefix)));
+  entry->detail =
+      psprintf("%s, prefix %s", is_transactional ? "transactional" : "not transactional",
+               quote_identifier(CopyText(prefix)));
 }
 
 void ReadValuePart(std::string_view message, ReadableEntry* entry) {
@@ -359,8 +413,12 @@ void ReadTransaction(ReadableStream* stream, std::string_view message, bool is_b
   WireField f;
   while (NextField(&message, &f)) {
     switch (f.number) {
-      case wire::begin::kXid: stream->xid = f.value; break;
-      case wire::begin::kEndLsn: stream->end_lsn = f.value; break;
+      case wire::begin::kXid:
+        stream->xid = f.value;
+        break;
+      case wire::begin::kEndLsn:
+        stream->end_lsn = f.value;
+        break;
       case wire::begin::kCommitTime:
         entry->has_commit_time = true;
         entry->commit_time = static_cast<int64_t>(f.value) - kPostgresEpochInUnixUs;
@@ -372,7 +430,8 @@ void ReadTransaction(ReadableStream* stream, std::string_view message, bool is_b
           change_count = f.value;
         }
         break;
-      default: break;
+      default:
+        break;
     }
   }
   entry->xid = stream->xid;
@@ -389,16 +448,25 @@ void ReadHello(std::string_view message, ReadableEntry* entry) {
   WireField f;
   while (NextField(&message, &f)) {
     switch (f.number) {
-      case field::kProtocolVersion: protocol = f.value; break;
-      case field::kPluginVersion: plugin = CopyText(f.bytes); break;
-      case field::kServerVersionNum: server = f.value; break;
-      case field::kServerEncoding: encoding = CopyText(f.bytes); break;
-      default: break;
+      case field::kProtocolVersion:
+        protocol = f.value;
+        break;
+      case field::kPluginVersion:
+        plugin = CopyText(f.bytes);
+        break;
+      case field::kServerVersionNum:
+        server = f.value;
+        break;
+      case field::kServerEncoding:
+        encoding = CopyText(f.bytes);
+        break;
+      default:
+        break;
     }
   }
-  entry->detail = psprintf("protocol " UINT64_FORMAT ", plugin %s, server " UINT64_FORMAT
-                           ", encoding %s",
-                           protocol, plugin, server, encoding);
+  entry->detail =
+      psprintf("protocol " UINT64_FORMAT ", plugin %s, server " UINT64_FORMAT ", encoding %s",
+               protocol, plugin, server, encoding);
 }
 
 void ReadEntry(ReadableStream* stream, const WireField& kind, ReadableEntry* entry) {

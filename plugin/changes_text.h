@@ -24,7 +24,7 @@ struct ReadableRelation;
 
 // What is known from earlier frames of the same stream.
 struct ReadableStream {
-  MemoryContext context;  // as long as the stream is read
+  MemoryContext context;         // as long as the stream is read
   ReadableRelation** relations;  // by number
   size_t relation_capacity;
   uint64_t xid;  // of the open transaction, 0 if there is none

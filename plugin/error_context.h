@@ -1,5 +1,6 @@
 // Adds to every error raised while a change is encoded where it happened: relation, column,
-// operation and transaction. The server itself adds slot, callback and LSN. Row values never appear.
+// operation and transaction. The server itself adds slot, callback and LSN. Row values never
+// appear.
 #pragma once
 
 #include "plugin_state.h"

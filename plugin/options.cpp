@@ -79,8 +79,7 @@ void NameOption(void* spec) {
 
 void ParsePatterns(const OptionSpec& spec, const char* value, PatternList* list) {
   size_t size = strlen(value);
-  list->patterns =
-      static_cast<TablePattern*>(palloc((size / 2 + 1) * sizeof(TablePattern)));
+  list->patterns = static_cast<TablePattern*>(palloc((size / 2 + 1) * sizeof(TablePattern)));
   ByteBuffer schema = {static_cast<char*>(palloc(NAMEDATALEN)), 0, NAMEDATALEN};
   ByteBuffer name = {static_cast<char*>(palloc(NAMEDATALEN)), 0, NAMEDATALEN};
   ErrorContextCallback context = {error_context_stack, NameOption, const_cast<OptionSpec*>(&spec)};
@@ -162,8 +161,8 @@ void ChooseProtocol(Options* options) {
             (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
              errmsg("the reader asks for protocol version %u to %u, but plugin \"towline\" %s "
                     "speaks %u to %u",
-                    options->min_protocol, options->max_protocol, kPluginVersion, kProtocolVersionMin,
-                    kProtocolVersionMax),
+                    options->min_protocol, options->max_protocol, kPluginVersion,
+                    kProtocolVersionMin, kProtocolVersionMax),
              options->min_protocol > kProtocolVersionMax
                  ? errhint("Install a newer version of the extension \"towline\" on this server.")
                  : errhint("Use a newer version of the towline service, or check min_protocol and "

@@ -26,7 +26,7 @@ struct PatternList {
 struct Options {
   uint32_t min_protocol;  // what the reader understands
   uint32_t max_protocol;
-  uint32_t protocol_version;  // the highest that both understand
+  uint32_t protocol_version;   // the highest that both understand
   PatternList include_tables;  // none: all
   PatternList exclude_tables;
   PublishPartitions partitions;

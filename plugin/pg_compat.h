@@ -40,8 +40,8 @@ inline void CallUpdateProgress(void (*update)(LogicalDecodingContext*, bool),
                                LogicalDecodingContext* ctx, bool is_skipped) {
   update(ctx, is_skipped);
 }
-inline void CallUpdateProgress(void (*update)(LogicalDecodingContext*),
-                               LogicalDecodingContext* ctx, bool) {
+inline void CallUpdateProgress(void (*update)(LogicalDecodingContext*), LogicalDecodingContext* ctx,
+                               bool) {
   update(ctx);
 }
 inline void UpdateProgress(LogicalDecodingContext* ctx, bool is_skipped) {

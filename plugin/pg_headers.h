@@ -11,6 +11,8 @@
 #include <string_view>
 #include <type_traits>
 
+// postgres.h comes first, whatever the alphabet says.
+// clang-format off
 extern "C" {
 #include "postgres.h"
 
@@ -58,6 +60,7 @@ extern "C" {
 #include "varatt.h"  // 16 moved the TOAST macros out of postgres.h
 #endif
 }
+// clang-format on
 
 // What stays of the server's macros must not rename things of ours.
 #undef gettext

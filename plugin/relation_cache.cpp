@@ -109,13 +109,13 @@ void BuildEntry(PluginState* state, Relation relation, RelationEntry* entry) {
   if (entry->context != nullptr) {
     MemoryContextReset(entry->context);
   } else {
-    entry->context = AllocSetContextCreate(state->session_context, "towline relation",
-                                           ALLOCSET_SMALL_SIZES);
+    entry->context =
+        AllocSetContextCreate(state->session_context, "towline relation", ALLOCSET_SMALL_SIZES);
   }
   entry->related_count = 0;
   entry->dependency_count = 0;
-  MemoryContext scratch = AllocSetContextCreate(state->change_context, "towline description",
-                                                ALLOCSET_DEFAULT_SIZES);
+  MemoryContext scratch =
+      AllocSetContextCreate(state->change_context, "towline description", ALLOCSET_DEFAULT_SIZES);
   MemoryContext caller = MemoryContextSwitchTo(scratch);
   RelationFields fields = ReadRelation(state, relation, entry);
   if (entry->is_selected) CompareDescription(state, entry, fields);

@@ -15,7 +15,7 @@ struct PluginState;
 
 // How a value becomes bytes.
 enum class ValueMethod : uint8_t {
-  kBool,    // fixed-size types whose typsend is these bytes in network order
+  kBool,  // fixed-size types whose typsend is these bytes in network order
   kChar,
   kInt2,
   kInt4,
@@ -44,7 +44,7 @@ struct RelationEntry {
   bool is_valid;
   bool is_selected;  // else its changes are passed over
   bool is_full_identity;
-  uint32_t number;   // 0: not yet described in this connection
+  uint32_t number;  // 0: not yet described in this connection
   Oid root_oid;
 
   // Everything below lives in this context, which is made again with the entry.

@@ -226,8 +226,7 @@ std::string_view CollationName(Oid collation, Oid type_default, Dependencies* de
   if (!HeapTupleIsValid(tuple)) return {};
   auto* form = reinterpret_cast<Form_pg_collation>(GETSTRUCT(tuple));
   const char* schema = get_namespace_name(form->collnamespace);
-  const char* name =
-      psprintf("%s.%s", schema == nullptr ? "" : schema, NameStr(form->collname));
+  const char* name = psprintf("%s.%s", schema == nullptr ? "" : schema, NameStr(form->collname));
   dependencies->AddCatalogRow(COLLOID, collation);
   ReleaseSysCache(tuple);
   return name;
@@ -269,8 +268,8 @@ void DescribeColumns(PluginState* state, Relation relation, Relation published,
 
   auto room = static_cast<size_t>(Max(target->natts, 1));
   auto* columns = static_cast<ColumnFields*>(palloc0(room * sizeof(ColumnFields)));
-  entry->columns = static_cast<ColumnCodec*>(
-      MemoryContextAllocZero(entry->context, room * sizeof(ColumnCodec)));
+  entry->columns =
+      static_cast<ColumnCodec*>(MemoryContextAllocZero(entry->context, room * sizeof(ColumnCodec)));
   entry->column_count = entry->sent_count = entry->key_count = 0;
   for (int i = 0; i < target->natts; ++i) {
     Form_pg_attribute attribute = TupleDescAttr(target, i);
@@ -286,8 +285,7 @@ void DescribeColumns(PluginState* state, Relation relation, Relation published,
         identity.is_key[source_attnum] && (codec->is_sent || !entry->is_full_identity);
     codec->can_be_toasted = attribute->attlen == -1;
     codec->name = CopyName(entry->context, NameStr(attribute->attname));
-    column->format =
-        ChooseMethod(state->options.is_binary, attribute, entry->context, codec);
+    column->format = ChooseMethod(state->options.is_binary, attribute, entry->context, codec);
     entry->sent_count += codec->is_sent;
     entry->key_count += codec->is_in_key;
 

@@ -12,10 +12,10 @@ namespace {
 void CheckEncoding() {
   int encoding = GetDatabaseEncoding();
   if (encoding == PG_UTF8 || encoding == PG_SQL_ASCII) return;
-  ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-                  errmsg("towline cannot read a database with encoding \"%s\"",
-                         GetDatabaseEncodingName()),
-                  errdetail("Supported encodings: UTF8, SQL_ASCII.")));
+  ereport(ERROR,
+          (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+           errmsg("towline cannot read a database with encoding \"%s\"", GetDatabaseEncodingName()),
+           errdetail("Supported encodings: UTF8, SQL_ASCII.")));
 }
 
 }  // namespace
@@ -34,8 +34,7 @@ void towline_startup_cb(LogicalDecodingContext* ctx, OutputPluginOptions* option
   auto* state = static_cast<PluginState*>(palloc0(sizeof(PluginState)));
   state->ctx = ctx;
   state->session_context = session;
-  state->change_context =
-      AllocSetContextCreate(session, "towline change", ALLOCSET_DEFAULT_SIZES);
+  state->change_context = AllocSetContextCreate(session, "towline change", ALLOCSET_DEFAULT_SIZES);
   ParseOptions(ctx->output_plugin_options, &state->options);
   constexpr size_t kRowBytes = 8192;
   InitBuffer(&state->frame, session, state->options.frame_bytes + kRowBytes);

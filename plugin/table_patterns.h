@@ -1,6 +1,6 @@
 // Table patterns as psql's \d takes them (psql manual, "Patterns"): `schema.table`, * and ? as
-// wildcards, unquoted letters folded to lower case, "double quotes" taking everything literally ("" is
-// a quote), other notations of regular expressions with their own meaning. They become regular
+// wildcards, unquoted letters folded to lower case, "double quotes" taking everything literally (""
+// is a quote), other notations of regular expressions with their own meaning. They become regular
 // expressions for the server's own ~ operator, as in psql and in the service's selection. Two
 // differences: a pattern without a dot matches the table's name in every schema, and a comma
 // outside of quotes separates patterns.
@@ -28,8 +28,9 @@ struct PatternReader {
   size_t at;  // where an error was seen, counted from 0
 };
 
-// Appends the regular expressions of the next pattern to the buffers; `schema_regex` stays empty for
-// a pattern without a dot. Moves behind the comma that follows; is_last says that there is none.
+// Appends the regular expressions of the next pattern to the buffers; `schema_regex` stays empty
+// for a pattern without a dot. Moves behind the comma that follows; is_last says that there is
+// none.
 PatternError ReadPattern(PatternReader* reader, ByteBuffer* schema_regex, ByteBuffer* name_regex,
                          bool* is_last);
 

@@ -24,8 +24,8 @@ bool ReadType(Oid type_oid, TypeFacts* facts) {
   facts->is_array = OidIsValid(type->typelem) && type->typlen == -1;
   facts->has_binary = OidIsValid(type->typsend) && OidIsValid(type->typreceive);
   facts->inner = facts->kind == TYPTYPE_DOMAIN ? type->typbasetype
-                 : facts->is_array            ? type->typelem
-                                              : InvalidOid;
+                 : facts->is_array             ? type->typelem
+                                               : InvalidOid;
   facts->relation = type->typrelid;
   ReleaseSysCache(tuple);
   if (facts->kind == TYPTYPE_RANGE) facts->inner = get_range_subtype(type_oid);

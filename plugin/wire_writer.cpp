@@ -193,8 +193,7 @@ void WriteRelationBody(ByteBuffer* out, const RelationFields& relation) {
   AppendBytesField(out, field::kLeafSchema, relation.leaf_schema);
   AppendBytesField(out, field::kLeafName, relation.leaf_name);
   AppendBytesField(out, field::kKind, relation.kind);
-  AppendVarintField(out, field::kReplicaIdentity,
-                    static_cast<uint32_t>(relation.replica_identity));
+  AppendVarintField(out, field::kReplicaIdentity, static_cast<uint32_t>(relation.replica_identity));
   AppendFixed64Field(out, field::kShapeHash, relation.shape_hash);
   for (size_t i = 0; i < relation.column_count; ++i) AppendColumn(out, relation.columns[i]);
 }

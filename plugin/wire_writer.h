@@ -81,7 +81,8 @@ struct MessageFields {
 
 void WriteHello(ByteBuffer* frame, const HelloFields& hello);
 // `origin` may be null: written on this server.
-void WriteBegin(ByteBuffer* frame, const TransactionFields& transaction, const OriginFields* origin);
+void WriteBegin(ByteBuffer* frame, const TransactionFields& transaction,
+                const OriginFields* origin);
 void WriteCommit(ByteBuffer* frame, const TransactionFields& transaction, uint64_t change_count);
 // A description without its number, so that two of them can be compared and one be sent again.
 void WriteRelationBody(ByteBuffer* out, const RelationFields& relation);

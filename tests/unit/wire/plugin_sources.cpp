@@ -2,9 +2,9 @@
 // header.
 #include <cstdlib>
 
+#include "table_patterns.cpp"
 #include "wire_reader.cpp"
 #include "wire_writer.cpp"
-#include "table_patterns.cpp"
 
 namespace towline::plugin {
 

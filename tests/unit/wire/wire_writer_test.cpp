@@ -197,8 +197,8 @@ INSTANTIATE_TEST_SUITE_P(
 
 // Sizes around each length at which a varint becomes longer.
 TEST(WireWriterSizesTest, LibprotobufReadsRowsOfEverySize) {
-  for (size_t size : {0u, 1u, 120u, 126u, 127u, 128u, 129u, 16370u, 16383u, 16384u, 16390u, 2097140u,
-                      2097152u, 2097160u}) {
+  for (size_t size : {0u, 1u, 120u, 126u, 127u, 128u, 129u, 16370u, 16383u, 16384u, 16390u,
+                      2097140u, 2097152u, 2097160u}) {
     std::string row(size, 'r');
     Buffer frame;
     WriteInsert(frame, std::numeric_limits<uint32_t>::max(), row);
@@ -265,7 +265,8 @@ TEST(WireReaderTest, RefusesWhatIsCutOff) {
       EXPECT_EQ(field.number, 1u);
     }
     v1::Frame parsed;
-    EXPECT_EQ(result == ReadResult::kEnd, parsed.ParseFromArray(bytes.data(), static_cast<int>(size)));
+    EXPECT_EQ(result == ReadResult::kEnd,
+              parsed.ParseFromArray(bytes.data(), static_cast<int>(size)));
   }
 }
 
