@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <optional>
 #include <string>
 
@@ -52,13 +53,33 @@ class Assembler final : public ChangeSink {
   int64_t oldest_commit_time_us() const;
 
  private:
+  bool IsBeforeUs(const TransactionHeader& header) const;
+  bool IsFull() const;
+  // How much of gathered_ belongs to whole transactions; the rest to the open one.
+  struct Extent {
+    size_t changes = 0;
+    size_t frames = 0;
+    size_t spliced_rows = 0;
+    size_t bytes = 0;
+    size_t transactions = 0;
+  };
+  Extent AllGathered() const;
+  void CutWhole();
+  void CutPart(BatchPart part);
+
   Options options_;
-  Batch whole_;                 // whole transactions
-  Batch open_;                  // the transaction that has not ended yet
-  TransactionHeader header_;    // of open_
+  std::deque<Batch> ready_;  // full ones
+  Batch gathered_;           // whole transactions, then what has come of the open one
+  Extent whole_;
+  Lsn whole_end_lsn_;         // position once the whole transactions are applied
+  Lsn taken_lsn_;             // position after the batches in ready_ and those taken
+  TransactionHeader header_;  // of the open transaction
   bool is_inside_ = false;
   bool is_dropped_ = false;     // the open transaction is not to be applied
-  bool is_in_parts_ = false;    // a part of the open transaction has been taken already
+  bool is_in_parts_ = false;    // a part of the open transaction has been cut off already
+  bool has_last_part_ = false;  // it has ended; its last frame is about to come
+  bool is_frame_used_ = false;  // changes point into the frame being decoded
+  std::string dropped_row_;     // what changes of a dropped transaction point into
 };
 
 }  // namespace towline

@@ -20,6 +20,13 @@ enum class BatchPart : uint8_t {
   kLast,    // commits it
 };
 
+// Where a transaction's changes begin within a batch, for messages about one of them.
+struct TransactionMark {
+  size_t first_change = 0;
+  uint64_t xid = 0;
+  Lsn end_lsn;
+};
+
 struct Batch {
   BatchPart part = BatchPart::kWhole;
   std::vector<Change> changes;          // in source order, transactions one after another
@@ -28,7 +35,7 @@ struct Batch {
   size_t bytes = 0;                     // of frames and spliced_rows
 
   Lsn end_lsn;                          // position once this batch is applied; known at kFirst too
-  uint64_t first_xid = 0;               // for messages
+  std::vector<TransactionMark> transactions;  // that have changes in it, in order
   int64_t transaction_count = 0;        // ended in this batch
   int64_t oldest_commit_time_us = 0;    // of the transactions in it, 0: none
   int64_t newest_commit_time_us = 0;

@@ -1,0 +1,178 @@
+#include "assemble/assembler.h"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+
+namespace towline {
+namespace {
+
+constexpr size_t kNeverInlineBytes = 64;
+
+template <typename Container>
+void MoveTail(Container* from, size_t first, Container* to) {
+  auto begin = std::next(from->begin(), static_cast<ptrdiff_t>(first));
+  std::move(begin, from->end(), std::back_inserter(*to));
+  from->erase(begin, from->end());
+}
+
+int64_t OlderOf(int64_t a, int64_t b) { return a == 0 ? b : b == 0 ? a : std::min(a, b); }
+
+}  // namespace
+
+Assembler::Assembler(Options options)
+    : options_(std::move(options)),
+      whole_end_lsn_(options_.position),
+      taken_lsn_(options_.position) {}
+
+// A transaction that is visible in the copy's snapshot has its rows copied already. Beyond
+// lsn_after none can be visible.
+bool Assembler::IsBeforeUs(const TransactionHeader& header) const {
+  if (header.end_lsn <= options_.position) return true;
+  return options_.boundary.has_value() && header.commit_lsn < options_.boundary->lsn_after &&
+         options_.boundary->snapshot.IsVisible(header.xid);
+}
+
+absl::Status Assembler::OnBegin(const TransactionHeader& header) {
+  TOWLINE_CHECK(!is_inside_ && !is_in_parts_);
+  header_ = header;
+  is_inside_ = true;
+  is_dropped_ = IsBeforeUs(header);
+  if (!is_dropped_ && header.end_lsn <= whole_end_lsn_) {
+    return absl::DataLossError(absl::StrCat(
+        "transaction ", header.xid, " ends at ", header.end_lsn.ToString(),
+        ", and the source had said that all before ", whole_end_lsn_.ToString(), " was sent"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Assembler::OnChange(Change change) {
+  TOWLINE_CHECK(is_inside_);
+  if (is_dropped_) return absl::OkStatus();
+  is_frame_used_ = true;
+  // A mark for the open transaction: its first change here, or the first after a cut.
+  if (gathered_.transactions.size() == whole_.transactions) {
+    gathered_.transactions.push_back({gathered_.changes.size(), header_.xid, header_.end_lsn});
+  }
+  gathered_.changes.push_back(std::move(change));
+  return absl::OkStatus();
+}
+
+absl::string_view Assembler::KeepSplicedRow(std::string spliced) {
+  if (is_dropped_) {
+    dropped_row_ = std::move(spliced);
+    return dropped_row_;
+  }
+  // Rows move to another batch when the whole transactions before them are cut off, and changes
+  // point into them: no string may be so short that it keeps its bytes within itself.
+  spliced.reserve(kNeverInlineBytes);
+  gathered_.bytes += spliced.size();
+  gathered_.spliced_rows.push_back(std::move(spliced));
+  return gathered_.spliced_rows.back();
+}
+
+absl::Status Assembler::OnCommit(const TransactionHeader& header) {
+  TOWLINE_CHECK(is_inside_ && header.xid == header_.xid && header.end_lsn == header_.end_lsn);
+  is_inside_ = false;
+  dropped_row_ = std::string();
+  if (!is_dropped_) {
+    gathered_.transaction_count += 1;
+    gathered_.oldest_commit_time_us =
+        OlderOf(gathered_.oldest_commit_time_us, header.commit_time_us);
+    gathered_.newest_commit_time_us =
+        std::max(gathered_.newest_commit_time_us, header.commit_time_us);
+  }
+  if (is_in_parts_) {
+    has_last_part_ = true;
+  } else {
+    // A dropped transaction moves the position, but not back to before the resume point.
+    whole_end_lsn_ = std::max(whole_end_lsn_, header.end_lsn);
+  }
+  return absl::OkStatus();
+}
+
+Assembler::Extent Assembler::AllGathered() const {
+  return {gathered_.changes.size(), gathered_.frames.size(), gathered_.spliced_rows.size(),
+          gathered_.bytes, gathered_.transactions.size()};
+}
+
+bool Assembler::IsFull() const {
+  return gathered_.bytes >= static_cast<size_t>(options_.batch_bytes_max) ||
+         gathered_.changes.size() >= static_cast<size_t>(options_.batch_rows_max);
+}
+
+void Assembler::AddFrame(Frame frame) {
+  // Frames that only brought pieces of a value are done with: the value has been put together.
+  if (is_frame_used_) {
+    gathered_.bytes += frame.size();
+    gathered_.frames.push_back(std::move(frame));
+    is_frame_used_ = false;
+  }
+  if (has_last_part_) {
+    CutPart(BatchPart::kLast);
+    return;
+  }
+  if (!is_inside_) whole_ = AllGathered();
+  if (!IsFull()) return;
+  if (whole_.changes > 0) CutWhole();
+  if (is_inside_ && !is_dropped_ && IsFull()) {
+    CutPart(is_in_parts_ ? BatchPart::kMiddle : BatchPart::kFirst);
+  }
+}
+
+// Moves the whole transactions to ready_; the open one stays.
+void Assembler::CutWhole() {
+  Batch rest;
+  MoveTail(&gathered_.changes, whole_.changes, &rest.changes);
+  MoveTail(&gathered_.frames, whole_.frames, &rest.frames);
+  MoveTail(&gathered_.transactions, whole_.transactions, &rest.transactions);
+  for (TransactionMark& mark : rest.transactions) mark.first_change -= whole_.changes;
+  MoveTail(&gathered_.spliced_rows, whole_.spliced_rows, &rest.spliced_rows);
+  rest.bytes = gathered_.bytes - whole_.bytes;
+  gathered_.bytes = whole_.bytes;
+  gathered_.part = BatchPart::kWhole;
+  gathered_.end_lsn = whole_end_lsn_;
+  taken_lsn_ = whole_end_lsn_;
+  ready_.push_back(std::move(gathered_));
+  gathered_ = std::move(rest);
+  whole_ = {};
+}
+
+// Moves all that has come of the open transaction to ready_; it is alone there.
+void Assembler::CutPart(BatchPart part) {
+  TOWLINE_CHECK(whole_.changes == 0);
+  gathered_.part = part;
+  gathered_.end_lsn = header_.end_lsn;
+  ready_.push_back(std::move(gathered_));
+  gathered_ = {};
+  whole_ = {};
+  is_in_parts_ = part != BatchPart::kLast;
+  has_last_part_ = false;
+  whole_end_lsn_ = std::max(whole_end_lsn_, header_.end_lsn);
+  taken_lsn_ = whole_end_lsn_;
+}
+
+void Assembler::OnProgress(Lsn wal_end) {
+  if (is_inside_) return;
+  whole_end_lsn_ = std::max(whole_end_lsn_, wal_end);
+}
+
+std::optional<Batch> Assembler::Take(bool is_idle) {
+  if (ready_.empty() && is_idle && !is_in_parts_ && whole_end_lsn_ > taken_lsn_) CutWhole();
+  if (ready_.empty()) return std::nullopt;
+  Batch batch = std::move(ready_.front());
+  ready_.pop_front();
+  return batch;
+}
+
+int64_t Assembler::oldest_commit_time_us() const {
+  int64_t oldest = is_inside_ && !is_dropped_ ? header_.commit_time_us : 0;
+  oldest = OlderOf(oldest, gathered_.oldest_commit_time_us);
+  for (const Batch& batch : ready_) oldest = OlderOf(oldest, batch.oldest_commit_time_us);
+  return oldest;
+}
+
+}  // namespace towline

@@ -1,0 +1,344 @@
+#include "decode/decoder.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/status_macros.h"
+#include "decode/proto_reader.h"
+#include "decode/relation_reader.h"
+#include "model/row_image.h"
+#include "towline/v1/wire.pb.h"
+
+namespace towline {
+namespace {
+
+constexpr uint32_t kProtocolVersion = 1;  // the one this reader knows
+
+constexpr uint32_t kEntriesField = 1;  // of Frame
+constexpr uint32_t kInsertField = v1::Entry::kInsertFieldNumber;
+constexpr uint32_t kUpdateField = v1::Entry::kUpdateFieldNumber;
+constexpr uint32_t kDeleteField = v1::Entry::kDeleteFieldNumber;
+
+absl::Status Malformed(absl::string_view what) {
+  return absl::DataLossError(absl::StrCat("the stream cannot be understood: ", what));
+}
+
+template <typename Message>
+absl::Status Parse(absl::string_view entry, Message* message) {
+  if (message->ParseFromArray(entry.data(), static_cast<int>(entry.size()))) {
+    return absl::OkStatus();
+  }
+  return Malformed(absl::StrCat("malformed ", Message::descriptor()->name()));
+}
+
+}  // namespace
+
+// The fields of Insert, Update and Delete, which share their numbers.
+struct Decoder::RowEntry {
+  uint64_t relation = 0;
+  absl::string_view new_row;
+  bool has_new_row = false;
+  uint64_t old_image = 0;
+  absl::string_view old_row;
+  bool has_old_row = false;
+
+  bool Read(absl::string_view entry) {
+    ProtoReader reader(entry);
+    while (reader.Next()) {
+      if (reader.field() == v1::Update::kNewRowFieldNumber && reader.has_bytes()) {
+        new_row = reader.bytes();
+        has_new_row = true;
+      } else if (reader.field() == v1::Update::kRelationFieldNumber && reader.has_varint()) {
+        relation = reader.varint();
+      } else if (reader.field() == v1::Update::kOldImageFieldNumber && reader.has_varint()) {
+        old_image = reader.varint();
+      } else if (reader.field() == v1::Update::kOldRowFieldNumber && reader.has_bytes()) {
+        old_row = reader.bytes();
+        has_old_row = true;
+      } else if (reader.field() <= v1::Update::kOldRowFieldNumber) {
+        return false;  // a field of ours in another wire type
+      }
+    }
+    return !reader.is_bad();
+  }
+};
+
+absl::Status Decoder::Decode(const Frame& frame, ChangeSink& sink) {
+  has_begun_in_frame_ = false;
+  ProtoReader reader(frame.bytes);
+  while (reader.Next()) {
+    if (reader.field() != kEntriesField) continue;
+    if (!reader.has_bytes()) return Malformed("an entry is no message");
+    TOWLINE_RETURN_IF_ERROR(DecodeEntry(reader.bytes(), sink));
+  }
+  return reader.is_bad() ? Malformed("the frame is not well-formed") : absl::OkStatus();
+}
+
+absl::Status Decoder::DecodeEntry(absl::string_view entry, ChangeSink& sink) {
+  ProtoReader reader(entry);
+  if (!reader.Next() || !reader.has_bytes()) return Malformed("an entry without a kind");
+  uint32_t kind = reader.field();
+  absl::string_view content = reader.bytes();
+  if (reader.Next() || reader.is_bad()) return Malformed("an entry with more than a kind");
+  if (protocol_version_ == 0 && kind != v1::Entry::kHelloFieldNumber) {
+    return Malformed("it does not begin with a greeting");
+  }
+  switch (kind) {
+    case kInsertField:
+      return DecodeRow(ChangeKind::kInsert, content, sink);
+    case kUpdateField:
+      return DecodeRow(ChangeKind::kUpdate, content, sink);
+    case kDeleteField:
+      return DecodeRow(ChangeKind::kDelete, content, sink);
+    default:
+      return DecodeRare(kind, content, sink);
+  }
+}
+
+absl::Status Decoder::DecodeRare(uint32_t kind, absl::string_view entry, ChangeSink& sink) {
+  switch (kind) {
+    case v1::Entry::kHelloFieldNumber:
+      return DecodeHello(entry);
+    case v1::Entry::kBeginFieldNumber:
+      return DecodeBegin(entry, sink);
+    case v1::Entry::kCommitFieldNumber:
+      return DecodeCommit(entry, sink);
+    case v1::Entry::kRelationFieldNumber:
+      return DecodeRelation(entry);
+    case v1::Entry::kTruncateFieldNumber:
+      return DecodeTruncate(entry, sink);
+    case v1::Entry::kValuePartFieldNumber:
+      return DecodeValuePart(entry);
+    case v1::Entry::kMessageFieldNumber:
+      return DecodeMessage(entry);
+    case v1::Entry::kDdlFieldNumber:
+      return absl::UnimplementedError(
+          "the stream brought a captured DDL command, which this "
+          "version of towline cannot apply");
+    case v1::Entry::kSubtransactionFieldNumber:
+    case v1::Entry::kStreamStartFieldNumber:
+    case v1::Entry::kStreamStopFieldNumber:
+    case v1::Entry::kStreamAbortFieldNumber:
+    case v1::Entry::kStreamCommitFieldNumber:
+    case v1::Entry::kStreamPrepareFieldNumber:
+      return Malformed("part of a transaction in progress, which was not asked for");
+    case v1::Entry::kBeginPrepareFieldNumber:
+    case v1::Entry::kPrepareFieldNumber:
+    case v1::Entry::kCommitPreparedFieldNumber:
+    case v1::Entry::kRollbackPreparedFieldNumber:
+      return Malformed("part of a two-phase commit, which was not asked for");
+    default:
+      return Malformed(absl::StrCat("entry of unknown kind ", kind));
+  }
+}
+
+absl::Status Decoder::DecodeHello(absl::string_view entry) {
+  v1::Hello hello;
+  TOWLINE_RETURN_IF_ERROR(Parse(entry, &hello));
+  if (protocol_version_ != 0) return Malformed("a second greeting");
+  if (hello.protocol_version() != kProtocolVersion) {
+    return WithHint(absl::FailedPreconditionError(absl::StrCat(
+                        "the plugin (version ", hello.plugin_version(), ") speaks protocol ",
+                        hello.protocol_version(), ", this towline protocol ", kProtocolVersion)),
+                    "Install plugin and towline of the same release.");
+  }
+  if (hello.server_encoding() != "UTF8") {
+    return WithHint(absl::FailedPreconditionError(
+                        absl::StrCat("the source database's encoding is ", hello.server_encoding(),
+                                     ", and towline moves texts in UTF8 only")),
+                    "Convert the source database to UTF8 (dump and restore).");
+  }
+  protocol_version_ = hello.protocol_version();
+  return absl::OkStatus();
+}
+
+absl::Status Decoder::DecodeBegin(absl::string_view entry, ChangeSink& sink) {
+  v1::Begin begin;
+  TOWLINE_RETURN_IF_ERROR(Parse(entry, &begin));
+  if (is_inside_) return Malformed("a transaction begins within another");
+  if (has_begun_in_frame_) return Malformed("two transactions in one frame");
+  header_.xid = begin.xid();
+  header_.commit_lsn = {begin.commit_lsn()};
+  header_.end_lsn = {begin.end_lsn()};
+  header_.commit_time_us = begin.commit_time();
+  header_.origin = begin.origin().name();
+  if (header_.xid == 0 || !header_.commit_lsn.is_valid() || header_.end_lsn <= header_.commit_lsn) {
+    return Malformed("a transaction without xid or position");
+  }
+  if (header_.commit_lsn < last_end_lsn_) return Malformed("transactions out of commit order");
+  if (!parts_.is_empty()) return Malformed("a value that belongs to no row");
+  is_inside_ = true;
+  has_begun_in_frame_ = true;
+  change_count_ = 0;
+  return sink.OnBegin(header_);
+}
+
+absl::Status Decoder::DecodeCommit(absl::string_view entry, ChangeSink& sink) {
+  v1::Commit commit;
+  TOWLINE_RETURN_IF_ERROR(Parse(entry, &commit));
+  if (!is_inside_) return Malformed("a commit outside a transaction");
+  if (!parts_.is_empty()) return Malformed("a value that belongs to no row");
+  if (commit.xid() != header_.xid || commit.commit_lsn() != header_.commit_lsn.value ||
+      commit.end_lsn() != header_.end_lsn.value) {
+    return Malformed(absl::StrCat("transaction ", header_.xid, " ends as transaction ",
+                                  commit.xid(), " at ", Lsn{commit.end_lsn()}.ToString()));
+  }
+  if (commit.change_count() != change_count_) {
+    return Malformed(absl::StrCat("transaction ", header_.xid, " at ",
+                                  header_.commit_lsn.ToString(), " has ", commit.change_count(),
+                                  " changes, and ", change_count_, " arrived"));
+  }
+  is_inside_ = false;
+  last_end_lsn_ = header_.end_lsn;
+  return sink.OnCommit(header_);
+}
+
+absl::Status Decoder::DecodeRelation(absl::string_view entry) {
+  v1::Relation message;
+  TOWLINE_RETURN_IF_ERROR(Parse(entry, &message));
+  if (message.rewrite_of() != 0) {
+    return Malformed("rows of a table rewrite, which were not asked for");
+  }
+  TOWLINE_ASSIGN_OR_RETURN(std::unique_ptr<const Relation> relation, ReadRelation(message));
+  auto [at, is_new] = relations_.try_emplace(relation->number, nullptr);
+  if (!is_new) return Malformed(absl::StrCat("relation ", relation->number, " described twice"));
+  at->second = std::move(relation);
+  return absl::OkStatus();
+}
+
+absl::Status Decoder::DecodeTruncate(absl::string_view entry, ChangeSink& sink) {
+  v1::Truncate truncate;
+  TOWLINE_RETURN_IF_ERROR(Parse(entry, &truncate));
+  if (!is_inside_) return Malformed("a change outside a transaction");
+  if (!parts_.is_empty()) return Malformed("a value that belongs to no row");
+  if (truncate.relations().empty()) return Malformed("TRUNCATE of no table");
+  auto relations = std::make_shared<std::vector<const Relation*>>();
+  for (uint32_t number : truncate.relations()) {
+    TOWLINE_ASSIGN_OR_RETURN(const Relation* relation, FindRelation(number));
+    relations->push_back(relation);
+  }
+  Change change;
+  change.kind = ChangeKind::kTruncate;
+  change.relation = relations->front();
+  change.truncated = std::move(relations);
+  change.truncate_restarts_identity = truncate.restart_identity();
+  ++change_count_;
+  return sink.OnChange(std::move(change));
+}
+
+absl::Status Decoder::DecodeValuePart(absl::string_view entry) {
+  uint64_t value_bytes = 0;
+  absl::string_view part;
+  uint64_t is_last = 0;
+  ProtoReader reader(entry);
+  while (reader.Next()) {
+    if (reader.field() == v1::ValuePart::kValueBytesFieldNumber && reader.has_varint()) {
+      value_bytes = reader.varint();
+    } else if (reader.field() == v1::ValuePart::kPartFieldNumber && reader.has_bytes()) {
+      part = reader.bytes();
+    } else if (reader.field() == v1::ValuePart::kIsLastFieldNumber && reader.has_varint()) {
+      is_last = reader.varint();
+    } else if (reader.field() <= v1::ValuePart::kIsLastFieldNumber) {
+      return Malformed("malformed ValuePart");
+    }
+  }
+  if (reader.is_bad()) return Malformed("malformed ValuePart");
+  return parts_.Add(value_bytes, part, is_last != 0);
+}
+
+absl::Status Decoder::DecodeMessage(absl::string_view entry) {
+  v1::Message message;
+  TOWLINE_RETURN_IF_ERROR(Parse(entry, &message));
+  if (message.transactional() && !is_inside_) {
+    return Malformed("a transactional message outside a transaction");
+  }
+  if (message.content_in_parts()) TOWLINE_RETURN_IF_ERROR(parts_.Discard());
+  if (!parts_.is_empty()) return Malformed("a value that belongs to no row");
+  ++message_count_;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<const Relation*> Decoder::FindRelation(uint64_t number) {
+  auto found =
+      number <= UINT32_MAX ? relations_.find(static_cast<uint32_t>(number)) : relations_.end();
+  if (found == relations_.end()) {
+    return Malformed(absl::StrCat("relation ", number, " was not described"));
+  }
+  return found->second.get();
+}
+
+absl::Status Decoder::DecodeRow(ChangeKind kind, absl::string_view entry, ChangeSink& sink) {
+  RowEntry row;
+  if (!row.Read(entry)) return Malformed("malformed row change");
+  if (!is_inside_) return Malformed("a change outside a transaction");
+  if (last_relation_ == nullptr || last_relation_->number != row.relation) {
+    TOWLINE_ASSIGN_OR_RETURN(last_relation_, FindRelation(row.relation));
+  }
+  const Relation& relation = *last_relation_;
+  Change change;
+  change.kind = kind;
+  change.relation = &relation;
+  RowImageFacts old_facts;
+  RowImageFacts new_facts;
+  if (kind == ChangeKind::kInsert ? row.has_old_row || row.old_image != 0 : false) {
+    return Malformed("INSERT with an old row");
+  }
+  TOWLINE_RETURN_IF_ERROR(CheckOldImage(row, relation, &change, &old_facts));
+  if (row.has_new_row != (kind != ChangeKind::kDelete)) {
+    return Malformed(kind == ChangeKind::kDelete ? "DELETE with a new row"
+                                                 : "a change without its new row");
+  }
+  if (row.has_new_row) {
+    absl::Status checked =
+        CheckRowImage(row.new_row, static_cast<int>(relation.sent.size()), &new_facts);
+    if (!checked.ok()) {
+      return WithContext(checked, absl::StrCat(relation.name.schema, ".", relation.name.name));
+    }
+    if (kind == ChangeKind::kInsert && new_facts.has_unchanged_toast) {
+      return Malformed("INSERT without all its values");
+    }
+    change.new_row = row.new_row;
+    change.has_unchanged_toast = new_facts.has_unchanged_toast;
+  }
+  if (old_facts.has_value_in_parts || new_facts.has_value_in_parts || !parts_.is_empty()) {
+    TOWLINE_RETURN_IF_ERROR(SpliceRow(old_facts, new_facts, &change, sink));
+  }
+  ++change_count_;
+  return sink.OnChange(std::move(change));
+}
+
+absl::Status Decoder::CheckOldImage(const RowEntry& row, const Relation& relation, Change* change,
+                                    RowImageFacts* facts) {
+  if (row.old_image == v1::NONE) {
+    return row.has_old_row ? Malformed("an old row of no kind") : absl::OkStatus();
+  }
+  if (row.old_image != v1::KEY && row.old_image != v1::FULL) {
+    return Malformed(absl::StrCat("old row of unknown kind ", row.old_image));
+  }
+  if (!row.has_old_row) return Malformed("an old row was announced and is missing");
+  bool is_key = row.old_image == v1::KEY;
+  const std::vector<int>& fields = is_key ? relation.key : relation.sent;
+  absl::Status checked = CheckRowImage(row.old_row, static_cast<int>(fields.size()), facts);
+  if (!checked.ok()) {
+    return WithContext(checked, absl::StrCat(relation.name.schema, ".", relation.name.name));
+  }
+  // The server flattens what the old row needs, so nothing in it can be left out.
+  if (facts->has_unchanged_toast) return Malformed("an old row without all its values");
+  change->old_image = is_key ? OldImage::kKey : OldImage::kFull;
+  change->old_row = row.old_row;
+  return absl::OkStatus();
+}
+
+absl::Status Decoder::SpliceRow(const RowImageFacts& old_facts, const RowImageFacts& new_facts,
+                                Change* change, ChangeSink& sink) {
+  for (auto [facts, image] :
+       {std::pair(&old_facts, &change->old_row), std::pair(&new_facts, &change->new_row)}) {
+    if (!facts->has_value_in_parts) continue;
+    TOWLINE_ASSIGN_OR_RETURN(std::string spliced, parts_.Splice(*image));
+    *image = sink.KeepSplicedRow(std::move(spliced));
+  }
+  return parts_.is_empty() ? absl::OkStatus() : Malformed("a value that belongs to no row");
+}
+
+}  // namespace towline
