@@ -1,11 +1,13 @@
 // Writes batches to the destination, each in one transaction that the compare-and-set of the
 // position opens (I1). Within a batch changes are grouped by table, in order per table: under the
-// replica role no trigger or foreign key looks across tables; TRUNCATE is a barrier. Runs of inserts
-// go by COPY, the rest by pipelined prepared statements, all values in the format they came in. Every
-// statement's row count is checked (C5): one row more or less is a conflict and stops the task.
+// replica role no trigger or foreign key looks across tables; TRUNCATE is a barrier. Runs of
+// inserts go by COPY, the rest by pipelined prepared statements, all values in the format they came
+// in. Every statement's row count is checked (C5): one row more or less is a conflict and stops the
+// task.
 //
-// One session, one thread. After any error the applier must be thrown away: the destination
-// transaction is rolled back by closing the session, and the position says what was applied.
+// One session, one thread, one decoder (it remembers the relations it has seen). After any error
+// the applier must be thrown away: the destination transaction is rolled back by closing the
+// session, and the position says what was applied.
 #pragma once
 
 #include <cstdint>
@@ -27,21 +29,25 @@ class Applier {
   struct Options {
     ConnectOptions destination;
     TaskClaim claim;
-    Lsn position;                        // where the task stands now
-    absl::Duration durable_interval_max; // I2
+    Lsn position;                         // where the task stands now
+    absl::Duration durable_interval_max;  // I2
     int64_t conflict_rows_max = 0;
-    // Destination tables whose rows existed before the copy (existing: append): an INSERT overwrites.
+    // Destination tables whose rows existed before the copy (existing: append): an INSERT
+    // overwrites.
     std::vector<TableName> append_tables;
   };
-  struct Counts {                        // since Open()
+  struct Counts {  // since Open()
     int64_t inserted = 0;
     int64_t updated = 0;
     int64_t deleted = 0;
     int64_t truncated = 0;
+    int64_t missed = 0;  // rows of append tables that a DELETE did not find
     int64_t batches = 0;
     int64_t transactions = 0;
   };
 
+  // Makes durable what a predecessor committed: durable_lsn() is the position from the start.
+  // kAborted if the position is not `position` any more.
   static absl::StatusOr<std::unique_ptr<Applier>> Open(const Options& options,
                                                        const Shutdown& shutdown);
   ~Applier();
@@ -50,13 +56,13 @@ class Applier {
   absl::Status Apply(const Batch& batch);
 
   // If commits are waiting to become durable and the interval is over, makes them so (an empty
-  // synchronous commit). Call when idle.
+  // synchronous commit). Call when idle. Does nothing within a transaction in parts.
   absl::Status MakeDurable();
 
-  Lsn position() const;      // committed
-  Lsn durable_lsn() const;   // committed and on disk: what the source may forget (I2)
+  Lsn position() const;     // committed
+  Lsn durable_lsn() const;  // committed and on disk: what the source may forget (I2)
   const Counts& counts() const;
-  Connection& session();     // for AddSession
+  Connection& session();  // for AddSession
 
  private:
   class Impl;

@@ -1,0 +1,214 @@
+#include "apply/batch_writer.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "apply/copy_in.h"
+#include "apply/truncate.h"
+#include "base/check.h"
+#include "base/error.h"
+#include "base/fault_point.h"
+#include "base/status_macros.h"
+
+namespace towline {
+namespace {
+
+// COPY costs some round trips of its own (leaving the pipeline, start, end), a statement in the
+// pipeline about three times what a row of a COPY does.
+constexpr size_t kCopyRowsMin = 32;
+
+KeyFields KeyFieldsOf(const Target& target) {
+  KeyFields fields;
+  for (int index : target.match) {
+    const TargetColumn& column = target.columns[static_cast<size_t>(index)];
+    if (column.field < 0) return {};
+    fields.in_full.push_back(column.field);
+    if (column.key_field >= 0) fields.in_key.push_back(column.key_field);
+  }
+  if (fields.in_key.size() != fields.in_full.size()) fields.in_key.clear();
+  return fields;
+}
+
+}  // namespace
+
+BatchWriter::BatchWriter(Connection* connection, std::vector<TableName> append_tables)
+    : connection_(connection),
+      append_tables_(std::move(append_tables)),
+      pipeline_(connection),
+      row_writer_(connection, &pipeline_) {}
+
+const Target& BatchWriter::TargetOf(const Change& change) {
+  if (last_target_ == nullptr || last_target_->relation != change.relation) {
+    last_target_ = targets_.find(change.relation)->second.get();
+  }
+  return *last_target_;
+}
+
+// The catalog cannot be asked while the pipeline runs.
+absl::Status BatchWriter::ReadNewTargets(const Batch& batch) {
+  std::vector<const Relation*> unknown;
+  const Relation* last = nullptr;
+  auto look_at = [&](const Relation* relation) {
+    if (relation == last) return;
+    last = relation;
+    if (targets_.contains(relation)) return;
+    if (std::find(unknown.begin(), unknown.end(), relation) == unknown.end()) {
+      unknown.push_back(relation);
+    }
+  };
+  for (const Change& change : batch.changes) {
+    look_at(change.relation);
+    if (change.truncated == nullptr) continue;
+    for (const Relation* relation : *change.truncated) look_at(relation);
+  }
+  if (unknown.empty()) return absl::OkStatus();
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<Target> targets,
+                           ReadTargets(*connection_, unknown, append_tables_));
+  for (Target& target : targets) {
+    const Relation* relation = target.relation;
+    targets_[relation] = std::make_unique<const Target>(std::move(target));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status BatchWriter::Write(const Batch& batch) {
+  TOWLINE_RETURN_IF_ERROR(ReadNewTargets(batch));
+  size_t begin = 0;
+  for (size_t i = 0; i < batch.changes.size(); ++i) {
+    if (batch.changes[i].kind != ChangeKind::kTruncate) continue;
+    TOWLINE_RETURN_IF_ERROR(WriteSegment(batch, begin, i));
+    TOWLINE_RETURN_IF_ERROR(WriteTruncate(batch.changes[i]));
+    begin = i + 1;
+  }
+  TOWLINE_RETURN_IF_ERROR(WriteSegment(batch, begin, batch.changes.size()));
+  Count(batch);
+  return absl::OkStatus();
+}
+
+absl::Status BatchWriter::WriteTruncate(const Change& change) {
+  std::vector<const Target*> emptied;
+  for (const Relation* relation : *change.truncated) {
+    bool is_leaf_as_root = relation->kind == 'p' && relation->oid != relation->root_oid;
+    bool has_root =
+        std::any_of(change.truncated->begin(), change.truncated->end(), [&](const Relation* other) {
+          return other->name == relation->name && other->oid == other->root_oid;
+        });
+    if (is_leaf_as_root && !has_root) {
+      return absl::UnimplementedError(absl::StrCat(
+          "table ", relation->name.schema, ".", relation->name.name,
+          ": TRUNCATE of one partition, whose rows are published as the whole table's"));
+    }
+    emptied.push_back(targets_.find(relation)->second.get());
+  }
+  return TruncateTables(*connection_, emptied, change.truncate_restarts_identity);
+}
+
+void BatchWriter::Gather(const Batch& batch, size_t begin, size_t end) {
+  tables_.clear();
+  table_numbers_.clear();
+  const Relation* last_relation = nullptr;
+  TableWork* work = nullptr;
+  for (size_t i = begin; i < end; ++i) {
+    const Change& change = batch.changes[i];
+    const Target& target = TargetOf(change);
+    if (change.relation != last_relation) {
+      last_relation = change.relation;
+      auto [at, is_new] = table_numbers_.try_emplace(target.table.oid, tables_.size());
+      if (is_new) {
+        tables_.emplace_back();
+        tables_.back().target = &target;
+        if (target.can_fold) tables_.back().folder = std::make_unique<Folder>(KeyFieldsOf(target));
+      }
+      work = &tables_[at->second];
+      // The table has been described anew: what its rows mean before and after cannot be compared.
+      if (work->target != &target) work->folder.reset();
+    }
+    work->changes.push_back(static_cast<uint32_t>(i));
+    if (work->folder == nullptr) continue;
+    int not_needed = work->folder->Add(static_cast<int>(i), change);
+    if (not_needed >= 0) is_folded_[static_cast<size_t>(not_needed)] = true;
+  }
+}
+
+absl::Status BatchWriter::WriteSegment(const Batch& batch, size_t begin, size_t end) {
+  if (begin == end) return absl::OkStatus();
+  is_folded_.assign(batch.changes.size(), false);
+  Gather(batch, begin, end);
+  bool is_first = true;
+  for (TableWork& work : tables_) {
+    work.changes.erase(std::remove_if(work.changes.begin(), work.changes.end(),
+                                      [this](uint32_t change) { return is_folded_[change]; }),
+                       work.changes.end());
+    TOWLINE_RETURN_IF_ERROR(WriteTable(batch, work));
+    if (is_first) FaultPoint("apply:in-batch");
+    is_first = false;
+  }
+  return pipeline_.Drain();
+}
+
+size_t BatchWriter::CopyRun(const Batch& batch, const std::vector<uint32_t>& changes,
+                            size_t first) {
+  const Relation* relation = batch.changes[changes[first]].relation;
+  if (!TargetOf(batch.changes[changes[first]]).can_copy) return 0;
+  size_t end = first;
+  while (end < changes.size() && batch.changes[changes[end]].kind == ChangeKind::kInsert &&
+         batch.changes[changes[end]].relation == relation) {
+    ++end;
+  }
+  return end - first >= kCopyRowsMin ? end - first : 0;
+}
+
+absl::Status BatchWriter::WriteTable(const Batch& batch, const TableWork& work) {
+  const std::vector<uint32_t>& changes = work.changes;
+  size_t run_checked_until = 0;
+  for (size_t i = 0; i < changes.size();) {
+    const Change& change = batch.changes[changes[i]];
+    size_t run = 0;
+    if (change.kind == ChangeKind::kInsert && i >= run_checked_until) {
+      run = CopyRun(batch, changes, i);
+      run_checked_until = i + kCopyRowsMin;  // a run that was too short here is so in its rest
+    }
+    if (change.kind != ChangeKind::kInsert) run_checked_until = 0;
+    if (run == 0) {
+      TOWLINE_RETURN_IF_ERROR(row_writer_.Write(TargetOf(change), change, changes[i]));
+      ++i;
+      continue;
+    }
+    TOWLINE_RETURN_IF_ERROR(pipeline_.Drain());
+    TOWLINE_RETURN_IF_ERROR(CopyRows(*connection_, TargetOf(change), batch,
+                                     absl::MakeConstSpan(changes).subspan(i, run), &copy_failure_));
+    i += run;
+  }
+  return absl::OkStatus();
+}
+
+void BatchWriter::Count(const Batch& batch) {
+  for (const Change& change : batch.changes) {
+    switch (change.kind) {
+      case ChangeKind::kInsert:
+        ++counts_.inserted;
+        break;
+      case ChangeKind::kUpdate:
+        ++counts_.updated;
+        break;
+      case ChangeKind::kDelete:
+        ++counts_.deleted;
+        break;
+      case ChangeKind::kTruncate:
+        ++counts_.truncated;
+        break;
+    }
+  }
+  counts_.missed = pipeline_.missed_rows();
+}
+
+std::optional<BatchWriter::Failed> BatchWriter::TakeFailure(const Batch& batch) {
+  std::optional<ApplyFailure> failure =
+      copy_failure_.has_value() ? copy_failure_ : pipeline_.failure();
+  if (!failure.has_value()) return std::nullopt;
+  if (!copy_failure_.has_value() && !pipeline_.Recover().ok()) return std::nullopt;
+  return Failed{*failure, &TargetOf(batch.changes[failure->change])};
+}
+
+}  // namespace towline

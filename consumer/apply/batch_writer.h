@@ -1,0 +1,78 @@
+// The changes of a batch, written inside the transaction that the caller has opened. Grouped by
+// table and in order per table: rows of different tables do not look at each other under the
+// replica role. TRUNCATE is a barrier, because it is one statement for several tables.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "apply/fold.h"
+#include "apply/pipeline.h"
+#include "apply/row_writer.h"
+#include "apply/target.h"
+#include "model/batch.h"
+#include "pg/connection.h"
+
+namespace towline {
+
+class BatchWriter {
+ public:
+  struct Counts {
+    int64_t inserted = 0;
+    int64_t updated = 0;
+    int64_t deleted = 0;
+    int64_t truncated = 0;
+    int64_t missed = 0;  // append tables: rows that a change did not find
+  };
+
+  BatchWriter(Connection* connection, std::vector<TableName> append_tables);
+
+  absl::Status Write(const Batch& batch);
+
+  // After Write() failed: the change that the destination did not take, with its target, if it was
+  // that; the session is then ready for ROLLBACK. Nothing: an error of another kind.
+  struct Failed {
+    ApplyFailure failure;
+    const Target* target = nullptr;
+  };
+  std::optional<Failed> TakeFailure(const Batch& batch);
+
+  const Counts& counts() const { return counts_; }
+
+ private:
+  struct TableWork {
+    const Target* target = nullptr;  // of the first change; later ones may have others
+    std::vector<uint32_t> changes;   // indexes into the batch
+    std::unique_ptr<Folder> folder;  // none: all changes are written
+  };
+
+  absl::Status ReadNewTargets(const Batch& batch);
+  const Target& TargetOf(const Change& change);
+  absl::Status WriteSegment(const Batch& batch, size_t begin, size_t end);
+  void Gather(const Batch& batch, size_t begin, size_t end);
+  absl::Status WriteTable(const Batch& batch, const TableWork& work);
+  absl::Status WriteTruncate(const Change& change);
+  // How many changes from `first` on can go as one COPY; 0: too few to be worth it.
+  size_t CopyRun(const Batch& batch, const std::vector<uint32_t>& changes, size_t first);
+  void Count(const Batch& batch);
+
+  Connection* connection_;
+  const std::vector<TableName> append_tables_;
+  Pipeline pipeline_;
+  RowWriter row_writer_;
+  absl::flat_hash_map<const Relation*, std::unique_ptr<const Target>> targets_;
+  const Target* last_target_ = nullptr;  // changes come in runs of one relation
+  std::optional<ApplyFailure> copy_failure_;
+  Counts counts_;
+
+  // Of the segment being written.
+  std::vector<TableWork> tables_;
+  absl::flat_hash_map<Oid, size_t> table_numbers_;
+  std::vector<bool> is_folded_;  // by change of the batch
+};
+
+}  // namespace towline

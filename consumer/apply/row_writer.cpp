@@ -1,0 +1,229 @@
+#include "apply/row_writer.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "base/error.h"
+#include "base/status_macros.h"
+
+namespace towline {
+namespace {
+
+// Prepared statements take memory in the server's session. Wide use of one table per statement
+// shape stays far below; when a task has more in turn, all are made anew.
+constexpr size_t kStatementsMax = 1000;
+
+void ReadFields(absl::string_view image, std::vector<Field>* fields) {
+  RowReader reader(image);
+  fields->resize(static_cast<size_t>(reader.field_count()));
+  for (Field& field : *fields) field = reader.Next();
+}
+
+bool IsSame(const Field& a, const Field& b) { return a.kind == b.kind && a.bytes == b.bytes; }
+
+// The shape as a key of the cache.
+std::string CacheKey(const Target& target, const StatementShape& shape) {
+  std::string key = absl::StrCat(absl::Hex(reinterpret_cast<uintptr_t>(&target)), ".",
+                                 static_cast<int>(shape.action), static_cast<int>(shape.old_image));
+  auto append = [&key](char mark, const std::vector<bool>& flags) {
+    if (flags.empty()) return;
+    key.push_back(mark);
+    for (bool flag : flags) key.push_back(flag ? '1' : '0');
+  };
+  append('u', shape.is_unchanged);
+  append('n', shape.is_null);
+  return key;
+}
+
+}  // namespace
+
+absl::Status RowWriter::CheckIdentity(const Target& target, const Change& change) const {
+  bool has_old = change.old_image != OldImage::kNone;
+  bool is_found = target.matching != Matching::kNone &&
+                  (has_old || (change.kind == ChangeKind::kUpdate &&
+                               target.relation->replica_identity != ReplicaIdentity::kFull)) &&
+                  (change.old_image != OldImage::kKey || target.matching == Matching::kKey);
+  if (is_found) return absl::OkStatus();
+  return WithHint(
+      absl::FailedPreconditionError(absl::StrCat(
+          target.label, ": ", change.kind == ChangeKind::kUpdate ? "an UPDATE" : "a DELETE",
+          " arrived without identity: the source's log does not say which row it was")),
+      absl::StrCat("At the source: ALTER TABLE ", target.sql_name,
+                   " REPLICA IDENTITY FULL; (or add a primary key), then `towline drop` and copy "
+                   "again: the change that has passed cannot be recovered."));
+}
+
+absl::Status RowWriter::ReadImages(const Target& target, const Change& change) {
+  new_fields_.clear();
+  old_fields_.clear();
+  if (change.kind != ChangeKind::kDelete) ReadFields(change.new_row, &new_fields_);
+  if (change.old_image != OldImage::kNone) ReadFields(change.old_row, &old_fields_);
+  return change.kind == ChangeKind::kInsert ? absl::OkStatus() : CheckIdentity(target, change);
+}
+
+// Null: the old value was not sent.
+const Field* RowWriter::OldField(const Target& target, const Change& change, int column) const {
+  const TargetColumn& there = target.columns[static_cast<size_t>(column)];
+  bool is_key_image = change.old_image == OldImage::kKey;
+  int field = is_key_image ? there.key_field : there.field;
+  // Without an old image only the key is known not to have changed.
+  bool is_known = change.old_image != OldImage::kNone || there.key_field >= 0;
+  if (field < 0 || !is_known) return nullptr;
+  const std::vector<Field>& fields =
+      change.old_image == OldImage::kNone ? new_fields_ : old_fields_;
+  return &fields[static_cast<size_t>(field)];
+}
+
+bool RowWriter::ChangesAlwaysIdentity(const Target& target, const Change& change) const {
+  return std::any_of(target.written.begin(), target.written.end(), [&](int index) {
+    const TargetColumn& column = target.columns[static_cast<size_t>(index)];
+    if (!column.is_always_identity) return false;
+    const Field* old_field = OldField(target, change, index);
+    return old_field == nullptr ||
+           !IsSame(*old_field, new_fields_[static_cast<size_t>(column.field)]);
+  });
+}
+
+bool RowWriter::MovesKey(const Target& target, const Change& change) const {
+  return std::any_of(target.match.begin(), target.match.end(), [&](int index) {
+    const Field* old_field = OldField(target, change, index);
+    int field = target.columns[static_cast<size_t>(index)].field;
+    return old_field == nullptr || field < 0 ||
+           !IsSame(*old_field, new_fields_[static_cast<size_t>(field)]);
+  });
+}
+
+StatementShape RowWriter::ShapeOf(const Target& target, const Change& change) const {
+  StatementShape shape;
+  shape.old_image = change.old_image;
+  switch (change.kind) {
+    case ChangeKind::kInsert:
+      shape.action = target.overwrites ? Action::kOverwrite : Action::kInsert;
+      return shape;
+    case ChangeKind::kDelete:
+      shape.action = Action::kDelete;
+      break;
+    case ChangeKind::kUpdate:
+      shape.action = ChangesAlwaysIdentity(target, change) ? Action::kReplace : Action::kUpdate;
+      break;
+    case ChangeKind::kTruncate:
+      TOWLINE_CHECK(change.kind != ChangeKind::kTruncate);
+  }
+  if (change.has_unchanged_toast) {
+    for (int index : target.written) {
+      int field = target.columns[static_cast<size_t>(index)].field;
+      shape.is_unchanged.push_back(new_fields_[static_cast<size_t>(field)].kind ==
+                                   FieldKind::kUnchangedToast);
+    }
+  }
+  if (target.matching == Matching::kExact) {
+    for (int index : target.match) {
+      int field = target.columns[static_cast<size_t>(index)].field;
+      shape.is_null.push_back(old_fields_[static_cast<size_t>(field)].kind == FieldKind::kNull);
+    }
+    if (std::none_of(shape.is_null.begin(), shape.is_null.end(), [](bool null) { return null; })) {
+      shape.is_null.clear();
+    }
+  }
+  return shape;
+}
+
+absl::Status RowWriter::Write(const Target& target, const Change& change, size_t index) {
+  TOWLINE_RETURN_IF_ERROR(ReadImages(target, change));
+  StatementShape shape = ShapeOf(target, change);
+  if (!target.overwrites || change.kind == ChangeKind::kInsert) {
+    return WriteShape(target, shape, index, 1);
+  }
+  // Rows that were there before the copy gave way to the source's, so a change may meet a row that
+  // the source never had here, or none.
+  if (change.kind == ChangeKind::kDelete) return WriteShape(target, shape, index, 0);
+  if (change.has_unchanged_toast) return WriteShape(target, shape, index, 1);
+  if (shape.action == Action::kReplace || MovesKey(target, change)) {
+    shape.action = Action::kDelete;
+    TOWLINE_RETURN_IF_ERROR(WriteShape(target, shape, index, 0));
+  }
+  StatementShape overwrite;
+  overwrite.action = Action::kOverwrite;
+  return WriteShape(target, overwrite, index, 1);
+}
+
+absl::Status RowWriter::WriteShape(const Target& target, const StatementShape& shape, size_t index,
+                                   int64_t rows_min) {
+  TOWLINE_ASSIGN_OR_RETURN(const Statement* statement, Prepared(target, shape, index));
+  return Send(target, *statement, {index, rows_min, 1});
+}
+
+absl::StatusOr<const Statement*> RowWriter::Prepared(const Target& target,
+                                                     const StatementShape& shape, size_t index) {
+  bool is_plain = shape.is_unchanged.empty() && shape.is_null.empty();
+  if (last_target_ != &target) {
+    last_target_ = &target;
+    for (auto& row : last_) std::fill(std::begin(row), std::end(row), nullptr);
+  }
+  const Statement*& last =
+      last_[static_cast<size_t>(shape.action)][static_cast<size_t>(shape.old_image)];
+  if (is_plain && last != nullptr) return last;
+  std::string key = CacheKey(target, shape);
+  auto found = statements_.find(key);
+  if (found == statements_.end()) {
+    if (statements_.size() >= kStatementsMax) {
+      TOWLINE_RETURN_IF_ERROR(pipeline_->Drain());
+      TOWLINE_RETURN_IF_ERROR(connection_->Exec("DEALLOCATE ALL").status());
+      statements_.clear();
+      for (auto& row : last_) std::fill(std::begin(row), std::end(row), nullptr);
+    }
+    auto statement = std::make_unique<Statement>(BuildStatement(target, shape));
+    statement->name = absl::StrCat("change_", ++statement_number_);
+    std::vector<Oid> types;
+    for (const ParamSource& param : statement->params) types.push_back(param.type_oid);
+    TOWLINE_RETURN_IF_ERROR(pipeline_->Prepare(statement->name, statement->sql, types, index));
+    found = statements_.emplace(std::move(key), std::move(statement)).first;
+  }
+  if (is_plain) last = found->second.get();
+  return found->second.get();
+}
+
+absl::Status RowWriter::Send(const Target& target, const Statement& statement,
+                             const Pipeline::Expected& expected) {
+  size_t count = statement.params.size();
+  values_.resize(count);
+  lengths_.resize(count);
+  formats_.resize(count);
+  size_t text_bytes = 0;
+  auto field_of = [this](const ParamSource& param) -> const Field* {
+    const std::vector<Field>& fields = param.is_old ? old_fields_ : new_fields_;
+    bool is_there = param.field >= 0 && static_cast<size_t>(param.field) < fields.size();
+    return is_there ? &fields[static_cast<size_t>(param.field)] : nullptr;
+  };
+  for (const ParamSource& param : statement.params) {
+    const Field* field = field_of(param);
+    if (field == nullptr || field->kind == FieldKind::kUnchangedToast) {
+      // A key column that the source generates, or keeps out of line without telling.
+      return WithHint(absl::FailedPreconditionError(absl::StrCat(
+                          target.label, ": a change arrived without all values of its key")),
+                      absl::StrCat("At the source: ALTER TABLE ", target.sql_name,
+                                   " REPLICA IDENTITY FULL; then `towline drop` and copy again."));
+    }
+    if (!param.is_binary) text_bytes += field->bytes.size() + 1;
+  }
+  texts_.clear();
+  texts_.reserve(text_bytes);  // values_ points into it
+  for (size_t i = 0; i < count; ++i) {
+    const ParamSource& param = statement.params[i];
+    const Field& field = *field_of(param);
+    formats_[i] = param.is_binary ? 1 : 0;
+    lengths_[i] = static_cast<int>(field.bytes.size());
+    values_[i] = nullptr;
+    if (field.kind == FieldKind::kNull) continue;
+    // An empty value's view need not point anywhere, and a null pointer would mean NULL.
+    values_[i] = field.bytes.empty() ? "" : field.bytes.data();
+    if (param.is_binary) continue;
+    values_[i] = texts_.data() + texts_.size();
+    texts_.append(field.bytes.data(), field.bytes.size());
+    texts_.push_back('\0');
+  }
+  return pipeline_->Send(statement.name, {values_, lengths_, formats_}, expected);
+}
+
+}  // namespace towline

@@ -1,0 +1,71 @@
+#include "apply/session.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "pg/quoting.h"
+
+namespace towline {
+namespace {
+
+absl::Status TakeReplicaRole(Connection& connection) {
+  absl::Status status = connection.Exec("SET session_replication_role = replica").status();
+  if (!absl::IsPermissionDenied(status)) return status;
+  absl::StatusOr<std::string> role = connection.QueryValue("SELECT current_user");
+  std::string quoted = role.ok() ? QuoteIdentifier(*role) : "the role";
+  constexpr int kHasParameterGrants = 150000;
+  return WithHint(
+      WithContext(status, "the destination's role may not switch off triggers and foreign keys"),
+      connection.server_version() >= kHasParameterGrants
+          ? absl::StrCat("GRANT SET ON PARAMETER session_replication_role TO ", quoted, ";")
+          : absl::StrCat("ALTER ROLE ", quoted,
+                         " SUPERUSER; (before version 15 only superusers may "
+                         "set session_replication_role)"));
+}
+
+// One origin per session at a time; a predecessor's session that has not ended yet may still hold
+// it.
+void TakeOrigin(Connection& connection, const std::string& task) {
+  std::string name = QuoteLiteral(absl::StrCat("towline_", task));
+  absl::Status status =
+      connection
+          .Exec(absl::StrCat("SELECT pg_catalog.pg_replication_origin_create(", name,
+                             ") WHERE pg_catalog.pg_replication_origin_oid(", name, ") IS NULL"))
+          .status();
+  if (status.ok()) {
+    status =
+        connection
+            .Exec(absl::StrCat("SELECT pg_catalog.pg_replication_origin_session_setup(", name, ")"))
+            .status();
+  }
+  if (status.ok()) return;
+  LogInfo(
+      "writing without a replication origin: others that replicate from the destination cannot "
+      "tell our changes from local ones",
+      {{"stage", "apply"}, {"reason", std::string(status.message())}});
+}
+
+}  // namespace
+
+absl::StatusOr<Connection> OpenApplySession(const ConnectOptions& destination,
+                                            const std::string& task, const Shutdown& shutdown) {
+  Connection::Purpose purpose;
+  purpose.application_name = absl::StrCat("towline_", task, " apply");
+  purpose.settings = {
+      // Durability is made at intervals: Applier::MakeDurable.
+      "SET synchronous_commit = off",
+      // Plans are made once per statement, perhaps while a table is still empty. A sequential scan
+      // that was right then would be ruinous later, and no statistics may come to correct it.
+      "SET plan_cache_mode = force_generic_plan", "SET enable_seqscan = off",
+      // How texts of these types are read.
+      "SET xmloption = content", "SET array_nulls = on"};
+  TOWLINE_ASSIGN_OR_RETURN(Connection connection, Connection::Open(destination, purpose, shutdown));
+  TOWLINE_RETURN_IF_ERROR(TakeReplicaRole(connection));
+  TakeOrigin(connection, task);
+  return connection;
+}
+
+}  // namespace towline

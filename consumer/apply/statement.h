@@ -1,0 +1,50 @@
+// The SQL of one kind of change of one table, and where its parameters come from. Pure text: what
+// is prepared, cached and sent is the business of row_writer.h.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "apply/target.h"
+#include "model/change.h"
+#include "model/oid.h"
+
+namespace towline {
+
+enum class Action : uint8_t {
+  kInsert,
+  kOverwrite,  // INSERT that replaces an existing row of the same key
+  kUpdate,
+  kReplace,  // UPDATE as DELETE and INSERT: a GENERATED ALWAYS identity column changes (C3)
+  kDelete,
+};
+
+// What decides the text of a statement.
+struct StatementShape {
+  Action action = Action::kInsert;
+  OldImage old_image = OldImage::kNone;
+  std::vector<bool> is_unchanged;  // of target.written: unchanged TOAST values; empty: none
+  std::vector<bool> is_null;       // of target.match under kExact: the old row's NULLs; empty: none
+};
+
+struct ParamSource {
+  bool is_old = false;  // from the old image, else from the new one
+  int field = 0;        // there
+  bool is_binary = false;
+  Oid type_oid = 0;  // at the destination: given to the server, so that it infers none
+};
+
+struct Statement {
+  std::string sql;
+  std::vector<ParamSource> params;
+  std::string name;  // once prepared
+};
+
+// kKey and kExact matching need an old image or, for kKey, key columns in the new one.
+Statement BuildStatement(const Target& target, const StatementShape& shape);
+
+// COPY of rows in the form of their images.
+std::string BuildCopy(const Target& target);
+
+}  // namespace towline

@@ -1,0 +1,251 @@
+#include "apply/target.h"
+
+#include <algorithm>
+#include <array>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "base/error.h"
+#include "pg/quoting.h"
+
+namespace towline {
+namespace {
+
+std::string Label(const TableName& name) { return absl::StrCat(name.schema, ".", name.name); }
+
+// Types whose equality compares every byte of the value. Of the others equal values may look
+// different (1.0 and 1.00, '1 day' and '24:00').
+bool EqualsExactly(const Column& column) {
+  if (column.type_kind == 'e') return true;
+  if (column.type_schema != "pg_catalog") return false;
+  if (column.type_name == "text" || column.type_name == "varchar") return column.collation.empty();
+  static constexpr std::array<absl::string_view, 21> kExact = {
+      "bool",    "bytea",    "char",      "date",        "int2",   "int4",     "int8",
+      "macaddr", "macaddr8", "name",      "oid",         "pg_lsn", "regclass", "regproc",
+      "regtype", "time",     "timestamp", "timestamptz", "uuid",   "xid",      "xid8"};
+  return std::find(kExact.begin(), kExact.end(), column.type_name) != kExact.end();
+}
+
+// "numeric(10,2)" for the hint; modifiers of other types are left to the reader.
+std::string TypeText(const Column& column) {
+  std::string text = column.type_schema == "pg_catalog"
+                         ? absl::StrCat("pg_catalog.", QuoteIdentifier(column.type_name))
+                         : QuoteQualified(column.type_schema, column.type_name);
+  constexpr int kHeaderBytes = 4;  // VARHDRSZ, which these types add to their modifier
+  int modifier = column.typmod - kHeaderBytes;
+  if (column.typmod < kHeaderBytes || column.type_schema != "pg_catalog") return text;
+  if (column.type_name == "varchar" || column.type_name == "bpchar") {
+    absl::StrAppend(&text, "(", modifier, ")");
+  } else if (column.type_name == "numeric") {
+    // The scale is signed since 15, in eleven bits.
+    absl::StrAppend(&text, "(", (modifier >> 16) & 0xffff, ",", ((modifier & 0x7ff) ^ 1024) - 1024,
+                    ")");
+  }
+  return text;
+}
+
+absl::Status Unfit(const Relation& relation, absl::string_view what, absl::string_view hint) {
+  return WithHint(absl::FailedPreconditionError(
+                      absl::StrCat("destination table ", Label(relation.name), ": ", what)),
+                  hint);
+}
+
+std::string AlterTable(const Relation& relation) {
+  return absl::StrCat("At the destination: ALTER TABLE ",
+                      QuoteQualified(relation.name.schema, relation.name.name));
+}
+
+// A narrower modifier would round or refuse values; the same one or none keeps them as they are.
+bool KeepsValues(const Column& column, const TableColumn& there) {
+  if (there.typmod == column.typmod || there.typmod == -1) return true;
+  bool only_limits = there.type_name == "varchar" || there.type_name == "varbit";
+  return only_limits && column.typmod != -1 && there.typmod > column.typmod;
+}
+
+absl::Status CheckColumn(const Relation& relation, const Column& column, const TableColumn* there) {
+  if (!column.is_sent) {
+    if (there != nullptr && there->generated == '\0' && column.generated != '\0') {
+      return Unfit(relation,
+                   absl::StrCat("column \"", column.name,
+                                "\" is generated at the source and not "
+                                "at the destination, where it would stay empty"),
+                   absl::StrCat(AlterTable(relation), " DROP COLUMN ", QuoteIdentifier(column.name),
+                                "; and add it again, GENERATED ALWAYS AS the same expression."));
+    }
+    return absl::OkStatus();
+  }
+  if (there == nullptr) {
+    return Unfit(relation, absl::StrCat("column \"", column.name, "\" is missing"),
+                 absl::StrCat(AlterTable(relation), " ADD COLUMN ", QuoteIdentifier(column.name),
+                              " ", TypeText(column), ";"));
+  }
+  if (there->type_name != column.type_name || there->type_schema != column.type_schema ||
+      !KeepsValues(column, *there)) {
+    return Unfit(relation,
+                 absl::StrCat("column \"", column.name, "\" has type ", there->type_text,
+                              ", the source's has ", TypeText(column)),
+                 absl::StrCat(AlterTable(relation), " ALTER COLUMN ", QuoteIdentifier(column.name),
+                              " TYPE ", TypeText(column), ";"));
+  }
+  return absl::OkStatus();
+}
+
+void FillColumn(const Column& column, const TableColumn* there, const TargetCatalog& catalog,
+                TargetColumn* target) {
+  target->name = QuoteIdentifier(column.name);
+  target->is_binary = column.format == ValueFormat::kBinary;
+  if (there == nullptr) return;
+  target->type_oid = there->type_oid;
+  auto equals = catalog.equals.find(there->type_oid);
+  if (!there->has_equality) {
+    target->equals = "";
+  } else if (equals != catalog.equals.end()) {
+    target->equals = equals->second;
+  }
+  target->equals_exactly = EqualsExactly(column);
+  target->is_written = column.is_sent && there->generated == '\0';
+  target->is_always_identity = there->identity == 'a';
+}
+
+bool HasColumn(const std::vector<std::string>& columns, const std::string& name) {
+  return std::find(columns.begin(), columns.end(), name) != columns.end();
+}
+
+// The unique index whose columns are these, if there is one that holds for every row.
+bool IsUniqueOn(const UniqueIndex& index, const Relation& relation, const std::vector<int>& match) {
+  return index.columns.size() == match.size() &&
+         std::all_of(match.begin(), match.end(), [&](int column) {
+           return HasColumn(index.columns, relation.columns[static_cast<size_t>(column)].name);
+         });
+}
+
+// Under FULL the old row is known whole, so any key of the destination finds it.
+std::vector<int> FindKey(const Target& target) {
+  const Relation& relation = *target.relation;
+  std::vector<int> best;
+  for (const UniqueIndex& index : target.table.unique_indexes) {
+    if (index.is_partial || index.is_deferrable || !index.is_null_free) continue;
+    std::vector<int> key;
+    for (int column : relation.sent) {
+      if (HasColumn(index.columns, relation.columns[static_cast<size_t>(column)].name)) {
+        key.push_back(column);
+      }
+    }
+    if (key.empty() || key.size() != index.columns.size()) continue;
+    if (index.is_primary) return key;
+    if (best.empty()) best = key;
+  }
+  return best;
+}
+
+void ChooseMatching(Target* target) {
+  const Relation& relation = *target->relation;
+  if (relation.replica_identity == ReplicaIdentity::kFull) {
+    target->match = FindKey(*target);
+    target->matching = target->match.empty() ? Matching::kExact : Matching::kKey;
+    if (target->match.empty()) target->match = relation.sent;
+  } else if (relation.replica_identity != ReplicaIdentity::kNothing && !relation.key.empty()) {
+    target->match = relation.key;
+    target->matching = Matching::kKey;
+  }
+}
+
+bool CanFold(const Target& target, const TargetCatalog& catalog) {
+  const Table& table = target.table;
+  if (target.matching != Matching::kKey || target.overwrites || table.kind != 'r' ||
+      table.has_always_triggers || target.may_change_always_identity ||
+      catalog.has_exclusion.contains(table.oid)) {
+    return false;
+  }
+  return std::all_of(
+      table.unique_indexes.begin(), table.unique_indexes.end(), [&](const UniqueIndex& index) {
+        return !index.is_partial && IsUniqueOn(index, *target.relation, target.match);
+      });
+}
+
+bool HasUsableKey(const Target& target) {
+  return std::any_of(target.table.unique_indexes.begin(), target.table.unique_indexes.end(),
+                     [&](const UniqueIndex& index) {
+                       return !index.is_partial && !index.is_deferrable &&
+                              IsUniqueOn(index, *target.relation, target.match);
+                     });
+}
+
+// Columns that only the destination has: their defaults must do.
+absl::Status CheckUnsent(Target* target) {
+  const Relation& relation = *target->relation;
+  for (const TableColumn& there : target->table.columns) {
+    target->has_identity |= there.identity != '\0';
+    bool is_sent = std::any_of(relation.sent.begin(), relation.sent.end(), [&](int column) {
+      return relation.columns[static_cast<size_t>(column)].name == there.name;
+    });
+    if (is_sent || there.generated != '\0') continue;
+    if (there.is_not_null && !there.has_default) {
+      return Unfit(relation,
+                   absl::StrCat("column \"", there.name,
+                                "\" is NOT NULL without a default, and the source has no such "
+                                "column"),
+                   absl::StrCat(AlterTable(relation), " ALTER COLUMN ", QuoteIdentifier(there.name),
+                                " DROP NOT NULL;"));
+    }
+    target->unsent.push_back(QuoteIdentifier(there.name));
+  }
+  return absl::OkStatus();
+}
+
+void FillColumns(const Relation& relation, const TargetCatalog& catalog, Target* target) {
+  target->columns.resize(relation.columns.size());
+  for (size_t i = 0; i < relation.columns.size(); ++i) {
+    FillColumn(relation.columns[i], target->table.FindColumn(relation.columns[i].name), catalog,
+               &target->columns[i]);
+  }
+  for (size_t i = 0; i < relation.key.size(); ++i) {
+    target->columns[static_cast<size_t>(relation.key[i])].key_field = static_cast<int>(i);
+  }
+  bool is_all_binary = true;
+  for (size_t i = 0; i < relation.sent.size(); ++i) {
+    TargetColumn& column = target->columns[static_cast<size_t>(relation.sent[i])];
+    column.field = static_cast<int>(i);
+    is_all_binary &= column.is_binary;
+    if (column.is_written) target->written.push_back(relation.sent[i]);
+  }
+  target->can_copy = is_all_binary && !target->written.empty() && !target->overwrites &&
+                     target->written.size() == relation.sent.size();
+}
+
+}  // namespace
+
+absl::StatusOr<Target> MakeTarget(const Relation& relation, const Table& table,
+                                  const TargetCatalog& catalog, bool overwrites) {
+  Target target;
+  target.relation = &relation;
+  target.table = table;
+  target.label = Label(relation.name);
+  target.sql_name = QuoteQualified(relation.name.schema, relation.name.name);
+  if (table.oid == 0) {
+    return Unfit(relation, "it does not exist",
+                 "Create it as it is at the source (pg_dump --schema-only --table).");
+  }
+  target.only = table.kind == 'p' ? "" : "ONLY ";
+  for (const Column& column : relation.columns) {
+    absl::Status checked = CheckColumn(relation, column, table.FindColumn(column.name));
+    if (!checked.ok()) return checked;
+  }
+  target.overwrites = overwrites;
+  FillColumns(relation, catalog, &target);
+  absl::Status unsent = CheckUnsent(&target);
+  if (!unsent.ok()) return unsent;
+  ChooseMatching(&target);
+  target.overwrites = overwrites && target.matching == Matching::kKey && HasUsableKey(target);
+  for (int column : target.written) {
+    bool is_matched =
+        std::find(target.match.begin(), target.match.end(), column) != target.match.end();
+    target.may_change_always_identity |=
+        target.columns[static_cast<size_t>(column)].is_always_identity &&
+        (!is_matched || target.matching == Matching::kExact);
+  }
+  target.can_fold = CanFold(target, catalog);
+  return target;
+}
+
+}  // namespace towline

@@ -1,0 +1,73 @@
+// How a relation of the stream is written at the destination: which columns, by which of them a row
+// is found, and what may be done with it in bulk. Made once per description of a relation; checked
+// then, because a column that is missing or of another type must stop the task before a value is
+// written wrongly.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "model/relation.h"
+#include "model/table.h"
+#include "pg/connection.h"
+
+namespace towline {
+
+// One per Relation::columns.
+struct TargetColumn {
+  std::string name;             // quoted
+  int field = -1;               // in a full image; -1: not sent
+  int key_field = -1;           // in a key image; -1: not part of it
+  Oid type_oid = 0;             // at the destination; 0: no such column there
+  std::string equals = "=";     // the type's equality operator; empty: it has none
+  bool equals_exactly = false;  // equal values have the same bytes
+  bool is_binary = false;
+  bool is_written = false;  // sent, and the destination's column takes values
+  bool is_always_identity = false;
+};
+
+enum class Matching {
+  kNone,   // nothing tells rows apart: an UPDATE or DELETE cannot be applied (A14)
+  kKey,    // by columns that are unique
+  kExact,  // by all columns, one of the rows that are equal (REPLICA IDENTITY FULL without a key)
+};
+
+struct Target {
+  const Relation* relation = nullptr;
+  Table table;
+  std::string sql_name;  // quoted, for statements
+  std::string label;     // for people
+  std::string only;      // "ONLY " where a table of the same tree must not be touched
+  std::vector<TargetColumn> columns;
+  std::vector<int> written;  // indexes into columns, in image order
+  Matching matching = Matching::kNone;
+  std::vector<int> match;           // indexes into columns
+  std::vector<std::string> unsent;  // quoted columns that only the destination has, not generated
+  bool can_copy = false;            // row images are what COPY BINARY reads
+  bool can_fold = false;            // rows of different keys do not look at each other (fold.h)
+  bool overwrites = false;          // existing rows give way (existing: append)
+  bool may_change_always_identity = false;  // an UPDATE does not tell whether it does (C3)
+  bool has_identity = false;
+};
+
+// Facts of the destination's catalog that model/table.h does not have.
+struct TargetCatalog {
+  absl::flat_hash_map<Oid, std::string> equals;  // operators outside pg_catalog, by type
+  absl::flat_hash_map<Oid, bool> has_exclusion;  // by table
+};
+
+// Pure: what the relation's rows mean for this table. kFailedPrecondition with the statement that
+// mends it if they do not fit.
+absl::StatusOr<Target> MakeTarget(const Relation& relation, const Table& table,
+                                  const TargetCatalog& catalog, bool overwrites);
+
+// The same for several relations, reading the destination's catalog once. In the order of
+// `relations`.
+absl::StatusOr<std::vector<Target>> ReadTargets(Connection& connection,
+                                                absl::Span<const Relation* const> relations,
+                                                absl::Span<const TableName> append_tables);
+
+}  // namespace towline

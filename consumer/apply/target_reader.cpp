@@ -1,0 +1,90 @@
+#include <algorithm>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "apply/target.h"
+#include "base/status_macros.h"
+#include "pg/quoting.h"
+#include "schema/catalog_reader.h"
+
+namespace towline {
+namespace {
+
+// Our search_path is empty, so "=" alone finds operators of pg_catalog only. Types of extensions
+// (citext, ltree, ...) and domains over them bring their own: the one of their default operator
+// class is meant. 403 and 405 are btree and hash (pg_am.dat), 3 and 1 their equality strategies.
+constexpr char kEqualsSql[] = R"(
+WITH RECURSIVE base(type, oid) AS (
+  SELECT t.oid, t.oid FROM pg_catalog.pg_type t WHERE t.oid = ANY ($1::pg_catalog.oid[])
+  UNION ALL
+  SELECT b.type, t.typbasetype FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.oid
+  WHERE t.typtype = 'd')
+SELECT DISTINCT ON (b.type) b.type, n.nspname, o.oprname
+FROM base b
+JOIN pg_catalog.pg_opclass c ON c.opcintype = b.oid AND c.opcdefault AND c.opcmethod IN (403, 405)
+JOIN pg_catalog.pg_amop a ON a.amopfamily = c.opcfamily AND a.amoplefttype = b.oid
+  AND a.amoprighttype = b.oid AND a.amopstrategy = CASE c.opcmethod WHEN 403 THEN 3 ELSE 1 END
+JOIN pg_catalog.pg_operator o ON o.oid = a.amopopr
+JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace
+WHERE n.nspname <> 'pg_catalog'
+ORDER BY b.type, c.opcmethod)";
+
+constexpr char kExclusionSql[] =
+    "SELECT DISTINCT conrelid FROM pg_catalog.pg_constraint "
+    "WHERE contype = 'x' AND conrelid = ANY ($1::pg_catalog.oid[])";
+
+Oid GetOid(const Result& result, int row, int column) {
+  Oid oid = 0;
+  return absl::SimpleAtoi(result.Get(row, column), &oid) ? oid : 0;
+}
+
+absl::StatusOr<TargetCatalog> ReadCatalog(Connection& connection,
+                                          const std::vector<Table>& tables) {
+  constexpr Oid kFirstUserOid = 16384;  // FirstNormalObjectId: built-in types lie below
+  std::vector<Oid> tables_oids;
+  std::vector<Oid> types;
+  for (const Table& table : tables) {
+    tables_oids.push_back(table.oid);
+    for (const TableColumn& column : table.columns) {
+      if (column.type_oid >= kFirstUserOid) types.push_back(column.type_oid);
+    }
+  }
+  auto array = [](const std::vector<Oid>& oids) {
+    return Param(absl::StrCat("{", absl::StrJoin(oids, ","), "}"));
+  };
+  TargetCatalog catalog;
+  TOWLINE_ASSIGN_OR_RETURN(Result exclusion, connection.Query(kExclusionSql, {array(tables_oids)}));
+  for (int row = 0; row < exclusion.row_count(); ++row) {
+    catalog.has_exclusion[GetOid(exclusion, row, 0)] = true;
+  }
+  if (types.empty()) return catalog;
+  TOWLINE_ASSIGN_OR_RETURN(Result equals, connection.Query(kEqualsSql, {array(types)}));
+  for (int row = 0; row < equals.row_count(); ++row) {
+    catalog.equals[GetOid(equals, row, 0)] = absl::StrCat(
+        "OPERATOR(", QuoteIdentifier(equals.Get(row, 1)), ".", equals.Get(row, 2), ")");
+  }
+  return catalog;
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<Target>> ReadTargets(Connection& connection,
+                                                absl::Span<const Relation* const> relations,
+                                                absl::Span<const TableName> append_tables) {
+  std::vector<TableName> names;
+  for (const Relation* relation : relations) names.push_back(relation->name);
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> tables, ReadTablesByName(connection, names));
+  TOWLINE_ASSIGN_OR_RETURN(TargetCatalog catalog, ReadCatalog(connection, tables));
+  std::vector<Target> targets;
+  for (size_t i = 0; i < relations.size(); ++i) {
+    bool overwrites =
+        std::find(append_tables.begin(), append_tables.end(), names[i]) != append_tables.end();
+    TOWLINE_ASSIGN_OR_RETURN(Target target,
+                             MakeTarget(*relations[i], tables[i], catalog, overwrites));
+    targets.push_back(std::move(target));
+  }
+  return targets;
+}
+
+}  // namespace towline
