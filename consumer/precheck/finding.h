@@ -13,11 +13,11 @@ namespace towline {
 enum class FindingLevel { kPass, kWarn, kFail };
 
 struct Finding {
-  std::string id;         // "source.wal_level": stable, docs/checks.md lists all
+  std::string id;  // "source.wal_level": stable, docs/checks.md lists all
   FindingLevel level = FindingLevel::kPass;
   std::string found;      // what is there: "wal_level is replica"
   std::string why;        // one sentence; empty for a pass
-  std::string mend;       // the action in words, or the statement with what it needs; empty for a pass
+  std::string mend;       // the action in words; empty for a pass, or where the statement says all
   std::string statement;  // SQL, empty if none mends it
   std::string where;      // "source" or "destination": where the statement belongs
   std::string needs;      // "nothing", "reload" or "restart" after the statement
@@ -25,8 +25,8 @@ struct Finding {
 
 struct CheckReport {
   std::vector<Finding> findings;
-  // Not OK when a server could not be reached or refused us: the error of that attempt. The findings
-  // hold it too, as source.connection or destination.connection.
+  // Not OK when a server could not be reached or refused us: the error of that attempt. The
+  // findings hold it too, as source.connection or destination.connection.
   absl::Status connection;
 
   int Count(FindingLevel level) const;

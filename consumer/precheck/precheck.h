@@ -19,8 +19,8 @@ struct CheckOptions {
   TableSelection selection;
   ExistingTables existing = ExistingTables::kStop;
   std::map<std::string, ExistingTables> existing_by_table;  // "schema.table"
-  std::string task;            // empty: not known yet (checks about task and slot are left out)
-  std::string slot;            // "towline_<task>"
+  std::string task;  // empty: not known yet (checks about task and slot are left out)
+  std::string slot;  // "towline_<task>"
   // True before the copy has begun: tables at the destination are compared, a slot of our name must
   // not exist. False: the task has a copy; the slot must exist.
   bool is_first_start = true;

@@ -1,0 +1,154 @@
+#include "precheck/check_catalog.h"
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+
+namespace towline {
+
+const std::vector<CheckInfo>& CheckCatalog() {
+  static const auto* catalog = new std::vector<CheckInfo>{
+      {"source.connection", "fail", "Nothing can be read from a server that does not let us in.",
+       "Correct host, port, user, password or pg_hba.conf; the finding says which."},
+      {"source.version", "fail", "The plugin and the checks know PostgreSQL 13 and later.",
+       "Upgrade the source to version 13 or later."},
+      {"source.is_primary", "fail",
+       "A copy needs transaction ids and snapshots that a standby does not have.",
+       "Give the primary's address."},
+      {"source.encoding", "fail, warn",
+       "Text travels as UTF-8; a database in SQL_ASCII does not say what its bytes mean.",
+       "Use a destination in SQL_ASCII as well, or convert the source first."},
+      {"source.wal_level", "fail",
+       "The write-ahead log holds row changes in readable form only at wal_level = logical.",
+       "ALTER SYSTEM SET wal_level = 'logical'; and restart the source."},
+      {"source.slots_free", "fail", "The task needs one replication slot.",
+       "ALTER SYSTEM SET max_replication_slots and restart, or drop a slot nobody uses."},
+      {"source.senders_free", "fail", "Streaming needs one walsender.",
+       "ALTER SYSTEM SET max_wal_senders and restart, or end a sender nobody uses."},
+      {"source.plugin", "fail", "The source decodes its log by the output plugin towline.",
+       "Install the plugin on the source's host (./dev install there, or the package)."},
+      {"source.output_plugin_libraries", "fail",
+       "Servers of late 2026 load only the output plugins that this setting lists; setting it "
+       "replaces the default list.",
+       "ALTER SYSTEM SET output_plugin_libraries to the present list and 'towline', each name in "
+       "quotes of its own; then reload."},
+      {"source.replication_role", "fail", "Only a role with REPLICATION may stream.",
+       "ALTER ROLE ... REPLICATION;"},
+      {"source.replication_connection", "fail",
+       "Streaming uses a connection of its own kind, which limits and pg_hba.conf may refuse.",
+       "As the server's message says; logical replication matches pg_hba.conf lines of the "
+       "database "
+       "itself, not those of \"replication\"."},
+      {"source.max_slot_wal_keep_size", "warn",
+       "While the consumer is away its slot keeps write-ahead log, without this limit until the "
+       "source's disk is full.",
+       "ALTER SYSTEM SET max_slot_wal_keep_size to what the disk can spare; then reload."},
+      {"source.old_snapshot_threshold", "fail",
+       "The copy reads under one old snapshot, which this setting lets the server give up.",
+       "ALTER SYSTEM SET old_snapshot_threshold = -1; and restart the source."},
+      {"source.tables", "fail, warn", "The selection must name tables that exist.",
+       "Correct tables.include and tables.exclude."},
+      {"source.table_privileges", "fail", "The copy reads every selected table.",
+       "GRANT USAGE ON SCHEMA and GRANT SELECT ON TABLE for what the finding lists."},
+      {"source.sequence_privileges", "warn",
+       "Values of sequences that cannot be read are left out.",
+       "GRANT SELECT ON SEQUENCE for what the finding lists."},
+      {"source.row_security", "fail",
+       "Row security would hide rows from the copy; the server refuses to read such a table "
+       "instead.",
+       "ALTER ROLE ... BYPASSRLS; or let the tables' owner copy."},
+      {"source.replica_identity", "warn",
+       "Updates and deletes of a table without key arrive without saying which row they mean, and "
+       "stop the table.",
+       "ALTER TABLE ... REPLICA IDENTITY FULL; or add a primary key."},
+      {"source.unlogged_tables", "warn",
+       "Changes of unlogged tables are not in the write-ahead log: they are copied once and not "
+       "streamed.",
+       "ALTER TABLE ... SET LOGGED; or leave them out by tables.exclude."},
+      {"source.long_transactions", "warn",
+       "The slot and the copy's snapshot wait until all older transactions have ended.",
+       "End the transactions that the finding names, or wait for them."},
+      {"source.pg_dump", "fail",
+       "The schema is read by pg_dump, which refuses servers newer than itself.",
+       "Install postgresql-client of the source's version where towline runs, or name a pg_dump in "
+       "TOWLINE_PG_DUMP."},
+      {"destination.connection", "fail",
+       "Nothing can be written to a server that does not let us in.",
+       "Correct host, port, user, password or pg_hba.conf; the finding says which."},
+      {"destination.version", "fail, warn",
+       "The destination must know what the source's schema uses.",
+       "Use a destination of the source's version or newer, 13 at least."},
+      {"destination.writable", "fail", "A standby takes no writes.", "Give the primary's address."},
+      {"destination.encoding", "fail, warn",
+       "A character that the destination's encoding lacks would stop its table.",
+       "Create the destination database with ENCODING 'UTF8' TEMPLATE template0."},
+      {"destination.same_database", "fail", "A database cannot be its own copy.",
+       "Correct one of the two URIs."},
+      {"destination.create_schema", "fail",
+       "How far the task is stands in the destination's schema towline_state.",
+       "GRANT CREATE ON DATABASE ... ;"},
+      {"destination.create_tables", "fail",
+       "Tables that are not there are created, in the schemas of the source.",
+       "GRANT USAGE, CREATE ON SCHEMA ... ; or GRANT CREATE ON DATABASE ... ;"},
+      {"destination.extensions", "fail", "The schema uses the source's extensions.",
+       "Install the extension's package on the destination's host, or CREATE EXTENSION as "
+       "superuser."},
+      {"destination.replication_role_setting", "fail",
+       "Rows arrive complete, so triggers and foreign keys must not act on them a second time; "
+       "session_replication_role = replica switches them off.",
+       "GRANT SET ON PARAMETER session_replication_role TO ... ; (15 and later), else a "
+       "superuser."},
+      {"destination.tables", "fail", "A table that exists must have the source's columns.",
+       "The ALTER TABLE statements of the finding, or drop the table and let towline create it."},
+      {"destination.rows", "fail",
+       "Rows that are there already would mix with those of the source.",
+       "Empty the table, or set existing: append or existing: truncate for it."},
+      {"destination.table_privileges", "fail", "Every change of a table is repeated there.",
+       "GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON TABLE for what the finding lists."},
+      {"destination.row_security", "fail", "Row security would refuse rows that the source has.",
+       "ALTER ROLE ... BYPASSRLS;"},
+      {"destination.connections_free", "warn",
+       "The copy opens one connection for each worker and a few more.",
+       "ALTER SYSTEM SET max_connections and restart, or lower limits.copy_workers."},
+      {"task.table_options", "fail",
+       "An option for a table that is not selected has no effect, which is seldom meant.",
+       "Correct the name under table:, written \"schema.table\"."},
+      {"task.slot", "fail, warn", "The slot is the task's place in the source's log.",
+       "As the finding says: another task name, or drop the slot that is left."},
+      {"task.other_task", "fail", "Two tasks that write one table would overwrite each other.",
+       "Leave the table out of one of them, or towline drop the other task."},
+  };
+  return *catalog;
+}
+
+const CheckInfo& FindCheck(absl::string_view id) {
+  for (const CheckInfo& info : CheckCatalog()) {
+    if (id == info.id) return info;
+  }
+  TOWLINE_CHECK(false);
+}
+
+std::string ChecksMarkdown() {
+  std::string out =
+      "<!-- Written by `towline reference --checks` from consumer/precheck/check_catalog.cpp. Do "
+      "not "
+      "edit. -->\n\n"
+      "# Checks\n\n"
+      "`towline check` prints what it finds, with the exact statement that mends it; `--json` "
+      "gives "
+      "the same to programs\n(`statement`: SQL to execute at `where`; `needs`: what must follow "
+      "it, "
+      "`nothing`, `reload` or `restart`). `towline init`\nprints all statements by server, "
+      "`towline "
+      "init --execute` executes those that are safe. `run` begins with the same\nchecks. Exit "
+      "status "
+      "of `check`: 0 nothing failed (warnings may stand), 1 something failed, 3 a server could not "
+      "be\nreached.\n\n"
+      "| id | level | why | mended by |\n|---|---|---|---|\n";
+  for (const CheckInfo& info : CheckCatalog()) {
+    absl::StrAppend(&out, "| `", info.id, "` | ", info.level, " | ", info.why, " | ", info.mend,
+                    " |\n");
+  }
+  return out;
+}
+
+}  // namespace towline

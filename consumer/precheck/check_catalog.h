@@ -1,0 +1,25 @@
+// The list of all checks: id, what it asks and why, how it is mended. docs/checks.md is written
+// from it, and a finding takes its "why" from here, so that the page and the program say the same.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+
+namespace towline {
+
+struct CheckInfo {
+  const char* id;
+  const char* level;  // of a finding that is no pass: "fail", "warn" or "fail, warn"
+  const char* why;    // what goes wrong otherwise
+  const char* mend;   // in general; the finding has the exact statement
+};
+
+const std::vector<CheckInfo>& CheckCatalog();
+const CheckInfo& FindCheck(absl::string_view id);
+
+// docs/checks.md.
+std::string ChecksMarkdown();
+
+}  // namespace towline

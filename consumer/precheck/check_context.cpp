@@ -1,0 +1,88 @@
+#include "precheck/check_context.h"
+
+#include <algorithm>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "pg/quoting.h"
+#include "precheck/check_catalog.h"
+
+namespace towline {
+
+void CheckContext::Add(const char* id, FindingLevel level, std::string found, Mend mend) {
+  Finding finding;
+  finding.id = id;
+  finding.level = level;
+  finding.found = std::move(found);
+  const CheckInfo& info = FindCheck(id);  // also for a pass: every id is in the catalog
+  if (level != FindingLevel::kPass) {
+    finding.why = info.why;
+    finding.statement = std::move(mend.statement);
+    finding.needs = finding.statement.empty() ? "" : std::move(mend.needs);
+    finding.mend = !mend.text.empty()          ? std::move(mend.text)
+                   : finding.statement.empty() ? info.mend
+                                               : "";
+    // Checks of the task speak of the slot, which is the source's, or of rows at the destination.
+    bool is_at_source = absl::StartsWith(id, "source.") || absl::string_view(id) == "task.slot";
+    finding.where = is_at_source ? "source" : "destination";
+  }
+  report.findings.push_back(std::move(finding));
+}
+
+void CheckContext::Pass(const char* id, std::string found) {
+  Add(id, FindingLevel::kPass, std::move(found), {});
+}
+void CheckContext::Warn(const char* id, std::string found, Mend mend) {
+  Add(id, FindingLevel::kWarn, std::move(found), std::move(mend));
+}
+void CheckContext::Fail(const char* id, std::string found, Mend mend) {
+  Add(id, FindingLevel::kFail, std::move(found), std::move(mend));
+}
+
+void CheckContext::FailBy(const char* id, const absl::Status& status) {
+  std::string found(status.message());
+  if (std::string detail = GetDetail(status); !detail.empty()) {
+    absl::StrAppend(&found, " (", detail, ")");
+  }
+  // A connection that is lost in the middle of the checks is a matter for the supervisor.
+  if (absl::IsUnavailable(status) || absl::IsCancelled(status)) report.connection.Update(status);
+  Fail(id, std::move(found), {.text = GetHint(status)});
+}
+
+std::optional<Result> CheckContext::Ask(const char* id, Connection& connection,
+                                        absl::string_view sql, absl::Span<const Param> params) {
+  absl::StatusOr<Result> result = connection.Query(sql, params);
+  if (result.ok()) return *std::move(result);
+  FailBy(id, result.status());
+  return std::nullopt;
+}
+
+ExistingTables ExistingOf(const CheckOptions& options, const TableName& table) {
+  auto own = options.existing_by_table.find(absl::StrCat(table.schema, ".", table.name));
+  return own == options.existing_by_table.end() ? options.existing : own->second;
+}
+
+std::string ListNames(const std::vector<std::string>& names, size_t shown_max) {
+  std::string text;
+  for (size_t i = 0; i < std::min(names.size(), shown_max); ++i) {
+    absl::StrAppend(&text, i == 0 ? "" : ", ", names[i]);
+  }
+  if (names.size() > shown_max) absl::StrAppend(&text, " and ", names.size() - shown_max, " more");
+  return text;
+}
+
+std::string QuotedName(const TableName& name) { return QuoteQualified(name.schema, name.name); }
+
+std::string Counted(size_t count, absl::string_view noun) {
+  return absl::StrCat(count, " ", noun, count == 1 ? "" : "s");
+}
+
+Mend AlterSystem(const ServerFacts& facts, const std::string& name, const std::string& value) {
+  auto setting = facts.settings.find(name);
+  bool is_reload = setting != facts.settings.end() && setting->second.is_reload;
+  return {.statement = absl::StrCat("ALTER SYSTEM SET ", name, " = ", QuoteLiteral(value), ";"),
+          .needs = is_reload ? "reload" : "restart"};
+}
+
+}  // namespace towline

@@ -1,0 +1,74 @@
+// What the checks share: sessions, facts, the selected tables, and the list that they add to. Each
+// check is a function on it that adds one finding or several; none returns early for another's
+// sake, so a user sees everything that is wrong at once.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "base/shutdown.h"
+#include "model/table.h"
+#include "pg/connection.h"
+#include "precheck/finding.h"
+#include "precheck/precheck.h"
+#include "precheck/server_facts.h"
+
+namespace towline {
+
+struct Mend {
+  std::string statement = "";     // SQL; several: one a line
+  std::string needs = "nothing";  // then: nothing, reload or restart
+  std::string text = "";          // in words, where no statement mends it or to say more
+};
+
+class CheckContext {
+ public:
+  CheckContext(const CheckOptions& check_options, const Shutdown& check_shutdown)
+      : options(check_options), shutdown(check_shutdown) {}
+
+  void Pass(const char* id, std::string found);
+  void Warn(const char* id, std::string found, Mend mend);
+  void Fail(const char* id, std::string found, Mend mend);
+  // A question of ours that the server did not answer: fails, with the server's words.
+  void FailBy(const char* id, const absl::Status& status);
+  // The rows, or nothing after FailBy().
+  std::optional<Result> Ask(const char* id, Connection& connection, absl::string_view sql,
+                            absl::Span<const Param> params = {});
+
+  const CheckOptions& options;
+  const Shutdown& shutdown;
+  // Checks of a side run only when its session and facts are there.
+  std::optional<Connection> source;
+  std::optional<Connection> destination;
+  ServerFacts source_facts;
+  ServerFacts destination_facts;
+  std::vector<Table> tables;  // selected at the source, none if they cannot be read
+  CheckReport report;
+
+ private:
+  void Add(const char* id, FindingLevel level, std::string found, Mend mend);
+};
+
+// The policy for one table: its own or the task's.
+ExistingTables ExistingOf(const CheckOptions& options, const TableName& table);
+
+// "a, b, c and 7 more"; nobody reads a thousand names.
+std::string ListNames(const std::vector<std::string>& names, size_t shown_max = 5);
+std::string QuotedName(const TableName& name);
+// "1 table", "3 tables".
+std::string Counted(size_t count, absl::string_view noun);
+
+// ALTER SYSTEM SET name = 'value'; with what it needs.
+Mend AlterSystem(const ServerFacts& facts, const std::string& name, const std::string& value);
+
+// Each file's checks, in the order in which a reader mends them.
+void CheckSourceServer(CheckContext& context);    // source_checks.cpp
+void CheckSourceSettings(CheckContext& context);  // source_settings_checks.cpp
+void CheckSourceTables(CheckContext& context);    // source_table_checks.cpp: reads context.tables
+void CheckDestinationServer(CheckContext& context);
+void CheckDestinationTables(CheckContext& context);
+void CheckTask(CheckContext& context);
+
+}  // namespace towline

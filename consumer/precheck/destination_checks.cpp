@@ -1,0 +1,256 @@
+// The destination as a server: version, encoding, what our role may do there.
+#include <algorithm>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/error.h"
+#include "pg/quoting.h"
+#include "precheck/check_context.h"
+#include "schema/array_literal.h"
+#include "state/state_store.h"
+
+namespace towline {
+namespace {
+
+constexpr int kVersionMin = 130000;
+// From 15 on a superuser can let others set a parameter.
+constexpr int kVersionOfParameterGrants = 150000;
+// Besides the copy's workers: state, heartbeat of sessions, schema, applier, and one to spare.
+constexpr int64_t kOtherSessions = 5;
+
+void CheckVersion(CheckContext& context) {
+  int version = context.destination_facts.version;
+  std::string found = absl::StrCat("version ", version / 10000, ".", version % 10000);
+  int source_major = context.source ? context.source_facts.version / 10000 : 0;
+  if (version < kVersionMin) {
+    context.Fail("destination.version", found, {});
+  } else if (version / 10000 < source_major) {
+    context.Warn("destination.version",
+                 absl::StrCat(found, ", older than the source's version ", source_major), {});
+  } else {
+    context.Pass("destination.version", found);
+  }
+}
+
+void CheckWritable(CheckContext& context) {
+  // default_transaction_read_only does not matter: our sessions set it off for themselves.
+  if (context.destination_facts.is_in_recovery) {
+    context.Fail("destination.writable", "the server is a standby and read-only", {});
+  } else {
+    context.Pass("destination.writable", "the server takes writes");
+  }
+}
+
+void CheckEncoding(CheckContext& context) {
+  const std::string& encoding = context.destination_facts.encoding;
+  std::string source = context.source ? context.source_facts.encoding : "";
+  std::string found = absl::StrCat("the encoding is ", encoding);
+  if (encoding == "UTF8" || encoding == source) {
+    context.Pass("destination.encoding", found);
+  } else if (encoding == "SQL_ASCII") {
+    context.Warn("destination.encoding", absl::StrCat(found, ": text arrives as UTF-8 bytes"), {});
+  } else {
+    context.Fail("destination.encoding",
+                 source.empty() ? found : absl::StrCat(found, ", the source's is ", source), {});
+  }
+}
+
+void CheckNotSource(CheckContext& context) {
+  if (!context.source) return;
+  absl::StatusOr<ServerIdentity> source = ReadServerIdentity(*context.source);
+  absl::StatusOr<ServerIdentity> destination = ReadServerIdentity(*context.destination);
+  // Where the role may not ask, `run` will by other means.
+  if (!source.ok() || !destination.ok()) return;
+  if (source->system_identifier == destination->system_identifier &&
+      source->database_oid == destination->database_oid) {
+    context.Fail("destination.same_database", "source and destination are the same database", {});
+  } else {
+    context.Pass("destination.same_database", "source and destination are two databases");
+  }
+}
+
+// With the role's name as $1; a question about a role that does not exist would be an error.
+std::optional<bool> Has(CheckContext& context, const char* id, absl::string_view privilege_sql,
+                        std::vector<Param> more = {}) {
+  const ServerFacts& facts = context.destination_facts;
+  if (!facts.role_exists) return false;
+  std::vector<Param> params = {facts.role};
+  for (Param& param : more) params.push_back(std::move(param));
+  std::optional<Result> result =
+      context.Ask(id, *context.destination,
+                  absl::StrCat("SELECT ", privilege_sql, " AND $1::text IS NOT NULL"), params);
+  if (!result) return std::nullopt;
+  return result->GetBool(0, 0);
+}
+
+void CheckCreateSchema(CheckContext& context) {
+  constexpr char kId[] = "destination.create_schema";
+  const ServerFacts& facts = context.destination_facts;
+  if (!facts.role_exists) {
+    context.Fail(kId, absl::StrCat("there is no role ", facts.QuotedRole()),
+                 {.statement = absl::StrCat("CREATE ROLE ", facts.QuotedRole(),
+                                            " LOGIN;\nGRANT "
+                                            "CREATE ON DATABASE ",
+                                            QuoteIdentifier(facts.database), " TO ",
+                                            facts.QuotedRole(), ";"),
+                  .text = "Give it a password with psql's \\password."});
+    return;
+  }
+  std::optional<Result> owner =
+      context.Ask(kId, *context.destination,
+                  "SELECT r.rolname, pg_catalog.pg_has_role($1::name, n.nspowner, 'USAGE') "
+                  "FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_roles r ON r.oid = n.nspowner "
+                  "WHERE n.nspname = 'towline_state'",
+                  {{facts.role}});
+  if (!owner) return;
+  if (owner->row_count() == 1) {
+    if (owner->GetBool(0, 1)) {
+      context.Pass(kId, "the schema towline_state is there and ours");
+    } else {
+      context.Fail(kId, absl::StrCat("the schema towline_state belongs to role ", owner->Get(0, 0)),
+                   {.statement = absl::StrCat("GRANT ", QuoteIdentifier(owner->Get(0, 0)), " TO ",
+                                              facts.QuotedRole(), ";")});
+    }
+    return;
+  }
+  std::optional<bool> may =
+      Has(context, kId,
+          "pg_catalog.has_database_privilege($1::name, pg_catalog.current_database(), "
+          "'CREATE')");
+  if (!may) return;
+  if (*may) {
+    context.Pass(kId, absl::StrCat("role ", facts.QuotedRole(), " may create schemas"));
+  } else {
+    context.Fail(
+        kId,
+        absl::StrCat("role ", facts.QuotedRole(),
+                     " may not create the schema "
+                     "towline_state"),
+        {.statement = absl::StrCat("GRANT CREATE ON DATABASE ", QuoteIdentifier(facts.database),
+                                   " TO ", facts.QuotedRole(), ";")});
+  }
+}
+
+void CheckReplicationRoleSetting(CheckContext& context) {
+  constexpr char kId[] = "destination.replication_role_setting";
+  const ServerFacts& facts = context.destination_facts;
+  std::string role = facts.QuotedRole();
+  bool may = facts.is_superuser;
+  if (!may && facts.is_current_role) {
+    // Trying it also finds what managed servers allow by ways of their own.
+    may = context.destination->Exec("BEGIN; SET LOCAL session_replication_role = 'replica'").ok();
+    context.destination->Exec("ROLLBACK").status().IgnoreError();
+  } else if (!may && facts.version >= kVersionOfParameterGrants) {
+    may = Has(context, kId,
+              "pg_catalog.has_parameter_privilege($1::name, 'session_replication_role', 'SET')")
+              .value_or(false);
+  }
+  if (may) {
+    context.Pass(kId, absl::StrCat("role ", role, " may set session_replication_role"));
+    return;
+  }
+  std::string statement =
+      facts.version >= kVersionOfParameterGrants
+          ? absl::StrCat("GRANT SET ON PARAMETER session_replication_role TO ", role, ";")
+          : absl::StrCat("ALTER ROLE ", role, " SUPERUSER;");
+  context.Fail(kId, absl::StrCat("role ", role, " may not set session_replication_role"),
+               {.statement = statement});
+}
+
+void CheckConnectionsFree(CheckContext& context) {
+  const ServerFacts& facts = context.destination_facts;
+  std::optional<Result> result =
+      context.Ask("destination.connections_free", *context.destination,
+                  "SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity "
+                  "WHERE backend_type = 'client backend'");
+  if (!result) return;
+  auto number = [&facts](const char* name) {
+    int64_t value = 0;
+    return absl::SimpleAtoi(facts.Value(name), &value) ? value : 0;
+  };
+  int64_t max = number("max_connections");
+  if (!facts.is_superuser) {
+    max -= number("superuser_reserved_connections") + number("reserved_connections");
+  }
+  int64_t used = result->GetInt(0, 0);
+  int64_t needed = context.options.copy_workers + kOtherSessions;
+  std::string found = absl::StrCat(used, " of ", max,
+                                   " connections are in use, towline needs up "
+                                   "to ",
+                                   needed);
+  if (used + needed <= max) {
+    context.Pass("destination.connections_free", found);
+  } else {
+    context.Warn(
+        "destination.connections_free", found,
+        AlterSystem(facts, "max_connections",
+                    absl::StrCat(number("max_connections") + std::max<int64_t>(needed, 20))));
+  }
+}
+
+// What the schema dump's CREATE EXTENSION would meet.
+void CheckExtensions(CheckContext& context) {
+  constexpr char kId[] = "destination.extensions";
+  if (!context.source || !context.options.is_first_start) return;
+  std::optional<Result> used = context.Ask(
+      kId, *context.source,
+      "SELECT extname FROM pg_catalog.pg_extension WHERE extname NOT IN ('plpgsql', 'towline') "
+      "ORDER BY extname");
+  if (!used) return;
+  ArrayLiteral names;
+  for (int row = 0; row < used->row_count(); ++row) names.Add(used->Get(row, 0));
+  // A trusted one may be created by whoever may create in the database; others by superusers only.
+  std::optional<Result> missing = context.Ask(
+      kId, *context.destination,
+      "SELECT wanted.name, a.name IS NOT NULL, a.installed_version IS NOT NULL, "
+      "  COALESCE((SELECT pg_catalog.bool_or(v.trusted) FROM "
+      "pg_catalog.pg_available_extension_versions v "
+      "            WHERE v.name = wanted.name AND v.version = a.default_version), false) "
+      "FROM pg_catalog.unnest($1::text[]) AS wanted(name) "
+      "LEFT JOIN pg_catalog.pg_available_extensions a ON a.name = wanted.name ORDER BY 1",
+      {{names.ToString()}});
+  if (!missing) return;
+  std::vector<std::string> absent;
+  std::vector<std::string> statements;
+  for (int row = 0; row < missing->row_count(); ++row) {
+    std::string name = missing->GetString(row, 0);
+    if (!missing->GetBool(row, 1)) {
+      absent.push_back(name);
+    } else if (!missing->GetBool(row, 2) && !missing->GetBool(row, 3) &&
+               !context.destination_facts.is_superuser) {
+      statements.push_back(absl::StrCat("CREATE EXTENSION ", QuoteIdentifier(name), ";"));
+    }
+  }
+  if (!absent.empty()) {
+    context.Fail(
+        kId, absl::StrCat("not installed on the destination's host: ", ListNames(absent, 20)),
+        {.text = absl::StrCat(
+             "Install the packages of these extensions there: ", ListNames(absent, 20), ".")});
+  }
+  if (!statements.empty()) {
+    context.Fail(
+        kId,
+        absl::StrCat(Counted(statements.size(), "extension"), " that only a superuser may create"),
+        {.statement = absl::StrJoin(statements, "\n")});
+  }
+  if (absent.empty() && statements.empty()) {
+    context.Pass(kId, absl::StrCat("the source's ", Counted(missing->row_count(), "extension"),
+                                   " can be had"));
+  }
+}
+
+}  // namespace
+
+void CheckDestinationServer(CheckContext& context) {
+  CheckVersion(context);
+  CheckWritable(context);
+  CheckEncoding(context);
+  CheckNotSource(context);
+  CheckCreateSchema(context);
+  CheckReplicationRoleSetting(context);
+  CheckConnectionsFree(context);
+  CheckExtensions(context);
+}
+
+}  // namespace towline

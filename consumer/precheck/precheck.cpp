@@ -1,0 +1,62 @@
+#include "precheck/precheck.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "precheck/check_context.h"
+
+namespace towline {
+namespace {
+
+// Session and facts of one side; a failure is a finding and the report's connection status.
+void Connect(CheckContext& context, const char* id, const ConnectOptions& options,
+             std::optional<Connection>& session, ServerFacts& facts) {
+  Connection::Purpose purpose;
+  purpose.application_name = "towline check";
+  absl::StatusOr<Connection> opened = Connection::Open(options, purpose, context.shutdown);
+  if (!opened.ok()) {
+    context.report.connection.Update(opened.status());
+    context.FailBy(id, opened.status());
+    return;
+  }
+  absl::StatusOr<ServerFacts> read = ReadServerFacts(*opened, context.options.role);
+  if (!read.ok()) {
+    context.FailBy(id, read.status());
+    return;
+  }
+  session = *std::move(opened);
+  facts = *std::move(read);
+  context.Pass(
+      id, absl::StrCat("connected to database ", facts.database, facts.has_tls ? " over TLS" : ""));
+}
+
+}  // namespace
+
+CheckReport RunChecks(const CheckOptions& options, const Shutdown& shutdown) {
+  CheckContext context(options, shutdown);
+  Connect(context, "source.connection", options.source, context.source, context.source_facts);
+  // Both before any other check: some compare the two.
+  Connect(context, "destination.connection", options.destination, context.destination,
+          context.destination_facts);
+  if (context.source) {
+    CheckSourceServer(context);
+    CheckSourceSettings(context);
+    CheckSourceTables(context);
+  }
+  if (context.destination) {
+    CheckDestinationServer(context);
+    CheckDestinationTables(context);
+  }
+  CheckTask(context);
+  // In the order of the catalogue's groups, each group's findings as they were found.
+  std::stable_sort(context.report.findings.begin(), context.report.findings.end(),
+                   [](const Finding& a, const Finding& b) {
+                     auto rank = [](const Finding& finding) {
+                       return finding.id[0] == 's' ? 0 : finding.id[0] == 'd' ? 1 : 2;
+                     };
+                     return rank(a) < rank(b);
+                   });
+  return std::move(context.report);
+}
+
+}  // namespace towline

@@ -1,0 +1,175 @@
+// The source as a server: who it is, whether it lets us stream, what the start would wait for.
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/error.h"
+#include "base/format.h"
+#include "pg/replication_connection.h"
+#include "precheck/check_context.h"
+#include "schema/pg_dump_program.h"
+
+namespace towline {
+namespace {
+
+constexpr int kVersionMin = 130000;
+
+// Transactions younger than this end by themselves while the start waits.
+constexpr int64_t kLongTransactionSeconds = 60;
+
+std::string VersionText(int version) {
+  return absl::StrCat("version ", version / 10000, ".", version % 10000);
+}
+
+void CheckVersion(CheckContext& context) {
+  int version = context.source_facts.version;
+  if (version >= kVersionMin) {
+    context.Pass("source.version", VersionText(version));
+  } else {
+    context.Fail("source.version", VersionText(version), {});
+  }
+}
+
+void CheckIsPrimary(CheckContext& context) {
+  if (context.source_facts.is_in_recovery) {
+    context.Fail("source.is_primary", "the server is a standby", {});
+  } else {
+    context.Pass("source.is_primary", "the server is a primary");
+  }
+}
+
+void CheckEncoding(CheckContext& context) {
+  const std::string& encoding = context.source_facts.encoding;
+  std::string found = absl::StrCat("the encoding is ", encoding);
+  if (encoding != "SQL_ASCII") {
+    context.Pass("source.encoding", found);
+  } else if (context.destination && context.destination_facts.encoding == "SQL_ASCII") {
+    context.Warn("source.encoding", absl::StrCat(found, " on both sides"),
+                 {.text = "Nothing, if the bytes mean the same to all that read the destination."});
+  } else {
+    context.Fail("source.encoding", found, {});
+  }
+}
+
+void CheckReplicationRole(CheckContext& context) {
+  const ServerFacts& facts = context.source_facts;
+  std::string role = facts.QuotedRole();
+  if (facts.has_replication) {
+    context.Pass("source.replication_role", absl::StrCat("role ", role, " may replicate"));
+  } else if (!facts.role_exists) {
+    context.Fail("source.replication_role", absl::StrCat("there is no role ", role),
+                 {.statement = absl::StrCat("CREATE ROLE ", role, " LOGIN REPLICATION;"),
+                  .text = "Give it a password with psql's \\password."});
+  } else {
+    context.Fail("source.replication_role", absl::StrCat("role ", role, " has no REPLICATION"),
+                 {.statement = absl::StrCat("ALTER ROLE ", role, " REPLICATION;")});
+  }
+}
+
+// One connection as the stream will make it: limits, pg_hba.conf and TLS are asked by trying.
+void CheckReplicationConnection(CheckContext& context) {
+  const ServerFacts& facts = context.source_facts;
+  if (!facts.has_replication || !facts.is_current_role) return;  // it would say the same again
+  absl::Status opened =
+      ReplicationConnection::Open(context.options.source, "towline check", context.shutdown)
+          .status();
+  if (opened.ok()) {
+    context.Pass("source.replication_connection", "a replication connection was opened");
+  } else {
+    context.FailBy("source.replication_connection", opened);
+  }
+}
+
+void CheckPlugin(CheckContext& context) {
+  std::optional<Result> result = context.Ask(
+      "source.plugin", *context.source,
+      "SELECT default_version, installed_version FROM pg_catalog.pg_available_extensions "
+      "WHERE name = 'towline'");
+  if (!result) return;
+  if (result->row_count() == 0) {
+    int major = context.source_facts.version / 10000;
+    context.Fail(
+        "source.plugin", "the plugin is not installed on the source's host",
+        {.text = absl::StrCat("On that host: ./dev install PG_CONFIG=/path/to/pg_config of "
+                              "version ",
+                              major, ", or install its package.")});
+    return;
+  }
+  std::string version = result->GetString(0, 0);
+  std::string installed = result->GetString(0, 1);
+  if (!installed.empty() && installed != version) {
+    context.Warn("source.plugin",
+                 absl::StrCat("the extension in this database has version ", installed,
+                              ", its library ", version),
+                 {.statement = "ALTER EXTENSION towline UPDATE;"});
+    return;
+  }
+  context.Pass("source.plugin",
+               absl::StrCat("version ", version, " is installed",
+                            installed.empty() ? " (CREATE EXTENSION towline is needed only for "
+                                                "towline.changes())"
+                                              : ""));
+}
+
+// Only transactions with an xid are waited for. Their locks may be read by every role; who they are
+// and since when only where the role may see the session.
+void CheckLongTransactions(CheckContext& context) {
+  if (!context.options.is_first_start) return;
+  std::optional<Result> result =
+      context.Ask("source.long_transactions", *context.source,
+                  "SELECT p.gid, l.pid, EXTRACT(epoch FROM pg_catalog.clock_timestamp() - "
+                  "         COALESCE(p.prepared, a.xact_start))::bigint AS age, COALESCE(p.owner, "
+                  "a.usename, '') "
+                  "FROM pg_catalog.pg_locks l "
+                  "LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid "
+                  "LEFT JOIN pg_catalog.pg_prepared_xacts p ON p.transaction = l.transactionid "
+                  "WHERE l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock' AND l.granted "
+                  "ORDER BY age DESC NULLS LAST");
+  if (!result) return;
+  std::vector<std::string> old;
+  std::string first_end;
+  for (int row = 0; row < result->row_count(); ++row) {
+    if (result->IsNull(row, 2) || result->GetInt(row, 2) < kLongTransactionSeconds) continue;
+    bool is_prepared = !result->IsNull(row, 0);
+    old.push_back(
+        absl::StrCat(is_prepared ? absl::StrCat("prepared transaction '", result->Get(row, 0), "'")
+                                 : absl::StrCat("pid ", result->Get(row, 1)),
+                     " of ", result->Get(row, 3), " since ",
+                     towline::FormatDuration(absl::Seconds(result->GetInt(row, 2)))));
+    if (first_end.empty()) {
+      first_end = is_prepared ? absl::StrCat("ROLLBACK PREPARED '", result->Get(row, 0), "';")
+                              : absl::StrCat("SELECT pg_catalog.pg_terminate_backend(",
+                                             result->Get(row, 1), ");");
+    }
+  }
+  if (old.empty()) {
+    context.Pass("source.long_transactions", "no old transaction is open");
+    return;
+  }
+  // The statement is no mend to be executed unseen: it undoes somebody's work.
+  context.Warn("source.long_transactions", absl::StrCat("open: ", ListNames(old)),
+               {.text = absl::StrCat("Let them end, or end them: ", first_end)});
+}
+
+void CheckPgDump(CheckContext& context) {
+  if (!context.options.is_first_start) return;
+  absl::StatusOr<std::string> program = FindPgDump(context.source_facts.version, context.shutdown);
+  if (program.ok()) {
+    context.Pass("source.pg_dump", *program);
+  } else {
+    context.FailBy("source.pg_dump", program.status());
+  }
+}
+
+}  // namespace
+
+void CheckSourceServer(CheckContext& context) {
+  CheckVersion(context);
+  CheckIsPrimary(context);
+  CheckEncoding(context);
+  CheckReplicationRole(context);
+  CheckReplicationConnection(context);
+  CheckPlugin(context);
+  CheckLongTransactions(context);
+  CheckPgDump(context);
+}
+
+}  // namespace towline
