@@ -1,0 +1,47 @@
+#include "schema/table_fit.h"
+
+#include "absl/strings/str_cat.h"
+#include "pg/quoting.h"
+
+namespace towline {
+namespace {
+
+// By name: object identifiers of user-defined types differ between servers.
+bool IsSameType(const TableColumn& a, const TableColumn& b) {
+  return a.type_schema == b.type_schema && a.type_name == b.type_name && a.typmod == b.typmod;
+}
+
+}  // namespace
+
+std::vector<std::string> DescribeMisfit(const Table& source, const Table& destination) {
+  std::vector<std::string> misfits;
+  if (source.kind != destination.kind) {
+    misfits.push_back(destination.kind == 'p' ? "is partitioned, at the source it is not"
+                                              : "is not partitioned, at the source it is");
+  }
+  for (const TableColumn& column : source.columns) {
+    std::string name = QuoteIdentifier(column.name);
+    const TableColumn* other = destination.FindColumn(column.name);
+    if (other == nullptr) {
+      misfits.push_back(absl::StrCat("column ", name, " (", column.type_text, ") is missing"));
+    } else if (!IsSameType(column, *other)) {
+      misfits.push_back(absl::StrCat("column ", name, " has type ", other->type_text,
+                                     " instead of ", column.type_text));
+    } else if ((column.generated != '\0') != (other->generated != '\0')) {
+      misfits.push_back(absl::StrCat("column ", name,
+                                     other->generated != '\0'
+                                         ? " is generated, at the source it is not"
+                                         : " is not generated, at the source it is"));
+    }
+  }
+  for (const TableColumn& column : destination.columns) {
+    if (source.FindColumn(column.name) != nullptr || !column.is_not_null || column.has_default) {
+      continue;
+    }
+    misfits.push_back(absl::StrCat("column ", QuoteIdentifier(column.name),
+                                   " is not at the source, NOT NULL and without a default"));
+  }
+  return misfits;
+}
+
+}  // namespace towline

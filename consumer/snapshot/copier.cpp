@@ -1,0 +1,292 @@
+#include "snapshot/copier.h"
+
+#include <map>
+#include <optional>
+#include <set>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/fault_point.h"
+#include "base/format.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "pg/quoting.h"
+#include "schema/dump.h"
+#include "snapshot/append_staging.h"
+#include "snapshot/copy_finish.h"
+#include "snapshot/existing_tables.h"
+#include "snapshot/exported_snapshot.h"
+#include "snapshot/schema_runner.h"
+#include "snapshot/slot.h"
+#include "snapshot/table_copier.h"
+
+namespace towline {
+namespace {
+
+// Only tables whose changes the log carries have rows to copy.
+bool HasRowsToCopy(const Table& table) { return table.kind == 'r' && table.persistence == 'p'; }
+
+class CopyRun {
+ public:
+  CopyRun(const CopierOptions& options, StateStore& store, CopyProgress& progress,
+          const Shutdown& shutdown, WaitNotice on_wait)
+      : options_(options),
+        store_(store),
+        progress_(progress),
+        shutdown_(shutdown),
+        on_wait_(on_wait) {}
+
+  absl::Status Run();
+
+ private:
+  absl::Status StartOver();
+  absl::StatusOr<ExportedSnapshot> TakeSnapshot();
+  absl::Status LookAtDestination(Connection& session, const std::vector<Table>& tables);
+  absl::Status StoreSchema(ExportedSnapshot& snapshot);
+  absl::Status EmptyBegun(Connection& session);
+  absl::Status EmptyAsAsked(Connection& session, const std::vector<Table>& tables);
+  absl::Status MakeSchema(Connection& session);
+  absl::Status CopyRows(Connection& session, ExportedSnapshot& snapshot);
+  absl::Status Finish();
+
+  std::string EffectivePolicy(const Table& destination) const;
+  absl::StatusOr<std::vector<Table>> ReadDestination(Connection& session,
+                                                     const std::vector<Table>& tables);
+
+  const CopierOptions& options_;
+  StateStore& store_;
+  CopyProgress& progress_;
+  const Shutdown& shutdown_;
+  WaitNotice on_wait_;
+
+  std::vector<PieceRow> begun_;     // pieces of an earlier try, whose rows are ours
+  std::set<TableName> ours_;        // their names
+  std::set<TableName> existed_;     // tables at the destination before pre-data
+  std::map<TableName, std::string> policies_;
+  bool is_partial_ = false;
+};
+
+absl::Status CopyRun::Run() {
+  TOWLINE_ASSIGN_OR_RETURN(TaskRow task, store_.ReadTask());
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_.ReadPieces());
+  bool is_begun = task.phase == TaskState::kCopyingSchema || task.phase == TaskState::kCopying;
+  bool is_copied = task.phase == TaskState::kCopying && !pieces.empty();
+  for (const PieceRow& piece : pieces) is_copied = is_copied && piece.state == "copied";
+  if (task.phase == TaskState::kNew || task.phase == TaskState::kChecking ||
+      (is_begun && !is_copied)) {
+    if (is_begun) {
+      LogWarning("the copy was interrupted and starts again: its snapshot is gone");
+      begun_ = std::move(pieces);
+    }
+    TOWLINE_RETURN_IF_ERROR(StartOver());
+  } else if (is_copied) {
+    // Every piece's mark came with its rows, and the snapshot was stored before the first row.
+    TOWLINE_RETURN_IF_ERROR(store_.SetState(TaskState::kIndexing));
+  } else if (task.phase != TaskState::kIndexing) {
+    return absl::OkStatus();
+  }
+  return Finish();
+}
+
+absl::Status CopyRun::StartOver() {
+  // An append piece holds rows that are not ours, and none of ours before all are moved.
+  for (const PieceRow& piece : begun_) {
+    if (piece.existing != "append") ours_.insert(piece.table);
+  }
+  TOWLINE_ASSIGN_OR_RETURN(ExportedSnapshot snapshot, TakeSnapshot());
+  TOWLINE_ASSIGN_OR_RETURN(Connection session,
+                           OpenDestination(options_, "schema", store_, shutdown_));
+  TOWLINE_RETURN_IF_ERROR(LookAtDestination(session, snapshot.tables()));
+  TOWLINE_RETURN_IF_ERROR(EmptyBegun(session));
+  TOWLINE_RETURN_IF_ERROR(StoreSchema(snapshot));
+  FaultPoint("copy:schema-stored");
+  TOWLINE_RETURN_IF_ERROR(EmptyAsAsked(session, snapshot.tables()));
+  TOWLINE_RETURN_IF_ERROR(MakeSchema(session));
+  FaultPoint("copy:after-pre-data");
+  TOWLINE_RETURN_IF_ERROR(CopyRows(session, snapshot));
+  return store_.SetState(TaskState::kIndexing);
+}
+
+absl::StatusOr<ExportedSnapshot> CopyRun::TakeSnapshot() {
+  Connection::Purpose purpose;
+  purpose.application_name = absl::StrCat(options_.application_name, " marker");
+  TOWLINE_ASSIGN_OR_RETURN(Connection source,
+                           Connection::Open(options_.source, purpose, shutdown_));
+  TOWLINE_RETURN_IF_ERROR(WaitForMarker(source, options_.snapshot_wait_max, shutdown_, on_wait_));
+  return ExportedSnapshot::Take(options_.source, options_.selection, options_.application_name,
+                                shutdown_);
+}
+
+absl::StatusOr<std::vector<Table>> CopyRun::ReadDestination(Connection& session,
+                                                            const std::vector<Table>& tables) {
+  std::vector<TableName> names;
+  names.reserve(tables.size());
+  for (const Table& table : tables) names.push_back(table.name);
+  return ReadTablesByName(session, names);
+}
+
+std::string CopyRun::EffectivePolicy(const Table& destination) const {
+  std::string policy = options_.existing(destination.name);
+  // Rows of a table that we have made ourselves are ours to empty after a crash.
+  bool is_ours = destination.oid == 0 || ours_.contains(destination.name);
+  return policy == "append" && is_ours ? "stop" : policy;
+}
+
+absl::Status CopyRun::LookAtDestination(Connection& session, const std::vector<Table>& tables) {
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> there, ReadDestination(session, tables));
+  TOWLINE_RETURN_IF_ERROR(CheckFit(tables, there, /*all_exist=*/false));
+  TOWLINE_RETURN_IF_ERROR(CheckExistingRows(session, tables, there, {options_.existing, ours_}));
+  for (const Table& table : there) {
+    if (table.oid != 0) existed_.insert(table.name);
+    policies_[table.name] = EffectivePolicy(table);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CopyRun::StoreSchema(ExportedSnapshot& snapshot) {
+  DumpOptions dump_options;
+  dump_options.source = options_.source;
+  dump_options.server_version = snapshot.connection().server_version();
+  dump_options.snapshot_name = snapshot.name();
+  dump_options.application_name = absl::StrCat(options_.application_name, " dump");
+  TOWLINE_ASSIGN_OR_RETURN(dump_options.excluded,
+                           ReadExcludedObjects(snapshot.connection(), snapshot.tables()));
+  is_partial_ = !dump_options.excluded.tables.empty();
+  TOWLINE_ASSIGN_OR_RETURN(SchemaDump dump, DumpSchema(dump_options, shutdown_));
+
+  std::vector<SchemaStatement> statements;
+  auto add = [&statements](const char* section, const std::vector<DumpStatement>& dumped) {
+    int64_t ordinal = 0;
+    for (const DumpStatement& statement : dumped) {
+      statements.push_back({section, ++ordinal, statement.is_setting, statement.text, false});
+    }
+  };
+  add("pre", dump.pre);
+  add("post", dump.post);
+  std::vector<PieceRow> pieces;
+  for (const Table& table : snapshot.tables()) {
+    if (table.persistence == 'u') {
+      LogWarning("an unlogged table is created empty: its changes are not in the log",
+                 {{"table", QuoteQualified(table.name.schema, table.name.name)}});
+    }
+    if (!HasRowsToCopy(table)) continue;
+    pieces.push_back(
+        {table.name, table.oid, policies_[table.name], "pending", table.total_bytes, 0});
+  }
+  TOWLINE_RETURN_IF_ERROR(store_.StartCopy(pieces, statements, TaskState::kCopyingSchema));
+  // Stored before the state copying: whoever finds that state finds this try's snapshot.
+  return store_.SetSnapshot(snapshot.text(), snapshot.lsn_after());
+}
+
+// Before StartCopy() forgets them: a piece whose table the source has dropped since is ours as well.
+absl::Status CopyRun::EmptyBegun(Connection& session) {
+  if (ours_.empty()) return absl::OkStatus();
+  std::vector<TableName> names(ours_.begin(), ours_.end());
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> tables, ReadTablesByName(session, names));
+  TOWLINE_RETURN_IF_ERROR(session.Exec("BEGIN").status());
+  TOWLINE_RETURN_IF_ERROR(CheckEpoch(session, store_.claim()));
+  TOWLINE_RETURN_IF_ERROR(EmptyTables(session, tables));
+  return session.Exec("COMMIT").status();
+}
+
+// After StartCopy(): from then on these tables are ours, and a crash empties them again.
+absl::Status CopyRun::EmptyAsAsked(Connection& session, const std::vector<Table>& tables) {
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> there, ReadDestination(session, tables));
+  std::vector<Table> asked;
+  for (Table& table : there) {
+    if (policies_[table.name] == "truncate") asked.push_back(std::move(table));
+  }
+  if (asked.empty()) return absl::OkStatus();
+  TOWLINE_RETURN_IF_ERROR(session.Exec("BEGIN").status());
+  TOWLINE_RETURN_IF_ERROR(CheckEpoch(session, store_.claim()));
+  TOWLINE_RETURN_IF_ERROR(EmptyTables(session, asked));
+  return session.Exec("COMMIT").status();
+}
+
+absl::Status CopyRun::MakeSchema(Connection& session) {
+  SchemaRun run;
+  run.section = "pre";
+  run.existed = existed_;
+  run.is_partial = is_partial_;
+  return RunSchemaStatements(session, store_, run);
+}
+
+absl::Status CopyRun::CopyRows(Connection& session, ExportedSnapshot& snapshot) {
+  TableCopyJob job;
+  job.tables = snapshot.tables();
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> there, ReadDestination(session, job.tables));
+  TOWLINE_RETURN_IF_ERROR(CheckFit(job.tables, there, /*all_exist=*/true));
+
+  std::vector<StagedTable> staged;
+  int64_t bytes_total = 0;
+  for (size_t i = 0; i < job.tables.size(); ++i) {
+    CopyTarget target = MakeTarget(job.tables[i], there[i]);
+    bool is_staged = HasRowsToCopy(job.tables[i]) && policies_[there[i].name] == "append";
+    if (is_staged) {
+      target.relation = StagingName(store_.task(), staged.size());
+      staged.push_back({there[i], target});
+    }
+    job.targets.push_back(std::move(target));
+    job.is_staged.push_back(is_staged);
+    if (HasRowsToCopy(job.tables[i])) bytes_total += job.tables[i].total_bytes;
+  }
+  PlanOptions plan;
+  plan.part_bytes = options_.part_bytes;
+  plan.has_ctid_ranges = snapshot.connection().server_version() >= 140000;
+  job.parts = PlanParts(job.tables, plan);
+  int64_t table_count = 0;
+  for (const Table& table : job.tables) table_count += HasRowsToCopy(table) ? 1 : 0;
+  progress_.tables_total = table_count;
+  progress_.bytes_total = bytes_total;
+  progress_.tables_done = 0;
+  progress_.bytes_done = 0;
+  progress_.rows_done = 0;
+
+  TOWLINE_RETURN_IF_ERROR(CreateStaging(session, store_.claim(), staged));
+  TOWLINE_RETURN_IF_ERROR(store_.SetState(TaskState::kCopying));
+  LogInfo("copying rows", {{"tables", absl::StrCat(table_count)},
+                           {"parts", absl::StrCat(job.parts.size())},
+                           {"size", FormatBytes(bytes_total)},
+                           {"lsn_after", snapshot.lsn_after().ToString()}});
+  TOWLINE_RETURN_IF_ERROR(CopyTables(options_, job, snapshot, store_, progress_, shutdown_));
+  return MoveStaged(session, store_.claim(), staged);
+}
+
+absl::Status CopyRun::Finish() {
+  FaultPoint("copy:before-post-data");
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_.ReadPieces());
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<SchemaStatement> statements,
+                           store_.ReadSchemaStatements("post"));
+  TOWLINE_ASSIGN_OR_RETURN(Connection session,
+                           OpenDestination(options_, "index", store_, shutdown_));
+  TOWLINE_RETURN_IF_ERROR(RaiseMaintenanceMemory(session));
+  int64_t count = 0;
+  for (const SchemaStatement& statement : statements) count += statement.is_setting ? 0 : 1;
+  progress_.statements_total = count;
+  progress_.statements_done = 0;
+  LogInfo("building indexes and constraints", {{"statements", absl::StrCat(count)}});
+
+  SchemaRun run;
+  run.section = "post";
+  // Which tables were there before us is not known any more after a crash. On a table that we have
+  // made, the errors that this tolerates cannot come.
+  for (const PieceRow& piece : pieces) run.existed.insert(piece.table);
+  run.is_partial = !options_.selection.include.empty() || !options_.selection.exclude.empty();
+  run.done = &progress_.statements_done;
+  run.fault_point = "copy:in-post-data";
+  TOWLINE_RETURN_IF_ERROR(RunSchemaStatements(session, store_, run));
+  TOWLINE_RETURN_IF_ERROR(CopySequences(options_, session, pieces, shutdown_));
+  TOWLINE_RETURN_IF_ERROR(AnalyzeTables(session, pieces));
+  return store_.SetState(TaskState::kCatchingUp);
+}
+
+}  // namespace
+
+absl::Status RunCopy(const CopierOptions& options, StateStore& store, CopyProgress& progress,
+                     const Shutdown& shutdown,
+                     absl::FunctionRef<void(const std::string&)> on_wait) {
+  return CopyRun(options, store, progress, shutdown, on_wait).Run();
+}
+
+}  // namespace towline

@@ -1,0 +1,78 @@
+#include "snapshot/copy_finish.h"
+
+#include <algorithm>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "pg/quoting.h"
+#include "schema/array_literal.h"
+#include "schema/sequences.h"
+
+namespace towline {
+namespace {
+
+constexpr char kRootsSql[] = R"sql(
+SELECT DISTINCT rn.nspname, r.relname
+FROM unnest($1::text[], $2::text[]) AS copied(schema_name, name)
+JOIN pg_catalog.pg_namespace n ON n.nspname = copied.schema_name
+JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = copied.name
+JOIN pg_catalog.pg_class r ON r.oid = COALESCE(pg_catalog.pg_partition_root(c.oid)::oid, c.oid)
+JOIN pg_catalog.pg_namespace rn ON rn.oid = r.relnamespace
+ORDER BY 1, 2
+)sql";
+
+}  // namespace
+
+absl::Status CopySequences(const CopierOptions& options, Connection& destination,
+                           const std::vector<PieceRow>& pieces, const Shutdown& shutdown) {
+  Connection::Purpose purpose;
+  purpose.application_name = absl::StrCat(options.application_name, " sequences");
+  TOWLINE_ASSIGN_OR_RETURN(Connection source,
+                           Connection::Open(options.source, purpose, shutdown));
+  std::vector<std::string> schemas;
+  if (!options.selection.include.empty()) {
+    std::set<std::string> selected;
+    for (const PieceRow& piece : pieces) selected.insert(piece.table.schema);
+    schemas.assign(selected.begin(), selected.end());
+  }
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<SequenceValue> values, ReadSequences(source, schemas));
+  bool has_append = std::any_of(pieces.begin(), pieces.end(), [](const PieceRow& piece) {
+    return piece.existing == "append";
+  });
+  absl::StatusOr<int64_t> count = SetSequences(destination, values, has_append);
+  TOWLINE_RETURN_IF_ERROR(WithContext(count.status(), "setting the sequences"));
+  LogInfo("sequences set", {{"count", absl::StrCat(*count)}});
+  return absl::OkStatus();
+}
+
+absl::Status AnalyzeTables(Connection& destination, const std::vector<PieceRow>& pieces) {
+  ArrayLiteral schemas;
+  ArrayLiteral names;
+  for (const PieceRow& piece : pieces) {
+    schemas.Add(piece.table.schema);
+    names.Add(piece.table.name);
+  }
+  TOWLINE_ASSIGN_OR_RETURN(Result found,
+                           destination.Query(kRootsSql, {{schemas.ToString(), names.ToString()}}));
+  std::vector<std::string> roots;
+  for (int row = 0; row < found.row_count(); ++row) {
+    roots.push_back(QuoteQualified(found.Get(row, 0), found.Get(row, 1)));
+  }
+  if (roots.empty()) return absl::OkStatus();
+  return WithContext(destination.Exec("ANALYZE " + absl::StrJoin(roots, ", ")).status(),
+                     "analyzing the copied tables");
+}
+
+absl::Status RaiseMaintenanceMemory(Connection& destination) {
+  return destination
+      .Query("SELECT pg_catalog.set_config('maintenance_work_mem', '256MB', false) "
+             "FROM pg_catalog.pg_settings "
+             "WHERE name = 'maintenance_work_mem' AND setting::bigint < 262144")
+      .status();
+}
+
+}  // namespace towline

@@ -1,0 +1,136 @@
+#include "snapshot/copy_worker.h"
+
+#include <algorithm>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/fault_point.h"
+#include "base/status_macros.h"
+#include "pg/quoting.h"
+
+namespace towline {
+namespace {
+
+// Rows come one a message and are small as a rule; sent on together they cost one system call for
+// many.
+constexpr size_t kWriteBytes = 256 << 10;
+
+// A row of more than 1 GiB in COPY's form: the server cannot put it together (StringInfo,
+// MaxAllocSize). Nothing a retry would mend.
+bool IsRowTooLarge(const absl::Status& status) {
+  return GetSqlState(status) == "54000" ||
+         (GetSqlState(status) == "XX000" &&
+          absl::StrContains(status.message(), "invalid memory alloc request size"));
+}
+
+absl::Status ExplainTableError(const absl::Status& status, const Table& table) {
+  std::string name = QuoteQualified(table.name.schema, table.name.name);
+  if (IsRowTooLarge(status)) {
+    return WithHint(
+        WithCode(WithContext(status, absl::StrCat("table ", name,
+                                                  " has a row that is too large to be copied")),
+                 absl::StatusCode::kUnimplemented),
+        "PostgreSQL hands out rows of up to 1 GB in COPY's form. Exclude the table, or make the "
+        "row smaller, and run again.");
+  }
+  std::string sqlstate = GetSqlState(status);
+  if (sqlstate == "42P01") {
+    return WithCode(WithContext(status, absl::StrCat("table ", name, " is gone")),
+                    absl::StatusCode::kAborted);
+  }
+  return WithContext(status, absl::StrCat("copying table ", name));
+}
+
+// Bytes of the stream stand for bytes of the table; what a part was estimated at is never exceeded
+// and is made up for when it ends.
+class PartProgress {
+ public:
+  PartProgress(CopyProgress* progress, int64_t estimate) : progress_(progress), left_(estimate) {}
+  void Add(int64_t bytes) {
+    int64_t counted = std::min(bytes, left_);
+    left_ -= counted;
+    progress_->bytes_done.fetch_add(counted, std::memory_order_relaxed);
+  }
+  void Finish() { Add(left_); }
+
+ private:
+  CopyProgress* progress_;
+  int64_t left_;
+};
+
+}  // namespace
+
+absl::Status CopyWorker::InTransaction(absl::FunctionRef<absl::Status()> work) {
+  TOWLINE_RETURN_IF_ERROR(destination_.Exec("BEGIN").status());
+  TOWLINE_RETURN_IF_ERROR(CheckEpoch(destination_, claim_));
+  TOWLINE_RETURN_IF_ERROR(work());
+  TOWLINE_RETURN_IF_ERROR(CheckEpoch(destination_, claim_));
+  return destination_.Exec("COMMIT").status();
+}
+
+absl::StatusOr<int64_t> CopyWorker::CopyPartOf(const Table& table, const CopyTarget& target,
+                                               const CopyPart& part, bool marks_piece) {
+  int64_t rows = 0;
+  absl::Status status = InTransaction([&]() -> absl::Status {
+    TOWLINE_ASSIGN_OR_RETURN(rows, CopyRows(table, target, part));
+    return marks_piece ? MarkPieceCopied(destination_, claim_, table.name, rows)
+                       : absl::OkStatus();
+  });
+  if (!status.ok()) return ExplainTableError(status, table);
+  progress_->rows_done.fetch_add(rows, std::memory_order_relaxed);
+  return rows;
+}
+
+absl::Status CopyWorker::MarkTable(const TableName& table, int64_t rows) {
+  return InTransaction([&] { return MarkPieceCopied(destination_, claim_, table, rows); });
+}
+
+absl::StatusOr<int64_t> CopyWorker::CopyRows(const Table& table, const CopyTarget& target,
+                                             const CopyPart& part) {
+  if (target.columns.empty()) {
+    TOWLINE_ASSIGN_OR_RETURN(std::string count, source_.QueryValue(CountRowsSql(table, part)));
+    int64_t rows = 0;
+    if (!absl::SimpleAtoi(count, &rows)) return absl::InternalError("a count is no number");
+    TOWLINE_ASSIGN_OR_RETURN(Result made, destination_.Query(MakeRowsSql(target, rows)));
+    PartProgress(progress_, part.bytes).Finish();
+    return made.affected_rows();
+  }
+  TOWLINE_RETURN_IF_ERROR(destination_.CopyInBegin(CopyInSql(target)));
+  absl::Status read = source_.CopyOutBegin(CopyOutSql(table, target, part));
+  if (read.ok()) read = Pump(part);
+  if (!read.ok()) {
+    destination_.CopyInAbort("the source failed");
+    return read;
+  }
+  return destination_.CopyInEnd();
+}
+
+absl::Status CopyWorker::Pump(const CopyPart& part) {
+  PartProgress progress(progress_, part.bytes);
+  std::string buffer;
+  while (true) {
+    TOWLINE_ASSIGN_OR_RETURN(std::optional<Connection::CopyChunk> chunk, source_.CopyRead());
+    bool is_end = !chunk.has_value();
+    if (!is_end && chunk->bytes.size() >= kWriteBytes) {
+      // Not copied once more: a row may be as large as the server allows.
+      TOWLINE_RETURN_IF_ERROR(destination_.CopyWrite(buffer));
+      buffer.clear();
+      TOWLINE_RETURN_IF_ERROR(destination_.CopyWrite(chunk->bytes));
+    } else if (!is_end) {
+      buffer.append(chunk->bytes.data(), chunk->bytes.size());
+    }
+    if (!is_end) progress.Add(static_cast<int64_t>(chunk->bytes.size()));
+    if (buffer.size() >= kWriteBytes || is_end) {
+      TOWLINE_RETURN_IF_ERROR(destination_.CopyWrite(buffer));
+      buffer.clear();
+      FaultPoint("copy:in-table");
+    }
+    if (is_end) break;
+  }
+  progress.Finish();
+  return absl::OkStatus();
+}
+
+}  // namespace towline

@@ -1,0 +1,44 @@
+// One worker of the copy: a session on either side and one part of a table at a time.
+#pragma once
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "pg/connection.h"
+#include "snapshot/copier.h"
+#include "snapshot/copy_plan.h"
+#include "snapshot/copy_statements.h"
+#include "state/position.h"
+
+namespace towline {
+
+class CopyWorker {
+ public:
+  // `source` is in a transaction under the exported snapshot. Both sessions are ours until the end.
+  CopyWorker(Connection source, Connection destination, TaskClaim claim, CopyProgress* progress)
+      : source_(std::move(source)),
+        destination_(std::move(destination)),
+        claim_(std::move(claim)),
+        progress_(progress) {}
+
+  // Copies the part in one destination transaction; gives its rows. With `marks_piece` the piece is
+  // marked in the same transaction. Errors name the table.
+  absl::StatusOr<int64_t> CopyPartOf(const Table& table, const CopyTarget& target,
+                                     const CopyPart& part, bool marks_piece);
+
+  // Marks a table whose parts are all committed.
+  absl::Status MarkTable(const TableName& table, int64_t rows);
+
+ private:
+  absl::StatusOr<int64_t> CopyRows(const Table& table, const CopyTarget& target,
+                                   const CopyPart& part);
+  absl::Status Pump(const CopyPart& part);
+  absl::Status InTransaction(absl::FunctionRef<absl::Status()> work);
+
+  Connection source_;
+  Connection destination_;
+  TaskClaim claim_;
+  CopyProgress* progress_;  // outlives us
+};
+
+}  // namespace towline

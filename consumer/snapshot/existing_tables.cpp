@@ -1,0 +1,154 @@
+#include "snapshot/existing_tables.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/error.h"
+#include "base/format.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "pg/quoting.h"
+#include "schema/table_fit.h"
+
+namespace towline {
+namespace {
+
+// One statement asks so many tables whether they hold a row.
+constexpr size_t kTablesPerQuery = 200;
+// So many are named in an error; the rest is counted.
+constexpr size_t kNamedMax = 20;
+
+std::string Qualified(const Table& table) {
+  return QuoteQualified(table.name.schema, table.name.name);
+}
+
+std::string NameSome(const std::vector<std::string>& lines) {
+  std::vector<std::string> some(lines.begin(),
+                                lines.begin() + static_cast<long>(std::min(lines.size(), kNamedMax)));
+  std::string text = absl::StrJoin(some, "\n");
+  if (lines.size() > kNamedMax) absl::StrAppend(&text, "\nand ", lines.size() - kNamedMax, " more");
+  return text;
+}
+
+// Indexes of those that hold at least one row.
+absl::StatusOr<std::vector<size_t>> FindFilled(Connection& session,
+                                               const std::vector<Table>& tables,
+                                               const std::vector<size_t>& asked) {
+  std::vector<size_t> filled;
+  for (size_t start = 0; start < asked.size(); start += kTablesPerQuery) {
+    std::string sql;
+    for (size_t i = start; i < std::min(asked.size(), start + kTablesPerQuery); ++i) {
+      absl::StrAppend(&sql, i == start ? "" : " UNION ALL ", "SELECT ", asked[i],
+                      " WHERE EXISTS (SELECT FROM ONLY ", Qualified(tables[asked[i]]), ")");
+    }
+    TOWLINE_ASSIGN_OR_RETURN(Result result, session.Query(sql));
+    for (int row = 0; row < result.row_count(); ++row) {
+      filled.push_back(static_cast<size_t>(result.GetInt(row, 0)));
+    }
+  }
+  return filled;
+}
+
+// Of `tables` the oids that TRUNCATE would refuse: referred to from outside the list, or from a
+// table that cannot be truncated itself.
+absl::StatusOr<std::set<Oid>> FindReferenced(Connection& session,
+                                             const std::vector<Table>& tables) {
+  std::set<Oid> truncated;
+  for (const Table& table : tables) truncated.insert(table.oid);
+  TOWLINE_ASSIGN_OR_RETURN(Result keys, session.Query("SELECT conrelid, confrelid FROM "
+                                                      "pg_catalog.pg_constraint "
+                                                      "WHERE contype = 'f'"));
+  std::set<Oid> deleted;
+  for (bool has_changed = true; has_changed;) {
+    has_changed = false;
+    for (int row = 0; row < keys.row_count(); ++row) {
+      Oid from = static_cast<Oid>(keys.GetInt(row, 0));
+      Oid to = static_cast<Oid>(keys.GetInt(row, 1));
+      if (truncated.contains(from) || !truncated.contains(to)) continue;
+      truncated.erase(to);
+      deleted.insert(to);
+      has_changed = true;
+    }
+  }
+  return deleted;
+}
+
+}  // namespace
+
+absl::Status CheckExistingRows(Connection& session, const std::vector<Table>& source,
+                               const std::vector<Table>& destination, const ExistingCheck& check) {
+  std::vector<size_t> asked;
+  for (size_t i = 0; i < source.size(); ++i) {
+    bool is_asked = destination[i].oid != 0 && destination[i].kind == 'r' &&
+                    !check.ours.contains(source[i].name) && check.policy(source[i].name) == "stop";
+    if (is_asked) asked.push_back(i);
+  }
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<size_t> filled, FindFilled(session, destination, asked));
+  if (filled.empty()) return absl::OkStatus();
+  std::vector<std::string> lines;
+  for (size_t i : filled) {
+    int64_t estimate = destination[i].estimated_rows;
+    lines.push_back(absl::StrCat(Qualified(destination[i]), " (",
+                                 estimate > 0 ? absl::StrCat("about ", FormatCount(estimate), " rows")
+                                              : std::string("at least one row"),
+                                 ")"));
+  }
+  std::string first = Qualified(destination[filled[0]]);
+  return WithHint(
+      WithDetail(absl::FailedPreconditionError(
+                     lines.size() == 1
+                         ? absl::StrCat("table ", first, " of the destination holds rows already")
+                         : absl::StrCat(lines.size(),
+                                        " tables of the destination hold rows already")),
+                 NameSome(lines)),
+      "Run with --existing append to keep them (rows of the source with the same key win), with "
+      "--existing truncate to empty the tables first, or empty them yourself.");
+}
+
+absl::Status CheckFit(const std::vector<Table>& source, const std::vector<Table>& destination,
+                      bool all_exist) {
+  std::vector<std::string> lines;
+  for (size_t i = 0; i < source.size(); ++i) {
+    if (destination[i].oid == 0) {
+      if (all_exist) lines.push_back(absl::StrCat("table ", Qualified(source[i]), " is missing"));
+      continue;
+    }
+    for (const std::string& misfit : DescribeMisfit(source[i], destination[i])) {
+      lines.push_back(absl::StrCat("table ", Qualified(source[i]), ": ", misfit));
+    }
+  }
+  if (lines.empty()) return absl::OkStatus();
+  return WithHint(
+      WithDetail(absl::FailedPreconditionError(
+                     lines.size() == 1 ? absl::StrCat("the destination does not fit: ", lines[0])
+                                       : "tables of the destination do not fit those of the source"),
+                 lines.size() == 1 ? "" : NameSome(lines)),
+      "Change the destination's tables with ALTER TABLE, or drop them so that they are created as "
+      "they are at the source.");
+}
+
+absl::Status EmptyTables(Connection& session, const std::vector<Table>& tables) {
+  std::vector<Table> emptied;
+  for (const Table& table : tables) {
+    if (table.oid != 0 && table.kind == 'r') emptied.push_back(table);
+  }
+  TOWLINE_ASSIGN_OR_RETURN(std::set<Oid> referenced, FindReferenced(session, emptied));
+  std::vector<std::string> truncated;
+  for (const Table& table : emptied) {
+    std::string name = Qualified(table);
+    if (!referenced.contains(table.oid)) {
+      truncated.push_back("ONLY " + name);
+      continue;
+    }
+    LogInfo("a table of the destination is emptied by DELETE, as others refer to it",
+            {{"table", name}});
+    TOWLINE_RETURN_IF_ERROR(WithContext(session.Exec("DELETE FROM ONLY " + name).status(),
+                                        absl::StrCat("cannot empty table ", name)));
+  }
+  if (truncated.empty()) return absl::OkStatus();
+  return WithContext(session.Exec("TRUNCATE " + absl::StrJoin(truncated, ", ")).status(),
+                     "cannot empty the tables of the destination");
+}
+
+}  // namespace towline

@@ -1,0 +1,38 @@
+// What to do with tables that are at the destination before the copy (DESIGN 4): an empty one that
+// fits is used; `stop` refuses rows, `truncate` empties, `append` keeps them.
+#pragma once
+
+#include <functional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "model/name.h"
+#include "model/table.h"
+#include "pg/connection.h"
+
+namespace towline {
+
+struct ExistingCheck {
+  std::function<std::string(const TableName&)> policy;
+  // Tables that an earlier try of this copy has begun: their rows are ours.
+  std::set<TableName> ours;
+};
+
+// kFailedPrecondition naming every table that holds rows under `stop`. `destination` has the tables
+// of the same index as `source`; oid 0 means missing.
+absl::Status CheckExistingRows(Connection& session, const std::vector<Table>& source,
+                               const std::vector<Table>& destination, const ExistingCheck& check);
+
+// kFailedPrecondition naming every column that does not fit. Missing tables are passed over unless
+// `all_exist`.
+absl::Status CheckFit(const std::vector<Table>& source, const std::vector<Table>& destination,
+                      bool all_exist);
+
+// Empties them in the session's transaction: by one TRUNCATE, and by DELETE what tables outside the
+// list refer to, as TRUNCATE refuses those even in the replica role (hazards C2). Partitioned
+// tables, and tables with oid 0, are passed over.
+absl::Status EmptyTables(Connection& session, const std::vector<Table>& tables);
+
+}  // namespace towline

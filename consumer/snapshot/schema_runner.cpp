@@ -1,0 +1,201 @@
+#include "snapshot/schema_runner.h"
+
+#include <algorithm>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "base/error.h"
+#include "base/fault_point.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+
+namespace towline {
+namespace {
+
+constexpr size_t kShortBytesMax = 120;
+
+// Takes a quoted name and the dot behind it, if any, off the front.
+bool TakeQuotedName(absl::string_view* text, std::string* name) {
+  if (!absl::ConsumePrefix(text, "\"")) return false;
+  name->clear();
+  while (!text->empty()) {
+    char c = text->front();
+    text->remove_prefix(1);
+    if (c != '"') {
+      name->push_back(c);
+    } else if (absl::ConsumePrefix(text, "\"")) {
+      name->push_back('"');
+    } else {
+      absl::ConsumePrefix(text, ".");
+      return true;
+    }
+  }
+  return false;
+}
+
+// duplicate_table (also indexes, views, sequences, types of tables), _object, _function, _schema,
+// _column, _alias, _database.
+bool IsDuplicate(absl::string_view sqlstate) {
+  for (absl::string_view code : {"42P07", "42710", "42723", "42P06", "42701", "42712", "42P04"}) {
+    if (sqlstate == code) return true;
+  }
+  return false;
+}
+
+bool IsUndefined(absl::string_view sqlstate) {
+  for (absl::string_view code : {"42P01", "42704", "42883", "3F000", "42703"}) {
+    if (sqlstate == code) return true;
+  }
+  return false;
+}
+
+bool IsAddingPrimaryKey(absl::string_view statement) {
+  return absl::StartsWith(statement, "ALTER TABLE ") &&
+         absl::StrContains(statement, "ADD CONSTRAINT ") &&
+         absl::StrContains(statement, "PRIMARY KEY");
+}
+
+enum class Outcome { kFailed, kAlreadyThere, kNotSelected, kNotOurs };
+
+Outcome Judge(const SchemaRun& run, const std::string& statement, const absl::Status& status) {
+  std::string sqlstate = GetSqlState(status);
+  if (IsAlreadyThere(statement, sqlstate, run.existed.contains(TableOfStatement(statement)))) {
+    return Outcome::kAlreadyThere;
+  }
+  // A comment is not worth a stop: extensions and the schema public often belong to a superuser.
+  if (absl::StartsWith(statement, "COMMENT ON ") && sqlstate == "42501") return Outcome::kNotOurs;
+  if (run.is_partial && IsUndefined(sqlstate) && !absl::StartsWith(statement, "CREATE TABLE ")) {
+    return Outcome::kNotSelected;
+  }
+  return Outcome::kFailed;
+}
+
+absl::Status ExplainStatementError(const absl::Status& status, absl::string_view statement) {
+  absl::Status explained =
+      WithContext(status, absl::StrCat("schema statement failed: ", ShortStatement(statement)));
+  if (!GetHint(status).empty()) return explained;
+  std::string sqlstate = GetSqlState(status);
+  if (sqlstate == "42501") {
+    return WithHint(explained, "Give the destination's role the right, or let a role that has it "
+                               "run the statement, then run towline again: what is there already "
+                               "is left as it is.");
+  }
+  if (sqlstate == "58P01" || sqlstate == "0A000") {
+    return WithHint(explained, "Install what the statement needs (an extension's package, a build "
+                               "option) on the destination's host, then run towline again.");
+  }
+  return WithHint(explained, "Mend the cause, or make the object at the destination yourself, then "
+                             "run towline again: what is there already is left as it is.");
+}
+
+void LogOutcome(Outcome outcome, const std::string& statement, const absl::Status& status) {
+  std::string text = ShortStatement(statement);
+  switch (outcome) {
+    case Outcome::kAlreadyThere:
+      LogInfo("already at the destination and left as it is", {{"statement", text}});
+      return;
+    case Outcome::kNotOurs:
+      LogWarning("no right to set a comment at the destination; left out", {{"statement", text}});
+      return;
+    case Outcome::kNotSelected:
+      LogWarning("needs something that is not selected; left out",
+                 {{"statement", text}, {"error", std::string(status.message())}});
+      return;
+    case Outcome::kFailed:
+      return;
+  }
+}
+
+absl::Status RunStatement(Connection& session, const TaskClaim& claim, const SchemaRun& run,
+                          const SchemaStatement& statement) {
+  TOWLINE_RETURN_IF_ERROR(session.Exec("BEGIN").status());
+  TOWLINE_RETURN_IF_ERROR(CheckEpoch(session, claim));
+  TOWLINE_RETURN_IF_ERROR(session.Exec("SAVEPOINT towline_statement").status());
+  absl::Status status = session.Exec(statement.statement).status();
+  if (!status.ok()) {
+    Outcome outcome = session.is_alive() ? Judge(run, statement.statement, status) : Outcome::kFailed;
+    if (outcome == Outcome::kFailed) return ExplainStatementError(status, statement.statement);
+    LogOutcome(outcome, statement.statement, status);
+    TOWLINE_RETURN_IF_ERROR(session.Exec("ROLLBACK TO SAVEPOINT towline_statement").status());
+  }
+  TOWLINE_RETURN_IF_ERROR(
+      MarkSchemaStatementDone(session, claim, statement.section, statement.ordinal));
+  return session.Exec("COMMIT").status();
+}
+
+// A newer pg_dump sets what an older destination does not know, and a destination may lack the
+// access method or the tablespace that is the default at the source.
+absl::Status ApplySetting(Connection& session, const std::string& statement) {
+  absl::Status status = session.Exec(statement).status();
+  std::string sqlstate = GetSqlState(status);
+  if (sqlstate != "42704" && sqlstate != "22023") return status;
+  LogWarning("a setting of the schema dump does not exist at the destination; left out",
+             {{"statement", statement}});
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+bool IsAlreadyThere(absl::string_view statement, absl::string_view sqlstate, bool existed) {
+  if (IsDuplicate(sqlstate)) return true;
+  // A text search configuration's mapping: the catalog's unique index speaks.
+  if (sqlstate == "23505" && absl::StartsWith(statement, "ALTER TEXT SEARCH ")) return true;
+  if (!existed) return false;
+  // multiple primary keys, already an identity column, already a partition
+  return (sqlstate == "42P16" && IsAddingPrimaryKey(statement)) ||
+         (sqlstate == "55000" && absl::StrContains(statement, " ADD GENERATED ")) ||
+         (sqlstate == "42809" && absl::StrContains(statement, " ATTACH PARTITION "));
+}
+
+TableName TableOfStatement(absl::string_view statement) {
+  TableName name;
+  absl::ConsumePrefix(&statement, "CREATE ") || absl::ConsumePrefix(&statement, "ALTER ");
+  absl::ConsumePrefix(&statement, "UNLOGGED ");
+  if (!absl::ConsumePrefix(&statement, "TABLE ")) return {};
+  absl::ConsumePrefix(&statement, "ONLY ");
+  // ATTACH PARTITION stands in a statement about the parent; the partition is what it changes.
+  if (size_t at = statement.find(" ATTACH PARTITION "); at != absl::string_view::npos) {
+    statement.remove_prefix(at + sizeof(" ATTACH PARTITION ") - 1);
+  }
+  if (!TakeQuotedName(&statement, &name.schema) || !TakeQuotedName(&statement, &name.name)) {
+    return {};
+  }
+  return name;
+}
+
+std::string ShortStatement(absl::string_view statement) {
+  // OPTIONS of servers and user mappings may hold a password.
+  statement = statement.substr(0, statement.find("OPTIONS ("));
+  std::string line;
+  for (char c : statement) {
+    bool is_space = absl::ascii_isspace(static_cast<unsigned char>(c));
+    if (is_space && (line.empty() || line.back() == ' ')) continue;
+    line.push_back(is_space ? ' ' : c);
+    if (line.size() > kShortBytesMax) break;
+  }
+  if (line.size() <= kShortBytesMax) return std::string(absl::StripAsciiWhitespace(line));
+  // Not in the middle of a character: bytes 10xxxxxx go on one.
+  size_t end = kShortBytesMax;
+  while (end > 0 && (static_cast<unsigned char>(line[end]) & 0xC0) == 0x80) --end;
+  return line.substr(0, end) + "...";
+}
+
+absl::Status RunSchemaStatements(Connection& session, StateStore& store, const SchemaRun& run) {
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<SchemaStatement> statements,
+                           store.ReadSchemaStatements(run.section));
+  TaskClaim claim = store.claim();
+  for (const SchemaStatement& statement : statements) {
+    if (statement.is_setting) {
+      TOWLINE_RETURN_IF_ERROR(ApplySetting(session, statement.statement));
+    } else if (!statement.is_done) {
+      TOWLINE_RETURN_IF_ERROR(RunStatement(session, claim, run, statement));
+      if (run.fault_point != nullptr) FaultPoint(run.fault_point);
+    }
+    if (run.done != nullptr && !statement.is_setting) run.done->fetch_add(1);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace towline

@@ -1,0 +1,41 @@
+// Runs the stored statements of the schema dump at the destination, each in a transaction with its
+// mark, so that a crash goes on at the next one.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <set>
+#include <string>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "model/name.h"
+#include "state/position.h"
+#include "state/state_store.h"
+
+namespace towline {
+
+struct SchemaRun {
+  std::string section;          // pre, post
+  std::set<TableName> existed;  // tables that were at the destination before the statements
+  // Part of the tables: what cannot be made because something that was not selected is missing is
+  // left out with a warning.
+  bool is_partial = false;
+  std::atomic<int64_t>* done = nullptr;         // counted for progress; may be null
+  const char* fault_point = nullptr;            // passed after each statement; may be null
+};
+
+// Whether the error says that what the statement makes is there already. `existed`: the table it
+// belongs to was at the destination before us.
+bool IsAlreadyThere(absl::string_view statement, absl::string_view sqlstate, bool existed);
+
+// The table in "CREATE TABLE "s"."t"", "ALTER TABLE [ONLY] "s"."t"" and the like, as pg_dump writes
+// them with all names quoted; empty names if the statement is about something else.
+TableName TableOfStatement(absl::string_view statement);
+
+// For messages: the statement's beginning on one line, without what may be secret.
+std::string ShortStatement(absl::string_view statement);
+
+absl::Status RunSchemaStatements(Connection& session, StateStore& store, const SchemaRun& run);
+
+}  // namespace towline

@@ -1,0 +1,170 @@
+#include "snapshot/table_copier.h"
+
+#include <algorithm>
+#include <thread>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
+#include "base/error.h"
+#include "base/fault_point.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "pg/quoting.h"
+#include "snapshot/copy_worker.h"
+
+namespace towline {
+namespace {
+
+// How soon a wish to stop reaches the workers, and how often the snapshot's session is looked at.
+constexpr absl::Duration kWatchInterval = absl::Milliseconds(100);
+constexpr absl::Duration kAliveInterval = absl::Seconds(5);
+
+// What the workers share: the parts in their order and how far each table is.
+class WorkQueue {
+ public:
+  WorkQueue(const TableCopyJob& job, int worker_count) : job_(job), running_(worker_count) {
+    parts_left_.resize(job.tables.size());
+    rows_.resize(job.tables.size());
+    for (const CopyPart& part : job.parts) ++parts_left_[part.table];
+  }
+
+  // Null: nothing left, or the copy has failed.
+  const CopyPart* Next() {
+    absl::MutexLock lock(&mutex_);
+    if (!failure_.ok() || next_ == job_.parts.size()) return nullptr;
+    return &job_.parts[next_++];
+  }
+
+  // Whether it was the table's last part; `rows` is then the whole table's.
+  bool Finish(const CopyPart& part, int64_t* rows) {
+    absl::MutexLock lock(&mutex_);
+    *rows = rows_[part.table] += *rows;
+    return --parts_left_[part.table] == 0;
+  }
+
+  // The first error is the cause; those that follow (cancelled, lost) are its consequences.
+  void Fail(const absl::Status& status) {
+    absl::MutexLock lock(&mutex_);
+    if (failure_.ok()) failure_ = status;
+  }
+
+  void WorkerEnds() {
+    absl::MutexLock lock(&mutex_);
+    --running_;
+  }
+
+  // Waits for the workers' end, a failure or the timeout. True: all have ended.
+  bool Await(absl::Duration timeout) {
+    absl::MutexLock lock(&mutex_);
+    auto has_ended = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return running_ == 0; };
+    return mutex_.AwaitWithTimeout(absl::Condition(&has_ended), timeout);
+  }
+
+  absl::Status failure() {
+    absl::MutexLock lock(&mutex_);
+    return failure_;
+  }
+
+ private:
+  const TableCopyJob& job_;
+  absl::Mutex mutex_;
+  size_t next_ ABSL_GUARDED_BY(mutex_) = 0;
+  int running_ ABSL_GUARDED_BY(mutex_);
+  std::vector<int64_t> parts_left_ ABSL_GUARDED_BY(mutex_);
+  std::vector<int64_t> rows_ ABSL_GUARDED_BY(mutex_);
+  absl::Status failure_ ABSL_GUARDED_BY(mutex_);
+};
+
+absl::Status WorkOnParts(const TableCopyJob& job, CopyWorker& worker, WorkQueue& queue,
+                         CopyProgress& progress) {
+  while (const CopyPart* part = queue.Next()) {
+    const Table& table = job.tables[part->table];
+    bool has_mark = !job.is_staged[part->table];
+    TOWLINE_ASSIGN_OR_RETURN(int64_t rows,
+                             worker.CopyPartOf(table, job.targets[part->table], *part,
+                                               has_mark && part->is_whole));
+    if (!queue.Finish(*part, &rows)) continue;
+    if (has_mark && !part->is_whole) TOWLINE_RETURN_IF_ERROR(worker.MarkTable(table.name, rows));
+    progress.tables_done.fetch_add(1, std::memory_order_relaxed);
+    LogDebug("table copied", {{"table", QuoteQualified(table.name.schema, table.name.name)},
+                              {"rows", absl::StrCat(rows)}});
+    FaultPoint("copy:table-done");
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<CopyWorker> OpenWorker(const CopierOptions& options, ExportedSnapshot& snapshot,
+                                      StateStore& store, CopyProgress& progress,
+                                      const Shutdown& stop) {
+  Connection::Purpose purpose;
+  purpose.application_name = absl::StrCat(options.application_name, " copy");
+  TOWLINE_ASSIGN_OR_RETURN(Connection source, Connection::Open(options.source, purpose, stop));
+  TOWLINE_RETURN_IF_ERROR(
+      source
+          .Exec(absl::StrCat("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "
+                             "SET TRANSACTION SNAPSHOT ",
+                             QuoteLiteral(snapshot.name())))
+          .status());
+  TOWLINE_ASSIGN_OR_RETURN(Connection destination, OpenDestination(options, "copy", store, stop));
+  return CopyWorker(std::move(source), std::move(destination), store.claim(), &progress);
+}
+
+}  // namespace
+
+absl::StatusOr<Connection> OpenDestination(const CopierOptions& options, absl::string_view purpose,
+                                           StateStore& store, const Shutdown& shutdown) {
+  Connection::Purpose session;
+  session.application_name = absl::StrCat(options.application_name, " ", purpose);
+  session.settings = {"SET synchronous_commit = off"};
+  TOWLINE_ASSIGN_OR_RETURN(Connection connection,
+                           Connection::Open(options.destination, session, shutdown));
+  absl::Status replica = connection.Exec("SET session_replication_role = replica").status();
+  if (absl::IsPermissionDenied(replica)) {
+    LogDebug("no right to set session_replication_role; triggers of existing tables will fire");
+  } else {
+    TOWLINE_RETURN_IF_ERROR(replica);
+  }
+  TOWLINE_RETURN_IF_ERROR(store.AddSession(connection, std::string(purpose)));
+  return connection;
+}
+
+absl::Status CopyTables(const CopierOptions& options, const TableCopyJob& job,
+                        ExportedSnapshot& snapshot, StateStore& store, CopyProgress& progress,
+                        const Shutdown& shutdown) {
+  size_t count = std::min<size_t>(static_cast<size_t>(std::max(options.workers, 1)),
+                                  job.parts.size());
+  Shutdown stop;  // the workers' own, so that one failure stops them all; outlives their sessions
+  std::vector<CopyWorker> workers;
+  for (size_t i = 0; i < count; ++i) {
+    if (shutdown.is_requested()) return absl::CancelledError("shutting down");
+    TOWLINE_ASSIGN_OR_RETURN(CopyWorker worker,
+                             OpenWorker(options, snapshot, store, progress, stop));
+    workers.push_back(std::move(worker));
+  }
+  WorkQueue queue(job, static_cast<int>(count));
+  std::vector<std::thread> threads;
+  for (CopyWorker& worker : workers) {
+    threads.emplace_back([&job, &worker, &queue, &progress] {
+      absl::Status status = WorkOnParts(job, worker, queue, progress);
+      if (!status.ok()) queue.Fail(status);
+      queue.WorkerEnds();
+    });
+  }
+  absl::Time looked = absl::Now();
+  while (!queue.Await(kWatchInterval)) {
+    if (shutdown.is_requested()) queue.Fail(absl::CancelledError("shutting down"));
+    if (queue.failure().ok() && absl::Now() - looked >= kAliveInterval) {
+      looked = absl::Now();
+      if (absl::Status alive = snapshot.CheckAlive(); !alive.ok()) queue.Fail(alive);
+    }
+    if (!queue.failure().ok()) stop.Request();
+  }
+  for (std::thread& thread : threads) thread.join();
+  TOWLINE_RETURN_IF_ERROR(queue.failure());
+  // The locks kept TRUNCATE and rewrites out to the end only if their session lived to the end.
+  return snapshot.CheckAlive();
+}
+
+}  // namespace towline

@@ -1,0 +1,38 @@
+// Copies the rows of all tables under one exported snapshot by several workers, each with a session
+// on either side. One failure ends them all: what is half done is emptied and starts again.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "base/shutdown.h"
+#include "model/table.h"
+#include "pg/connect_options.h"
+#include "snapshot/copier.h"
+#include "snapshot/copy_plan.h"
+#include "snapshot/copy_statements.h"
+#include "snapshot/exported_snapshot.h"
+#include "state/state_store.h"
+
+namespace towline {
+
+struct TableCopyJob {
+  std::vector<Table> tables;          // of the source, as the snapshot sees them
+  std::vector<CopyTarget> targets;    // by the same index
+  std::vector<bool> is_staged;        // its rows go to a staging table: no mark yet
+  std::vector<CopyPart> parts;
+};
+
+// Writes pieces' marks in the transactions of their rows. The rows are durable only once a later
+// commit is (synchronous_commit is off here): the caller's next change of state is.
+absl::Status CopyTables(const CopierOptions& options, const TableCopyJob& job,
+                        ExportedSnapshot& snapshot, StateStore& store, CopyProgress& progress,
+                        const Shutdown& shutdown);
+
+// A session with the destination for rows and schema: replica role where we may, commits not waited
+// for.
+absl::StatusOr<Connection> OpenDestination(const CopierOptions& options, absl::string_view purpose,
+                                           StateStore& store, const Shutdown& shutdown);
+
+}  // namespace towline

@@ -1,0 +1,70 @@
+#include "snapshot/wait_blockers.h"
+
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/format.h"
+#include "base/status_macros.h"
+
+namespace towline {
+namespace {
+
+constexpr int kNamedMax = 3;
+
+// Every transaction that has an xid holds a lock on it, and unlike pg_stat_activity's backend_xid
+// pg_locks may be read by every role. A lock shows 32 bits of the xid; pg_snapshot_xip() has all of
+// top-level ones and says which of them are still running.
+constexpr char kBlockersSql[] = R"sql(
+WITH running AS MATERIALIZED (
+  SELECT x.xid::text::numeric AS xid,
+         (x.xid::text::numeric % 4294967296)::text::xid AS short
+  FROM pg_catalog.pg_snapshot_xip(pg_catalog.pg_current_snapshot()) AS x(xid))
+SELECT p.gid, l.pid, COALESCE(p.owner, a.usename, ''), COALESCE(p.database, a.datname, ''),
+       COALESCE(a.state, ''),
+       EXTRACT(epoch FROM pg_catalog.clock_timestamp() - COALESCE(p.prepared, a.xact_start))::bigint,
+       pg_catalog.count(*) OVER (), COALESCE(a.wait_event, '')
+FROM running r
+LEFT JOIN pg_catalog.pg_locks l
+  ON l.locktype = 'transactionid' AND l.transactionid = r.short AND l.mode = 'ExclusiveLock'
+ AND l.granted
+LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+LEFT JOIN pg_catalog.pg_prepared_xacts p ON p.transaction = r.short
+WHERE ($1::numeric = 0 OR r.xid <= $1::numeric) AND l.pid IS DISTINCT FROM $2::int
+ORDER BY r.xid LIMIT 3
+)sql";
+
+std::string DescribeOne(const Result& result, int row) {
+  bool is_prepared = !result.IsNull(row, 0);
+  std::string who =
+      is_prepared ? absl::StrCat("prepared transaction '", result.Get(row, 0), "'")
+      : result.IsNull(row, 1) ? std::string("a transaction that is just ending")
+                              : absl::StrCat("transaction of pid ", result.Get(row, 1));
+  std::vector<std::string> facts;
+  if (!result.Get(row, 2).empty()) facts.push_back(absl::StrCat("user ", result.Get(row, 2)));
+  if (!result.Get(row, 3).empty()) facts.push_back(absl::StrCat("database ", result.Get(row, 3)));
+  std::string state = is_prepared ? "prepared" : result.GetString(row, 4);
+  if (result.Get(row, 7) == "SyncRep") state = "waiting for a synchronous standby";
+  if (!result.IsNull(row, 5)) {
+    absl::StrAppend(&state, state.empty() ? "open for " : " for ",
+                    towline::FormatDuration(absl::Seconds(result.GetInt(row, 5))));
+  }
+  if (!state.empty()) facts.push_back(state);
+  return facts.empty() ? who : absl::StrCat(who, " (", absl::StrJoin(facts, ", "), ")");
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> DescribeBlockers(Connection& source, uint64_t xid_max,
+                                             int except_pid) {
+  TOWLINE_ASSIGN_OR_RETURN(
+      Result result,
+      source.Query(kBlockersSql, {{absl::StrCat(xid_max), absl::StrCat(except_pid)}}));
+  std::vector<std::string> named;
+  for (int row = 0; row < result.row_count(); ++row) named.push_back(DescribeOne(result, row));
+  int64_t count = result.row_count() > 0 ? result.GetInt(0, 6) : 0;
+  if (count > kNamedMax) named.push_back(absl::StrCat(count - kNamedMax, " more"));
+  return absl::StrJoin(named, ", ");
+}
+
+}  // namespace towline
