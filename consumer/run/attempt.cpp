@@ -160,7 +160,7 @@ absl::Status Attempt::Compare() {
   if (row_.is_slot_created) {
     TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenSource());
     TOWLINE_ASSIGN_OR_RETURN(std::optional<SlotInfo> slot, ReadSlot(source, row_.slot));
-    TOWLINE_RETURN_IF_ERROR(CheckSlot(row_, slot));
+    TOWLINE_RETURN_IF_ERROR(CheckSlot(row_, source_identity_.database, slot));
   }
   if (row_.destination.timeline != destination_identity_.timeline) {
     LogWarning("the destination was failed over or restored since the last start; it has kept all "
@@ -209,7 +209,7 @@ absl::Status Attempt::PrepareSlot() {
     TOWLINE_RETURN_IF_ERROR(store_->SetSlot(slot, /*is_created=*/false, Lsn{}, ""));
     row_.slot = slot;
   } else if (found.has_value()) {
-    TOWLINE_RETURN_IF_ERROR(CheckLeftSlot(row_, *found));
+    TOWLINE_RETURN_IF_ERROR(CheckLeftSlot(row_, source_identity_.database, *found));
     TOWLINE_RETURN_IF_ERROR(FreeSlot(source, slot, slot,
                                      context_.config.limits.slot_busy_wait_max, shutdown_));
     LogInfo("dropping the slot that a crash left before its creation was noted", {{"slot", slot}});

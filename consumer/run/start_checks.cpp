@@ -48,19 +48,20 @@ absl::Status CheckIdentities(const TaskRow& task, const ServerIdentity& source,
       StartAgainHint(task));
 }
 
-absl::Status CheckSlot(const TaskRow& task, const std::optional<SlotInfo>& slot) {
+absl::Status CheckSlot(const TaskRow& task, const std::string& database,
+                       const std::optional<SlotInfo>& slot) {
   if (!slot.has_value()) {
     return WithHint(absl::DataLossError(absl::StrCat("the slot ", task.slot,
                                                      " is gone from the source: changes since ",
                                                      task.position.ToString(), " are lost to us")),
                     StartAgainHint(task));
   }
-  if (slot->plugin != kPluginName || slot->database != task.source.database) {
+  if (slot->plugin != kPluginName || slot->database != database) {
     return WithHint(
         WithDetail(absl::DataLossError(absl::StrCat("the slot ", task.slot, " is not the task's")),
                    absl::StrCat("It belongs to plugin ", slot->plugin, " in database \"",
                                 slot->database, "\"; expected ", kPluginName, " in \"",
-                                task.source.database, "\".")),
+                                database, "\".")),
         StartAgainHint(task));
   }
   if (slot->wal_status == "lost") {
@@ -83,8 +84,9 @@ absl::Status CheckSlot(const TaskRow& task, const std::optional<SlotInfo>& slot)
   return absl::OkStatus();
 }
 
-absl::Status CheckLeftSlot(const TaskRow& task, const SlotInfo& slot) {
-  if (slot.plugin == kPluginName && slot.database == task.source.database) return absl::OkStatus();
+absl::Status CheckLeftSlot(const TaskRow& task, const std::string& database,
+                           const SlotInfo& slot) {
+  if (slot.plugin == kPluginName && slot.database == database) return absl::OkStatus();
   return WithHint(
       absl::FailedPreconditionError(absl::StrCat("a slot ", task.slot, " of plugin ", slot.plugin,
                                                  " in database \"", slot.database,

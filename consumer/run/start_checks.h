@@ -21,10 +21,12 @@ absl::Status CheckIdentities(const TaskRow& task, const ServerIdentity& source,
                              const ServerIdentity& destination);
 
 // For a task whose slot was created: it is there, ours, usable, and not ahead of the position.
-absl::Status CheckSlot(const TaskRow& task, const std::optional<SlotInfo>& slot);
+// `database` is the source's as it is called now.
+absl::Status CheckSlot(const TaskRow& task, const std::string& database,
+                       const std::optional<SlotInfo>& slot);
 
 // For a slot that stands in the task row as intended, and exists: kFailedPrecondition unless it can
 // only be the one that a crash left between its creation and the note of it.
-absl::Status CheckLeftSlot(const TaskRow& task, const SlotInfo& slot);
+absl::Status CheckLeftSlot(const TaskRow& task, const std::string& database, const SlotInfo& slot);
 
 }  // namespace towline

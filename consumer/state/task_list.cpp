@@ -37,6 +37,14 @@ absl::Status StateStore::RemoveTask(Connection& destination, const std::string& 
         .status();
   });
   TOWLINE_RETURN_IF_ERROR(removed);
+  // The applier's replication origin, of a limited number. Dropping it is a right of its own; an
+  // origin that stays harms nobody.
+  destination
+      .Query("SELECT pg_catalog.pg_replication_origin_drop(roname) "
+             "FROM pg_catalog.pg_replication_origin WHERE roname = 'towline_' || $1",
+             {task})
+      .status()
+      .IgnoreError();
   return destination.Exec("SELECT pg_catalog.pg_advisory_unlock_all()").status();
 }
 
