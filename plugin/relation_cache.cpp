@@ -75,6 +75,7 @@ void FreeEntryMemory(RelationEntry* entry) {
 }
 
 void ForgetInvalidEntries(RelationCache* cache) {
+  cache->last = nullptr;
   HASH_SEQ_STATUS scan;
   hash_seq_init(&scan, cache->entries);
   while (auto* entry = static_cast<RelationEntry*>(hash_seq_search(&scan))) {
@@ -133,6 +134,7 @@ void OpenRelationCache(PluginState* state) {
   control.hcxt = state->session_context;
   cache->entries =
       hash_create("towline relations", 128, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+  cache->last = nullptr;
   cache->last_number = 0;
   cache->entries_max = kEntriesMax;
 
@@ -150,10 +152,17 @@ void CloseRelationCache() { active_cache = nullptr; }
 RelationEntry* LookUpRelation(PluginState* state, Relation relation) {
   RelationCache* cache = &state->relations;
   Oid oid = RelationGetRelid(relation);
+  // Most changes are of the same table as the one before.
+  if (cache->last != nullptr && cache->last->oid == oid && cache->last->is_valid) {
+    return cache->last;
+  }
   bool is_found = false;
   auto* entry =
       static_cast<RelationEntry*>(hash_search(cache->entries, &oid, HASH_ENTER, &is_found));
-  if (is_found && entry->is_valid) return entry;
+  if (is_found && entry->is_valid) {
+    cache->last = entry;
+    return entry;
+  }
   if (!is_found) {
     *entry = {};
     entry->oid = oid;

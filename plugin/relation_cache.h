@@ -25,6 +25,7 @@ enum class ValueMethod : uint8_t {
   kUuid,
   kName,
   kVarlena,  // the value's own bytes: text, bytea and what is stored like them
+  kNumeric,  // numeric_bytes.h, or kSend
   kSend,     // typsend
   kOutput,   // typoutput
 };
@@ -36,7 +37,7 @@ struct ColumnCodec {
   bool is_sent;    // in full images
   bool is_in_key;  // in key images
   const char* name;
-  FmgrInfo function;  // kSend, kOutput
+  FmgrInfo function;  // kNumeric and what follows
 };
 
 struct RelationEntry {
@@ -74,6 +75,7 @@ struct RelationEntry {
 
 struct RelationCache {
   HTAB* entries;
+  RelationEntry* last;  // looked up; may be null or invalid
   uint32_t last_number;
   long entries_max;  // when there are more, invalid entries are forgotten
 };

@@ -1,5 +1,6 @@
 #include "relation_description.h"
 
+#include "numeric_bytes.h"
 #include "plugin_state.h"
 #include "type_rules.h"
 
@@ -180,9 +181,12 @@ ValueMethod MethodOfSend(Oid function, const FormData_pg_attribute* attribute) {
       {F_BPCHARSEND, ValueMethod::kVarlena, -1},
       {F_BYTEASEND, ValueMethod::kVarlena, -1},
       {F_JSON_SEND, ValueMethod::kVarlena, -1},
+      {F_NUMERIC_SEND, ValueMethod::kNumeric, -1},
   };
   for (const Fast& fast : kFast) {
-    if (fast.function == function && fast.length == attribute->attlen) return fast.method;
+    if (fast.function != function || fast.length != attribute->attlen) continue;
+    if (fast.method == ValueMethod::kNumeric && !NumericLayoutIsKnown()) break;
+    return fast.method;
   }
   return ValueMethod::kSend;
 }
@@ -207,7 +211,7 @@ ColumnFormat ChooseMethod(bool wants_binary, const FormData_pg_attribute* attrib
     getTypeOutputInfo(attribute->atttypid, &function, &is_varlena);
     codec->method = MethodOfOutput(function, attribute);
   }
-  if (codec->method == ValueMethod::kSend || codec->method == ValueMethod::kOutput) {
+  if (codec->method >= ValueMethod::kNumeric) {
     fmgr_info_cxt(function, &codec->function, context);
   }
   return format;

@@ -1,6 +1,7 @@
 #include "row_encoder.h"
 
 #include "frame.h"
+#include "numeric_bytes.h"
 
 namespace towline::plugin {
 namespace {
@@ -14,8 +15,70 @@ constexpr int32_t kNullMark = -1;
 constexpr int32_t kUnchangedToastMark = -2;
 constexpr int32_t kInPartsMark = -3;
 
+// The longest value of fixed size (uuid), with its length.
+constexpr size_t kFixedFieldMax = 4 + 16;
+
+inline char* PutLength(char* at, int32_t length) {
+  StoreBigEndian32(at, static_cast<uint32_t>(length));
+  return at + 4;
+}
+
+inline char* PutByte(char* at, char value) {
+  at = PutLength(at, 1);
+  *at = value;
+  return at + 1;
+}
+
+inline char* PutInt32(char* at, uint32_t value) {
+  at = PutLength(at, 4);
+  StoreBigEndian32(at, value);
+  return at + 4;
+}
+
+inline char* PutInt64(char* at, uint64_t value) {
+  at = PutLength(at, 8);
+  StoreBigEndian64(at, value);
+  return at + 8;
+}
+
+template <typename To, typename From>
+To BitCast(From from) {
+  static_assert(sizeof(To) == sizeof(From));
+  To to;
+  memcpy(&to, &from, sizeof to);
+  return to;
+}
+
+// Writes a value of fixed size and returns its end; null if the method is for others.
+inline char* PutFixed(char* at, ValueMethod method, Datum value) {
+  switch (method) {
+    case ValueMethod::kBool:
+      return PutByte(at, static_cast<char>(DatumGetBool(value)));
+    case ValueMethod::kChar:
+      return PutByte(at, DatumGetChar(value));
+    case ValueMethod::kInt2:
+      at = PutLength(at, 2);
+      StoreBigEndian16(at, static_cast<uint16_t>(DatumGetInt16(value)));
+      return at + 2;
+    case ValueMethod::kInt4:
+      return PutInt32(at, static_cast<uint32_t>(DatumGetInt32(value)));
+    case ValueMethod::kFloat4:
+      return PutInt32(at, BitCast<uint32_t>(DatumGetFloat4(value)));
+    case ValueMethod::kInt8:
+      return PutInt64(at, static_cast<uint64_t>(DatumGetInt64(value)));
+    case ValueMethod::kFloat8:
+      return PutInt64(at, BitCast<uint64_t>(DatumGetFloat8(value)));
+    case ValueMethod::kUuid:
+      at = PutLength(at, UUID_LEN);
+      memcpy(at, DatumGetPointer(value), UUID_LEN);
+      return at + UUID_LEN;
+    default:
+      return nullptr;
+  }
+}
+
 inline void AppendMark(ByteBuffer* image, int32_t mark) {
-  StoreBigEndian32(Reserve(image, 4), static_cast<uint32_t>(mark));
+  PutLength(Reserve(image, 4), mark);
   image->size += 4;
 }
 
@@ -36,14 +99,6 @@ std::string_view VarlenaBytes(Datum value) {
   return {VARDATA_ANY(attribute), static_cast<size_t>(VARSIZE_ANY_EXHDR(attribute))};
 }
 
-template <typename To, typename From>
-To BitCast(From from) {
-  static_assert(sizeof(To) == sizeof(From));
-  To to;
-  memcpy(&to, &from, sizeof to);
-  return to;
-}
-
 }  // namespace
 
 RowValues Deform(Relation relation, HeapTuple tuple, Datum* values, bool* nulls) {
@@ -53,74 +108,65 @@ RowValues Deform(Relation relation, HeapTuple tuple, Datum* values, bool* nulls)
 
 void RowEncoder::Encode(ImagePart part, RowValues row, RowValues old, ByteBuffer* image) {
   int count = part == ImagePart::kFull ? entry_->sent_count : entry_->key_count;
-  StoreBigEndian16(Reserve(image, 2), static_cast<uint16_t>(count));
-  image->size += 2;
+  // Room for all marks and fixed-size values is made at once, and again behind each value that may
+  // be longer, so that the many short ones are written without asking.
+  auto fields_left = static_cast<size_t>(count);
+  char* at = Reserve(image, 2 + fields_left * kFixedFieldMax);
+  StoreBigEndian16(at, static_cast<uint16_t>(count));
+  at += 2;
   for (int i = 0; i < entry_->column_count; ++i) {
     const ColumnCodec& codec = entry_->columns[i];
     if (part == ImagePart::kFull ? !codec.is_sent : !codec.is_in_key) continue;
-    *column_name_ = codec.name;
+    --fields_left;
     if (row.nulls[codec.index]) {
-      AppendMark(image, kNullMark);
+      at = PutLength(at, kNullMark);
       continue;
     }
     Datum value = row.values[codec.index];
+    if (char* end = PutFixed(at, codec.method, value); end != nullptr) {
+      at = end;
+      continue;
+    }
     if (IsUnsentToast(codec, value)) {
       // Only under REPLICA IDENTITY FULL does the WAL carry the value, in the old row.
       bool old_has_it = old.nulls != nullptr && !old.nulls[codec.index] &&
                         !IsUnsentToast(codec, old.values[codec.index]);
       if (!old_has_it) {
-        AppendMark(image, kUnchangedToastMark);
+        at = PutLength(at, kUnchangedToastMark);
         continue;
       }
       value = old.values[codec.index];
     }
-    EncodeValue(codec, value, image);
+    *column_name_ = codec.name;
+    image->size = static_cast<size_t>(at - image->data);
+    EncodeVariable(codec, value, image);
+    at = Reserve(image, fields_left * kFixedFieldMax);
+    *column_name_ = nullptr;
   }
-  *column_name_ = nullptr;
+  image->size = static_cast<size_t>(at - image->data);
 }
 
-void RowEncoder::EncodeValue(const ColumnCodec& codec, Datum value, ByteBuffer* image) {
-  char fixed[4 + 8];
+void RowEncoder::EncodeVariable(const ColumnCodec& codec, Datum value, ByteBuffer* image) {
   switch (codec.method) {
-    case ValueMethod::kBool:
-    case ValueMethod::kChar:
-      StoreBigEndian32(fixed, 1);
-      fixed[4] = codec.method == ValueMethod::kBool ? static_cast<char>(DatumGetBool(value))
-                                                    : DatumGetChar(value);
-      return AppendBytes(image, fixed, 5);
-    case ValueMethod::kInt2:
-      StoreBigEndian32(fixed, 2);
-      StoreBigEndian16(fixed + 4, static_cast<uint16_t>(DatumGetInt16(value)));
-      return AppendBytes(image, fixed, 6);
-    case ValueMethod::kInt4:
-      StoreBigEndian32(fixed, 4);
-      StoreBigEndian32(fixed + 4, static_cast<uint32_t>(DatumGetInt32(value)));
-      return AppendBytes(image, fixed, 8);
-    case ValueMethod::kFloat4:
-      StoreBigEndian32(fixed, 4);
-      StoreBigEndian32(fixed + 4, BitCast<uint32_t>(DatumGetFloat4(value)));
-      return AppendBytes(image, fixed, 8);
-    case ValueMethod::kInt8:
-      StoreBigEndian32(fixed, 8);
-      StoreBigEndian64(fixed + 4, static_cast<uint64_t>(DatumGetInt64(value)));
-      return AppendBytes(image, fixed, 12);
-    case ValueMethod::kFloat8:
-      StoreBigEndian32(fixed, 8);
-      StoreBigEndian64(fixed + 4, BitCast<uint64_t>(DatumGetFloat8(value)));
-      return AppendBytes(image, fixed, 12);
-    case ValueMethod::kUuid:
-      return AppendValue({DatumGetPointer(value), UUID_LEN}, image);
     case ValueMethod::kName:
       return AppendValue(DatumGetCString(value), image);
     case ValueMethod::kVarlena:
       return AppendValue(VarlenaBytes(value), image);
-    case ValueMethod::kSend: {
-      bytea* bytes = SendFunctionCall(const_cast<FmgrInfo*>(&codec.function), value);
-      return AppendValue({VARDATA(bytes), VARSIZE(bytes) - VARHDRSZ}, image);
+    case ValueMethod::kNumeric: {
+      size_t start = image->size;
+      if (AppendNumeric(VarlenaBytes(value), image)) {
+        inline_bytes_ += image->size - start;
+        return;
+      }
+      break;
     }
     case ValueMethod::kOutput:
       return AppendValue(OutputFunctionCall(const_cast<FmgrInfo*>(&codec.function), value), image);
+    default:
+      break;
   }
+  bytea* bytes = SendFunctionCall(const_cast<FmgrInfo*>(&codec.function), value);
+  AppendValue({VARDATA(bytes), VARSIZE(bytes) - VARHDRSZ}, image);
 }
 
 void RowEncoder::AppendValue(std::string_view bytes, ByteBuffer* image) {

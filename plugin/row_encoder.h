@@ -28,7 +28,8 @@ class RowEncoder {
   void Encode(ImagePart part, RowValues row, RowValues old, ByteBuffer* image);
 
  private:
-  void EncodeValue(const ColumnCodec& codec, Datum value, ByteBuffer* image);
+  // Values that may be of any length, or need a function of the type.
+  void EncodeVariable(const ColumnCodec& codec, Datum value, ByteBuffer* image);
   void AppendValue(std::string_view bytes, ByteBuffer* image);
 
   PluginState* state_;

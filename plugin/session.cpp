@@ -36,6 +36,8 @@ void towline_startup_cb(LogicalDecodingContext* ctx, OutputPluginOptions* option
   state->session_context = session;
   state->change_context = AllocSetContextCreate(session, "towline change", ALLOCSET_DEFAULT_SIZES);
   ParseOptions(ctx->output_plugin_options, &state->options);
+  // The server asks it for every record; without it there is nothing to ask.
+  if (state->options.sends_foreign_origins) ctx->callbacks.filter_by_origin_cb = nullptr;
   constexpr size_t kRowBytes = 8192;
   InitBuffer(&state->frame, session, state->options.frame_bytes + kRowBytes);
   InitBuffer(&state->new_row, session, kRowBytes);
@@ -56,7 +58,7 @@ void towline_shutdown_cb(LogicalDecodingContext* ctx) {
 
 bool towline_filter_by_origin_cb(LogicalDecodingContext* ctx, OriginId origin_id) {
   PluginState* state = StateOf(ctx);
-  return state != nullptr && !state->options.sends_foreign_origins && origin_id != kNoOrigin;
+  return state != nullptr && origin_id != kNoOrigin;
 }
 
 }  // namespace towline::plugin
