@@ -17,8 +17,8 @@ struct TableSelection {
 
 // The ordinary and partitioned tables of user schemas that the selection names, with columns and
 // unique indexes, by schema and name. Left out always: system schemas, towline, towline_state,
-// temporary tables, tables that belong to an extension. Unlogged ones come (persistence 'u') so that
-// check can speak of them. A pattern that matches nothing is kInvalidArgument naming it.
+// temporary tables, tables that belong to an extension. Unlogged ones come (persistence 'u') so
+// that check can speak of them. A pattern that matches nothing is kInvalidArgument naming it.
 absl::StatusOr<std::vector<Table>> ReadTables(Connection& connection,
                                               const TableSelection& selection);
 

@@ -122,9 +122,8 @@ bool ReadSome(int fd, std::string* text) {
 absl::Status Collect(const ChildProcess& child, const Shutdown& shutdown, Pipe& output,
                      Pipe& errors, ChildResult* result) {
   while (output.read_end() >= 0 || errors.read_end() >= 0) {
-    pollfd waiting[3] = {{output.read_end(), POLLIN, 0},
-                         {errors.read_end(), POLLIN, 0},
-                         {shutdown.fd(), POLLIN, 0}};
+    pollfd waiting[3] = {
+        {output.read_end(), POLLIN, 0}, {errors.read_end(), POLLIN, 0}, {shutdown.fd(), POLLIN, 0}};
     if (poll(waiting, 3, -1) < 0 && errno != EINTR) return absl::InternalError("poll failed");
     if (shutdown.is_requested()) return absl::CancelledError("shutting down");
     if (waiting[0].revents != 0 && !ReadSome(output.read_end(), &result->output)) {

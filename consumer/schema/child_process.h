@@ -15,13 +15,13 @@ struct ChildProcess {
   std::vector<std::string> arguments;  // the first is the program's path
   // Added to our own environment; secrets go here, as arguments can be read by every user.
   std::vector<std::pair<std::string, std::string>> environment;
-  size_t output_bytes_max = 0;         // more is an error: kResourceExhausted
+  size_t output_bytes_max = 0;  // more is an error: kResourceExhausted
 };
 
 struct ChildResult {
-  int exit_status = 0;                 // 128 + signal if it was killed by one
+  int exit_status = 0;  // 128 + signal if it was killed by one
   std::string output;
-  std::string errors;                  // the last 64 KiB
+  std::string errors;  // the last 64 KiB
 };
 
 // Waits for its end. A shutdown ends it (SIGTERM) and gives kCancelled. kNotFound if it cannot be

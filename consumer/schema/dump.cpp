@@ -84,8 +84,8 @@ absl::StatusOr<std::string> RunPgDump(const std::string& program, const DumpOpti
   TOWLINE_ASSIGN_OR_RETURN(ChildResult result, RunChildProcess(child, shutdown));
   if (result.exit_status != 0) {
     // The server's errors lead the way to the cause; which of them a new try mends cannot be told.
-    absl::Status status = absl::UnknownError(
-        absl::StrCat(program, " failed with status ", result.exit_status));
+    absl::Status status =
+        absl::UnknownError(absl::StrCat(program, " failed with status ", result.exit_status));
     return WithDetail(status, absl::StripAsciiWhitespace(result.errors));
   }
   if (!result.errors.empty()) {

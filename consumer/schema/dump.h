@@ -16,15 +16,15 @@ namespace towline {
 
 struct DumpOptions {
   ConnectOptions source;
-  int server_version = 0;        // of the source, as libpq counts
-  std::string snapshot_name;     // pg_export_snapshot()
+  int server_version = 0;     // of the source, as libpq counts
+  std::string snapshot_name;  // pg_export_snapshot()
   std::string application_name;
   ExcludedObjects excluded;
 };
 
 struct DumpStatement {
   std::string text;
-  bool is_setting = false;       // SET or set_config: to be run again in each session
+  bool is_setting = false;  // SET or set_config: to be run again in each session
 };
 
 struct SchemaDump {

@@ -18,9 +18,9 @@ struct ForeignKey {
 };
 
 struct ExcludedObjects {
-  std::vector<TableName> tables;          // user tables that are not selected
-  std::vector<TableName> views;           // views and materialized views that need one of them
-  std::vector<ForeignKey> foreign_keys;   // of selected tables to tables that are not
+  std::vector<TableName> tables;         // user tables that are not selected
+  std::vector<TableName> views;          // views and materialized views that need one of them
+  std::vector<ForeignKey> foreign_keys;  // of selected tables to tables that are not
 };
 
 // Reads them as of the session's snapshot.

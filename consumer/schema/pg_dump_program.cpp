@@ -23,7 +23,8 @@ namespace {
 std::vector<std::string> VersionedDirectories() {
   std::vector<std::string> directories;
   std::error_code ignored;
-  for (const char* parent : {"/usr/lib/postgresql", "/usr", "/opt/homebrew/opt", "/usr/local/opt"}) {
+  for (const char* parent :
+       {"/usr/lib/postgresql", "/usr", "/opt/homebrew/opt", "/usr/local/opt"}) {
     for (const auto& entry : std::filesystem::directory_iterator(parent, ignored)) {
       std::string name = entry.path().filename();
       if (absl::string_view(parent) == "/usr" && !absl::StartsWith(name, "pgsql-")) continue;
@@ -90,10 +91,11 @@ absl::StatusOr<std::string> FindPgDump(int server_version, const Shutdown& shutd
     if (*version >= wanted) good.emplace(*version, program);
   }
   if (!good.empty()) return good.begin()->second;
-  absl::Status status = absl::FailedPreconditionError(absl::StrCat(
-      "no pg_dump of version ", wanted, " or newer for a source of version ", wanted));
-  status = WithDetail(status, found.empty() ? "None was found."
-                                            : absl::StrCat("Found: ", absl::StrJoin(found, ", "), "."));
+  absl::Status status = absl::FailedPreconditionError(
+      absl::StrCat("no pg_dump of version ", wanted, " or newer for a source of version ", wanted));
+  status =
+      WithDetail(status, found.empty() ? "None was found."
+                                       : absl::StrCat("Found: ", absl::StrJoin(found, ", "), "."));
   return WithHint(status, absl::StrCat("Install postgresql-client-", wanted,
                                        " on this host, or name a pg_dump in TOWLINE_PG_DUMP."));
 }

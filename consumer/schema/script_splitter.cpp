@@ -170,7 +170,9 @@ class Splitter {
   // $$...$$ or $tag$...$tag$; anything else ($1, a lone dollar) is passed over.
   absl::Status SkipDollar() {
     size_t end = at_ + 1;
-    auto is_tag_part = [this](size_t i) { return IsIdentifierPart(script_[i]) && script_[i] != '$'; };
+    auto is_tag_part = [this](size_t i) {
+      return IsIdentifierPart(script_[i]) && script_[i] != '$';
+    };
     if (end < script_.size() && IsIdentifierStart(script_[end])) {
       while (end < script_.size() && is_tag_part(end)) ++end;
     }
@@ -206,9 +208,9 @@ class Splitter {
   }
 
   bool IsRoutine() const {
-    for (absl::string_view start : {"create function ", "create procedure ",
-                                    "create or replace function ",
-                                    "create or replace procedure "}) {
+    for (absl::string_view start :
+         {"create function ", "create procedure ", "create or replace function ",
+          "create or replace procedure "}) {
       if (absl::StartsWith(words_, start)) return true;
     }
     return false;

@@ -1,5 +1,5 @@
-// Sequence values: the log does not carry them in a form that could be applied, so they are read from
-// the source and set at the destination once the rows are there.
+// Sequence values: the log does not carry them in a form that could be applied, so they are read
+// from the source and set at the destination once the rows are there.
 #pragma once
 
 #include <cstdint>
@@ -18,8 +18,8 @@ struct SequenceValue {
   bool is_called = false;
 };
 
-// The user's sequences in these schemas (all schemas if there are none), as they stand now. One that
-// our role may not read is left out with a warning.
+// The user's sequences in these schemas (all schemas if there are none), as they stand now. One
+// that our role may not read is left out with a warning.
 absl::StatusOr<std::vector<SequenceValue>> ReadSequences(Connection& source,
                                                          const std::vector<std::string>& schemas);
 

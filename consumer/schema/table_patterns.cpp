@@ -25,7 +25,8 @@ bool IsRegexSpecial(char c) {
 absl::StatusOr<TablePattern> ParseTablePattern(absl::string_view text) {
   std::vector<std::string> parts(1);
   bool is_quoted = false;
-  size_t blanks = 0;  // behind the name read so far: within a name they count, around it they do not
+  size_t blanks =
+      0;  // behind the name read so far: within a name they count, around it they do not
   for (size_t i = 0; i < text.size(); ++i) {
     char c = text[i];
     std::string& part = parts.back();

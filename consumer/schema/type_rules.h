@@ -1,7 +1,7 @@
-// Which types travel in binary between servers, in the copy and (by the same rule, docs/protocol.md)
-// in the stream: those whose typsend output holds nothing that differs between two servers. What
-// differs are object identifiers: of user-defined types inside arrays and composites, and of the
-// objects that reg* types name. Everything else goes as text.
+// Which types travel in binary between servers, in the copy and (by the same rule,
+// docs/protocol.md) in the stream: those whose typsend output holds nothing that differs between
+// two servers. What differs are object identifiers: of user-defined types inside arrays and
+// composites, and of the objects that reg* types name. Everything else goes as text.
 #pragma once
 
 #include <map>
@@ -16,14 +16,14 @@ namespace towline {
 struct TypeFacts {
   std::string name;
   bool is_in_pg_catalog = false;
-  char kind = 'b';                    // typtype
-  bool is_array = false;              // a true array: its element names it in typarray
-  Oid element = 0;                    // of an array
-  Oid base = 0;                       // of a domain
-  Oid subtype = 0;                    // of a range; of a multirange its range
-  std::vector<Oid> members;           // of a composite, dropped columns left out
+  char kind = 'b';           // typtype
+  bool is_array = false;     // a true array: its element names it in typarray
+  Oid element = 0;           // of an array
+  Oid base = 0;              // of a domain
+  Oid subtype = 0;           // of a range; of a multirange its range
+  std::vector<Oid> members;  // of a composite, dropped columns left out
   bool has_send_and_receive = false;
-  bool has_operator_class = false;    // a default btree or hash one takes this very type
+  bool has_operator_class = false;  // a default btree or hash one takes this very type
 };
 
 using TypeCatalog = std::map<Oid, TypeFacts>;

@@ -11,8 +11,8 @@
 namespace towline {
 namespace {
 
-// FNV-1a: the same in every build, unlike std::hash. Tells tasks apart whose names would not fit into
-// an identifier.
+// FNV-1a: the same in every build, unlike std::hash. Tells tasks apart whose names would not fit
+// into an identifier.
 uint64_t HashTask(const std::string& task) {
   uint64_t hash = 14695981039346656037ULL;
   for (unsigned char c : task) hash = (hash ^ c) * 1099511628211ULL;
@@ -30,13 +30,12 @@ std::string StagingName(const std::string& task, size_t number) {
 }
 
 absl::Status DropStaging(Connection& session, const TaskClaim& claim) {
-  TOWLINE_ASSIGN_OR_RETURN(
-      Result found,
-      session.Query("SELECT c.relname FROM pg_catalog.pg_class c "
-                    "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
-                    "WHERE n.nspname = 'towline_state' AND c.relkind = 'r' "
-                    "AND pg_catalog.starts_with(c.relname::text, $1)",
-                    {{Prefix(claim.task)}}));
+  TOWLINE_ASSIGN_OR_RETURN(Result found,
+                           session.Query("SELECT c.relname FROM pg_catalog.pg_class c "
+                                         "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+                                         "WHERE n.nspname = 'towline_state' AND c.relkind = 'r' "
+                                         "AND pg_catalog.starts_with(c.relname::text, $1)",
+                                         {{Prefix(claim.task)}}));
   for (int row = 0; row < found.row_count(); ++row) {
     TOWLINE_RETURN_IF_ERROR(
         session.Exec("DROP TABLE " + QuoteQualified("towline_state", found.Get(row, 0))).status());
@@ -53,11 +52,11 @@ absl::Status CreateStaging(Connection& session, const TaskClaim& claim,
     // Names and types only: constraints are met when the rows are moved.
     TOWLINE_RETURN_IF_ERROR(
         session
-            .Exec(absl::StrCat("CREATE TABLE ", table.target.relation, " AS SELECT ",
-                               absl::StrJoin(table.target.columns, ", "), " FROM ONLY ",
-                               QuoteQualified(table.destination.name.schema,
-                                              table.destination.name.name),
-                               " WITH NO DATA"))
+            .Exec(absl::StrCat(
+                "CREATE TABLE ", table.target.relation, " AS SELECT ",
+                absl::StrJoin(table.target.columns, ", "), " FROM ONLY ",
+                QuoteQualified(table.destination.name.schema, table.destination.name.name),
+                " WITH NO DATA"))
             .status());
   }
   return session.Exec("COMMIT").status();

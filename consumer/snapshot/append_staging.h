@@ -1,6 +1,6 @@
-// Tables that keep rows of their own (`append`) are copied into staging tables first, and all of them
-// are moved in one transaction at the end. So a crash finds either nothing of ours in them, and the
-// staging is thrown away, or everything and the pieces marked.
+// Tables that keep rows of their own (`append`) are copied into staging tables first, and all of
+// them are moved in one transaction at the end. So a crash finds either nothing of ours in them,
+// and the staging is thrown away, or everything and the pieces marked.
 #pragma once
 
 #include <string>

@@ -60,9 +60,9 @@ class CopyRun {
   const Shutdown& shutdown_;
   WaitNotice on_wait_;
 
-  std::vector<PieceRow> begun_;     // pieces of an earlier try, whose rows are ours
-  std::set<TableName> ours_;        // their names
-  std::set<TableName> existed_;     // tables at the destination before pre-data
+  std::vector<PieceRow> begun_;  // pieces of an earlier try, whose rows are ours
+  std::set<TableName> ours_;     // their names
+  std::set<TableName> existed_;  // tables at the destination before pre-data
   std::map<TableName, std::string> policies_;
   bool is_partial_ = false;
 };
@@ -179,7 +179,8 @@ absl::Status CopyRun::StoreSchema(ExportedSnapshot& snapshot) {
   return store_.SetSnapshot(snapshot.text(), snapshot.lsn_after());
 }
 
-// Before StartCopy() forgets them: a piece whose table the source has dropped since is ours as well.
+// Before StartCopy() forgets them: a piece whose table the source has dropped since is ours as
+// well.
 absl::Status CopyRun::EmptyBegun(Connection& session) {
   if (ours_.empty()) return absl::OkStatus();
   std::vector<TableName> names(ours_.begin(), ours_.end());

@@ -25,8 +25,8 @@ namespace towline {
 struct CopyProgress {
   std::atomic<int64_t> tables_total{0};
   std::atomic<int64_t> tables_done{0};
-  std::atomic<int64_t> bytes_total{0};   // estimate: heap and TOAST at the source
-  std::atomic<int64_t> bytes_done{0};    // the same unit: estimate scaled by what has been read
+  std::atomic<int64_t> bytes_total{0};  // estimate: heap and TOAST at the source
+  std::atomic<int64_t> bytes_done{0};   // the same unit: estimate scaled by what has been read
   std::atomic<int64_t> rows_done{0};
   std::atomic<int64_t> statements_total{0};  // post-data
   std::atomic<int64_t> statements_done{0};
@@ -39,16 +39,15 @@ struct CopierOptions {
   // "stop", "append" or "truncate", for one table.
   std::function<std::string(const TableName&)> existing;
   int workers = 2;
-  int64_t part_bytes = 0;       // larger tables are copied in ctid ranges of this size
+  int64_t part_bytes = 0;  // larger tables are copied in ctid ranges of this size
   absl::Duration snapshot_wait_max;
-  std::string application_name; // "towline_<task>"
+  std::string application_name;  // "towline_<task>"
 };
 
 // Runs the copy from wherever the task's state says it stands (checking, copying_schema, copying,
 // indexing) to the end of post-data, storing each state before acting on it. The slot exists.
 // `on_wait` as in slot.h.
 absl::Status RunCopy(const CopierOptions& options, StateStore& store, CopyProgress& progress,
-                     const Shutdown& shutdown,
-                     absl::FunctionRef<void(const std::string&)> on_wait);
+                     const Shutdown& shutdown, absl::FunctionRef<void(const std::string&)> on_wait);
 
 }  // namespace towline

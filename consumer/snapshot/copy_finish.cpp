@@ -31,8 +31,7 @@ absl::Status CopySequences(const CopierOptions& options, Connection& destination
                            const std::vector<PieceRow>& pieces, const Shutdown& shutdown) {
   Connection::Purpose purpose;
   purpose.application_name = absl::StrCat(options.application_name, " sequences");
-  TOWLINE_ASSIGN_OR_RETURN(Connection source,
-                           Connection::Open(options.source, purpose, shutdown));
+  TOWLINE_ASSIGN_OR_RETURN(Connection source, Connection::Open(options.source, purpose, shutdown));
   std::vector<std::string> schemas;
   if (!options.selection.include.empty()) {
     std::set<std::string> selected;
@@ -40,9 +39,8 @@ absl::Status CopySequences(const CopierOptions& options, Connection& destination
     schemas.assign(selected.begin(), selected.end());
   }
   TOWLINE_ASSIGN_OR_RETURN(std::vector<SequenceValue> values, ReadSequences(source, schemas));
-  bool has_append = std::any_of(pieces.begin(), pieces.end(), [](const PieceRow& piece) {
-    return piece.existing == "append";
-  });
+  bool has_append = std::any_of(pieces.begin(), pieces.end(),
+                                [](const PieceRow& piece) { return piece.existing == "append"; });
   absl::StatusOr<int64_t> count = SetSequences(destination, values, has_append);
   TOWLINE_RETURN_IF_ERROR(WithContext(count.status(), "setting the sequences"));
   LogInfo("sequences set", {{"count", absl::StrCat(*count)}});
@@ -69,9 +67,10 @@ absl::Status AnalyzeTables(Connection& destination, const std::vector<PieceRow>&
 
 absl::Status RaiseMaintenanceMemory(Connection& destination) {
   return destination
-      .Query("SELECT pg_catalog.set_config('maintenance_work_mem', '256MB', false) "
-             "FROM pg_catalog.pg_settings "
-             "WHERE name = 'maintenance_work_mem' AND setting::bigint < 262144")
+      .Query(
+          "SELECT pg_catalog.set_config('maintenance_work_mem', '256MB', false) "
+          "FROM pg_catalog.pg_settings "
+          "WHERE name = 'maintenance_work_mem' AND setting::bigint < 262144")
       .status();
 }
 

@@ -21,8 +21,8 @@ void PlanTable(const Table& table, size_t index, const PlanOptions& options,
     return;
   }
   // TOAST lies apart, so a page of the heap stands for more bytes than it has.
-  int64_t count = std::min((table.total_bytes + options.part_bytes - 1) / options.part_bytes,
-                           table.page_count);
+  int64_t count =
+      std::min((table.total_bytes + options.part_bytes - 1) / options.part_bytes, table.page_count);
   int64_t bytes_left = whole.bytes;
   for (int64_t number = 0; number < count; ++number) {
     CopyPart part = whole;

@@ -15,16 +15,16 @@
 namespace towline {
 
 struct CopyPart {
-  size_t table = 0;         // index into the tables
+  size_t table = 0;  // index into the tables
   int64_t first_page = 0;
-  int64_t end_page = -1;    // exclusive; -1: to the end of the table, wherever that is
-  int64_t bytes = 0;        // estimate, for progress and order
-  bool is_whole = true;     // the table's only part
+  int64_t end_page = -1;  // exclusive; -1: to the end of the table, wherever that is
+  int64_t bytes = 0;      // estimate, for progress and order
+  bool is_whole = true;   // the table's only part
 };
 
 struct PlanOptions {
-  int64_t part_bytes = 0;        // 0: never divide
-  bool has_ctid_ranges = true;   // PostgreSQL 14+: a range of ctid is read without a full scan
+  int64_t part_bytes = 0;       // 0: never divide
+  bool has_ctid_ranges = true;  // PostgreSQL 14+: a range of ctid is read without a full scan
 };
 
 // Parts of all ordinary tables, the largest tables first: the longest work must not begin last.

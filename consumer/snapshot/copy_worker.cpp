@@ -75,8 +75,7 @@ absl::StatusOr<int64_t> CopyWorker::CopyPartOf(const Table& table, const CopyTar
   int64_t rows = 0;
   absl::Status status = InTransaction([&]() -> absl::Status {
     TOWLINE_ASSIGN_OR_RETURN(rows, CopyRows(table, target, part));
-    return marks_piece ? MarkPieceCopied(destination_, claim_, table.name, rows)
-                       : absl::OkStatus();
+    return marks_piece ? MarkPieceCopied(destination_, claim_, table.name, rows) : absl::OkStatus();
   });
   if (!status.ok()) return ExplainTableError(status, table);
   progress_->rows_done.fetch_add(rows, std::memory_order_relaxed);

@@ -24,8 +24,8 @@ std::string Qualified(const Table& table) {
 }
 
 std::string NameSome(const std::vector<std::string>& lines) {
-  std::vector<std::string> some(lines.begin(),
-                                lines.begin() + static_cast<long>(std::min(lines.size(), kNamedMax)));
+  std::vector<std::string> some(
+      lines.begin(), lines.begin() + static_cast<long>(std::min(lines.size(), kNamedMax)));
   std::string text = absl::StrJoin(some, "\n");
   if (lines.size() > kNamedMax) absl::StrAppend(&text, "\nand ", lines.size() - kNamedMax, " more");
   return text;
@@ -90,18 +90,19 @@ absl::Status CheckExistingRows(Connection& session, const std::vector<Table>& so
   for (size_t i : filled) {
     int64_t estimate = destination[i].estimated_rows;
     lines.push_back(absl::StrCat(Qualified(destination[i]), " (",
-                                 estimate > 0 ? absl::StrCat("about ", FormatCount(estimate), " rows")
-                                              : std::string("at least one row"),
+                                 estimate > 0
+                                     ? absl::StrCat("about ", FormatCount(estimate), " rows")
+                                     : std::string("at least one row"),
                                  ")"));
   }
   std::string first = Qualified(destination[filled[0]]);
   return WithHint(
-      WithDetail(absl::FailedPreconditionError(
-                     lines.size() == 1
-                         ? absl::StrCat("table ", first, " of the destination holds rows already")
-                         : absl::StrCat(lines.size(),
-                                        " tables of the destination hold rows already")),
-                 NameSome(lines)),
+      WithDetail(
+          absl::FailedPreconditionError(
+              lines.size() == 1
+                  ? absl::StrCat("table ", first, " of the destination holds rows already")
+                  : absl::StrCat(lines.size(), " tables of the destination hold rows already")),
+          NameSome(lines)),
       "Run with --existing append to keep them (rows of the source with the same key win), with "
       "--existing truncate to empty the tables first, or empty them yourself.");
 }
@@ -120,10 +121,11 @@ absl::Status CheckFit(const std::vector<Table>& source, const std::vector<Table>
   }
   if (lines.empty()) return absl::OkStatus();
   return WithHint(
-      WithDetail(absl::FailedPreconditionError(
-                     lines.size() == 1 ? absl::StrCat("the destination does not fit: ", lines[0])
-                                       : "tables of the destination do not fit those of the source"),
-                 lines.size() == 1 ? "" : NameSome(lines)),
+      WithDetail(
+          absl::FailedPreconditionError(
+              lines.size() == 1 ? absl::StrCat("the destination does not fit: ", lines[0])
+                                : "tables of the destination do not fit those of the source"),
+          lines.size() == 1 ? "" : NameSome(lines)),
       "Change the destination's tables with ALTER TABLE, or drop them so that they are created as "
       "they are at the source.");
 }

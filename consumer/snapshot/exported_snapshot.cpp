@@ -63,9 +63,9 @@ absl::Status ExportedSnapshot::LockAndExport(const TableSelection& selection) {
         connection_.Exec("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").status());
     TOWLINE_RETURN_IF_ERROR(LockTables(connection_, listed));
     // The first query: it takes the transaction's snapshot.
-    TOWLINE_ASSIGN_OR_RETURN(
-        Result exported, connection_.Query("SELECT pg_catalog.pg_export_snapshot(), "
-                                           "pg_catalog.pg_current_snapshot()"));
+    TOWLINE_ASSIGN_OR_RETURN(Result exported,
+                             connection_.Query("SELECT pg_catalog.pg_export_snapshot(), "
+                                               "pg_catalog.pg_current_snapshot()"));
     TOWLINE_ASSIGN_OR_RETURN(
         std::string lsn, connection_.QueryValue("SELECT pg_catalog.pg_current_wal_insert_lsn()"));
     TOWLINE_ASSIGN_OR_RETURN(tables_, ReadTables(connection_, selection));

@@ -25,8 +25,8 @@ class ExportedSnapshot {
 
   // The selected tables as the snapshot sees them.
   const std::vector<Table>& tables() const { return tables_; }
-  const std::string& name() const { return name_; }   // for SET TRANSACTION SNAPSHOT
-  const std::string& text() const { return text_; }   // pg_current_snapshot()
+  const std::string& name() const { return name_; }  // for SET TRANSACTION SNAPSHOT
+  const std::string& text() const { return text_; }  // pg_current_snapshot()
   Lsn lsn_after() const { return lsn_after_; }
   Connection& connection() { return connection_; }
 

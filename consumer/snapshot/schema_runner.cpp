@@ -78,16 +78,19 @@ absl::Status ExplainStatementError(const absl::Status& status, absl::string_view
   if (!GetHint(status).empty()) return explained;
   std::string sqlstate = GetSqlState(status);
   if (sqlstate == "42501") {
-    return WithHint(explained, "Give the destination's role the right, or let a role that has it "
-                               "run the statement, then run towline again: what is there already "
-                               "is left as it is.");
+    return WithHint(explained,
+                    "Give the destination's role the right, or let a role that has it "
+                    "run the statement, then run towline again: what is there already "
+                    "is left as it is.");
   }
   if (sqlstate == "58P01" || sqlstate == "0A000") {
-    return WithHint(explained, "Install what the statement needs (an extension's package, a build "
-                               "option) on the destination's host, then run towline again.");
+    return WithHint(explained,
+                    "Install what the statement needs (an extension's package, a build "
+                    "option) on the destination's host, then run towline again.");
   }
-  return WithHint(explained, "Mend the cause, or make the object at the destination yourself, then "
-                             "run towline again: what is there already is left as it is.");
+  return WithHint(explained,
+                  "Mend the cause, or make the object at the destination yourself, then "
+                  "run towline again: what is there already is left as it is.");
 }
 
 void LogOutcome(Outcome outcome, const std::string& statement, const absl::Status& status) {
@@ -115,7 +118,8 @@ absl::Status RunStatement(Connection& session, const TaskClaim& claim, const Sch
   TOWLINE_RETURN_IF_ERROR(session.Exec("SAVEPOINT towline_statement").status());
   absl::Status status = session.Exec(statement.statement).status();
   if (!status.ok()) {
-    Outcome outcome = session.is_alive() ? Judge(run, statement.statement, status) : Outcome::kFailed;
+    Outcome outcome =
+        session.is_alive() ? Judge(run, statement.statement, status) : Outcome::kFailed;
     if (outcome == Outcome::kFailed) return ExplainStatementError(status, statement.statement);
     LogOutcome(outcome, statement.statement, status);
     TOWLINE_RETURN_IF_ERROR(session.Exec("ROLLBACK TO SAVEPOINT towline_statement").status());

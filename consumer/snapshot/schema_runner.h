@@ -21,8 +21,8 @@ struct SchemaRun {
   // Part of the tables: what cannot be made because something that was not selected is missing is
   // left out with a warning.
   bool is_partial = false;
-  std::atomic<int64_t>* done = nullptr;         // counted for progress; may be null
-  const char* fault_point = nullptr;            // passed after each statement; may be null
+  std::atomic<int64_t>* done = nullptr;  // counted for progress; may be null
+  const char* fault_point = nullptr;     // passed after each statement; may be null
 };
 
 // Whether the error says that what the statement makes is there already. `existed`: the table it

@@ -40,8 +40,8 @@ class NoticedWait {
     if (!blockers.empty()) last_ = blockers;
     if (now - start_ >= wait_max_) {
       return WithHint(
-          absl::DeadlineExceededError(absl::StrCat(what_, " has waited for ",
-                                                   towline::FormatDuration(now - start_), " for ", Named())),
+          absl::DeadlineExceededError(absl::StrCat(
+              what_, " has waited for ", towline::FormatDuration(now - start_), " for ", Named())),
           "End the transaction (COMMIT, ROLLBACK, or for a prepared one COMMIT PREPARED / ROLLBACK "
           "PREPARED) or stop its session with pg_terminate_backend(pid), then run the same command "
           "again.");
@@ -52,7 +52,9 @@ class NoticedWait {
     }
     return absl::OkStatus();
   }
-  absl::Duration left() const { return std::max(wait_max_ - (absl::Now() - start_), absl::ZeroDuration()); }
+  absl::Duration left() const {
+    return std::max(wait_max_ - (absl::Now() - start_), absl::ZeroDuration());
+  }
 
  private:
   std::string Named() const { return last_.empty() ? "transactions older than it" : last_; }
@@ -87,8 +89,8 @@ absl::Status ExplainCreationError(Connection& source, const absl::Status& status
   if (absl::StrContains(status.message(), "output plugin") && !libraries.empty() &&
       !absl::StrContains(libraries, "towline")) {
     return refused("the source does not allow towline as an output plugin",
-                   absl::StrCat("ALTER SYSTEM SET output_plugin_libraries = ",
-                                libraries, ", towline; SELECT pg_reload_conf();"));
+                   absl::StrCat("ALTER SYSTEM SET output_plugin_libraries = ", libraries,
+                                ", towline; SELECT pg_reload_conf();"));
   }
   if (sqlstate == "58P01") {
     return refused("the towline plugin is not installed on the source",
@@ -97,9 +99,9 @@ absl::Status ExplainCreationError(Connection& source, const absl::Status& status
   }
   if (sqlstate == "42501") {
     absl::StatusOr<std::string> user = source.QueryValue("SELECT current_user");
-    return refused("no right to create a slot",
-                   absl::StrCat("ALTER ROLE ", QuoteIdentifier(user.ok() ? *user : ""),
-                                " REPLICATION;"));
+    return refused(
+        "no right to create a slot",
+        absl::StrCat("ALTER ROLE ", QuoteIdentifier(user.ok() ? *user : ""), " REPLICATION;"));
   }
   if (sqlstate == "53400") {
     int64_t slots = 0;
@@ -107,8 +109,8 @@ absl::Status ExplainCreationError(Connection& source, const absl::Status& status
     return refused("no replication slot is free",
                    absl::StrCat("Drop a slot that is not needed (SELECT slot_name FROM "
                                 "pg_replication_slots WHERE NOT active), or: ALTER SYSTEM SET "
-                                "max_replication_slots = ", slots + 10,
-                                "; and restart the source."));
+                                "max_replication_slots = ",
+                                slots + 10, "; and restart the source."));
   }
   if (sqlstate == "55000" && setting("wal_level") != "logical") {
     return refused("the source does not write what logical decoding needs",
@@ -127,8 +129,7 @@ absl::Status CheckIsPrimary(Connection& source) {
 }
 
 // The result of what was sent on `session`, looking at `watcher` each second.
-absl::StatusOr<std::string> AwaitSlot(Connection& session, Connection& watcher,
-                                      NoticedWait& wait) {
+absl::StatusOr<std::string> AwaitSlot(Connection& session, Connection& watcher, NoticedWait& wait) {
   absl::Status gave_up;
   std::string consistent_point;
   absl::Status failure;
@@ -151,7 +152,8 @@ absl::StatusOr<std::string> AwaitSlot(Connection& session, Connection& watcher,
       }
       if (PQstatus(raw) != CONNECTION_OK) return failure;
     }
-    absl::Status waited = session.WaitSocket(false, std::max(look_at - absl::Now(), absl::ZeroDuration()));
+    absl::Status waited =
+        session.WaitSocket(false, std::max(look_at - absl::Now(), absl::ZeroDuration()));
     if (absl::IsCancelled(waited)) {
       session.Cancel();
       return waited;
@@ -262,12 +264,11 @@ absl::Status FreeSlot(Connection& source, const std::string& slot,
                    absl::StartsWith(info->active_application, absl::StrCat(application_name, " "));
     // Empty as well when the holder has just gone: only a name that can be read is somebody else's.
     if (!is_ours && !info->active_application.empty()) {
-      return WithHint(
-          absl::FailedPreconditionError(absl::StrCat(
-              "the slot ", slot, " is in use by pid ", info->active_pid, " of the source (",
-              info->active_application, ")")),
-          absl::StrCat("Stop that program, or: SELECT pg_terminate_backend(", info->active_pid,
-                       ");"));
+      return WithHint(absl::FailedPreconditionError(
+                          absl::StrCat("the slot ", slot, " is in use by pid ", info->active_pid,
+                                       " of the source (", info->active_application, ")")),
+                      absl::StrCat("Stop that program, or: SELECT pg_terminate_backend(",
+                                   info->active_pid, ");"));
     }
     if (is_ours) {
       // Joined, so that a pid that was given to another session meanwhile is left in peace.
@@ -291,9 +292,10 @@ absl::Status FreeSlot(Connection& source, const std::string& slot,
 
 absl::Status DropSlot(Connection& source, const std::string& slot) {
   return source
-      .Query("SELECT pg_catalog.pg_drop_replication_slot(slot_name) "
-             "FROM pg_catalog.pg_replication_slots WHERE slot_name = $1",
-             {{slot}})
+      .Query(
+          "SELECT pg_catalog.pg_drop_replication_slot(slot_name) "
+          "FROM pg_catalog.pg_replication_slots WHERE slot_name = $1",
+          {{slot}})
       .status();
 }
 

@@ -22,9 +22,9 @@ struct SlotInfo {
   std::string active_application;  // of active_pid, empty if it cannot be seen
   Lsn confirmed_flush_lsn;
   Lsn restart_lsn;
-  std::string wal_status;          // reserved, extended, unreserved, lost; empty before 13
-  int64_t safe_wal_bytes = -1;     // -1: unlimited
-  int64_t retained_bytes = 0;      // WAL that the slot keeps on the source
+  std::string wal_status;       // reserved, extended, unreserved, lost; empty before 13
+  int64_t safe_wal_bytes = -1;  // -1: unlimited
+  int64_t retained_bytes = 0;   // WAL that the slot keeps on the source
 };
 
 // Called about every ten seconds of a wait with what is waited for ("transaction of pid 123 (user

@@ -82,9 +82,8 @@ absl::Status WorkOnParts(const TableCopyJob& job, CopyWorker& worker, WorkQueue&
   while (const CopyPart* part = queue.Next()) {
     const Table& table = job.tables[part->table];
     bool has_mark = !job.is_staged[part->table];
-    TOWLINE_ASSIGN_OR_RETURN(int64_t rows,
-                             worker.CopyPartOf(table, job.targets[part->table], *part,
-                                               has_mark && part->is_whole));
+    TOWLINE_ASSIGN_OR_RETURN(int64_t rows, worker.CopyPartOf(table, job.targets[part->table], *part,
+                                                             has_mark && part->is_whole));
     if (!queue.Finish(*part, &rows)) continue;
     if (has_mark && !part->is_whole) TOWLINE_RETURN_IF_ERROR(worker.MarkTable(table.name, rows));
     progress.tables_done.fetch_add(1, std::memory_order_relaxed);
@@ -101,12 +100,11 @@ absl::StatusOr<CopyWorker> OpenWorker(const CopierOptions& options, ExportedSnap
   Connection::Purpose purpose;
   purpose.application_name = absl::StrCat(options.application_name, " copy");
   TOWLINE_ASSIGN_OR_RETURN(Connection source, Connection::Open(options.source, purpose, stop));
-  TOWLINE_RETURN_IF_ERROR(
-      source
-          .Exec(absl::StrCat("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "
-                             "SET TRANSACTION SNAPSHOT ",
-                             QuoteLiteral(snapshot.name())))
-          .status());
+  TOWLINE_RETURN_IF_ERROR(source
+                              .Exec(absl::StrCat("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "
+                                                 "SET TRANSACTION SNAPSHOT ",
+                                                 QuoteLiteral(snapshot.name())))
+                              .status());
   TOWLINE_ASSIGN_OR_RETURN(Connection destination, OpenDestination(options, "copy", store, stop));
   return CopyWorker(std::move(source), std::move(destination), store.claim(), &progress);
 }
@@ -133,8 +131,8 @@ absl::StatusOr<Connection> OpenDestination(const CopierOptions& options, absl::s
 absl::Status CopyTables(const CopierOptions& options, const TableCopyJob& job,
                         ExportedSnapshot& snapshot, StateStore& store, CopyProgress& progress,
                         const Shutdown& shutdown) {
-  size_t count = std::min<size_t>(static_cast<size_t>(std::max(options.workers, 1)),
-                                  job.parts.size());
+  size_t count =
+      std::min<size_t>(static_cast<size_t>(std::max(options.workers, 1)), job.parts.size());
   Shutdown stop;  // the workers' own, so that one failure stops them all; outlives their sessions
   std::vector<CopyWorker> workers;
   for (size_t i = 0; i < count; ++i) {

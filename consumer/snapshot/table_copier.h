@@ -18,9 +18,9 @@
 namespace towline {
 
 struct TableCopyJob {
-  std::vector<Table> tables;          // of the source, as the snapshot sees them
-  std::vector<CopyTarget> targets;    // by the same index
-  std::vector<bool> is_staged;        // its rows go to a staging table: no mark yet
+  std::vector<Table> tables;        // of the source, as the snapshot sees them
+  std::vector<CopyTarget> targets;  // by the same index
+  std::vector<bool> is_staged;      // its rows go to a staging table: no mark yet
   std::vector<CopyPart> parts;
 };
 

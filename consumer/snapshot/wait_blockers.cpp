@@ -22,7 +22,8 @@ WITH running AS MATERIALIZED (
   FROM pg_catalog.pg_snapshot_xip(pg_catalog.pg_current_snapshot()) AS x(xid))
 SELECT p.gid, l.pid, COALESCE(p.owner, a.usename, ''), COALESCE(p.database, a.datname, ''),
        COALESCE(a.state, ''),
-       EXTRACT(epoch FROM pg_catalog.clock_timestamp() - COALESCE(p.prepared, a.xact_start))::bigint,
+       EXTRACT(epoch FROM pg_catalog.clock_timestamp()
+                          - COALESCE(p.prepared, a.xact_start))::bigint,
        pg_catalog.count(*) OVER (), COALESCE(a.wait_event, '')
 FROM running r
 LEFT JOIN pg_catalog.pg_locks l
@@ -36,10 +37,10 @@ ORDER BY r.xid LIMIT 3
 
 std::string DescribeOne(const Result& result, int row) {
   bool is_prepared = !result.IsNull(row, 0);
-  std::string who =
-      is_prepared ? absl::StrCat("prepared transaction '", result.Get(row, 0), "'")
-      : result.IsNull(row, 1) ? std::string("a transaction that is just ending")
-                              : absl::StrCat("transaction of pid ", result.Get(row, 1));
+  std::string who = is_prepared ? absl::StrCat("prepared transaction '", result.Get(row, 0), "'")
+                    : result.IsNull(row, 1)
+                        ? std::string("a transaction that is just ending")
+                        : absl::StrCat("transaction of pid ", result.Get(row, 1));
   std::vector<std::string> facts;
   if (!result.Get(row, 2).empty()) facts.push_back(absl::StrCat("user ", result.Get(row, 2)));
   if (!result.Get(row, 3).empty()) facts.push_back(absl::StrCat("database ", result.Get(row, 3)));
@@ -55,8 +56,7 @@ std::string DescribeOne(const Result& result, int row) {
 
 }  // namespace
 
-absl::StatusOr<std::string> DescribeBlockers(Connection& source, uint64_t xid_max,
-                                             int except_pid) {
+absl::StatusOr<std::string> DescribeBlockers(Connection& source, uint64_t xid_max, int except_pid) {
   TOWLINE_ASSIGN_OR_RETURN(
       Result result,
       source.Query(kBlockersSql, {{absl::StrCat(xid_max), absl::StrCat(except_pid)}}));

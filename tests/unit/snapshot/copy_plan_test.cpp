@@ -1,0 +1,132 @@
+#include "snapshot/copy_plan.h"
+
+#include <gtest/gtest.h>
+
+#include "snapshot/copy_statements.h"
+
+namespace towline {
+namespace {
+
+Table TableOf(int64_t pages, int64_t bytes, char kind = 'r', char persistence = 'p') {
+  Table table;
+  table.oid = 1;
+  table.name = {"s", "t"};
+  table.kind = kind;
+  table.persistence = persistence;
+  table.page_count = pages;
+  table.total_bytes = bytes;
+  return table;
+}
+
+PlanOptions PartsOf(int64_t bytes) {
+  PlanOptions options;
+  options.part_bytes = bytes;
+  return options;
+}
+
+TEST(CopyPlanTest, LargestTableComesFirst) {
+  std::vector<CopyPart> parts =
+      PlanParts({TableOf(1, 100), TableOf(1, 300), TableOf(0, 0), TableOf(1, 200)}, {});
+  ASSERT_EQ(parts.size(), 4u);
+  EXPECT_EQ(parts[0].table, 1u);
+  EXPECT_EQ(parts[1].table, 3u);
+  EXPECT_EQ(parts[2].table, 0u);
+  EXPECT_EQ(parts[3].table, 2u);
+  for (const CopyPart& part : parts) EXPECT_TRUE(part.is_whole);
+}
+
+TEST(CopyPlanTest, PartitionedAndUnloggedTablesHaveNoParts) {
+  EXPECT_TRUE(PlanParts({TableOf(0, 0, 'p'), TableOf(5, 500, 'r', 'u')}, {}).empty());
+}
+
+TEST(CopyPlanTest, RangesCoverEveryPageOnceAndTheLastIsOpen) {
+  for (int64_t pages : {2, 3, 10, 1001, 1 << 20}) {
+    for (int64_t part_bytes : {1, 100, 8192, 1 << 20}) {
+      int64_t bytes = pages * 8192 + 5;
+      std::vector<CopyPart> parts = PlanParts({TableOf(pages, bytes)}, PartsOf(part_bytes));
+      int64_t next = 0;
+      int64_t sum = 0;
+      for (size_t i = 0; i < parts.size(); ++i) {
+        EXPECT_EQ(parts[i].first_page, next);
+        EXPECT_EQ(parts[i].end_page == -1, i + 1 == parts.size());
+        EXPECT_TRUE(parts[i].end_page == -1 || parts[i].end_page > next);
+        next = parts[i].end_page;
+        sum += parts[i].bytes;
+        if (pages > 1 << 10) i = parts.size();  // the first will do
+      }
+      if (pages <= 1 << 10) EXPECT_EQ(sum, bytes) << pages << " pages by " << part_bytes;
+    }
+  }
+}
+
+TEST(CopyPlanTest, ToastCountsForTheSizeOfParts) {
+  // 100 pages of heap stand for 1 GB of values: ten parts of ten pages.
+  std::vector<CopyPart> parts = PlanParts({TableOf(100, 1'000'000'000)}, PartsOf(100'000'000));
+  ASSERT_EQ(parts.size(), 10u);
+  EXPECT_EQ(parts[3].first_page, 30);
+  EXPECT_EQ(parts[3].end_page, 40);
+}
+
+TEST(CopyPlanTest, ServerWithoutRangeScansGetsWholeTables) {
+  PlanOptions options = PartsOf(100);
+  options.has_ctid_ranges = false;
+  std::vector<CopyPart> parts = PlanParts({TableOf(100, 819200)}, options);
+  ASSERT_EQ(parts.size(), 1u);
+  EXPECT_TRUE(parts[0].is_whole);
+}
+
+TEST(CopyPlanTest, ConditionsNameTheRange) {
+  std::vector<CopyPart> parts = PlanParts({TableOf(3, 3 * 8192)}, PartsOf(8192));
+  ASSERT_EQ(parts.size(), 3u);
+  EXPECT_EQ(PartCondition(parts[0]), "ctid < '(1,0)'::tid");
+  EXPECT_EQ(PartCondition(parts[1]), "ctid >= '(1,0)'::tid AND ctid < '(2,0)'::tid");
+  EXPECT_EQ(PartCondition(parts[2]), "ctid >= '(2,0)'::tid");
+  EXPECT_EQ(PartCondition(CopyPart{}), "");
+}
+
+TableColumn Column(const std::string& name, bool is_portable, char generated = '\0') {
+  TableColumn column;
+  column.name = name;
+  column.is_portable_binary = is_portable;
+  column.generated = generated;
+  return column;
+}
+
+TEST(CopyStatementsTest, ColumnsAreNamedAndGeneratedOnesLeftOut) {
+  Table table = TableOf(10, 100);
+  table.columns = {Column("a\"b", true), Column("g", false, 's'), Column("select", true)};
+  CopyTarget target = MakeTarget(table, table);
+  EXPECT_TRUE(target.is_binary);
+  EXPECT_EQ(CopyOutSql(table, target, CopyPart{}),
+            "COPY \"s\".\"t\" (\"a\"\"b\", \"select\") TO STDOUT (FORMAT binary)");
+  EXPECT_EQ(CopyInSql(target),
+            "COPY \"s\".\"t\" (\"a\"\"b\", \"select\") FROM STDIN (FORMAT binary)");
+}
+
+TEST(CopyStatementsTest, OneTextColumnOnEitherSideMakesTheTableText) {
+  Table table = TableOf(10, 100);
+  table.columns = {Column("a", true), Column("b", true)};
+  Table other = table;
+  other.columns[1].is_portable_binary = false;
+  EXPECT_FALSE(MakeTarget(table, other).is_binary);
+  EXPECT_FALSE(MakeTarget(other, table).is_binary);
+  CopyPart part;
+  part.is_whole = false;
+  part.first_page = 7;
+  EXPECT_EQ(
+      CopyOutSql(table, MakeTarget(table, other), part),
+      "COPY (SELECT \"a\", \"b\" FROM ONLY \"s\".\"t\" WHERE ctid >= '(7,0)'::tid) TO STDOUT");
+}
+
+TEST(CopyStatementsTest, TableWithoutColumnsIsCounted) {
+  Table table = TableOf(10, 100);
+  table.columns = {Column("g", true, 's')};
+  CopyTarget target = MakeTarget(table, table);
+  EXPECT_TRUE(target.columns.empty());
+  EXPECT_EQ(CountRowsSql(table, CopyPart{}), "SELECT pg_catalog.count(*) FROM ONLY \"s\".\"t\"");
+  EXPECT_EQ(MakeRowsSql(target, 7),
+            "INSERT INTO \"s\".\"t\" SELECT FROM pg_catalog.generate_series(1, 7::bigint)");
+}
+
+}  // namespace
+}  // namespace towline
