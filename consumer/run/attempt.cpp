@@ -242,11 +242,6 @@ absl::Status Attempt::Copy() {
   const Config& config = context_.config;
   auto on_wait = [this](const std::string& waits_for) { NoteWait(waits_for); };
   TOWLINE_RETURN_IF_ERROR(SetState(row_.phase));
-  if (row_.phase < TaskState::kIndexing) {
-    TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenSource());
-    TOWLINE_RETURN_IF_ERROR(
-        WaitEnded(WaitForMarker(source, config.limits.snapshot_wait_max, shutdown_, on_wait)));
-  }
   CopierOptions options;
   options.source = config.source;
   options.destination = config.destination;
@@ -261,7 +256,8 @@ absl::Status Attempt::Copy() {
   options.snapshot_wait_max = config.limits.snapshot_wait_max;
   options.application_name = SlotName(context_.task);
   monitor_->Watch(&copy_progress_);
-  absl::Status copied = RunCopy(options, *store_, copy_progress_, shutdown_, on_wait);
+  absl::Status copied =
+      WaitEnded(RunCopy(options, *store_, copy_progress_, shutdown_, on_wait));
   monitor_->Watch(static_cast<const CopyProgress*>(nullptr));
   TOWLINE_RETURN_IF_ERROR(copied);
   TOWLINE_ASSIGN_OR_RETURN(row_, store_->ReadTask());

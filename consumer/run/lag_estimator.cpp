@@ -1,15 +1,25 @@
 #include "run/lag_estimator.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace towline {
 
 void LagEstimator::AddSample(absl::Time source_time, Lsn flush_lsn) {
-  if (!samples_.empty() && flush_lsn <= samples_.back().flush_lsn) return;
+  if (samples_.empty()) distance_ = absl::ZeroDuration();
+  if (!samples_.empty() && (flush_lsn <= samples_.back().flush_lsn ||
+                            source_time - samples_.back().time < distance_)) {
+    return;
+  }
   samples_.push_back({source_time, flush_lsn});
   if (samples_.size() <= kSamplesMax) return;
+  distance_ = 2 * (samples_.back().time - samples_.front().time) / static_cast<int64_t>(kSamplesMax);
   std::deque<Sample> thinned;
-  for (size_t i = 0; i < samples_.size(); i += 2) thinned.push_back(samples_[i]);
+  for (const Sample& sample : samples_) {
+    if (thinned.empty() || sample.time - thinned.back().time >= distance_) {
+      thinned.push_back(sample);
+    }
+  }
   samples_ = std::move(thinned);
 }
 

@@ -26,12 +26,14 @@ class LagEstimator {
     absl::Time time;
     Lsn flush_lsn;
   };
-  // Samples beyond it are thinned out: a lag of hours need not be known to the second.
+  // Beyond it samples are taken and kept at twice the distance: a lag of hours need not be known to
+  // the second.
   static constexpr size_t kSamplesMax = 1000;
   // Below it the gap is only the rhythm of samples, keepalives and progress commits.
   static constexpr absl::Duration kNoise = absl::Seconds(4);
 
   std::deque<Sample> samples_;  // rising positions
+  absl::Duration distance_;     // between samples, at least
 };
 
 }  // namespace towline
