@@ -28,6 +28,10 @@ struct TransactionMark {
 };
 
 struct Batch {
+  Batch() = default;
+  Batch(Batch&&) = default;
+  Batch& operator=(Batch&&) = default;
+
   BatchPart part = BatchPart::kWhole;
   std::vector<Change> changes;          // in source order, transactions one after another
   std::vector<Frame> frames;            // own the bytes that changes point into

@@ -1,0 +1,340 @@
+// Assembler: whole transactions, parts of huge ones, what is dropped, what moves the position, and
+// against a naive model that everything comes out once and in order.
+#include "assemble/assembler.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "absl/strings/str_cat.h"
+
+namespace towline {
+namespace {
+
+Frame MakeFrame(size_t bytes) {
+  Frame frame;
+  frame.buffer.reset(static_cast<char*>(std::malloc(bytes)));
+  frame.bytes = {frame.buffer.get(), bytes};
+  return frame;
+}
+
+TransactionHeader Header(uint64_t xid, uint64_t end_lsn) {
+  TransactionHeader header;
+  header.xid = xid;
+  header.commit_lsn = {end_lsn - 5};
+  header.end_lsn = {end_lsn};
+  header.commit_time_us = static_cast<int64_t>(end_lsn) * 10;
+  return header;
+}
+
+Assembler::Options Limits(int64_t bytes, int64_t rows) {
+  Assembler::Options options;
+  options.batch_bytes_max = bytes;
+  options.batch_rows_max = rows;
+  options.position = {100};
+  return options;
+}
+
+// Sends a transaction whose changes carry their number as the bytes of the row; a frame per
+// `changes_per_frame`. Returns the batches that were due meanwhile.
+class Feeder {
+ public:
+  explicit Feeder(Assembler* assembler) : assembler_(assembler) {}
+
+  void Send(const TransactionHeader& header, int changes, int changes_per_frame = 1,
+            size_t frame_bytes = 10) {
+    ASSERT_TRUE(assembler_->OnBegin(header).ok());
+    int sent = 0;
+    while (sent < changes) {
+      for (int i = 0; i < changes_per_frame && sent < changes; ++i, ++sent) {
+        rows_.push_back(absl::StrCat(header.xid, ".", sent));
+        Change change;
+        change.new_row = rows_.back();
+        ASSERT_TRUE(assembler_->OnChange(std::move(change)).ok());
+      }
+      if (sent == changes) break;
+      assembler_->AddFrame(MakeFrame(frame_bytes));
+      TakeAll(false);
+    }
+    ASSERT_TRUE(assembler_->OnCommit(header).ok());
+    assembler_->AddFrame(MakeFrame(frame_bytes));
+    TakeAll(false);
+  }
+
+  void TakeAll(bool is_idle) {
+    while (auto batch = assembler_->Take(is_idle)) batches.push_back(*std::move(batch));
+  }
+
+  std::vector<std::string> Rows() const {
+    std::vector<std::string> rows;
+    for (const Batch& batch : batches) {
+      for (const Change& change : batch.changes) rows.emplace_back(change.new_row);
+    }
+    return rows;
+  }
+
+  std::vector<Batch> batches;
+
+ private:
+  Assembler* assembler_;
+  std::deque<std::string> rows_;
+};
+
+TEST(AssemblerTest, WholeTransactionsWaitUntilIdle) {
+  Assembler assembler(Limits(1000, 1000));
+  Feeder feeder(&assembler);
+  feeder.Send(Header(7, 200), 2);
+  feeder.Send(Header(8, 300), 1);
+  EXPECT_TRUE(feeder.batches.empty());
+  EXPECT_EQ(assembler.oldest_commit_time_us(), 2000);
+  feeder.TakeAll(true);
+  ASSERT_EQ(feeder.batches.size(), 1u);
+  const Batch& batch = feeder.batches[0];
+  EXPECT_EQ(batch.part, BatchPart::kWhole);
+  EXPECT_EQ(feeder.Rows(), (std::vector<std::string>{"7.0", "7.1", "8.0"}));
+  EXPECT_EQ(batch.end_lsn.value, 300u);
+  EXPECT_EQ(batch.transaction_count, 2);
+  EXPECT_EQ(batch.frames.size(), 3u);
+  EXPECT_EQ(batch.bytes, 30u);
+  EXPECT_EQ(batch.oldest_commit_time_us, 2000);
+  EXPECT_EQ(batch.newest_commit_time_us, 3000);
+  ASSERT_EQ(batch.transactions.size(), 2u);
+  EXPECT_EQ(batch.transactions[1].first_change, 2u);
+  EXPECT_EQ(batch.transactions[1].xid, 8u);
+  EXPECT_EQ(assembler.oldest_commit_time_us(), 0);
+}
+
+TEST(AssemblerTest, OpenTransactionStaysBehind) {
+  Assembler assembler(Limits(1000, 1000));
+  Feeder feeder(&assembler);
+  feeder.Send(Header(7, 200), 1);
+  ASSERT_TRUE(assembler.OnBegin(Header(8, 300)).ok());
+  ASSERT_TRUE(assembler.OnChange({}).ok());
+  assembler.AddFrame(MakeFrame(10));
+  feeder.TakeAll(true);
+  ASSERT_EQ(feeder.batches.size(), 1u);
+  EXPECT_EQ(feeder.batches[0].changes.size(), 1u);
+  EXPECT_EQ(feeder.batches[0].end_lsn.value, 200u);
+  EXPECT_TRUE(assembler.is_inside_transaction());
+  EXPECT_EQ(assembler.oldest_commit_time_us(), 3000);
+  ASSERT_TRUE(assembler.OnCommit(Header(8, 300)).ok());
+  assembler.AddFrame(MakeFrame(10));
+  feeder.TakeAll(true);
+  ASSERT_EQ(feeder.batches.size(), 2u);
+  EXPECT_EQ(feeder.batches[1].changes.size(), 1u);
+  EXPECT_EQ(feeder.batches[1].transactions.size(), 1u);
+  EXPECT_EQ(feeder.batches[1].transactions[0].first_change, 0u);
+}
+
+TEST(AssemblerTest, FullBatchesDoNotWait) {
+  Assembler assembler(Limits(1000, 3));
+  Feeder feeder(&assembler);
+  feeder.Send(Header(7, 200), 2, 2);
+  EXPECT_TRUE(feeder.batches.empty());
+  feeder.Send(Header(8, 300), 2, 2);
+  ASSERT_EQ(feeder.batches.size(), 1u);
+  EXPECT_EQ(feeder.batches[0].part, BatchPart::kWhole);
+  EXPECT_EQ(feeder.batches[0].changes.size(), 4u);
+}
+
+TEST(AssemblerTest, HugeTransactionPassesInParts) {
+  Assembler assembler(Limits(1000, 3));
+  Feeder feeder(&assembler);
+  feeder.Send(Header(7, 200), 1);
+  feeder.Send(Header(8, 300), 8);
+  feeder.Send(Header(9, 400), 1);
+  feeder.TakeAll(true);
+  std::vector<BatchPart> parts;
+  for (const Batch& batch : feeder.batches) parts.push_back(batch.part);
+  EXPECT_EQ(parts, (std::vector<BatchPart>{BatchPart::kWhole, BatchPart::kFirst,
+                                           BatchPart::kMiddle, BatchPart::kLast,
+                                           BatchPart::kWhole}));
+  EXPECT_EQ(feeder.batches[1].end_lsn.value, 300u);  // known from the first part on
+  EXPECT_EQ(feeder.batches[1].transaction_count, 0);
+  EXPECT_EQ(feeder.batches[3].transaction_count, 1);
+  EXPECT_EQ(feeder.Rows().size(), 10u);
+  for (const Batch& batch : feeder.batches) {
+    EXPECT_LE(batch.changes.size(), 3u);
+    ASSERT_EQ(batch.transactions.size(), 1u);
+    EXPECT_EQ(batch.transactions[0].first_change, 0u);
+  }
+}
+
+TEST(AssemblerTest, LastPartMayBeEmpty) {
+  Assembler assembler(Limits(1000, 2));
+  Feeder feeder(&assembler);
+  ASSERT_TRUE(assembler.OnBegin(Header(8, 300)).ok());
+  for (int i = 0; i < 2; ++i) ASSERT_TRUE(assembler.OnChange({}).ok());
+  assembler.AddFrame(MakeFrame(10));
+  ASSERT_TRUE(assembler.OnCommit(Header(8, 300)).ok());
+  assembler.AddFrame(MakeFrame(10));
+  feeder.TakeAll(false);
+  ASSERT_EQ(feeder.batches.size(), 2u);
+  EXPECT_EQ(feeder.batches[1].part, BatchPart::kLast);
+  EXPECT_TRUE(feeder.batches[1].changes.empty());
+  EXPECT_EQ(feeder.batches[1].transaction_count, 1);
+}
+
+TEST(AssemblerTest, NothingIsTakenWithinATransactionInParts) {
+  Assembler assembler(Limits(1000, 2));
+  Feeder feeder(&assembler);
+  ASSERT_TRUE(assembler.OnBegin(Header(8, 300)).ok());
+  for (int i = 0; i < 2; ++i) ASSERT_TRUE(assembler.OnChange({}).ok());
+  assembler.AddFrame(MakeFrame(10));
+  ASSERT_TRUE(assembler.OnChange({}).ok());
+  assembler.AddFrame(MakeFrame(10));
+  assembler.OnProgress({290});
+  feeder.TakeAll(true);
+  ASSERT_EQ(feeder.batches.size(), 1u);
+  EXPECT_EQ(feeder.batches[0].part, BatchPart::kFirst);
+  EXPECT_EQ(assembler.oldest_commit_time_us(), 3000);
+}
+
+TEST(AssemblerTest, BytesLimitToo) {
+  Assembler assembler(Limits(25, 1000));
+  Feeder feeder(&assembler);
+  feeder.Send(Header(7, 200), 2);
+  feeder.Send(Header(8, 300), 2);
+  ASSERT_EQ(feeder.batches.size(), 1u);
+  EXPECT_EQ(feeder.batches[0].end_lsn.value, 200u);
+}
+
+TEST(AssemblerTest, TransactionsBeforeThePositionAreDropped) {
+  Assembler assembler(Limits(1000, 1000));
+  Feeder feeder(&assembler);
+  feeder.Send(Header(5, 90), 1);
+  feeder.Send(Header(6, 100), 1);
+  feeder.TakeAll(true);
+  EXPECT_TRUE(feeder.batches.empty());
+  feeder.Send(Header(7, 101), 1);
+  feeder.TakeAll(true);
+  EXPECT_EQ(feeder.Rows(), (std::vector<std::string>{"7.0"}));
+}
+
+TEST(AssemblerTest, TransactionsOfTheCopyAreDroppedWholeAndMoveThePosition) {
+  Assembler::Options options = Limits(1000, 1000);
+  options.boundary = CopyBoundary{Snapshot::Parse("10:20:12,15").value(), {500}};
+  Assembler assembler(options);
+  Feeder feeder(&assembler);
+  feeder.Send(Header(9, 200), 3);   // below xmin: copied
+  feeder.Send(Header(14, 210), 1);  // finished for the snapshot: copied
+  feeder.TakeAll(true);
+  ASSERT_EQ(feeder.batches.size(), 1u);
+  EXPECT_TRUE(feeder.batches[0].changes.empty());
+  EXPECT_TRUE(feeder.batches[0].frames.empty());
+  EXPECT_EQ(feeder.batches[0].end_lsn.value, 210u);
+  feeder.Send(Header(12, 220), 1);  // was running
+  feeder.Send(Header(20, 230), 1);  // began later
+  feeder.Send(Header(19, 600), 1);  // visible, but beyond lsn_after nothing can be
+  feeder.TakeAll(true);
+  EXPECT_EQ(feeder.Rows(), (std::vector<std::string>{"12.0", "20.0", "19.0"}));
+}
+
+TEST(AssemblerTest, ProgressMovesThePositionBetweenTransactions) {
+  Assembler assembler(Limits(1000, 1000));
+  Feeder feeder(&assembler);
+  assembler.OnProgress({90});
+  feeder.TakeAll(true);
+  EXPECT_TRUE(feeder.batches.empty());  // nothing new
+  assembler.OnProgress({150});
+  feeder.TakeAll(true);
+  ASSERT_EQ(feeder.batches.size(), 1u);
+  EXPECT_EQ(feeder.batches[0].end_lsn.value, 150u);
+  feeder.TakeAll(true);
+  EXPECT_EQ(feeder.batches.size(), 1u);
+  feeder.Send(Header(7, 200), 1);
+  assembler.OnProgress({250});
+  feeder.TakeAll(true);
+  ASSERT_EQ(feeder.batches.size(), 2u);
+  EXPECT_EQ(feeder.batches[1].end_lsn.value, 250u);
+}
+
+TEST(AssemblerTest, TransactionBehindThePromisedProgressIsAnError) {
+  Assembler assembler(Limits(1000, 1000));
+  assembler.OnProgress({300});
+  EXPECT_EQ(assembler.OnBegin(Header(7, 250)).code(), absl::StatusCode::kDataLoss);
+}
+
+TEST(AssemblerTest, SplicedRowsKeepTheirAddress) {
+  Assembler assembler(Limits(1000, 1000));
+  Feeder feeder(&assembler);
+  feeder.Send(Header(7, 200), 1);
+  ASSERT_TRUE(assembler.OnBegin(Header(8, 300)).ok());
+  Change change;
+  change.new_row = assembler.KeepSplicedRow("short");
+  const char* address = change.new_row.data();
+  ASSERT_TRUE(assembler.OnChange(std::move(change)).ok());
+  assembler.AddFrame(MakeFrame(10));
+  feeder.TakeAll(true);  // moves the open transaction to another batch
+  ASSERT_TRUE(assembler.OnCommit(Header(8, 300)).ok());
+  assembler.AddFrame(MakeFrame(10));
+  feeder.TakeAll(true);
+  ASSERT_EQ(feeder.batches.size(), 2u);
+  EXPECT_EQ(feeder.batches[1].spliced_rows.front(), "short");
+  EXPECT_EQ(feeder.batches[1].changes[0].new_row.data(), address);
+  EXPECT_EQ(feeder.batches[1].spliced_rows.front().data(), address);
+}
+
+TEST(AssemblerTest, FramesWithoutChangesAreNotKept) {
+  Assembler assembler(Limits(1000, 1000));
+  ASSERT_TRUE(assembler.OnBegin(Header(8, 300)).ok());
+  for (int i = 0; i < 50; ++i) assembler.AddFrame(MakeFrame(100));  // pieces of one value
+  EXPECT_FALSE(assembler.Take(true).has_value());
+}
+
+// Random streams, limits and moments of taking; the model is a list.
+TEST(AssemblerTest, EverythingComesOnceAndInOrder) {
+  for (unsigned seed = 1; seed <= 300; ++seed) {
+    SCOPED_TRACE(absl::StrCat("seed ", seed));
+    std::mt19937 random(seed);
+    auto below = [&random](int limit) { return static_cast<int>(random() % limit); };
+    Assembler::Options options = Limits(20 + below(300), 1 + below(30));
+    options.boundary = CopyBoundary{Snapshot::Parse("20:40:25,30,31").value(), {900}};
+    Assembler assembler(options);
+    Feeder feeder(&assembler);
+    std::vector<std::string> expected;
+    uint64_t lsn = 60;
+    for (int i = 0; i < 60; ++i) {
+      lsn += 10 + static_cast<uint64_t>(below(30));
+      uint64_t xid = 10 + static_cast<uint64_t>(below(50));
+      int changes = below(5) == 0 ? below(100) : below(6);
+      bool is_visible = options.boundary->snapshot.IsVisible(xid) && lsn - 5 < 900;
+      if (lsn > 100 && !is_visible) {
+        for (int change = 0; change < changes; ++change) {
+          expected.push_back(absl::StrCat(xid, ".", change));
+        }
+      }
+      feeder.Send(Header(xid, lsn), changes, 1 + below(10), static_cast<size_t>(1 + below(40)));
+      if (below(3) == 0) assembler.OnProgress({lsn + static_cast<uint64_t>(below(5))});
+      if (below(4) == 0) feeder.TakeAll(true);
+    }
+    feeder.TakeAll(true);
+    EXPECT_EQ(feeder.Rows(), expected);
+    // Positions rise from batch to batch; parts come in order and alone.
+    uint64_t position = 100;
+    bool is_in_parts = false;
+    int64_t transactions = 0;
+    for (const Batch& batch : feeder.batches) {
+      bool opens = batch.part == BatchPart::kWhole || batch.part == BatchPart::kFirst;
+      EXPECT_EQ(opens, !is_in_parts);
+      if (opens) {
+        EXPECT_GT(batch.end_lsn.value, position);
+      } else {
+        EXPECT_EQ(batch.end_lsn.value, position);
+      }
+      position = batch.end_lsn.value;
+      is_in_parts = batch.part == BatchPart::kFirst || batch.part == BatchPart::kMiddle;
+      transactions += batch.transaction_count;
+      for (const TransactionMark& mark : batch.transactions) {
+        ASSERT_LT(mark.first_change, batch.changes.size());
+        EXPECT_EQ(batch.changes[mark.first_change].new_row.substr(0, 2), absl::StrCat(mark.xid));
+      }
+    }
+    EXPECT_FALSE(is_in_parts);
+    EXPECT_GE(position, lsn);
+    EXPECT_GT(transactions, 0);
+  }
+}
+
+}  // namespace
+}  // namespace towline
