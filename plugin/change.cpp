@@ -96,17 +96,21 @@ const char* OperationName(const ReorderBufferChange* change) {
 // description of a leaf has another oid than root_oid. In leaf mode the leaves stand for the tree,
 // because one of them may not be selected.
 bool IsTruncateTarget(const PluginState* state, Relation relation, const RelationEntry* entry,
-                      bool root_is_truncated) {
+                      bool root_is_sent) {
   if (!entry->is_selected) return false;
   bool is_partitioned = relation->rd_rel->relkind == RELKIND_PARTITIONED_TABLE;
   if (state->options.partitions == PublishPartitions::kLeaf) return !is_partitioned;
   if (entry->root_oid == entry->oid) return true;
-  return !is_partitioned && !root_is_truncated;
+  return !is_partitioned && !root_is_sent;
 }
 
-bool Contains(Relation relations[], int count, Oid oid) {
+// Whether the tree under `root_oid` is truncated as a whole and its root stands for it: the root
+// may be truncated and not be selected, when the selection names only partitions.
+bool IsRootSent(PluginState* state, Relation relations[], int count, Oid root_oid) {
   for (int i = 0; i < count; ++i) {
-    if (RelationGetRelid(relations[i]) == oid) return true;
+    if (RelationGetRelid(relations[i]) == root_oid) {
+      return LookUpRelation(state, relations[i])->is_selected;
+    }
   }
   return false;
 }
@@ -156,9 +160,11 @@ void towline_truncate_cb(LogicalDecodingContext* ctx, ReorderBufferTXN* txn, int
   size_t count = 0;
   for (int i = 0; i < relation_count; ++i) {
     error_context.relation_name = RelationGetRelationName(relations[i]);
+    Oid root_oid = LookUpRelation(state, relations[i])->root_oid;
+    bool root_is_sent = IsRootSent(state, relations, relation_count, root_oid);
+    // Looked up again: the root's entry may have taken the place of one that is no longer valid.
     RelationEntry* entry = LookUpRelation(state, relations[i]);
-    bool root_is_truncated = Contains(relations, relation_count, entry->root_oid);
-    if (!IsTruncateTarget(state, relations[i], entry, root_is_truncated)) continue;
+    if (!IsTruncateTarget(state, relations[i], entry, root_is_sent)) continue;
     PrepareFrameIn(state, txn);
     DescribeRelation(state, entry);
     numbers[count++] = entry->number;
