@@ -81,11 +81,15 @@ absl::StatusOr<std::string> RunPgDump(const std::string& program, const DumpOpti
   }
   TOWLINE_RETURN_IF_ERROR(AddConnection(options.source, &child));
   child.environment.emplace_back("PGAPPNAME", options.application_name);
+  child.environment.emplace_back("LC_ALL", "C");  // its own messages are looked at
   TOWLINE_ASSIGN_OR_RETURN(ChildResult result, RunChildProcess(child, shutdown));
   if (result.exit_status != 0) {
-    // The server's errors lead the way to the cause; which of them a new try mends cannot be told.
-    absl::Status status =
-        absl::UnknownError(absl::StrCat(program, " failed with status ", result.exit_status));
+    // Mostly a missing right, which no new try mends; a connection that failed may come back.
+    bool is_lost = absl::StrContains(result.errors, "connection to server") ||
+                   absl::StrContains(result.errors, "server closed the connection");
+    absl::Status status(
+        is_lost ? absl::StatusCode::kUnavailable : absl::StatusCode::kFailedPrecondition,
+        absl::StrCat(program, " failed with status ", result.exit_status));
     return WithDetail(status, absl::StripAsciiWhitespace(result.errors));
   }
   if (!result.errors.empty()) {

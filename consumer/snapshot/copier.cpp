@@ -153,7 +153,10 @@ absl::Status CopyRun::StoreSchema(ExportedSnapshot& snapshot) {
   TOWLINE_ASSIGN_OR_RETURN(dump_options.excluded,
                            ReadExcludedObjects(snapshot.connection(), snapshot.tables()));
   is_partial_ = !dump_options.excluded.tables.empty();
-  TOWLINE_ASSIGN_OR_RETURN(SchemaDump dump, DumpSchema(dump_options, shutdown_));
+  absl::StatusOr<SchemaDump> made = DumpSchema(dump_options, shutdown_);
+  // A server that went away explains a failed dump better than the dump does.
+  if (!made.ok()) TOWLINE_RETURN_IF_ERROR(snapshot.CheckAlive());
+  TOWLINE_ASSIGN_OR_RETURN(SchemaDump dump, std::move(made));
 
   std::vector<SchemaStatement> statements;
   auto add = [&statements](const char* section, const std::vector<DumpStatement>& dumped) {
@@ -174,6 +177,8 @@ absl::Status CopyRun::StoreSchema(ExportedSnapshot& snapshot) {
     pieces.push_back(
         {table.name, table.oid, policies_[table.name], "pending", table.total_bytes, 0});
   }
+  LogInfo("schema read", {{"tables", absl::StrCat(snapshot.tables().size())},
+                          {"statements", absl::StrCat(statements.size())}});
   TOWLINE_RETURN_IF_ERROR(store_.StartCopy(pieces, statements, TaskState::kCopyingSchema));
   // Stored before the state copying: whoever finds that state finds this try's snapshot.
   return store_.SetSnapshot(snapshot.text(), snapshot.lsn_after());
@@ -210,6 +215,8 @@ absl::Status CopyRun::MakeSchema(Connection& session) {
   run.section = "pre";
   run.existed = existed_;
   run.is_partial = is_partial_;
+  run.is_repeated = !begun_.empty();
+  run.batch_max = 100;
   return RunSchemaStatements(session, store_, run);
 }
 

@@ -40,7 +40,14 @@ absl::Status ExplainTableError(const absl::Status& status, const Table& table) {
     return WithCode(WithContext(status, absl::StrCat("table ", name, " is gone")),
                     absl::StatusCode::kAborted);
   }
-  return WithContext(status, absl::StrCat("copying table ", name));
+  absl::Status explained = WithContext(status, absl::StrCat("copying table ", name));
+  if (absl::StartsWith(sqlstate, "23") || absl::StartsWith(sqlstate, "22")) {
+    // The same rows meet the same constraint again.
+    return WithHint(WithCode(explained, absl::StatusCode::kFailedPrecondition),
+                    "The destination's table has a constraint or a type that does not take the "
+                    "source's rows: drop the table or the constraint, and run again.");
+  }
+  return explained;
 }
 
 // Bytes of the stream stand for bytes of the table; what a part was estimated at is never exceeded

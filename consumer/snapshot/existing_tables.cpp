@@ -103,8 +103,9 @@ absl::Status CheckExistingRows(Connection& session, const std::vector<Table>& so
                   ? absl::StrCat("table ", first, " of the destination holds rows already")
                   : absl::StrCat(lines.size(), " tables of the destination hold rows already")),
           NameSome(lines)),
-      "Run with --existing append to keep them (rows of the source with the same key win), with "
-      "--existing truncate to empty the tables first, or empty them yourself.");
+      "Run with --existing append to keep the rows (those of the source are added, except where "
+      "the "
+      "key is taken), with --existing truncate to empty the tables first, or empty them yourself.");
 }
 
 absl::Status CheckFit(const std::vector<Table>& source, const std::vector<Table>& destination,

@@ -15,6 +15,8 @@ namespace towline {
 namespace {
 
 constexpr size_t kShortBytesMax = 120;
+// Of one message to the server: a batch of large function bodies stays small.
+constexpr size_t kBatchBytesMax = 256 << 10;
 
 // Takes a quoted name and the dot behind it, if any, off the front.
 bool TakeQuotedName(absl::string_view* text, std::string* name) {
@@ -75,6 +77,10 @@ Outcome Judge(const SchemaRun& run, const std::string& statement, const absl::St
 absl::Status ExplainStatementError(const absl::Status& status, absl::string_view statement) {
   absl::Status explained =
       WithContext(status, absl::StrCat("schema statement failed: ", ShortStatement(statement)));
+  // What the server finds wrong with a statement it will find wrong again.
+  if (status.code() == absl::StatusCode::kUnknown) {
+    explained = WithCode(explained, absl::StatusCode::kFailedPrecondition);
+  }
   if (!GetHint(status).empty()) return explained;
   std::string sqlstate = GetSqlState(status);
   if (sqlstate == "42501") {
@@ -93,11 +99,13 @@ absl::Status ExplainStatementError(const absl::Status& status, absl::string_view
                   "run towline again: what is there already is left as it is.");
 }
 
-void LogOutcome(Outcome outcome, const std::string& statement, const absl::Status& status) {
+void LogOutcome(const SchemaRun& run, Outcome outcome, const std::string& statement,
+                const absl::Status& status) {
   std::string text = ShortStatement(statement);
   switch (outcome) {
     case Outcome::kAlreadyThere:
-      LogInfo("already at the destination and left as it is", {{"statement", text}});
+      (run.is_repeated ? LogDebug : LogInfo)("already at the destination and left as it is",
+                                             {{"statement", text}});
       return;
     case Outcome::kNotOurs:
       LogWarning("no right to set a comment at the destination; left out", {{"statement", text}});
@@ -121,7 +129,7 @@ absl::Status RunStatement(Connection& session, const TaskClaim& claim, const Sch
     Outcome outcome =
         session.is_alive() ? Judge(run, statement.statement, status) : Outcome::kFailed;
     if (outcome == Outcome::kFailed) return ExplainStatementError(status, statement.statement);
-    LogOutcome(outcome, statement.statement, status);
+    LogOutcome(run, outcome, statement.statement, status);
     TOWLINE_RETURN_IF_ERROR(session.Exec("ROLLBACK TO SAVEPOINT towline_statement").status());
   }
   TOWLINE_RETURN_IF_ERROR(
@@ -138,6 +146,52 @@ absl::Status ApplySetting(Connection& session, const std::string& statement) {
   LogWarning("a setting of the schema dump does not exist at the destination; left out",
              {{"statement", statement}});
   return absl::OkStatus();
+}
+
+absl::Status RunOneByOne(Connection& session, const TaskClaim& claim, const SchemaRun& run,
+                         absl::Span<const SchemaStatement> batch) {
+  for (const SchemaStatement& statement : batch) {
+    if (statement.is_setting) {
+      TOWLINE_RETURN_IF_ERROR(ApplySetting(session, statement.statement));
+    } else if (!statement.is_done) {
+      TOWLINE_RETURN_IF_ERROR(RunStatement(session, claim, run, statement));
+      if (run.fault_point != nullptr) FaultPoint(run.fault_point);
+    }
+  }
+  return absl::OkStatus();
+}
+
+// How many statements from the front make a batch: neither settings nor done ones among several.
+size_t BatchSize(absl::Span<const SchemaStatement> left, size_t batch_max) {
+  size_t count = 0;
+  size_t bytes = 0;
+  while (count < left.size() && count < batch_max && bytes < kBatchBytesMax &&
+         !left[count].is_setting && !left[count].is_done) {
+    bytes += left[count].statement.size();
+    ++count;
+  }
+  return std::max<size_t>(count, 1);
+}
+
+// All in one round trip and one transaction; if one of them fails, one by one, where each error is
+// judged.
+absl::Status RunBatch(Connection& session, const TaskClaim& claim, const SchemaRun& run,
+                      absl::Span<const SchemaStatement> batch) {
+  if (batch.size() == 1) return RunOneByOne(session, claim, run, batch);
+  std::string sql;  // a statement may end in a comment, which its line ends
+  for (const SchemaStatement& statement : batch)
+    absl::StrAppend(&sql, statement.statement, "\n;\n");
+  TOWLINE_RETURN_IF_ERROR(session.Exec("BEGIN").status());
+  TOWLINE_RETURN_IF_ERROR(CheckEpoch(session, claim));
+  absl::Status status = session.Exec(sql).status();
+  if (!status.ok()) {
+    if (!session.is_alive() || absl::IsCancelled(status)) return status;
+    TOWLINE_RETURN_IF_ERROR(session.Exec("ROLLBACK").status());
+    return RunOneByOne(session, claim, run, batch);
+  }
+  TOWLINE_RETURN_IF_ERROR(MarkSchemaStatementsDone(session, claim, run.section,
+                                                   batch.front().ordinal, batch.back().ordinal));
+  return session.Exec("COMMIT").status();
 }
 
 }  // namespace
@@ -190,14 +244,15 @@ absl::Status RunSchemaStatements(Connection& session, StateStore& store, const S
   TOWLINE_ASSIGN_OR_RETURN(std::vector<SchemaStatement> statements,
                            store.ReadSchemaStatements(run.section));
   TaskClaim claim = store.claim();
-  for (const SchemaStatement& statement : statements) {
-    if (statement.is_setting) {
-      TOWLINE_RETURN_IF_ERROR(ApplySetting(session, statement.statement));
-    } else if (!statement.is_done) {
-      TOWLINE_RETURN_IF_ERROR(RunStatement(session, claim, run, statement));
-      if (run.fault_point != nullptr) FaultPoint(run.fault_point);
-    }
-    if (run.done != nullptr && !statement.is_setting) run.done->fetch_add(1);
+  absl::Span<const SchemaStatement> left = statements;
+  while (!left.empty()) {
+    size_t count = BatchSize(left, run.batch_max);
+    absl::Span<const SchemaStatement> batch = left.subspan(0, count);
+    left.remove_prefix(count);
+    TOWLINE_RETURN_IF_ERROR(RunBatch(session, claim, run, batch));
+    if (run.done == nullptr) continue;
+    for (const SchemaStatement& statement : batch)
+      run.done->fetch_add(statement.is_setting ? 0 : 1);
   }
   return absl::OkStatus();
 }

@@ -1,5 +1,5 @@
-// Runs the stored statements of the schema dump at the destination, each in a transaction with its
-// mark, so that a crash goes on at the next one.
+// Runs the stored statements of the schema dump at the destination, in transactions with their
+// marks, so that a crash goes on at the next one.
 #pragma once
 
 #include <atomic>
@@ -21,6 +21,11 @@ struct SchemaRun {
   // Part of the tables: what cannot be made because something that was not selected is missing is
   // left out with a warning.
   bool is_partial = false;
+  // An earlier try has run them: what is there already is expected, and not worth a line each.
+  bool is_repeated = false;
+  // So many statements share a transaction while all goes well: thousands of small ones (pre) would
+  // otherwise cost a round trip for each step. 1 for those that take long and are not to be lost.
+  size_t batch_max = 1;
   std::atomic<int64_t>* done = nullptr;  // counted for progress; may be null
   const char* fault_point = nullptr;     // passed after each statement; may be null
 };

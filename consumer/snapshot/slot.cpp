@@ -28,11 +28,16 @@ LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = s.active_pid
 WHERE s.slot_name = $1
 )sql";
 
-// Waits with names: looks at what blocks at every second's end, tells it each ten.
+// Waits with names: looks at what blocks at every second's end, tells it after the first and then
+// each ten, so that nobody wonders for long why nothing happens.
 class NoticedWait {
  public:
   NoticedWait(absl::string_view what, absl::Duration wait_max, WaitNotice on_wait)
-      : what_(what), wait_max_(wait_max), start_(absl::Now()), told_(start_), on_wait_(on_wait) {}
+      : what_(what),
+        wait_max_(wait_max),
+        start_(absl::Now()),
+        tell_at_(start_ + kLookInterval),
+        on_wait_(on_wait) {}
 
   // kDeadlineExceeded when the wait is over its limit. `blockers` may be empty: none can be seen.
   absl::Status Look(const std::string& blockers) {
@@ -46,8 +51,8 @@ class NoticedWait {
           "PREPARED) or stop its session with pg_terminate_backend(pid), then run the same command "
           "again.");
     }
-    if (now - told_ >= kNoticeInterval) {
-      told_ = now;
+    if (now >= tell_at_) {
+      tell_at_ = now + kNoticeInterval;
       on_wait_(absl::StrCat(what_, " waits for ", Named()));
     }
     return absl::OkStatus();
@@ -62,7 +67,7 @@ class NoticedWait {
   std::string what_;
   absl::Duration wait_max_;
   absl::Time start_;
-  absl::Time told_;
+  absl::Time tell_at_;
   std::string last_;
   WaitNotice on_wait_;
 };

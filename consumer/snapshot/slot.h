@@ -27,8 +27,8 @@ struct SlotInfo {
   int64_t retained_bytes = 0;   // WAL that the slot keeps on the source
 };
 
-// Called about every ten seconds of a wait with what is waited for ("transaction of pid 123 (user
-// app, idle in transaction for 5m03s)").
+// Called after a second of a wait, then about every ten, with what is waited for ("transaction of
+// pid 123 (user app, idle in transaction for 5m03s)").
 using WaitNotice = absl::FunctionRef<void(const std::string&)>;
 
 absl::StatusOr<std::optional<SlotInfo>> ReadSlot(Connection& source, const std::string& slot);

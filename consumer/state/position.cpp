@@ -60,16 +60,21 @@ absl::Status MarkPieceCopied(Connection& session, const TaskClaim& claim, const 
 
 absl::Status MarkSchemaStatementDone(Connection& session, const TaskClaim& claim,
                                      const std::string& section, int64_t ordinal) {
+  return MarkSchemaStatementsDone(session, claim, section, ordinal, ordinal);
+}
+
+absl::Status MarkSchemaStatementsDone(Connection& session, const TaskClaim& claim,
+                                      const std::string& section, int64_t first, int64_t last) {
   std::vector<Param> params = ClaimParams(claim);
-  params.insert(params.end(), {section, absl::StrCat(ordinal)});
+  params.insert(params.end(), {section, absl::StrCat(first), absl::StrCat(last)});
   TOWLINE_ASSIGN_OR_RETURN(
       Result result,
       session.Query("UPDATE towline_state.schema_statement s SET is_done = true "
                     "FROM towline_state.task t "
                     "WHERE t.task = $1 AND t.epoch = $2::bigint AND s.task = t.task "
-                    "AND s.section = $3 AND s.ordinal = $4::bigint",
+                    "AND s.section = $3 AND s.ordinal BETWEEN $4::bigint AND $5::bigint",
                     params));
-  return CheckPositionMoved(result.affected_rows());
+  return CheckPositionMoved(result.affected_rows() > 0 ? 1 : 0);
 }
 
 }  // namespace towline

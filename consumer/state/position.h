@@ -34,5 +34,8 @@ absl::Status MarkPieceCopied(Connection& session, const TaskClaim& claim, const 
                              int64_t rows);
 absl::Status MarkSchemaStatementDone(Connection& session, const TaskClaim& claim,
                                      const std::string& section, int64_t ordinal);
+// The same for all from `first` to `last`.
+absl::Status MarkSchemaStatementsDone(Connection& session, const TaskClaim& claim,
+                                      const std::string& section, int64_t first, int64_t last);
 
 }  // namespace towline
