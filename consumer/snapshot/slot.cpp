@@ -99,7 +99,7 @@ absl::Status ExplainCreationError(Connection& source, const absl::Status& status
   }
   if (sqlstate == "58P01") {
     return refused("the towline plugin is not installed on the source",
-                   "On the source's host, with its pg_config: make -C plugin -f Makefile.pgxs "
+                   "On the source's host, with its pg_config: make -f Makefile.pgxs "
                    "install (no restart needed).");
   }
   if (sqlstate == "42501") {

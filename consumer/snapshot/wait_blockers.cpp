@@ -12,26 +12,34 @@ namespace {
 
 constexpr int kNamedMax = 3;
 
-// Every transaction that has an xid holds a lock on it, and unlike pg_stat_activity's backend_xid
-// pg_locks may be read by every role. A lock shows 32 bits of the xid; pg_snapshot_xip() has all of
-// top-level ones and says which of them are still running.
+// Every transaction that has an xid holds a lock on it until it has ended for every snapshot, and
+// unlike pg_stat_activity's backend_xid pg_locks may be read by every role. (A snapshot's list will
+// not do: it ends at the newest transaction that has completed.) Locks show 32 bits of an xid; the
+// nearest 64-bit one to the snapshot's xmax is meant. A transaction's oldest lock is its top-level
+// xid, the others are of its subtransactions.
 constexpr char kBlockersSql[] = R"sql(
-WITH running AS MATERIALIZED (
-  SELECT x.xid::text::numeric AS xid,
-         (x.xid::text::numeric % 4294967296)::text::xid AS short
-  FROM pg_catalog.pg_snapshot_xip(pg_catalog.pg_current_snapshot()) AS x(xid))
-SELECT p.gid, l.pid, COALESCE(p.owner, a.usename, ''), COALESCE(p.database, a.datname, ''),
+WITH horizon AS MATERIALIZED (
+  SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::numeric AS xmax),
+held AS MATERIALIZED (
+  SELECT l.virtualtransaction, l.pid, l.transactionid,
+         h.xmax - 2147483648
+           + pg_catalog.mod(l.transactionid::text::numeric - h.xmax % 4294967296 + 6442450944,
+                            4294967296) AS xid
+  FROM pg_catalog.pg_locks l CROSS JOIN horizon h
+  WHERE l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock' AND l.granted
+    AND l.pid IS DISTINCT FROM $2::int),
+running AS (
+  SELECT DISTINCT ON (virtualtransaction) pid, transactionid, xid
+  FROM held ORDER BY virtualtransaction, xid)
+SELECT p.gid, r.pid, COALESCE(p.owner, a.usename, ''), COALESCE(p.database, a.datname, ''),
        COALESCE(a.state, ''),
        EXTRACT(epoch FROM pg_catalog.clock_timestamp()
                           - COALESCE(p.prepared, a.xact_start))::bigint,
        pg_catalog.count(*) OVER (), COALESCE(a.wait_event, '')
 FROM running r
-LEFT JOIN pg_catalog.pg_locks l
-  ON l.locktype = 'transactionid' AND l.transactionid = r.short AND l.mode = 'ExclusiveLock'
- AND l.granted
-LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
-LEFT JOIN pg_catalog.pg_prepared_xacts p ON p.transaction = r.short
-WHERE ($1::numeric = 0 OR r.xid <= $1::numeric) AND l.pid IS DISTINCT FROM $2::int
+LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = r.pid
+LEFT JOIN pg_catalog.pg_prepared_xacts p ON p.transaction = r.transactionid
+WHERE $1::numeric = 0 OR r.xid <= $1::numeric
 ORDER BY r.xid LIMIT 3
 )sql";
 
