@@ -56,4 +56,61 @@ std::string TaskStatusToJson(const TaskStatus& status) {
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
+absl::StatusOr<TaskStatus> TaskStatusFromJson(absl::string_view text) {
+  nlohmann::json json = nlohmann::json::parse(text.begin(), text.end(), nullptr, false);
+  if (!json.is_object()) return absl::InvalidArgumentError("not a status object");
+  auto read_text = [&json](const char* key) {
+    return json.contains(key) && json[key].is_string() ? json[key].get<std::string>()
+                                                       : std::string();
+  };
+  auto read_number = [&json](const char* key, auto& out) {
+    if (json.contains(key) && json[key].is_number()) json[key].get_to(out);
+  };
+  auto read_lsn = [&](const char* key) { return Lsn::Parse(read_text(key)).value_or(Lsn()); };
+  auto read_seconds = [&](const char* key) {
+    double seconds = 0;
+    read_number(key, seconds);
+    return absl::Seconds(seconds);
+  };
+  TaskStatus status;
+  status.task = read_text("task");
+  status.state = read_text("state");
+  status.slot = read_text("slot");
+  status.source = read_text("source");
+  status.destination = read_text("destination");
+  status.wal_status = read_text("wal_status");
+  status.waiting_for = read_text("waiting_for");
+  absl::ParseTime(absl::RFC3339_full, read_text("since"), &status.since, nullptr);
+  status.source_flush_lsn = read_lsn("source_flush_lsn");
+  status.received_lsn = read_lsn("received_lsn");
+  status.position = read_lsn("position");
+  status.durable_lsn = read_lsn("durable_lsn");
+  status.retry_in = read_seconds("retry_in_seconds");
+  status.retry_window_left = read_seconds("retry_window_left_seconds");
+  read_number("epoch", status.epoch);
+  read_number("pid", status.pid);
+  read_number("tables_total", status.tables_total);
+  read_number("tables_done", status.tables_done);
+  read_number("copy_bytes_total", status.copy_bytes_total);
+  read_number("copy_bytes_done", status.copy_bytes_done);
+  read_number("copy_rows_done", status.copy_rows_done);
+  read_number("statements_total", status.statements_total);
+  read_number("statements_done", status.statements_done);
+  read_number("lag_bytes", status.lag_bytes);
+  read_number("lag_seconds", status.lag_seconds);
+  read_number("rows_inserted", status.rows_inserted);
+  read_number("rows_updated", status.rows_updated);
+  read_number("rows_deleted", status.rows_deleted);
+  read_number("truncates", status.truncates);
+  read_number("batches", status.batches);
+  read_number("transactions", status.transactions);
+  read_number("received_bytes", status.received_bytes);
+  read_number("queue_bytes", status.queue_bytes);
+  read_number("slot_safe_wal_bytes", status.slot_safe_wal_bytes);
+  read_number("slot_retained_bytes", status.slot_retained_bytes);
+  read_number("retries", status.retries);
+  read_number("conflicts", status.conflicts);
+  return status;
+}
+
 }  // namespace towline

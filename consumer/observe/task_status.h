@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "base/lsn.h"
@@ -81,5 +83,7 @@ class StatusBoard {
 
 // The object that `status --json`, the control socket and /status give; names are stable.
 std::string TaskStatusToJson(const TaskStatus& status);
+// The way back, for whoever asked over a socket; what is missing keeps its default.
+absl::StatusOr<TaskStatus> TaskStatusFromJson(absl::string_view json);
 
 }  // namespace towline

@@ -21,8 +21,8 @@ void CheckContext::Add(const char* id, FindingLevel level, std::string found, Me
     finding.statement = std::move(mend.statement);
     finding.needs = finding.statement.empty() ? "" : std::move(mend.needs);
     finding.mend = !mend.text.empty()          ? std::move(mend.text)
-                   : finding.statement.empty() ? info.mend
-                                               : "";
+                   : finding.statement.empty() ? std::string(info.mend)
+                                               : MendByStatement(finding);
     // Checks of the task speak of the slot, which is the source's, or of rows at the destination.
     bool is_at_source = absl::StartsWith(id, "source.") || absl::string_view(id) == "task.slot";
     finding.where = is_at_source ? "source" : "destination";

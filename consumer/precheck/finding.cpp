@@ -43,10 +43,16 @@ std::string AfterStatement(const std::string& needs) {
   return "";
 }
 
+bool IsStatementAlone(const Finding& finding) {
+  return !finding.statement.empty() && finding.mend == MendByStatement(finding);
+}
+
 void AppendMend(const Finding& finding, std::string& out) {
   constexpr char kIndent[] = "         ";
   if (!finding.why.empty()) absl::StrAppend(&out, kIndent, finding.why, "\n");
-  if (!finding.mend.empty()) absl::StrAppend(&out, kIndent, "-> ", finding.mend, "\n");
+  if (!finding.mend.empty() && !IsStatementAlone(finding)) {
+    absl::StrAppend(&out, kIndent, "-> ", finding.mend, "\n");
+  }
   if (finding.statement.empty()) return;
   std::vector<std::string> lines = absl::StrSplit(finding.statement, '\n');
   for (size_t i = 0; i < lines.size() && i < kStatementLinesMax; ++i) {
@@ -62,6 +68,11 @@ void AppendMend(const Finding& finding, std::string& out) {
 }
 
 }  // namespace
+
+std::string MendByStatement(const Finding& finding) {
+  std::string after = AfterStatement(finding.needs);
+  return absl::StrCat(finding.statement, after.empty() ? "" : " ", after);
+}
 
 int CheckReport::Count(FindingLevel level) const {
   int count = 0;

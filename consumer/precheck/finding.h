@@ -17,11 +17,14 @@ struct Finding {
   FindingLevel level = FindingLevel::kPass;
   std::string found;      // what is there: "wal_level is replica"
   std::string why;        // one sentence; empty for a pass
-  std::string mend;       // the action in words; empty for a pass, or where the statement says all
+  std::string mend;       // the action in words, or the statement and what must follow it; empty for a pass
   std::string statement;  // SQL, empty if none mends it
   std::string where;      // "source" or "destination": where the statement belongs
   std::string needs;      // "nothing", "reload" or "restart" after the statement
 };
+
+// The statement with what must follow it: "ALTER SYSTEM ...; then: restart the server".
+std::string MendByStatement(const Finding& finding);
 
 struct CheckReport {
   std::vector<Finding> findings;

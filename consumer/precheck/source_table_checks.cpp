@@ -107,8 +107,9 @@ void CheckSequencePrivileges(CheckContext& context) {
                    "($1::oid[])) "
                    "AND $2::text IS NOT NULL AND ",
                    // The server may test the right before the kind, and then fails on a table.
-                   Unless(facts, "CASE WHEN c.relkind = 'S' THEN "
-                                 "pg_catalog.has_sequence_privilege($2::name, c.oid, 'SELECT') END"),
+                   Unless(facts,
+                          "CASE WHEN c.relkind = 'S' THEN "
+                          "pg_catalog.has_sequence_privilege($2::name, c.oid, 'SELECT') END"),
                    " ORDER BY 1"),
       {OidsOf(context.tables), facts.role});
   if (!sequences) return;

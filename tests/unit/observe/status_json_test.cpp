@@ -33,6 +33,28 @@ TEST(TaskStatusToJsonTest, BytesThatAreNoUtf8DoNotStopTheAnswer) {
   EXPECT_FALSE(nlohmann::json::parse(TaskStatusToJson(status))["waiting_for"].empty());
 }
 
+TEST(TaskStatusToJsonTest, WayBackGivesTheSameText) {
+  TaskStatus status;
+  status.task = "shop";
+  status.state = "retrying";
+  status.since = absl::UnixEpoch() + absl::Seconds(1'700'000'000);
+  status.received_lsn = Lsn{77};
+  status.rows_deleted = 3;
+  status.lag_seconds = 0.25;
+  status.retry_in = absl::Seconds(9);
+  status.waiting_for = "a server";
+  absl::StatusOr<TaskStatus> back = TaskStatusFromJson(TaskStatusToJson(status));
+  ASSERT_TRUE(back.ok()) << back.status();
+  auto without_clock = [](const TaskStatus& each) {
+    nlohmann::json json = nlohmann::json::parse(TaskStatusToJson(each));
+    json.erase("state_seconds");
+    return json;
+  };
+  EXPECT_EQ(without_clock(*back), without_clock(status));
+  EXPECT_FALSE(TaskStatusFromJson("[]").ok());
+  EXPECT_FALSE(TaskStatusFromJson("{").ok());
+}
+
 TEST(TaskStatusToJsonTest, IsOneLine) {
   TaskStatus status;
   status.waiting_for = "a\nb";

@@ -1,0 +1,187 @@
+// status: what a running task says of itself, else what the destination remembers of it.
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+#include "base/error.h"
+#include "base/status_macros.h"
+#include "cli/commands.h"
+#include "cli/status_text.h"
+#include "cli/task_finder.h"
+#include "observe/control_socket.h"
+#include "observe/progress_line.h"
+#include "snapshot/slot.h"
+#include "state/task_state.h"
+
+namespace towline {
+namespace {
+
+constexpr absl::Duration kWatchInterval = absl::Seconds(1);
+
+// kNotFound if nothing of that name runs here.
+absl::StatusOr<KnownTask> AskRunning(const std::string& task) {
+  TOWLINE_ASSIGN_OR_RETURN(std::string answer, AskControlSocket(task, "status"));
+  KnownTask known;
+  TOWLINE_ASSIGN_OR_RETURN(known.status, TaskStatusFromJson(answer));
+  known.is_running = true;
+  return known;
+}
+
+KnownTask FromRow(const TaskRow& row, const Config& config) {
+  KnownTask known;
+  known.status.task = row.task;
+  known.status.state = std::string(TaskStateName(row.state));
+  known.status.slot = row.slot;
+  known.status.epoch = row.epoch;
+  known.status.position = row.position;
+  known.status.destination = config.destination.Describe();
+  known.status.source = absl::StrCat("database ", row.source.database);
+  known.phase = std::string(TaskStateName(row.phase));
+  known.error = row.error;
+  known.ran_at = absl::StrCat("last on ", row.host, ", pid ", row.pid);
+  return known;
+}
+
+// What the slot of a stopped task costs, if the source can be asked.
+void AddSlot(const Config& config, const Shutdown& shutdown, KnownTask& known) {
+  if (!config.has_source || known.status.slot.empty()) return;
+  absl::StatusOr<Connection> source = OpenFor(config.source, shutdown);
+  if (!source.ok()) {
+    known.status.waiting_for = std::string(source.status().message());
+    return;
+  }
+  known.status.source = config.source.Describe();
+  absl::StatusOr<std::optional<SlotInfo>> slot = ReadSlot(*source, known.status.slot);
+  if (!slot.ok()) return;
+  if (!slot->has_value()) {
+    known.status.wal_status = "gone";
+    return;
+  }
+  known.status.wal_status = (*slot)->wal_status;
+  known.status.slot_safe_wal_bytes = (*slot)->safe_wal_bytes;
+  known.status.slot_retained_bytes = (*slot)->retained_bytes;
+  if (absl::StatusOr<std::string> flushed =
+          source->QueryValue("SELECT pg_catalog.pg_current_wal_flush_lsn()");
+      flushed.ok()) {
+    known.status.source_flush_lsn = Lsn::Parse(*flushed).value_or(Lsn());
+    if (known.status.source_flush_lsn > known.status.position) {
+      known.status.lag_bytes =
+          static_cast<int64_t>(known.status.source_flush_lsn.value - known.status.position.value);
+    }
+  }
+}
+
+absl::StatusOr<std::vector<TaskRow>> RowsAtDestination(const Config& config,
+                                                       const Shutdown& shutdown) {
+  if (!config.has_destination) return std::vector<TaskRow>();
+  TOWLINE_ASSIGN_OR_RETURN(Connection destination, OpenFor(config.destination, shutdown));
+  return StateStore::ListTasks(destination);
+}
+
+absl::StatusOr<KnownTask> Find(const Config& config, const std::string& task,
+                               const Shutdown& shutdown) {
+  absl::StatusOr<KnownTask> running = AskRunning(task);
+  if (running.ok() || !absl::IsNotFound(running.status())) return running;
+  if (!config.has_destination) {
+    return WithHint(running.status(),
+                    "Give the destination's URI to read what it remembers of the task.");
+  }
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<TaskRow> rows, RowsAtDestination(config, shutdown));
+  std::optional<TaskRow> row = FindTask(rows, task);
+  if (!row) {
+    std::vector<std::string> names;
+    for (const TaskRow& each : rows) names.push_back(each.task);
+    return WithHint(
+        absl::NotFoundError(absl::StrCat("there is no task \"", task, "\"")),
+        names.empty()
+            ? "The destination knows no task at all."
+            : absl::StrCat("Tasks at this destination: ", absl::StrJoin(names, ", "), "."));
+  }
+  KnownTask known = FromRow(*row, config);
+  AddSlot(config, shutdown, known);
+  return known;
+}
+
+absl::StatusOr<int> PrintList(bool is_json, const Config& config, const Shutdown& shutdown) {
+  std::vector<KnownTask> tasks;
+  for (const std::string& name : ListControlSockets()) {
+    if (absl::StatusOr<KnownTask> known = AskRunning(name); known.ok()) tasks.push_back(*known);
+  }
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<TaskRow> rows, RowsAtDestination(config, shutdown));
+  for (const TaskRow& row : rows) {
+    bool is_listed = std::any_of(tasks.begin(), tasks.end(), [&](const KnownTask& known) {
+      return known.status.task == row.task;
+    });
+    if (!is_listed) tasks.push_back(FromRow(row, config));
+  }
+  std::vector<std::string> parts;
+  for (const KnownTask& known : tasks) {
+    parts.push_back(is_json ? KnownTaskToJson(known) : TaskLine(known));
+  }
+  if (is_json) {
+    printf("{\"tasks\":[%s]}\n", absl::StrJoin(parts, ",").c_str());
+  } else if (parts.empty()) {
+    printf("no task runs here%s\n",
+           config.has_destination
+               ? ", and the destination knows none"
+               : "; with --destination URI status also shows what a destination remembers");
+  } else {
+    fputs(absl::StrJoin(parts, "").c_str(), stdout);
+  }
+  return 0;
+}
+
+absl::StatusOr<int> Watch(bool is_json, const Config& config, const std::string& task,
+                          const Shutdown& shutdown) {
+  bool is_terminal = isatty(STDOUT_FILENO) != 0;
+  KnownTask before;
+  absl::Time before_at = absl::Now();
+  do {
+    TOWLINE_ASSIGN_OR_RETURN(KnownTask now, Find(config, task, shutdown));
+    absl::Time now_at = absl::Now();
+    if (before.status.state != now.status.state) before = now;
+    if (is_json) {
+      printf("%s\n", KnownTaskToJson(now).c_str());
+    } else {
+      std::string line = now.is_running
+                             ? ProgressLine(before.status, now.status, now_at - before_at)
+                             : "not running";
+      printf(is_terminal ? "\r\033[K%s" : "%s\n", line.c_str());
+    }
+    fflush(stdout);
+    before = now;
+    before_at = now_at;
+  } while (shutdown.SleepFor(kWatchInterval));
+  if (is_terminal && !is_json) printf("\n");
+  return 0;
+}
+
+}  // namespace
+
+absl::StatusOr<int> StatusCommand(const Arguments& arguments, const Config& config,
+                                  Shutdown& shutdown) {
+  bool is_named = !config.task.empty() || (config.has_source && config.has_destination);
+  std::string task = config.task;
+  if (!is_named) {
+    std::vector<std::string> here = ListControlSockets();
+    if (!arguments.is_watch || here.size() != 1) {
+      if (!arguments.is_watch) return PrintList(arguments.is_json, config, shutdown);
+      return WithHint(absl::InvalidArgumentError("no task named"), "Name the one to watch.");
+    }
+    task = here[0];
+  } else {
+    TOWLINE_ASSIGN_OR_RETURN(task, TaskNameOf(config, shutdown));
+  }
+  if (arguments.is_watch) return Watch(arguments.is_json, config, task, shutdown);
+  TOWLINE_ASSIGN_OR_RETURN(KnownTask known, Find(config, task, shutdown));
+  std::string text =
+      arguments.is_json ? absl::StrCat(KnownTaskToJson(known), "\n") : StatusText(known);
+  fputs(text.c_str(), stdout);
+  return 0;
+}
+
+}  // namespace towline

@@ -1,0 +1,108 @@
+#include "cli/status_text.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
+#include "base/format.h"
+#include "nlohmann/json.hpp"
+
+namespace towline {
+namespace {
+
+void AddLine(std::string& out, absl::string_view name, absl::string_view text) {
+  if (text.empty()) return;
+  absl::StrAppend(&out, absl::StrFormat("  %-12s %s\n", name, text));
+}
+
+std::string StateText(const KnownTask& task) {
+  const TaskStatus& status = task.status;
+  std::string text = status.state;
+  if (!task.is_running) {
+    bool is_phase = task.phase.empty() || task.phase == status.state;
+    return absl::StrCat("not running (stopped while ", is_phase ? status.state : task.phase,
+                        is_phase ? ")" : absl::StrCat(", ", status.state, ")"));
+  }
+  if (status.state == "retrying") {
+    absl::StrAppend(&text, ", next try in ", towline::FormatDuration(status.retry_in),
+                    ", gives up in ", towline::FormatDuration(status.retry_window_left));
+  } else if (status.since > absl::UnixEpoch()) {
+    absl::StrAppend(&text, " for ", towline::FormatDuration(absl::Now() - status.since));
+  }
+  return text;
+}
+
+std::string SlotText(const TaskStatus& status) {
+  if (status.slot.empty()) return "";
+  std::string text = status.slot;
+  if (status.wal_status.empty()) return text;
+  absl::StrAppend(&text, ": keeps ", FormatBytes(status.slot_retained_bytes), " of log, ",
+                  status.wal_status);
+  if (status.slot_safe_wal_bytes >= 0) {
+    absl::StrAppend(&text, ", in danger after ", FormatBytes(status.slot_safe_wal_bytes), " more");
+  }
+  return text;
+}
+
+std::string LagText(const TaskStatus& status) {
+  return absl::StrCat(FormatBytes(status.lag_bytes), ", ",
+                      absl::StrFormat("%.1f s", status.lag_seconds));
+}
+
+}  // namespace
+
+std::string StatusText(const KnownTask& task) {
+  const TaskStatus& status = task.status;
+  std::string out = absl::StrCat("task ", status.task, ": ", StateText(task), "\n");
+  AddLine(out, "waits for", status.waiting_for);
+  AddLine(out, "last error", task.error);
+  AddLine(out, "source", status.source);
+  AddLine(out, "destination", status.destination);
+  AddLine(out, "slot", SlotText(status));
+  if (status.position.is_valid()) {
+    AddLine(out, "position",
+            absl::StrCat(status.position.ToString(),
+                         status.durable_lsn.is_valid()
+                             ? absl::StrCat(", durable ", status.durable_lsn.ToString())
+                             : "",
+                         status.source_flush_lsn.is_valid()
+                             ? absl::StrCat(", source at ", status.source_flush_lsn.ToString())
+                             : ""));
+  }
+  if (task.is_running) AddLine(out, "lag", LagText(status));
+  if (status.tables_total > 0) {
+    AddLine(out, "copy",
+            absl::StrCat(status.tables_done, "/", status.tables_total, " tables, ",
+                         FormatBytes(status.copy_bytes_done), ", ",
+                         FormatCount(status.copy_rows_done), " rows"));
+  }
+  if (task.is_running && status.transactions > 0) {
+    AddLine(out, "applied",
+            absl::StrCat(FormatCount(status.transactions),
+                         " transactions: ", FormatCount(status.rows_inserted), " inserts, ",
+                         FormatCount(status.rows_updated), " updates, ",
+                         FormatCount(status.rows_deleted), " deletes, ", status.truncates,
+                         " truncates"));
+  }
+  if (status.conflicts > 0) AddLine(out, "conflicts", FormatCount(status.conflicts));
+  AddLine(out, "process", task.is_running ? absl::StrCat("pid ", status.pid) : task.ran_at);
+  return out;
+}
+
+std::string TaskLine(const KnownTask& task) {
+  return absl::StrFormat("%-24s %s\n", task.status.task,
+                         absl::StrCat(StateText(task), task.is_running ? ", lag " : "",
+                                      task.is_running ? LagText(task.status) : ""));
+}
+
+std::string KnownTaskToJson(const KnownTask& task) {
+  nlohmann::ordered_json json = nlohmann::ordered_json::parse(TaskStatusToJson(task.status));
+  json["running"] = task.is_running;
+  if (!task.is_running) {
+    json["phase"] = task.phase;
+    json["error"] = task.error;
+    json["ran_at"] = task.ran_at;
+  }
+  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+}  // namespace towline

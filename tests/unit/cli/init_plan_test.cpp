@@ -1,0 +1,83 @@
+#include "cli/init_plan.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace towline {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+Finding Failed(const std::string& id, const std::string& where, const std::string& statement,
+               const std::string& needs = "nothing") {
+  Finding finding;
+  finding.id = id;
+  finding.level = FindingLevel::kFail;
+  finding.found = "something";
+  finding.where = where;
+  finding.statement = statement;
+  finding.needs = needs;
+  finding.mend = MendByStatement(finding);
+  return finding;
+}
+
+TEST(InitPlanTest, SafeStatementsAreSeparatedFromDecisions) {
+  CheckReport report;
+  report.findings = {
+      Failed("source.wal_level", "source", "ALTER SYSTEM SET wal_level = 'logical';", "restart"),
+      Failed("source.table_privileges", "source", "GRANT A;\nGRANT B;"),
+      Failed("task.slot", "source", "SELECT pg_catalog.pg_drop_replication_slot('x');"),
+      Failed("destination.tables", "destination", "ALTER TABLE a ADD COLUMN b int;"),
+      Failed("destination.replication_role_setting", "destination", "ALTER ROLE r SUPERUSER;"),
+      Failed("source.replication_role", "source", "ALTER ROLE r REPLICATION;")};
+  InitPlan plan = MakeInitPlan(report);
+  EXPECT_THAT(plan.source.statements,
+              ElementsAre("ALTER SYSTEM SET wal_level = 'logical';", "GRANT A;", "GRANT B;",
+                          "ALTER ROLE r REPLICATION;"));
+  EXPECT_THAT(plan.source.by_hand, ElementsAre(HasSubstr("pg_drop_replication_slot")));
+  EXPECT_TRUE(plan.source.needs_restart);
+  EXPECT_THAT(plan.destination.statements, IsEmpty());
+  EXPECT_THAT(plan.destination.by_hand,
+              ElementsAre(HasSubstr("ALTER TABLE a"), HasSubstr("SUPERUSER")));
+}
+
+TEST(InitPlanTest, WarningsAboutSettingsAreChoicesAndGrantsAreNot) {
+  CheckReport report;
+  report.findings = {Failed("source.max_slot_wal_keep_size", "source",
+                            "ALTER SYSTEM SET max_slot_wal_keep_size = '50GB';", "reload"),
+                     Failed("source.sequence_privileges", "source", "GRANT S;")};
+  for (Finding& finding : report.findings) finding.level = FindingLevel::kWarn;
+  InitPlan plan = MakeInitPlan(report);
+  EXPECT_THAT(plan.source.statements, ElementsAre("GRANT S;"));
+  EXPECT_FALSE(plan.source.needs_reload);
+}
+
+TEST(InitPlanTest, TextIsAScriptForPsql) {
+  CheckReport report;
+  report.findings = {
+      Failed("source.wal_level", "source", "ALTER SYSTEM SET wal_level = 'logical';", "restart"),
+      Failed("task.slot", "source", "SELECT 1;")};
+  EXPECT_EQ(FormatInitSide(MakeInitPlan(report).source, "host=a", "host all"),
+            "-- At the source (host=a)\n"
+            "ALTER SYSTEM SET wal_level = 'logical';\n"
+            "SELECT pg_catalog.pg_reload_conf();\n"
+            "-- Then restart this server.\n"
+            "-- pg_hba.conf, if no line lets towline in yet (then reload):\n"
+            "--   host all\n"
+            "-- To be decided or done by hand:\n"
+            "-- task.slot: something.\n"
+            "--   SELECT 1;\n");
+}
+
+TEST(InitPlanTest, PgHbaLineFitsTheConnection) {
+  EXPECT_EQ(PgHbaLine("shop", "towline", "10.0.0.7", true),
+            "hostssl  \"shop\"  \"towline\"  10.0.0.7/32  scram-sha-256");
+  EXPECT_EQ(PgHbaLine("all", "r", "fd00::1", false),
+            "host  \"all\"  \"r\"  fd00::1/128  scram-sha-256");
+  EXPECT_EQ(PgHbaLine("shop", "r", "", false), "local  \"shop\"  \"r\"  scram-sha-256");
+}
+
+}  // namespace
+}  // namespace towline

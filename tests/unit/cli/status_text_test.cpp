@@ -1,0 +1,69 @@
+#include "cli/status_text.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+
+namespace towline {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+TEST(StatusTextTest, RunningTaskShowsStateSlotLagAndWork) {
+  KnownTask task;
+  task.is_running = true;
+  task.status.task = "shop";
+  task.status.state = "streaming";
+  task.status.slot = "towline_shop";
+  task.status.wal_status = "reserved";
+  task.status.slot_retained_bytes = 12 << 20;
+  task.status.position = Lsn{0x1000};
+  task.status.lag_bytes = 100;
+  task.status.transactions = 5;
+  task.status.rows_inserted = 1234;
+  task.status.pid = 77;
+  std::string text = StatusText(task);
+  EXPECT_THAT(text, HasSubstr("task shop: streaming"));
+  EXPECT_THAT(text, HasSubstr("towline_shop: keeps 12 MB of log, reserved"));
+  EXPECT_THAT(text, HasSubstr("lag          100 bytes, 0.0 s"));
+  EXPECT_THAT(text, HasSubstr("5 transactions: 1,234 inserts"));
+  EXPECT_THAT(text, HasSubstr("pid 77"));
+}
+
+TEST(StatusTextTest, StoppedTaskShowsWhereItGoesOnAndWhyItStopped) {
+  KnownTask task;
+  task.status.task = "shop";
+  task.status.state = "failed";
+  task.phase = "copying";
+  task.error = "disk full";
+  task.ran_at = "last on db1, pid 9";
+  std::string text = StatusText(task);
+  EXPECT_THAT(text, HasSubstr("task shop: not running (stopped while copying, failed)"));
+  EXPECT_THAT(text, HasSubstr("disk full"));
+  EXPECT_THAT(text, HasSubstr("last on db1, pid 9"));
+  EXPECT_THAT(text, Not(HasSubstr("lag")));
+}
+
+TEST(StatusTextTest, RetryingCountsDown) {
+  KnownTask task;
+  task.is_running = true;
+  task.status.task = "shop";
+  task.status.state = "retrying";
+  task.status.retry_in = absl::Seconds(5);
+  task.status.retry_window_left = absl::Hours(2);
+  EXPECT_THAT(TaskLine(task), HasSubstr("retrying, next try in 5s, gives up in 2h00m"));
+}
+
+TEST(StatusTextTest, JsonSaysWhetherItRuns) {
+  KnownTask task;
+  task.error = "x";
+  nlohmann::json json = nlohmann::json::parse(KnownTaskToJson(task));
+  EXPECT_EQ(json["running"], false);
+  EXPECT_EQ(json["error"], "x");
+  task.is_running = true;
+  EXPECT_EQ(nlohmann::json::parse(KnownTaskToJson(task))["running"], true);
+}
+
+}  // namespace
+}  // namespace towline
