@@ -82,10 +82,11 @@ absl::Status CopyRows(Connection& connection, const Target& target, const Batch&
     size_t line = LineOfCopyContext(field(PG_DIAG_CONTEXT));
     size_t row = std::clamp<size_t>(line, 1, rows.size()) - 1;
     *failure = ApplyFailure{rows[row], status, 0, field(PG_DIAG_MESSAGE_DETAIL)};
-    return absl::AbortedError("the batch has failed");
   }
   if (copied == static_cast<int64_t>(rows.size())) return absl::OkStatus();
-  *failure = ApplyFailure{rows.front(), absl::OkStatus(), copied, ""};
+  if (!failure->has_value()) {
+    *failure = ApplyFailure{rows.front(), absl::OkStatus(), copied, ""};
+  }
   return absl::AbortedError("the batch has failed");
 }
 

@@ -141,7 +141,7 @@ class Builder {
 
   // NULLs and plain equality, so that an index can be used, then identity of the bytes for types
   // whose equal values may differ (numeric's 1.0 and 1.00) or that have no equality (json, point).
-  // *= compares the values as they are stored, whatever their type.
+  // *= on records compares the values as they are stored, whatever their type.
   std::string SameRow() {
     std::vector<std::string> terms;
     std::vector<std::string> stored;
@@ -162,8 +162,9 @@ class Builder {
       }
     }
     if (!stored.empty()) {
-      terms.push_back(absl::StrCat("ROW(", absl::StrJoin(stored, ","), ") *= ROW(",
-                                   absl::StrJoin(expected, ","), ")"));
+      terms.push_back(absl::StrCat("ROW(", absl::StrJoin(stored, ","),
+                                   ")::pg_catalog.record *= ROW(", absl::StrJoin(expected, ","),
+                                   ")::pg_catalog.record"));
     }
     return absl::StrJoin(terms, " AND ");
   }

@@ -1,5 +1,5 @@
-// Folder: the changes that are left give the same rows as all of them, for any sequence that a source
-// can send.
+// Folder: the changes that are left give the same rows as all of them, for any sequence that a
+// source can send.
 #include "apply/fold.h"
 
 #include <gtest/gtest.h>
@@ -30,8 +30,7 @@ class Sequence {
     changes.back().has_unchanged_toast = true;
   }
   void UpdateFull(const std::string& key, const std::string& old_value, const std::string& value) {
-    Add(ChangeKind::kUpdate, TextImage({key, value}), OldImage::kFull,
-        TextImage({key, old_value}));
+    Add(ChangeKind::kUpdate, TextImage({key, value}), OldImage::kFull, TextImage({key, old_value}));
   }
   void Move(const std::string& from, const std::string& to, const std::string& value) {
     Add(ChangeKind::kUpdate, TextImage({to, value}), OldImage::kKey, TextImage({from}));
@@ -147,7 +146,8 @@ TEST(FoldTest, KeysOfSeveralColumnsDoNotRunTogether) {
   EXPECT_EQ(folder.Add(2, change), 0);
 }
 
-// A table as a map; a change that does not find what it says is an error of the test or of the fold.
+// A table as a map; a change that does not find what it says is an error of the test or of the
+// fold.
 class Model {
  public:
   void Apply(const Change& change) {

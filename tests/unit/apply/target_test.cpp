@@ -1,0 +1,272 @@
+// Targets and their statements: what is written how, and what does not fit.
+#include "apply/target.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "apply/copy_in.h"
+#include "apply/statement.h"
+#include "base/error.h"
+
+namespace towline {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr Oid kCitext = 20000;
+
+Column SourceColumn(const std::string& name, const std::string& type, bool is_in_key) {
+  Column column;
+  column.name = name;
+  column.type_schema = "pg_catalog";
+  column.type_name = type;
+  column.is_in_key = is_in_key;
+  return column;
+}
+
+// A relation and a table that fits it: id int4 (key), a text, n numeric, j json.
+class TargetTest : public testing::Test {
+ protected:
+  TargetTest() {
+    relation_.name = {"s", "t"};
+    relation_.columns = {SourceColumn("id", "int4", true), SourceColumn("a", "text", false),
+                         SourceColumn("n", "numeric", false), SourceColumn("j", "json", false)};
+    table_.oid = 4711;
+    table_.name = relation_.name;
+    for (const Column& column : relation_.columns) {
+      TableColumn there;
+      there.name = column.name;
+      there.type_oid = 100 + static_cast<Oid>(table_.columns.size());
+      there.type_schema = column.type_schema;
+      there.type_name = column.type_name;
+      there.has_equality = column.type_name != "json";
+      table_.columns.push_back(there);
+    }
+    table_.columns[0].is_not_null = true;
+    table_.unique_indexes.push_back({"t_pkey", {"id"}, true, false, false, false, true});
+  }
+
+  absl::StatusOr<Target> Make(bool overwrites = false) {
+    relation_.sent.clear();
+    relation_.key.clear();
+    for (size_t i = 0; i < relation_.columns.size(); ++i) {
+      if (relation_.columns[i].is_sent) relation_.sent.push_back(static_cast<int>(i));
+      if (relation_.columns[i].is_in_key) relation_.key.push_back(static_cast<int>(i));
+    }
+    return MakeTarget(relation_, table_, catalog_, overwrites);
+  }
+  void MakeFull() {
+    relation_.replica_identity = ReplicaIdentity::kFull;
+    for (Column& column : relation_.columns) column.is_in_key = true;
+  }
+  std::string Sql(const Target& target, Action action, OldImage old_image = OldImage::kNone) {
+    StatementShape shape;
+    shape.action = action;
+    shape.old_image = old_image;
+    return BuildStatement(target, shape).sql;
+  }
+
+  Relation relation_;
+  Table table_;
+  TargetCatalog catalog_;
+};
+
+TEST_F(TargetTest, PlainTable) {
+  Target target = Make().value();
+  EXPECT_EQ(target.matching, Matching::kKey);
+  EXPECT_TRUE(target.can_copy);
+  EXPECT_TRUE(target.can_fold);
+  EXPECT_EQ(BuildCopy(target),
+            "COPY \"s\".\"t\" (\"id\",\"a\",\"n\",\"j\") FROM STDIN (FORMAT binary)");
+  EXPECT_EQ(Sql(target, Action::kInsert),
+            "INSERT INTO \"s\".\"t\" (\"id\",\"a\",\"n\",\"j\") VALUES ($1,$2,$3,$4)");
+  EXPECT_EQ(Sql(target, Action::kUpdate),
+            "UPDATE ONLY \"s\".\"t\" SET \"id\"=$1,\"a\"=$2,\"n\"=$3,\"j\"=$4 WHERE \"id\" = $5");
+  EXPECT_EQ(Sql(target, Action::kDelete, OldImage::kKey),
+            "DELETE FROM ONLY \"s\".\"t\" WHERE \"id\" = $1");
+}
+
+TEST_F(TargetTest, ParametersSayWhereTheirValuesStand) {
+  Target target = Make().value();
+  StatementShape shape;
+  shape.action = Action::kUpdate;
+  shape.old_image = OldImage::kKey;
+  shape.is_unchanged = {false, true, false, true};
+  Statement statement = BuildStatement(target, shape);
+  EXPECT_EQ(statement.sql, "UPDATE ONLY \"s\".\"t\" SET \"id\"=$1,\"n\"=$2 WHERE \"id\" = $3");
+  ASSERT_EQ(statement.params.size(), 3u);
+  EXPECT_EQ(statement.params[1].field, 2);
+  EXPECT_FALSE(statement.params[1].is_old);
+  EXPECT_EQ(statement.params[1].type_oid, 102u);
+  EXPECT_TRUE(statement.params[2].is_old);
+  EXPECT_EQ(statement.params[2].field, 0);
+}
+
+TEST_F(TargetTest, FullIdentityTakesTheDestinationsKeyIfThereIsOne) {
+  MakeFull();
+  EXPECT_EQ(Make().value().matching, Matching::kKey);
+  EXPECT_EQ(Sql(*Make(), Action::kDelete, OldImage::kFull),
+            "DELETE FROM ONLY \"s\".\"t\" WHERE \"id\" = $1");
+  // None of these holds one row per key.
+  for (bool UniqueIndex::*flag : {&UniqueIndex::is_partial, &UniqueIndex::is_deferrable}) {
+    table_.unique_indexes[0].*flag = true;
+    EXPECT_EQ(Make().value().matching, Matching::kExact);
+    table_.unique_indexes[0].*flag = false;
+  }
+  table_.unique_indexes[0].is_null_free = false;
+  EXPECT_EQ(Make().value().matching, Matching::kExact);
+}
+
+TEST_F(TargetTest, FullIdentityWithoutKeyHitsOneOfEqualRows) {
+  MakeFull();
+  table_.unique_indexes.clear();
+  Target target = Make().value();
+  EXPECT_EQ(target.matching, Matching::kExact);
+  EXPECT_FALSE(target.can_fold);
+  StatementShape shape;
+  shape.action = Action::kDelete;
+  shape.old_image = OldImage::kFull;
+  shape.is_null = {false, true, false, false};
+  EXPECT_EQ(BuildStatement(target, shape).sql,
+            "DELETE FROM ONLY \"s\".\"t\" WHERE ctid = (SELECT ctid FROM ONLY \"s\".\"t\" WHERE "
+            "\"id\" = $1 AND \"a\" IS NULL AND \"n\" = $2 AND "
+            "ROW(\"n\",\"j\")::pg_catalog.record *= ROW($2,$3)::pg_catalog.record LIMIT 1)");
+  table_.kind = 'p';
+  EXPECT_THAT(Sql(Make().value(), Action::kDelete, OldImage::kFull),
+              HasSubstr("DELETE FROM \"s\".\"t\" WHERE (tableoid, ctid) = (SELECT tableoid, ctid"));
+}
+
+TEST_F(TargetTest, OperatorsOfExtensionsAreNamed) {
+  relation_.columns[0].type_schema = table_.columns[0].type_schema = "public";
+  relation_.columns[0].type_name = table_.columns[0].type_name = "citext";
+  table_.columns[0].type_oid = kCitext;
+  catalog_.equals[kCitext] = "OPERATOR(\"public\".=)";
+  EXPECT_EQ(Sql(Make().value(), Action::kDelete, OldImage::kKey),
+            "DELETE FROM ONLY \"s\".\"t\" WHERE \"id\" OPERATOR(\"public\".=) $1");
+}
+
+TEST_F(TargetTest, WithoutIdentityNothingMatches) {
+  relation_.columns[0].is_in_key = false;
+  EXPECT_EQ(Make().value().matching, Matching::kNone);
+  relation_.columns[0].is_in_key = true;
+  relation_.replica_identity = ReplicaIdentity::kNothing;
+  EXPECT_EQ(Make().value().matching, Matching::kNone);
+}
+
+TEST_F(TargetTest, FoldingNeedsRowsThatCannotSeeEachOther) {
+  table_.unique_indexes.push_back({"t_a", {"a"}, false, false, false, false, false});
+  EXPECT_FALSE(Make().value().can_fold);
+  table_.unique_indexes.pop_back();
+  catalog_.has_exclusion[table_.oid] = true;
+  EXPECT_FALSE(Make().value().can_fold);
+  catalog_.has_exclusion.clear();
+  table_.has_always_triggers = true;
+  EXPECT_FALSE(Make().value().can_fold);
+  table_.has_always_triggers = false;
+  table_.kind = 'p';  // its partitions may have unique indexes of their own
+  EXPECT_FALSE(Make().value().can_fold);
+  table_.kind = 'r';
+  EXPECT_TRUE(Make().value().can_fold);
+}
+
+TEST_F(TargetTest, GeneratedColumnsOfTheDestinationAreNotWritten) {
+  table_.columns[1].generated = 's';
+  Target target = Make().value();
+  EXPECT_FALSE(target.can_copy);
+  EXPECT_EQ(Sql(target, Action::kInsert),
+            "INSERT INTO \"s\".\"t\" (\"id\",\"n\",\"j\") VALUES ($1,$2,$3)");
+}
+
+TEST_F(TargetTest, TextColumnsKeepARowFromCopy) {
+  relation_.columns[3].format = ValueFormat::kText;
+  EXPECT_FALSE(Make().value().can_copy);
+}
+
+TEST_F(TargetTest, AlwaysIdentityIsNeverSet) {
+  table_.columns[0].identity = 'a';
+  Target target = Make().value();
+  EXPECT_TRUE(target.can_fold);
+  EXPECT_THAT(Sql(target, Action::kUpdate), HasSubstr("SET \"a\"=$1"));
+  EXPECT_THAT(Sql(target, Action::kInsert), HasSubstr("OVERRIDING SYSTEM VALUE"));
+  table_.columns[0].identity = '\0';
+  table_.columns[2].identity = 'a';  // outside the key an UPDATE does not tell whether it changed
+  TableColumn extra = table_.columns[1];
+  extra.name = "extra";
+  table_.columns.push_back(extra);
+  target = Make().value();
+  EXPECT_FALSE(target.can_fold);
+  EXPECT_EQ(Sql(target, Action::kReplace),
+            "WITH gone AS (DELETE FROM ONLY \"s\".\"t\" WHERE \"id\" = $1 RETURNING *) INSERT INTO "
+            "\"s\".\"t\" (\"id\",\"a\",\"n\",\"j\",\"extra\") OVERRIDING SYSTEM VALUE SELECT "
+            "$2,$3,$4,$5,gone.\"extra\" FROM gone");
+}
+
+TEST_F(TargetTest, UpdateThatWritesNothingLooksForItsRow) {
+  Target target = Make().value();
+  StatementShape shape;
+  shape.action = Action::kUpdate;
+  shape.is_unchanged = {true, true, true, true};
+  EXPECT_EQ(BuildStatement(target, shape).sql,
+            "SELECT FROM ONLY \"s\".\"t\" WHERE \"id\" = $1 FOR UPDATE");
+}
+
+TEST_F(TargetTest, AppendedTablesOverwriteByTheirKey) {
+  EXPECT_EQ(
+      Sql(Make(true).value(), Action::kOverwrite),
+      "INSERT INTO \"s\".\"t\" (\"id\",\"a\",\"n\",\"j\") VALUES ($1,$2,$3,$4) ON CONFLICT "
+      "(\"id\") DO UPDATE SET \"id\"=EXCLUDED.\"id\",\"a\"=EXCLUDED.\"a\",\"n\"=EXCLUDED.\"n\","
+      "\"j\"=EXCLUDED.\"j\"");
+  table_.unique_indexes.clear();
+  EXPECT_FALSE(Make(true).value().overwrites);
+}
+
+TEST_F(TargetTest, NamesAreQuoted) {
+  relation_.name = table_.name = {"S \"x", "select"};
+  relation_.columns[0].name = table_.columns[0].name = "Id\"; --";
+  table_.unique_indexes.clear();
+  EXPECT_EQ(Sql(Make().value(), Action::kDelete, OldImage::kKey),
+            "DELETE FROM ONLY \"S \"\"x\".\"select\" WHERE \"Id\"\"; --\" = $1");
+}
+
+TEST_F(TargetTest, WhatDoesNotFitNamesTheStatementThatMendsIt) {
+  auto expect = [this](const std::string& text, const std::string& hint) {
+    absl::Status status = Make().status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+    EXPECT_THAT(std::string(status.message()), HasSubstr(text));
+    EXPECT_THAT(GetHint(status), HasSubstr(hint));
+  };
+  constexpr int32_t kNumeric10_2 = ((10 << 16) | 2) + 4;
+  relation_.columns[2].typmod = kNumeric10_2;
+  EXPECT_TRUE(Make().ok());  // no modifier there keeps every value
+  table_.columns[2].typmod = ((10 << 16) | 1) + 4;
+  expect("\"n\" has type", "TYPE pg_catalog.\"numeric\"(10,2);");
+  table_.columns[2].typmod = -1;
+  table_.columns[1].type_name = "varchar";
+  expect("\"a\" has type", "TYPE pg_catalog.\"text\"");
+  relation_.columns[1].type_name = "varchar";
+  relation_.columns[1].typmod = 14;
+  table_.columns[1].typmod = 24;
+  EXPECT_TRUE(Make().ok());  // wider
+  table_.columns[1].typmod = 13;
+  expect("\"a\" has type", "(10)");
+  relation_.columns[1].generated = 's';
+  relation_.columns[1].is_sent = false;
+  expect("generated at the source", "DROP COLUMN \"a\"");
+  table_.columns.erase(table_.columns.begin() + 1);
+  EXPECT_TRUE(Make().ok());
+  table_.columns.pop_back();
+  expect("\"j\" is missing", "ADD COLUMN \"j\"");
+  table_.oid = 0;
+  expect("does not exist", "Create it");
+}
+
+TEST(CopyContextTest, LineIsFound) {
+  EXPECT_EQ(LineOfCopyContext("COPY orders, line 12"), 12u);
+  EXPECT_EQ(LineOfCopyContext("COPY orders, line 12, column id"), 12u);
+  EXPECT_EQ(LineOfCopyContext("COPY odd, line 3 name, line 7\nPL/pgSQL function f() line 3"), 7u);
+  EXPECT_EQ(LineOfCopyContext("SQL statement"), 0u);
+  EXPECT_EQ(LineOfCopyContext(""), 0u);
+}
+
+}  // namespace
+}  // namespace towline
