@@ -106,13 +106,13 @@ void CheckOtherTask(CheckContext& context) {
     schemas.Add(table.name.schema);
     tables.Add(table.name.name);
   }
-  std::optional<Result> result = context.Ask(
-      kId, *context.destination,
-      "SELECT p.task, pg_catalog.count(*), pg_catalog.min(pg_catalog.format('%I.%I', "
-      "p.schema_name, p.table_name)) FROM towline_state.piece p WHERE p.task <> $1 AND "
-      "(p.schema_name, p.table_name) IN (SELECT * FROM pg_catalog.unnest($2::text[], $3::text[])) "
-      "GROUP BY p.task ORDER BY p.task",
-      {{context.options.task, schemas.ToString(), tables.ToString()}});
+  std::optional<Result> result =
+      context.Ask(kId, *context.destination,
+                  "SELECT p.task, pg_catalog.count(*), pg_catalog.min(pg_catalog.format('%I.%I', "
+                  "p.schema_name, p.table_name)) FROM towline_state.piece p WHERE p.task <> $1 AND "
+                  "(p.schema_name, p.table_name) IN (SELECT * FROM unnest($2::text[], $3::text[])) "
+                  "GROUP BY p.task ORDER BY p.task",
+                  {{context.options.task, schemas.ToString(), tables.ToString()}});
   if (!result) return;
   std::vector<std::string> others;
   for (int row = 0; row < result->row_count(); ++row) {
