@@ -58,9 +58,8 @@ absl::StatusOr<std::string> RunPgDump(const std::string& program, const DumpOpti
                                       absl::string_view section, const Shutdown& shutdown) {
   ChildProcess child;
   child.output_bytes_max = kDumpBytesMax;
-  // The sections imply the schema alone, and with them come REFRESH MATERIALIZED VIEW statements in
-  // the right order, which --schema-only leaves out.
   child.arguments = {program,
+                     "--schema-only",
                      absl::StrCat("--section=", section),
                      absl::StrCat("--snapshot=", options.snapshot_name),
                      "--no-owner",
@@ -68,7 +67,6 @@ absl::StatusOr<std::string> RunPgDump(const std::string& program, const DumpOpti
                      "--no-publications",
                      "--no-subscriptions",
                      "--no-tablespaces",
-                     "--no-blobs",
                      "--no-password",
                      "--quote-all-identifiers",
                      "--encoding=UTF8",
@@ -84,12 +82,19 @@ absl::StatusOr<std::string> RunPgDump(const std::string& program, const DumpOpti
   child.environment.emplace_back("LC_ALL", "C");  // its own messages are looked at
   TOWLINE_ASSIGN_OR_RETURN(ChildResult result, RunChildProcess(child, shutdown));
   if (result.exit_status != 0) {
+    std::string role =
+        options.source.user().empty() ? "the role" : QuoteIdentifier(options.source.user());
     // Mostly a missing right, which no new try mends; a connection that failed may come back.
     bool is_lost = absl::StrContains(result.errors, "connection to server") ||
                    absl::StrContains(result.errors, "server closed the connection");
     absl::Status status(
         is_lost ? absl::StatusCode::kUnavailable : absl::StatusCode::kFailedPrecondition,
         absl::StrCat(program, " failed with status ", result.exit_status));
+    if (absl::StrContains(result.errors, "permission denied")) {
+      status = WithHint(
+          status, absl::StrCat("For every schema of the source: GRANT USAGE ON SCHEMA s TO ", role,
+                               "; GRANT SELECT ON ALL TABLES IN SCHEMA s TO ", role, ";"));
+    }
     return WithDetail(status, absl::StripAsciiWhitespace(result.errors));
   }
   if (!result.errors.empty()) {

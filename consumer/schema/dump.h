@@ -1,5 +1,6 @@
 // The schema of the source as statements, by pg_dump under the copy's own snapshot: everything it
-// knows how to write in an order that works, before the rows (pre) and after them (post).
+// knows how to write in an order that works, before the rows (pre) and after them (post). Without
+// rows: the contents of materialized views are materialized_views.h's.
 //
 // All identifiers come quoted, so that statements can be recognised by their beginnings.
 #pragma once

@@ -13,6 +13,7 @@
 #include "base/status_macros.h"
 #include "pg/quoting.h"
 #include "schema/dump.h"
+#include "schema/materialized_views.h"
 #include "snapshot/append_staging.h"
 #include "snapshot/copy_finish.h"
 #include "snapshot/existing_tables.h"
@@ -157,6 +158,9 @@ absl::Status CopyRun::StoreSchema(ExportedSnapshot& snapshot) {
   // A server that went away explains a failed dump better than the dump does.
   if (!made.ok()) TOWLINE_RETURN_IF_ERROR(snapshot.CheckAlive());
   TOWLINE_ASSIGN_OR_RETURN(SchemaDump dump, std::move(made));
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<std::string> refreshes,
+                           ReadRefreshStatements(snapshot.connection(), dump_options.excluded));
+  for (std::string& refresh : refreshes) dump.post.push_back({std::move(refresh), false});
 
   std::vector<SchemaStatement> statements;
   auto add = [&statements](const char* section, const std::vector<DumpStatement>& dumped) {

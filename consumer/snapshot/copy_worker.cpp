@@ -41,6 +41,11 @@ absl::Status ExplainTableError(const absl::Status& status, const Table& table) {
                     absl::StatusCode::kAborted);
   }
   absl::Status explained = WithContext(status, absl::StrCat("copying table ", name));
+  if (sqlstate == "42501" && table.has_row_security) {
+    return WithHint(explained,
+                    "ALTER ROLE ... BYPASSRLS for the source's role: a policy would hide "
+                    "rows from the copy.");
+  }
   if (absl::StartsWith(sqlstate, "23") || absl::StartsWith(sqlstate, "22")) {
     // The same rows meet the same constraint again.
     return WithHint(WithCode(explained, absl::StatusCode::kFailedPrecondition),
@@ -71,9 +76,9 @@ class PartProgress {
 
 absl::Status CopyWorker::InTransaction(absl::FunctionRef<absl::Status()> work) {
   TOWLINE_RETURN_IF_ERROR(destination_.Exec("BEGIN").status());
-  TOWLINE_RETURN_IF_ERROR(CheckEpoch(destination_, claim_));
+  TOWLINE_RETURN_IF_ERROR(CheckEpoch(destination_, options_.claim));
   TOWLINE_RETURN_IF_ERROR(work());
-  TOWLINE_RETURN_IF_ERROR(CheckEpoch(destination_, claim_));
+  TOWLINE_RETURN_IF_ERROR(CheckEpoch(destination_, options_.claim));
   return destination_.Exec("COMMIT").status();
 }
 
@@ -82,7 +87,9 @@ absl::StatusOr<int64_t> CopyWorker::CopyPartOf(const Table& table, const CopyTar
   int64_t rows = 0;
   absl::Status status = InTransaction([&]() -> absl::Status {
     TOWLINE_ASSIGN_OR_RETURN(rows, CopyRows(table, target, part));
-    return marks_piece ? MarkPieceCopied(destination_, claim_, table.name, rows) : absl::OkStatus();
+    TOWLINE_RETURN_IF_ERROR(CheckTableWasLocked());
+    return marks_piece ? MarkPieceCopied(destination_, options_.claim, table.name, rows)
+                       : absl::OkStatus();
   });
   if (!status.ok()) return ExplainTableError(status, table);
   progress_->rows_done.fetch_add(rows, std::memory_order_relaxed);
@@ -90,7 +97,7 @@ absl::StatusOr<int64_t> CopyWorker::CopyPartOf(const Table& table, const CopyTar
 }
 
 absl::Status CopyWorker::MarkTable(const TableName& table, int64_t rows) {
-  return InTransaction([&] { return MarkPieceCopied(destination_, claim_, table, rows); });
+  return InTransaction([&] { return MarkPieceCopied(destination_, options_.claim, table, rows); });
 }
 
 absl::StatusOr<int64_t> CopyWorker::CopyRows(const Table& table, const CopyTarget& target,
@@ -111,6 +118,18 @@ absl::StatusOr<int64_t> CopyWorker::CopyRows(const Table& table, const CopyTarge
     return read;
   }
   return destination_.CopyInEnd();
+}
+
+// A rewrite or TRUNCATE is not MVCC-safe: had the exporting session, which locks all tables, ended
+// before we came to this one, our snapshot might have shown it empty. From the moment we read it
+// our own transaction locks it, so it is enough that the exporting one is still there now.
+absl::Status CopyWorker::CheckTableWasLocked() {
+  TOWLINE_ASSIGN_OR_RETURN(
+      std::string is_free,
+      source_.QueryValue("SELECT pg_catalog.pg_try_advisory_xact_lock($1::bigint)",
+                         {{absl::StrCat(options_.lock_key)}}));
+  return is_free == "t" ? absl::UnavailableError("the snapshot of the copy is lost")
+                        : absl::OkStatus();
 }
 
 absl::Status CopyWorker::Pump(const CopyPart& part) {

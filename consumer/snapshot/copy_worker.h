@@ -14,11 +14,16 @@ namespace towline {
 
 class CopyWorker {
  public:
+  struct Options {
+    TaskClaim claim;
+    int64_t lock_key = 0;  // of the exported snapshot
+  };
+
   // `source` is in a transaction under the exported snapshot. Both sessions are ours until the end.
-  CopyWorker(Connection source, Connection destination, TaskClaim claim, CopyProgress* progress)
+  CopyWorker(Connection source, Connection destination, Options options, CopyProgress* progress)
       : source_(std::move(source)),
         destination_(std::move(destination)),
-        claim_(std::move(claim)),
+        options_(std::move(options)),
         progress_(progress) {}
 
   // Copies the part in one destination transaction; gives its rows. With `marks_piece` the piece is
@@ -33,11 +38,12 @@ class CopyWorker {
   absl::StatusOr<int64_t> CopyRows(const Table& table, const CopyTarget& target,
                                    const CopyPart& part);
   absl::Status Pump(const CopyPart& part);
+  absl::Status CheckTableWasLocked();
   absl::Status InTransaction(absl::FunctionRef<absl::Status()> work);
 
   Connection source_;
   Connection destination_;
-  TaskClaim claim_;
+  Options options_;
   CopyProgress* progress_;  // outlives us
 };
 

@@ -1,6 +1,7 @@
 #include "snapshot/exported_snapshot.h"
 
 #include <algorithm>
+#include <random>
 #include <set>
 
 #include "absl/strings/str_cat.h"
@@ -35,7 +36,10 @@ absl::Status LockTables(Connection& connection, const std::vector<Table>& tables
       return WithCode(WithContext(status, "a table was dropped while the copy began"),
                       absl::StatusCode::kAborted);
     }
-    return status;
+    if (sqlstate != "42501") return status;
+    return WithHint(status,
+                    "GRANT USAGE ON the schemas and SELECT ON the tables that are copied to "
+                    "the source's role; `towline check` prints the statements.");
   }
   return absl::OkStatus();
 }
@@ -68,6 +72,7 @@ absl::Status ExportedSnapshot::LockAndExport(const TableSelection& selection) {
                                                "pg_catalog.pg_current_snapshot()"));
     TOWLINE_ASSIGN_OR_RETURN(
         std::string lsn, connection_.QueryValue("SELECT pg_catalog.pg_current_wal_insert_lsn()"));
+    TOWLINE_RETURN_IF_ERROR(TakeLockKey());
     TOWLINE_ASSIGN_OR_RETURN(tables_, ReadTables(connection_, selection));
     bool is_complete = std::all_of(tables_.begin(), tables_.end(), [&locked](const Table& table) {
       return locked.contains(table.oid);
@@ -82,6 +87,15 @@ absl::Status ExportedSnapshot::LockAndExport(const TableSelection& selection) {
     listed = std::move(tables_);
   }
   return absl::AbortedError("new tables keep appearing on the source while the copy begins");
+}
+
+absl::Status ExportedSnapshot::TakeLockKey() {
+  // Random, so that neither another task nor the user's programs use the same.
+  std::random_device random;
+  lock_key_ = static_cast<int64_t>((static_cast<uint64_t>(random()) << 32) | random());
+  return connection_
+      .Query("SELECT pg_catalog.pg_advisory_xact_lock($1::bigint)", {{absl::StrCat(lock_key_)}})
+      .status();
 }
 
 absl::Status ExportedSnapshot::CheckAlive() {

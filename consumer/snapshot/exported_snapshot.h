@@ -3,6 +3,7 @@
 // that no TRUNCATE or rewrite, which are not MVCC-safe, comes between the two (DESIGN 4, I4).
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,9 @@ class ExportedSnapshot {
   const std::string& name() const { return name_; }  // for SET TRANSACTION SNAPSHOT
   const std::string& text() const { return text_; }  // pg_current_snapshot()
   Lsn lsn_after() const { return lsn_after_; }
+  // An advisory lock that the transaction holds: who could take it knows that the table locks are
+  // gone.
+  int64_t lock_key() const { return lock_key_; }
   Connection& connection() { return connection_; }
 
   // kUnavailable once the session, and with it locks and snapshot, is gone.
@@ -36,12 +40,14 @@ class ExportedSnapshot {
  private:
   explicit ExportedSnapshot(Connection connection) : connection_(std::move(connection)) {}
   absl::Status LockAndExport(const TableSelection& selection);
+  absl::Status TakeLockKey();
 
   Connection connection_;
   std::vector<Table> tables_;
   std::string name_;
   std::string text_;
   Lsn lsn_after_;
+  int64_t lock_key_ = 0;
 };
 
 }  // namespace towline

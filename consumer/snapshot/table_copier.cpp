@@ -106,7 +106,8 @@ absl::StatusOr<CopyWorker> OpenWorker(const CopierOptions& options, ExportedSnap
                                                  QuoteLiteral(snapshot.name())))
                               .status());
   TOWLINE_ASSIGN_OR_RETURN(Connection destination, OpenDestination(options, "copy", store, stop));
-  return CopyWorker(std::move(source), std::move(destination), store.claim(), &progress);
+  return CopyWorker(std::move(source), std::move(destination), {store.claim(), snapshot.lock_key()},
+                    &progress);
 }
 
 }  // namespace
@@ -160,9 +161,7 @@ absl::Status CopyTables(const CopierOptions& options, const TableCopyJob& job,
     if (!queue.failure().ok()) stop.Request();
   }
   for (std::thread& thread : threads) thread.join();
-  TOWLINE_RETURN_IF_ERROR(queue.failure());
-  // The locks kept TRUNCATE and rewrites out to the end only if their session lived to the end.
-  return snapshot.CheckAlive();
+  return queue.failure();
 }
 
 }  // namespace towline
