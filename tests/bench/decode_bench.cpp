@@ -57,8 +57,8 @@ Stream TpcbStream() {
   }
   stream.frames.push_back(hello.Bytes());
   uint64_t lsn = 1000;
-  std::string account = Image({Value(Int4(77)), Value(Int4(1)), Value(Int4(5)),
-                               Value(std::string(84, ' '))});
+  std::string account =
+      Image({Value(Int4(77)), Value(Int4(1)), Value(Int4(5)), Value(std::string(84, ' '))});
   std::string branch = Image({Value(Int4(77)), Value(Int4(1)), kNull, kNull});
   for (uint64_t xid = 1; xid <= kTransactions; ++xid, lsn += 100) {
     stream.frames.push_back(FrameBuilder()

@@ -146,9 +146,8 @@ TEST(AssemblerTest, HugeTransactionPassesInParts) {
   feeder.TakeAll(true);
   std::vector<BatchPart> parts;
   for (const Batch& batch : feeder.batches) parts.push_back(batch.part);
-  EXPECT_EQ(parts, (std::vector<BatchPart>{BatchPart::kWhole, BatchPart::kFirst,
-                                           BatchPart::kMiddle, BatchPart::kLast,
-                                           BatchPart::kWhole}));
+  EXPECT_EQ(parts, (std::vector<BatchPart>{BatchPart::kWhole, BatchPart::kFirst, BatchPart::kMiddle,
+                                           BatchPart::kLast, BatchPart::kWhole}));
   EXPECT_EQ(feeder.batches[1].end_lsn.value, 300u);  // known from the first part on
   EXPECT_EQ(feeder.batches[1].transaction_count, 0);
   EXPECT_EQ(feeder.batches[3].transaction_count, 1);

@@ -47,8 +47,8 @@ class DecoderTest : public testing::Test {
   }
   // Hello, relation 1 (two columns, the first the key) and the begin of transaction 700.
   void Start() {
-    ASSERT_TRUE(Decode(FrameBuilder().Hello().Describe(TextRelation(1, "t", 2, 1)).Begin(700, 1000))
-                    .ok());
+    ASSERT_TRUE(
+        Decode(FrameBuilder().Hello().Describe(TextRelation(1, "t", 2, 1)).Begin(700, 1000)).ok());
   }
   // Expects that the entries are refused as the loss of data.
   void ExpectRefused(const FrameBuilder& builder, const std::string& text) {
@@ -315,7 +315,8 @@ TEST_F(DecoderTest, UnknownKindIsRefused) {
 TEST_F(DecoderTest, UnknownFieldsAreSurvived) {
   Start();
   std::string bytes = FrameBuilder().Insert(1, TextImage({"a", "b"})).Bytes();
-  // A field 15 (varint 1) at the end of the Insert, whose length and whose entry's length grow by 2.
+  // A field 15 (varint 1) at the end of the Insert, whose length and whose entry's length grow
+  // by 2.
   bytes += std::string("\x78\x01", 2);
   bytes[1] = static_cast<char>(bytes[1] + 2);
   bytes[3] = static_cast<char>(bytes[3] + 2);

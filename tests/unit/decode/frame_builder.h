@@ -1,5 +1,5 @@
-// Frames and row images for tests, put together with the generated classes: what the plugin writes by
-// hand and the decoder reads by hand is made here by neither.
+// Frames and row images for tests, put together with the generated classes: what the plugin writes
+// by hand and the decoder reads by hand is made here by neither.
 #pragma once
 
 #include <cstring>

@@ -36,8 +36,7 @@ TEST(RowImageTest, EveryCutIsRefused) {
   std::string image = Image({{FieldKind::kValue, "abc"}, {FieldKind::kNull, {}}});
   RowImageFacts facts;
   for (size_t length = 0; length < image.size(); ++length) {
-    EXPECT_EQ(CheckRowImage(image.substr(0, length), 2, &facts).code(),
-              absl::StatusCode::kDataLoss)
+    EXPECT_EQ(CheckRowImage(image.substr(0, length), 2, &facts).code(), absl::StatusCode::kDataLoss)
         << length;
   }
   EXPECT_FALSE(CheckRowImage(image + "x", 2, &facts).ok());
