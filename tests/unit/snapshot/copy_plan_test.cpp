@@ -54,7 +54,9 @@ TEST(CopyPlanTest, RangesCoverEveryPageOnceAndTheLastIsOpen) {
         sum += parts[i].bytes;
         if (pages > 1 << 10) i = parts.size();  // the first will do
       }
-      if (pages <= 1 << 10) EXPECT_EQ(sum, bytes) << pages << " pages by " << part_bytes;
+      if (pages <= 1 << 10) {
+        EXPECT_EQ(sum, bytes) << pages << " pages by " << part_bytes;
+      }
     }
   }
 }
