@@ -142,7 +142,8 @@ absl::Status Attempt::TakeOver() {
   LogInfo("task taken over", {{"task", context_.task},
                               {"epoch", absl::StrCat(row_.epoch)},
                               {"phase", std::string(TaskStateName(row_.phase))},
-                              {"position", row_.position.ToString()}});
+                              {"position", row_.position.is_valid() ? row_.position.ToString()
+                                                                    : "none"}});
   TOWLINE_RETURN_IF_ERROR(on_task_known_());
   Monitor::Options options;
   options.source = context_.config.source;

@@ -9,6 +9,10 @@ namespace {
 // once is not to be hammered.
 constexpr absl::Duration kShortSuccess = absl::Seconds(5);
 
+// Most outages are a restart: while one is fresh, a try each second finds its end soon.
+constexpr absl::Duration kFresh = absl::Minutes(1);
+constexpr absl::Duration kFreshDelayMax = absl::Seconds(1);
+
 }  // namespace
 
 RetryKind RetryKindOf(const absl::Status& status) {
@@ -46,6 +50,7 @@ RetryWindows::Decision RetryWindows::OnFailure(const absl::Status& status, absl:
   decision.window_left = *since + decision.window - now;
   decision.should_retry = decision.window_left > absl::ZeroDuration();
   decision.delay = std::min(backoff_.Next(), decision.window_left);
+  if (now - *since < kFresh) decision.delay = std::min(decision.delay, kFreshDelayMax);
   return decision;
 }
 

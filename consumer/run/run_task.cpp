@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
 #include "absl/time/clock.h"
 #include "base/error.h"
 #include "base/format.h"
@@ -123,9 +124,14 @@ class Supervisor {
     if (text == last_error_ && absl::Now() - last_error_at_ < kRepeatedErrorInterval) return;
     last_error_ = text;
     last_error_at_ = absl::Now();
-    LogWarning(Describe(status), {{"stage", "run"},
-                                  {"retry_in", towline::FormatDuration(decision.delay)},
-                                  {"retry_window_left", towline::FormatDuration(decision.window_left)}});
+    // A line of the log is one message; texts of libpq have several lines.
+    for (const std::string& more : {GetDetail(status), GetHint(status)}) {
+      if (!more.empty()) absl::StrAppend(&text, "; ", more);
+    }
+    text = absl::StrReplaceAll(text, {{"\n", " "}, {"\t", ""}});
+    LogWarning(text, {{"stage", "run"},
+                      {"retry_in", towline::FormatDuration(decision.delay)},
+                      {"retry_window_left", towline::FormatDuration(decision.window_left)}});
   }
 
   absl::Status WaitForRetry(const absl::Status& reason, const RetryWindows::Decision& decision) {

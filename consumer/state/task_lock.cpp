@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/error.h"
+#include "base/format.h"
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "state/task_name.h"
@@ -66,13 +67,18 @@ absl::StatusOr<std::optional<Holder>> ReadHolder(Connection& connection,
                                 row.GetString(0, 3), row.GetBool(0, 4)});
 }
 
+std::string RunBy(const TaskLockOptions& options, const Holder& holder) {
+  if (holder.client_pid.empty()) {
+    return absl::StrCat("task ", options.task,
+                        " is run by a session of the destination, backend pid ", holder.backend_pid);
+  }
+  return absl::StrCat("task ", options.task, " is run by pid ", holder.client_pid, " on host ",
+                      holder.client_host, " since ", holder.since);
+}
+
 absl::Status Refuse(const TaskLockOptions& options, const Holder& holder) {
-  std::string who = holder.client_pid.empty()
-                        ? absl::StrCat("a session of the destination, backend pid ", holder.backend_pid)
-                        : absl::StrCat("pid ", holder.client_pid, " on host ", holder.client_host,
-                                       " since ", holder.since);
   return WithHint(
-      absl::FailedPreconditionError(absl::StrCat("task ", options.task, " is run by ", who)),
+      absl::FailedPreconditionError(RunBy(options, holder)),
       absl::StrCat("Only one process may run a task. `towline status --task ", options.task,
                    "` shows it; stop it first, or give another --task."));
 }
@@ -83,6 +89,7 @@ absl::Status AcquireTaskLock(Connection& connection, const TaskLockOptions& opti
                              const Shutdown& shutdown) {
   const std::string try_sql = absl::StrCat("SELECT pg_catalog.pg_try_advisory_lock(", kKeySql, ")");
   absl::Time deadline = absl::Now() + kHolderWaitMax;
+  bool has_told = false;
   while (true) {
     TOWLINE_ASSIGN_OR_RETURN(std::string taken, connection.QueryValue(try_sql, {options.task}));
     if (taken == "t") return absl::OkStatus();
@@ -96,6 +103,10 @@ absl::Status AcquireTaskLock(Connection& connection, const TaskLockOptions& opti
               .status());
     } else if (holder.has_value() && absl::Now() > deadline) {
       return Refuse(options, *holder);
+    } else if (holder.has_value() && !has_told) {
+      has_told = true;
+      LogInfo(absl::StrCat(RunBy(options, *holder), "; waiting for it to end"),
+              {{"wait_max", towline::FormatDuration(kHolderWaitMax)}});
     }
     if (absl::Now() > deadline + kEndWaitMax) {
       return absl::AbortedError(absl::StrCat("the lock of task ", options.task,
