@@ -155,7 +155,7 @@ std::unique_ptr<CLI::App> MakeApp(const CommandSpec& spec, Parsed& parsed) {
 }
 
 std::string HelpOf(const CLI::App& app) {
-  return absl::StrCat(app.help(absl::StrCat("towline ", app.get_name())),
+  return absl::StrCat(app.help("towline"),
                       "\nEvery option has a twin in the environment (TOWLINE_SOURCE, ...) and in "
                       "YAML: docs/reference/options.md.\n");
 }

@@ -1,5 +1,7 @@
 #include "cli/init_plan.h"
 
+#include <algorithm>
+
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -31,7 +33,11 @@ void AddFinding(const Finding& finding, InitSide& side) {
   for (absl::string_view view : absl::StrSplit(finding.statement, '\n', absl::SkipEmpty())) {
     std::string statement(view);
     if (IsSafe(statement) && IsWanted(finding, statement)) {
-      side.statements.push_back(statement);
+      // Two checks may ask for one grant.
+      if (std::find(side.statements.begin(), side.statements.end(), statement) ==
+          side.statements.end()) {
+        side.statements.push_back(statement);
+      }
       side.needs_reload = side.needs_reload || finding.needs == "reload";
       side.needs_restart = side.needs_restart || finding.needs == "restart";
     } else {

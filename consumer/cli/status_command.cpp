@@ -75,11 +75,31 @@ void AddSlot(const Config& config, const Shutdown& shutdown, KnownTask& known) {
   }
 }
 
-absl::StatusOr<std::vector<TaskRow>> RowsAtDestination(const Config& config,
-                                                       const Shutdown& shutdown) {
-  if (!config.has_destination) return std::vector<TaskRow>();
+// A consumer shows a sign of life in towline_state.session every few seconds; one older than 30 s
+// is dead to its successor as well (state_store.h).
+void AddWhereItRuns(Connection& destination, KnownTask& known) {
+  absl::StatusOr<Result> result = destination.Query(
+      "SELECT s.client_host, s.client_pid FROM towline_state.session s JOIN "
+      "pg_catalog.pg_stat_activity a ON a.pid = s.pid AND a.backend_start = s.backend_start "
+      "WHERE s.task = $1 AND s.epoch = $2::bigint AND "
+      "s.seen_at > pg_catalog.clock_timestamp() - interval '30 s' LIMIT 1",
+      {{known.status.task, absl::StrCat(known.status.epoch)}});
+  if (!result.ok() || result->row_count() == 0) return;
+  known.is_elsewhere = true;
+  known.ran_at = absl::StrCat("on ", result->Get(0, 0), ", pid ", result->Get(0, 1));
+}
+
+absl::StatusOr<std::vector<KnownTask>> TasksAtDestination(const Config& config,
+                                                          const Shutdown& shutdown) {
+  std::vector<KnownTask> tasks;
+  if (!config.has_destination) return tasks;
   TOWLINE_ASSIGN_OR_RETURN(Connection destination, OpenFor(config.destination, shutdown));
-  return StateStore::ListTasks(destination);
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<TaskRow> rows, StateStore::ListTasks(destination));
+  for (const TaskRow& row : rows) {
+    tasks.push_back(FromRow(row, config));
+    AddWhereItRuns(destination, tasks.back());
+  }
+  return tasks;
 }
 
 absl::StatusOr<KnownTask> Find(const Config& config, const std::string& task,
@@ -90,20 +110,18 @@ absl::StatusOr<KnownTask> Find(const Config& config, const std::string& task,
     return WithHint(running.status(),
                     "Give the destination's URI to read what it remembers of the task.");
   }
-  TOWLINE_ASSIGN_OR_RETURN(std::vector<TaskRow> rows, RowsAtDestination(config, shutdown));
-  std::optional<TaskRow> row = FindTask(rows, task);
-  if (!row) {
-    std::vector<std::string> names;
-    for (const TaskRow& each : rows) names.push_back(each.task);
-    return WithHint(
-        absl::NotFoundError(absl::StrCat("there is no task \"", task, "\"")),
-        names.empty()
-            ? "The destination knows no task at all."
-            : absl::StrCat("Tasks at this destination: ", absl::StrJoin(names, ", "), "."));
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<KnownTask> tasks, TasksAtDestination(config, shutdown));
+  std::vector<std::string> names;
+  for (KnownTask& known : tasks) {
+    names.push_back(known.status.task);
+    if (known.status.task != task) continue;
+    AddSlot(config, shutdown, known);
+    return std::move(known);
   }
-  KnownTask known = FromRow(*row, config);
-  AddSlot(config, shutdown, known);
-  return known;
+  return WithHint(
+      absl::NotFoundError(absl::StrCat("there is no task \"", task, "\"")),
+      names.empty() ? "The destination knows no task at all."
+                    : absl::StrCat("Tasks at this destination: ", absl::StrJoin(names, ", "), "."));
 }
 
 absl::StatusOr<int> PrintList(bool is_json, const Config& config, const Shutdown& shutdown) {
@@ -111,12 +129,12 @@ absl::StatusOr<int> PrintList(bool is_json, const Config& config, const Shutdown
   for (const std::string& name : ListControlSockets()) {
     if (absl::StatusOr<KnownTask> known = AskRunning(name); known.ok()) tasks.push_back(*known);
   }
-  TOWLINE_ASSIGN_OR_RETURN(std::vector<TaskRow> rows, RowsAtDestination(config, shutdown));
-  for (const TaskRow& row : rows) {
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<KnownTask> rows, TasksAtDestination(config, shutdown));
+  for (KnownTask& row : rows) {
     bool is_listed = std::any_of(tasks.begin(), tasks.end(), [&](const KnownTask& known) {
-      return known.status.task == row.task;
+      return known.status.task == row.status.task;
     });
-    if (!is_listed) tasks.push_back(FromRow(row, config));
+    if (!is_listed) tasks.push_back(std::move(row));
   }
   std::vector<std::string> parts;
   for (const KnownTask& known : tasks) {
@@ -133,6 +151,12 @@ absl::StatusOr<int> PrintList(bool is_json, const Config& config, const Shutdown
     fputs(absl::StrJoin(parts, "").c_str(), stdout);
   }
   return 0;
+}
+
+// For what can be said without asking any server.
+Config WithoutServers(Config config) {
+  config.has_source = config.has_destination = false;
+  return config;
 }
 
 absl::StatusOr<int> Watch(bool is_json, const Config& config, const std::string& task,
@@ -174,7 +198,15 @@ absl::StatusOr<int> StatusCommand(const Arguments& arguments, const Config& conf
     }
     task = here[0];
   } else {
-    TOWLINE_ASSIGN_OR_RETURN(task, TaskNameOf(config, shutdown));
+    absl::StatusOr<std::string> name = TaskNameOf(config, shutdown);
+    // Status is asked for most when a server is down, which is when no name can be derived.
+    std::vector<std::string> here = ListControlSockets();
+    if (absl::IsUnavailable(name.status()) && here.size() == 1) name = here[0];
+    if (!name.ok() && !arguments.is_watch && !here.empty()) {
+      return PrintList(arguments.is_json, WithoutServers(config), shutdown);
+    }
+    TOWLINE_RETURN_IF_ERROR(name.status());
+    task = *name;
   }
   if (arguments.is_watch) return Watch(arguments.is_json, config, task, shutdown);
   TOWLINE_ASSIGN_OR_RETURN(KnownTask known, Find(config, task, shutdown));

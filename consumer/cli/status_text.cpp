@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
 #include "absl/time/clock.h"
 #include "base/format.h"
 #include "nlohmann/json.hpp"
@@ -11,12 +12,15 @@ namespace {
 
 void AddLine(std::string& out, absl::string_view name, absl::string_view text) {
   if (text.empty()) return;
-  absl::StrAppend(&out, absl::StrFormat("  %-12s %s\n", name, text));
+  // Messages of servers have lines of their own.
+  std::string line = absl::StrReplaceAll(text, {{"\n\t", " "}, {"\n", " "}});
+  absl::StrAppend(&out, absl::StrFormat("  %-12s %s\n", name, line));
 }
 
 std::string StateText(const KnownTask& task) {
   const TaskStatus& status = task.status;
   std::string text = status.state;
+  if (task.is_elsewhere) return absl::StrCat(text, " (not here: ", task.ran_at, ")");
   if (!task.is_running) {
     bool is_phase = task.phase.empty() || task.phase == status.state;
     return absl::StrCat("not running (stopped while ", is_phase ? status.state : task.phase,
@@ -96,7 +100,7 @@ std::string TaskLine(const KnownTask& task) {
 
 std::string KnownTaskToJson(const KnownTask& task) {
   nlohmann::ordered_json json = nlohmann::ordered_json::parse(TaskStatusToJson(task.status));
-  json["running"] = task.is_running;
+  json["running"] = task.is_running || task.is_elsewhere;
   if (!task.is_running) {
     json["phase"] = task.phase;
     json["error"] = task.error;

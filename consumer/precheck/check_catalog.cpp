@@ -61,7 +61,7 @@ const std::vector<CheckInfo>& CheckCatalog() {
        "stop the table.",
        "ALTER TABLE ... REPLICA IDENTITY FULL; or add a primary key."},
       {"source.unlogged_tables", "warn",
-       "Changes of unlogged tables are not in the write-ahead log: they are copied once and not "
+       "Changes of unlogged tables are not in the write-ahead log: they are created empty and not "
        "streamed.",
        "ALTER TABLE ... SET LOGGED; or leave them out by tables.exclude."},
       {"source.long_transactions", "warn",
@@ -97,6 +97,11 @@ const std::vector<CheckInfo>& CheckCatalog() {
        "session_replication_role = replica switches them off.",
        "GRANT SET ON PARAMETER session_replication_role TO ... ; (15 and later), else a "
        "superuser."},
+      {"destination.replication_origin", "warn",
+       "Changes are marked with a replication origin, by which whoever replicates from the "
+       "destination tells them from its own.",
+       "GRANT EXECUTE ON FUNCTION for the four functions of the finding, or a higher "
+       "max_replication_slots (max_active_replication_origins from 18 on)."},
       {"destination.tables", "fail", "A table that exists must have the source's columns.",
        "The ALTER TABLE statements of the finding, or drop the table and let towline create it."},
       {"destination.rows", "fail",

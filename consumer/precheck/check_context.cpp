@@ -4,6 +4,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "base/error.h"
 #include "pg/quoting.h"
 #include "precheck/check_catalog.h"
@@ -23,10 +24,10 @@ void CheckContext::Add(const char* id, FindingLevel level, std::string found, Me
     finding.mend = !mend.text.empty()          ? std::move(mend.text)
                    : finding.statement.empty() ? std::string(info.mend)
                                                : MendByStatement(finding);
-    // Checks of the task speak of the slot, which is the source's, or of rows at the destination.
-    bool is_at_source = absl::StartsWith(id, "source.") || absl::string_view(id) == "task.slot";
-    finding.where = is_at_source ? "source" : "destination";
   }
+  // Checks of the task speak of the slot, which is the source's, or of rows at the destination.
+  bool is_at_source = absl::StartsWith(id, "source.") || absl::string_view(id) == "task.slot";
+  finding.where = is_at_source ? "source" : "destination";
   report.findings.push_back(std::move(finding));
 }
 
@@ -45,6 +46,8 @@ void CheckContext::FailBy(const char* id, const absl::Status& status) {
   if (std::string detail = GetDetail(status); !detail.empty()) {
     absl::StrAppend(&found, " (", detail, ")");
   }
+  // libpq's messages have several lines; a finding has one.
+  absl::StrReplaceAll({{"\n\t", " "}, {"\n", " "}}, &found);
   // A connection that is lost in the middle of the checks is a matter for the supervisor.
   if (absl::IsUnavailable(status) || absl::IsCancelled(status)) report.connection.Update(status);
   Fail(id, std::move(found), {.text = GetHint(status)});
@@ -81,8 +84,10 @@ std::string Counted(size_t count, absl::string_view noun) {
 Mend AlterSystem(const ServerFacts& facts, const std::string& name, const std::string& value) {
   auto setting = facts.settings.find(name);
   bool is_reload = setting != facts.settings.end() && setting->second.is_reload;
+  bool is_pending = setting != facts.settings.end() && setting->second.is_pending;
   return {.statement = absl::StrCat("ALTER SYSTEM SET ", name, " = ", QuoteLiteral(value), ";"),
-          .needs = is_reload ? "reload" : "restart"};
+          .needs = is_reload ? "reload" : "restart",
+          .text = is_pending ? "A change of it waits for a restart of the server." : ""};
 }
 
 }  // namespace towline

@@ -158,6 +158,41 @@ void CheckReplicationRoleSetting(CheckContext& context) {
                {.statement = statement});
 }
 
+// A convenience for others; the task works without it.
+void CheckReplicationOrigin(CheckContext& context) {
+  constexpr char kId[] = "destination.replication_origin";
+  const ServerFacts& facts = context.destination_facts;
+  bool is_limit_own = facts.settings.count("max_active_replication_origins") > 0;  // 18 and later
+  const char* limit = is_limit_own ? "max_active_replication_origins" : "max_replication_slots";
+  std::string may = "true";
+  std::vector<std::string> functions;
+  for (const char* name : {"oid", "create", "session_setup", "drop"}) {
+    functions.push_back(absl::StrCat("pg_catalog.pg_replication_origin_", name, "(text)"));
+    absl::StrAppend(&may, " AND pg_catalog.has_function_privilege($1::name, '", functions.back(),
+                    "', 'EXECUTE')");
+  }
+  std::optional<bool> allowed = Has(context, kId, may);
+  std::optional<Result> used = context.Ask(
+      kId, *context.destination,
+      "SELECT pg_catalog.count(*) FROM pg_catalog.pg_replication_origin WHERE roname <> $1",
+      {{context.options.slot}});
+  if (!allowed || !used) return;
+  int64_t max = 0;
+  if (!absl::SimpleAtoi(facts.Value(limit), &max)) max = 0;
+  std::string role = facts.QuotedRole();
+  if (!*allowed) {
+    context.Warn(kId, absl::StrCat("role ", role, " may not set a replication origin"),
+                 {.statement = absl::StrCat("GRANT EXECUTE ON FUNCTION ",
+                                            absl::StrJoin(functions, ", "), " TO ", role, ";")});
+  } else if (used->GetInt(0, 0) >= max) {
+    context.Warn(kId,
+                 absl::StrCat(used->GetInt(0, 0), " replication origins, ", limit, " is ", max),
+                 AlterSystem(facts, limit, absl::StrCat(used->GetInt(0, 0) + 10)));
+  } else {
+    context.Pass(kId, absl::StrCat("role ", role, " may set a replication origin"));
+  }
+}
+
 void CheckConnectionsFree(CheckContext& context) {
   const ServerFacts& facts = context.destination_facts;
   std::optional<Result> result =
@@ -249,6 +284,7 @@ void CheckDestinationServer(CheckContext& context) {
   CheckNotSource(context);
   CheckCreateSchema(context);
   CheckReplicationRoleSetting(context);
+  CheckReplicationOrigin(context);
   CheckConnectionsFree(context);
   CheckExtensions(context);
 }

@@ -21,7 +21,7 @@ constexpr char kSettingsSql[] = R"sql(
 SELECT name, setting, COALESCE(unit, ''), context <> 'postmaster', pending_restart
 FROM pg_catalog.pg_settings
 WHERE name IN ('wal_level', 'max_replication_slots', 'max_wal_senders', 'output_plugin_libraries',
-               'max_slot_wal_keep_size', 'old_snapshot_threshold', 'max_connections',
+               'max_slot_wal_keep_size', 'max_active_replication_origins', 'old_snapshot_threshold', 'max_connections',
                'superuser_reserved_connections', 'reserved_connections')
 )sql";
 
