@@ -99,6 +99,10 @@ absl::Status ConnectError(PGconn* connection, const ConnectOptions& options) {
                                  "invalid sslmode", "invalid channel_binding", "invalid value"}) {
     if (absl::StrContains(text, part)) return absl::InvalidArgumentError(message);
   }
+  if (absl::StrContains(text, "SSL") || absl::StrContains(text, "certificate")) {
+    return fail(absl::StatusCode::kUnavailable, "08001",
+                "Check sslmode, sslrootcert, sslcert and sslkey in the URI, and ssl at the server.");
+  }
   if (absl::StrContains(text, "translate host name")) {
     return fail(absl::StatusCode::kUnavailable, "08001",
                 "Check the host name in the URI and the name service.");
