@@ -32,7 +32,7 @@ ALTER TABLE shop.visit REPLICA IDENTITY FULL;
 CREATE TABLE shop.note (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, text text, at timestamptz DEFAULT now());
 CREATE VIEW shop.revenue AS SELECT date_trunc('month', placed) AS month, sum(total) FROM shop.orders GROUP BY 1;
 """
-# About 2,000 bytes a step over all tables.
+# About 1,700 bytes a step over all tables.
 FILL = """
 INSERT INTO shop.customer (name, email, tags, profile, since)
   SELECT 'Customer ' || i, 'c' || i || '@example.org', CASE WHEN i % 3 = 0 THEN ARRAY['regular', NULL] END,
@@ -50,7 +50,7 @@ INSERT INTO shop.order_line
 INSERT INTO shop.visit
   SELECT now() - i * interval '1 second', '/product/' || i % 100, 1.5 FROM generate_series(1, {steps} * 2) i;
 """
-STEP_BYTES = 2000
+STEP_BYTES = 1700
 
 
 def create(connection, megabytes):
