@@ -18,6 +18,9 @@ namespace {
 // pipeline about three times what a row of a COPY does.
 constexpr size_t kCopyRowsMin = 32;
 
+// A statement is held whole by libpq before it is sent, a COPY passes in pieces.
+constexpr size_t kLargeRowBytes = 1 << 20;
+
 KeyFields KeyFieldsOf(const Target& target) {
   KeyFields fields;
   for (int index : target.match) {
@@ -147,38 +150,40 @@ absl::Status BatchWriter::WriteSegment(const Batch& batch, size_t begin, size_t 
   return pipeline_.Drain();
 }
 
-size_t BatchWriter::CopyRun(const Batch& batch, const std::vector<uint32_t>& changes,
-                            size_t first) {
+// The changes from `first` on that are inserts of the same relation.
+BatchWriter::Run BatchWriter::FindRun(const Batch& batch, const std::vector<uint32_t>& changes,
+                                      size_t first) const {
+  Run run{first, false};
   const Relation* relation = batch.changes[changes[first]].relation;
-  if (!TargetOf(batch.changes[changes[first]]).can_copy) return 0;
-  size_t end = first;
-  while (end < changes.size() && batch.changes[changes[end]].kind == ChangeKind::kInsert &&
-         batch.changes[changes[end]].relation == relation) {
-    ++end;
+  while (run.end < changes.size()) {
+    const Change& change = batch.changes[changes[run.end]];
+    if (change.kind != ChangeKind::kInsert || change.relation != relation) break;
+    run.has_large_row |= change.new_row.size() >= kLargeRowBytes;
+    ++run.end;
   }
-  return end - first >= kCopyRowsMin ? end - first : 0;
+  return run;
 }
 
 absl::Status BatchWriter::WriteTable(const Batch& batch, const TableWork& work) {
   const std::vector<uint32_t>& changes = work.changes;
-  size_t run_checked_until = 0;
   for (size_t i = 0; i < changes.size();) {
-    const Change& change = batch.changes[changes[i]];
-    size_t run = 0;
-    if (change.kind == ChangeKind::kInsert && i >= run_checked_until) {
-      run = CopyRun(batch, changes, i);
-      run_checked_until = i + kCopyRowsMin;  // a run that was too short here is so in its rest
-    }
-    if (change.kind != ChangeKind::kInsert) run_checked_until = 0;
-    if (run == 0) {
-      TOWLINE_RETURN_IF_ERROR(row_writer_.Write(TargetOf(change), change, changes[i]));
-      ++i;
+    const Target& target = TargetOf(batch.changes[changes[i]]);
+    Run run = FindRun(batch, changes, i);
+    bool is_copied =
+        target.can_copy && (run.end - i >= kCopyRowsMin || (run.has_large_row && run.end > i));
+    if (is_copied) {
+      TOWLINE_RETURN_IF_ERROR(pipeline_.Drain());
+      absl::Status copied =
+          CopyRows(*connection_, target, batch,
+                   absl::MakeConstSpan(changes).subspan(i, run.end - i), &copy_failure_);
+      if (!copied.ok()) return WithContext(copied, absl::StrCat("table ", target.label));
+      i = run.end;
       continue;
     }
-    TOWLINE_RETURN_IF_ERROR(pipeline_.Drain());
-    TOWLINE_RETURN_IF_ERROR(CopyRows(*connection_, TargetOf(change), batch,
-                                     absl::MakeConstSpan(changes).subspan(i, run), &copy_failure_));
-    i += run;
+    size_t end = std::max(run.end, i + 1);  // a change that is no insert goes alone
+    for (; i < end; ++i) {
+      TOWLINE_RETURN_IF_ERROR(row_writer_.Write(target, batch.changes[changes[i]], changes[i]));
+    }
   }
   return absl::OkStatus();
 }

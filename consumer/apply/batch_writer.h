@@ -56,8 +56,11 @@ class BatchWriter {
   void Gather(const Batch& batch, size_t begin, size_t end);
   absl::Status WriteTable(const Batch& batch, const TableWork& work);
   absl::Status WriteTruncate(const Change& change);
-  // How many changes from `first` on can go as one COPY; 0: too few to be worth it.
-  size_t CopyRun(const Batch& batch, const std::vector<uint32_t>& changes, size_t first);
+  struct Run {
+    size_t end = 0;  // behind its last change
+    bool has_large_row = false;
+  };
+  Run FindRun(const Batch& batch, const std::vector<uint32_t>& changes, size_t first) const;
   void Count(const Batch& batch);
 
   Connection* connection_;

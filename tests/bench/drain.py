@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """How fast a backlog is drained: Towline against native logical replication, on the same backlog.
 
-    ./dev bench drain [--size 1.0] [--rounds 5] [--workloads inserts,tpcb] [--results FILE]
+    ./dev bench drain [--size 1.0] [--rounds 5] [--workloads inserts,tpcb,mixed] [--results FILE]
 
 Two private servers. Towline copies the (nearly empty) tables once and is stopped; then the backlog is
 written. Every run gets a copy of the slot that was kept from before it (for native replication with
@@ -11,7 +11,8 @@ CPU is that of both servers' processes and the client, and by itself that of wal
 backends and client. Rounds are interleaved in rotating order; ratios are taken within a round, because
 the machine's speed drifts. After each run all rows of both databases are compared by hash.
 
-Sizes at --size 1: inserts 2 million rows in transactions of 1000; tpcb 200,000 pgbench transactions.
+Sizes at --size 1: inserts 2 million rows in transactions of 1000; tpcb 200,000 pgbench transactions;
+mixed 100,000 transactions of ten changes.
 """
 import argparse
 import json
@@ -101,6 +102,31 @@ class TpcB:
 
     def fill(self, source):
         self.pgbench(source, "-n", "-c", 2, "-t", self.transactions // 2)
+
+
+class Mixed:
+    """Transactions of ten changes on one table: four rows come, four change, two go."""
+    name = "mixed"
+
+    def __init__(self, size):
+        self.transactions = max(1, int(100_000 * size))
+        self.changes = self.transactions * 10
+        self.rows = max(1000, int(500_000 * size))
+
+    def prepare(self, source):
+        source.execute(f"""CREATE TABLE bench_mixed (id bigint PRIMARY KEY, n int NOT NULL, note text, at timestamptz);
+            INSERT INTO bench_mixed SELECT g, 0, 'note of row ' || g, now() FROM generate_series(1, {self.rows}) g""")
+
+    def fill(self, source):
+        # Rows are changed far from where others go, so that every statement finds its rows.
+        source.script("SET synchronous_commit = off", f"""DO $$ BEGIN
+            FOR i IN 0..{self.transactions - 1} LOOP
+              INSERT INTO bench_mixed SELECT {self.rows} + i * 4 + g, i, 'new row', now() FROM generate_series(1, 4) g;
+              UPDATE bench_mixed SET n = n + 1 WHERE id IN (SELECT {self.rows} - 1 - (i * 7919::bigint + g * 104729)
+                % ({self.rows} / 2) FROM generate_series(1, 4) g);
+              DELETE FROM bench_mixed WHERE id IN ({self.rows} + i * 4 - 3, {self.rows} + i * 4 - 2);
+              COMMIT;
+            END LOOP; END $$""")
 
 
 # --- one workload
@@ -258,7 +284,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=float, default=1.0, help="factor on the sizes above")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--workloads", default="inserts,tpcb")
+    parser.add_argument("--workloads", default="inserts,tpcb,mixed")
     parser.add_argument("--kinds", default="native text,native binary,towline")
     parser.add_argument("--binary", type=pathlib.Path, default=ROOT / "build-release" / "bin" / "towline")
     parser.add_argument("--results", type=pathlib.Path, help="rows are appended here as JSON lines")
@@ -275,7 +301,7 @@ def main():
     source = Cluster(directory, "source", SETTINGS, fsync=True).start()
     destination = Cluster(directory, "destination", SETTINGS, fsync=True).start()
     try:
-        for workload in (Inserts(arguments.size), TpcB(arguments.size)):
+        for workload in (Inserts(arguments.size), TpcB(arguments.size), Mixed(arguments.size)):
             if workload.name not in arguments.workloads.split(","):
                 continue
             drain = Drain(workload, source, destination, directory, arguments.binary.resolve(), report)
