@@ -127,6 +127,68 @@ TEST_P(ApplierServerTest, FullIdentityIsExactAsAMultiset) {
   }
 }
 
+// Types with equality of their own, with one that takes different bytes for equal, and with none.
+TEST_P(ApplierServerTest, FullIdentityOfManyTypes) {
+  mirror_.Sql(
+      "CREATE EXTENSION IF NOT EXISTS citext SCHEMA public; "
+      "CREATE EXTENSION IF NOT EXISTS hstore SCHEMA public; "
+      "DROP TYPE IF EXISTS public.mood, public.pair, public.shy CASCADE; "
+      "CREATE TYPE public.mood AS ENUM ('sad', 'glad'); "
+      "CREATE TYPE public.pair AS (a int, j json); CREATE DOMAIN public.shy AS public.citext");
+  const char* kTypes[][3] = {{"citext", "'Ab'", "'aB'"},
+                             {"shy", "'Ab'", "'aB'"},
+                             {"hstore", "'a=>1'", "'a=>2'"},
+                             {"mood", "'sad'", "'glad'"},
+                             {"pair", "'(1,\"{}\")'", "'(1,\"{ }\")'"},
+                             {"json[]", "ARRAY['{}'::json]", "ARRAY['{ }'::json]"},
+                             {"citext[]", "ARRAY['Ab']", "ARRAY['aB']"},
+                             {"numeric", "1.0", "1.00"},
+                             {"numeric[]", "ARRAY[1.0]", "ARRAY[1.00]"},
+                             {"numrange", "'[1.0,2)'", "'[1.00,2)'"},
+                             {"int4multirange", "'{[1,2)}'", "'{[1,3)}'"},
+                             {"interval", "'1 day'", "'24:00'"},
+                             {"float8", "'0'", "'-0'"},
+                             {"timetz", "'12:00+00'", "'13:00+01'"},
+                             {"bpchar", "'a'", "'a  '"},
+                             {"char(3)", "'a'", "'b'"},
+                             {"varchar(5)", "'a'", "''"},
+                             {"bit(3)", "'101'", "'100'"},
+                             {"inet", "'10.0.0.1'", "'10.0.0.1/24'"},
+                             {"box", "'(1,1),(0,0)'", "'(2,0.5),(0,0)'"},
+                             {"circle", "'<(0,0),1>'", "'<(1,1),1>'"},
+                             {"polygon", "'(0,0),(1,1)'", "'(1,1),(0,0)'"},
+                             {"tsvector", "'a b'", "'a:1 b'"},
+                             {"jsonb", "'{\"a\": 1.0}'", "'{\"a\": 1.00}'"},
+                             {"xml", "'<a/>'", "'<a></a>'"},
+                             {"money", "'1'", "'2'"},
+                             {"\"char\"", "'a'", "'b'"},
+                             {"name", "'a'", "'b'"},
+                             {"pg_lsn", "'0/1'", "'0/2'"},
+                             {"text COLLATE \"POSIX\"", "'a'", "'A'"},
+                             {"txid_snapshot", "'1:2:'", "'1:3:'"},
+                             {"jsonpath", "'$.a'", "'$.b'"}};
+  int number = 0;
+  for (const auto& [type, one, other] : kTypes) {
+    SCOPED_TRACE(type);
+    std::string table = absl::StrCat("t", ++number);
+    mirror_.Create(table, absl::StrCat("(v ", type, ", n int)"));
+    mirror_.Sql(absl::StrCat("ALTER TABLE src.", table, " REPLICA IDENTITY FULL"));
+    mirror_.Record(table, {"jsonpath"});
+    mirror_.Source(absl::StrCat("INSERT INTO ", table, " SELECT v, g FROM (VALUES (", one,
+                                "::", type, "), (", other,
+                                "), (NULL)) x(v), generate_series(1, 14) g; DELETE FROM ", table,
+                                " WHERE n > 12 AND v::text = (", other, "::", type, ")::text"));
+    ApplyAll();
+    ExpectEqual(table);
+    mirror_.Source(
+        absl::StrCat("UPDATE ", table, " SET n = 0 WHERE v::text = (", one, "::", type,
+                     ")::text; UPDATE ", table, " SET v = ", one, " WHERE n = 3; DELETE FROM ",
+                     table, " WHERE ctid IN (SELECT ctid FROM ", table, " WHERE n = 0 LIMIT 5)"));
+    ApplyAll();
+    ExpectEqual(table);
+  }
+}
+
 TEST_P(ApplierServerTest, FullIdentityUsesAKeyOfTheDestination) {
   mirror_.Create("t", "(a int, b json)");
   mirror_.Sql("ALTER TABLE src.t REPLICA IDENTITY FULL; ALTER TABLE dst.t ADD PRIMARY KEY (a)");
