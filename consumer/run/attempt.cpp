@@ -122,6 +122,8 @@ absl::Status Attempt::Check(bool may_have_slot) {
 }
 
 absl::Status Attempt::TakeOver() {
+  // First: a process of this machine that runs the task is asked by its socket and not disturbed.
+  TOWLINE_RETURN_IF_ERROR(on_task_known_());
   TOWLINE_ASSIGN_OR_RETURN(
       StateStore store,
       StateStore::Open({context_.config.destination, context_.task, context_.run_id}, shutdown_));
@@ -144,7 +146,6 @@ absl::Status Attempt::TakeOver() {
                               {"phase", std::string(TaskStateName(row_.phase))},
                               {"position", row_.position.is_valid() ? row_.position.ToString()
                                                                     : "none"}});
-  TOWLINE_RETURN_IF_ERROR(on_task_known_());
   Monitor::Options options;
   options.source = context_.config.source;
   options.destination = context_.config.destination;
@@ -161,6 +162,13 @@ absl::Status Attempt::Compare() {
   if (row_.is_slot_created) {
     TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenSource());
     TOWLINE_ASSIGN_OR_RETURN(std::optional<SlotInfo> slot, ReadSlot(source, row_.slot));
+    context_.is_slot_created = slot.has_value();
+    if (slot.has_value()) {
+      context_.board.Update([&slot](TaskStatus& status) {
+        status.wal_status = slot->wal_status;
+        status.slot_retained_bytes = slot->retained_bytes;
+      });
+    }
     TOWLINE_RETURN_IF_ERROR(CheckSlot(row_, source_identity_.database, slot));
   }
   if (row_.destination.timeline != destination_identity_.timeline) {

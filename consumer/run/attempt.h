@@ -20,7 +20,7 @@ namespace towline {
 
 class Attempt {
  public:
-  // `on_task_known` is called once the task's name is known and its lock is ours.
+  // `on_task_known` is called once the task's name is known, before anything is taken over.
   Attempt(TaskContext& context, const Shutdown& shutdown,
           std::function<absl::Status()> on_task_known);
 
