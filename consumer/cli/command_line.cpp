@@ -1,5 +1,6 @@
 #include "cli/command_line.h"
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -13,6 +14,7 @@
 #include "base/status_macros.h"
 #include "cli/argv_secrets.h"
 #include "cli/commands.h"
+#include "schema/table_patterns.h"
 #include "state/task_name.h"
 
 namespace towline {
@@ -49,6 +51,16 @@ absl::Status AddTaskWord(Arguments& arguments) {
   return absl::OkStatus();
 }
 
+// A pattern that cannot be read is a mistake in the command, found before any server is asked.
+absl::Status CheckPatterns(const Config& config) {
+  for (const auto* patterns : {&config.include, &config.exclude}) {
+    for (const std::string& pattern : *patterns) {
+      TOWLINE_RETURN_IF_ERROR(ParseTablePattern(pattern).status());
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<int> Execute(const std::vector<std::string>& words, Shutdown& shutdown,
                             LogFormat& log_format) {
   TOWLINE_ASSIGN_OR_RETURN(Arguments arguments, ParseArguments(words));
@@ -61,6 +73,7 @@ absl::StatusOr<int> Execute(const std::vector<std::string>& words, Shutdown& shu
   arguments.sources.get_env = [](const char* name) -> const char* { return getenv(name); };
   TOWLINE_ASSIGN_OR_RETURN(Config config, LoadConfig(arguments.sources));
   if (!config.task.empty()) TOWLINE_RETURN_IF_ERROR(CheckTaskName(config.task));
+  TOWLINE_RETURN_IF_ERROR(CheckPatterns(config));
   InitLog(config.log_format, config.log_level);
   log_format = config.log_format;
   switch (arguments.command) {

@@ -44,7 +44,8 @@ class CheckContext {
   std::optional<Connection> destination;
   ServerFacts source_facts;
   ServerFacts destination_facts;
-  std::vector<Table> tables;  // selected at the source, none if they cannot be read
+  std::vector<Table> tables;      // selected at the source, none if they cannot be read
+  bool is_same_database = false;  // then nothing at the destination is worth a question
   CheckReport report;
 
  private:
@@ -66,6 +67,7 @@ Mend AlterSystem(const ServerFacts& facts, const std::string& name, const std::s
 // Each file's checks, in the order in which a reader mends them.
 void CheckSourceServer(CheckContext& context);    // source_checks.cpp
 void CheckSourceSettings(CheckContext& context);  // source_settings_checks.cpp
+void CheckSourceStream(CheckContext& context);    // source_checks.cpp, after the settings
 void CheckSourceTables(CheckContext& context);    // source_table_checks.cpp: reads context.tables
 void CheckDestinationServer(CheckContext& context);
 void CheckDestinationTables(CheckContext& context);

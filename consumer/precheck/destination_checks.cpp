@@ -64,6 +64,7 @@ void CheckNotSource(CheckContext& context) {
   if (!source.ok() || !destination.ok()) return;
   if (source->system_identifier == destination->system_identifier &&
       source->database_oid == destination->database_oid) {
+    context.is_same_database = true;
     context.Fail("destination.same_database", "source and destination are the same database", {});
   } else {
     context.Pass("destination.same_database", "source and destination are two databases");
@@ -270,8 +271,10 @@ void CheckExtensions(CheckContext& context) {
         {.statement = absl::StrJoin(statements, "\n")});
   }
   if (absent.empty() && statements.empty()) {
-    context.Pass(kId, absl::StrCat("the source's ", Counted(missing->row_count(), "extension"),
-                                   " can be had"));
+    context.Pass(kId, missing->row_count() == 0
+                          ? "the source uses no extension"
+                          : absl::StrCat(Counted(missing->row_count(), "extension"),
+                                         " of the source can be had"));
   }
 }
 
@@ -282,6 +285,7 @@ void CheckDestinationServer(CheckContext& context) {
   CheckWritable(context);
   CheckEncoding(context);
   CheckNotSource(context);
+  if (context.is_same_database) return;
   CheckCreateSchema(context);
   CheckReplicationRoleSetting(context);
   CheckReplicationOrigin(context);

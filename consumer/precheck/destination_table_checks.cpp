@@ -247,7 +247,7 @@ void CheckRowSecurity(CheckContext& context, const std::vector<Pair>& pairs) {
 }  // namespace
 
 void CheckDestinationTables(CheckContext& context) {
-  if (!context.source || !context.options.is_first_start) return;
+  if (!context.source || context.is_same_database || !context.options.is_first_start) return;
   std::vector<TableName> names;
   for (const Table& table : context.tables) names.push_back(table.name);
   absl::StatusOr<std::vector<Table>> there = ReadTablesByName(*context.destination, names);

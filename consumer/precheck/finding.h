@@ -15,9 +15,10 @@ enum class FindingLevel { kPass, kWarn, kFail };
 struct Finding {
   std::string id;  // "source.wal_level": stable, docs/checks.md lists all
   FindingLevel level = FindingLevel::kPass;
-  std::string found;      // what is there: "wal_level is replica"
-  std::string why;        // one sentence; empty for a pass
-  std::string mend;       // the action in words, or the statement and what must follow it; empty for a pass
+  std::string found;  // what is there: "wal_level is replica"
+  std::string why;    // one sentence; empty for a pass
+  std::string
+      mend;  // the action in words, or the statement and what must follow it; empty for a pass
   std::string statement;  // SQL, empty if none mends it
   std::string where;      // "source" or "destination": where the statement belongs
   std::string needs;      // "nothing", "reload" or "restart" after the statement

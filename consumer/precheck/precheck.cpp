@@ -41,6 +41,7 @@ CheckReport RunChecks(const CheckOptions& options, const Shutdown& shutdown) {
   if (context.source) {
     CheckSourceServer(context);
     CheckSourceSettings(context);
+    CheckSourceStream(context);
     CheckSourceTables(context);
   }
   if (context.destination) {
