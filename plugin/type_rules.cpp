@@ -60,6 +60,11 @@ bool IsReferenceType(Oid type_oid) {
   }
 }
 
+// Their receive functions refuse the empty vector that their own send functions write.
+bool RefusesItsOwnBinary(Oid type_oid) {
+  return type_oid == INT2VECTOROID || type_oid == OIDVECTOROID;
+}
+
 // OIDs below this are assigned by hand in the server's sources and are the same on every server
 // and version; those above are given out by the build or by initdb.
 bool HasStableOid(Oid type_oid) { return type_oid < FirstGenbkiObjectId; }
@@ -83,7 +88,8 @@ bool HasPortableColumns(Oid relation_oid, int depth) {
 
 bool IsPortable(Oid type_oid, int depth) {
   TypeFacts facts;
-  if (depth > kTypeDepthMax || IsReferenceType(type_oid) || !ReadType(type_oid, &facts)) {
+  if (depth > kTypeDepthMax || IsReferenceType(type_oid) || RefusesItsOwnBinary(type_oid) ||
+      !ReadType(type_oid, &facts)) {
     return false;
   }
   switch (facts.kind) {

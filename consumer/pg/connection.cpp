@@ -32,6 +32,7 @@ constexpr char kPinnedSettings[] = R"(
                ('default_transaction_isolation', 'read committed'),
                ('default_transaction_read_only', 'off'),
                ('default_transaction_deferrable', 'off'), ('xmlbinary', 'base64'),
+               ('xmloption', 'content'), ('array_nulls', 'on'),
                ('lc_monetary', 'C'), ('client_min_messages', 'warning'), ('jit', 'off'))
        AS pinned(name, value)
   WHERE EXISTS (SELECT 1 FROM pg_catalog.pg_settings s WHERE s.name OPERATOR(pg_catalog.=)

@@ -16,6 +16,14 @@ constexpr int kDepthMax = 32;
 
 bool IsFixed(Oid oid) { return oid != 0 && oid < kFirstVaryingOid; }
 
+// The bytes of reg* types are OIDs of other objects; int2vector and oidvector refuse to receive the
+// empty vector that they send.
+bool IsTextOnly(const TypeFacts& type, Oid oid) {
+  return type.is_in_pg_catalog && IsFixed(oid) &&
+         (absl::StartsWith(type.name, "reg") || type.name == "int2vector" ||
+          type.name == "oidvector");
+}
+
 bool IsPortable(const TypeCatalog& types, Oid oid, int depth) {
   auto found = types.find(oid);
   if (found == types.end() || depth > kDepthMax) return false;
@@ -25,7 +33,7 @@ bool IsPortable(const TypeCatalog& types, Oid oid, int depth) {
   if (type.is_array) return IsFixed(type.element) && IsPortable(types, type.element, depth + 1);
   switch (type.kind) {
     case 'b':
-      return !(type.is_in_pg_catalog && absl::StartsWith(type.name, "reg") && IsFixed(oid));
+      return !IsTextOnly(type, oid);
     case 'e':
       return true;
     case 'd':

@@ -34,7 +34,8 @@ TYPMODS = {
     "time(3)": "'01:02:03.004'", "timetz(2)": "'01:02:03.05+01'", "timestamp(0)": "'2000-01-01'",
     "timestamptz(6)": "'2000-01-01'", "interval(2)": "'1.23 s'", "interval year to month": "'1 y 2 mon'",
     "interval day to second(3)": "'1 d 2.345'", "float(24)": "'1e-45'", "char(3)[]": "'{a,\"b \"}'",
-    "numeric(4,2)[]": "'{1.10,NaN}'", 'varchar(3) COLLATE "C"': "'ß'", "text COLLATE types_common.no_case": "'A'",
+    "numeric(4,2)[]": "'{1.10,NaN}'", 'varchar(3) COLLATE "C"': "'ß'",
+    "text COLLATE types_common.no_case": "'A'",
     "public.geometry(PointZ, 4326)": "'SRID=4326;POINT(1 2 3)'",
 }
 DOMAINS = {"cardinal_number": "7", "character_data": "'é'", "sql_identifier": "'name'",
@@ -67,7 +68,8 @@ def other_shapes(database):
     literals = ", ".join(TYPMODS.values())
     domains = ", ".join(f"{name} information_schema.{name}" for name in DOMAINS)
     yield Shape("typmods", [
-        f"CREATE TABLE keyed (id integer PRIMARY KEY, {typmods})", f"INSERT INTO keyed VALUES (1, {literals})",
+        f"CREATE TABLE keyed (id integer PRIMARY KEY, {typmods})",
+        f"INSERT INTO keyed VALUES (1, {literals})",
         f"CREATE TABLE multiset ({typmods})", "ALTER TABLE multiset REPLICA IDENTITY FULL",
         f"INSERT INTO multiset VALUES ({literals}), ({literals}), ({literals})",
         f"CREATE TABLE domains (id integer PRIMARY KEY, {domains})",
@@ -75,7 +77,8 @@ def other_shapes(database):
         f"INSERT INTO keyed VALUES (2, {literals}), (3, {literals}); UPDATE keyed SET c0 = 'é' WHERE id = 1",
         "DELETE FROM multiset WHERE ctid = (SELECT max(ctid) FROM multiset)",
         "UPDATE multiset SET c1 = 'x' WHERE ctid = (SELECT max(ctid) FROM multiset)",
-        f"INSERT INTO domains VALUES (2, {', '.join(DOMAINS.values())}); UPDATE domains SET cardinal_number = 8"],
+        f"INSERT INTO domains VALUES (2, {', '.join(DOMAINS.values())}); UPDATE domains SET cardinal_number "
+        f"= 8"],
         text_only={"keyed": [], "multiset": [], "domains": []}, settings=SETTINGS)
     # Equal for the collation, not identical: exactly the row that was meant changes.
     yield Shape("collations", [
@@ -86,13 +89,15 @@ def other_shapes(database):
         "INSERT INTO multiset VALUES ('x', 0), ('X', 0), ('x', 0), ('X', 0)"], [
         "UPDATE keyed SET k = 'aBC' WHERE n = 1; UPDATE keyed SET n = 3 WHERE k = 'B'",
         "DELETE FROM multiset WHERE ctid = (SELECT ctid FROM multiset WHERE v COLLATE \"C\" = 'X' LIMIT 1)",
-        "UPDATE multiset SET v = 'X', n = 1 WHERE ctid = (SELECT ctid FROM multiset WHERE v COLLATE \"C\" = 'x' "
+        "UPDATE multiset SET v = 'X', n = 1 WHERE ctid = (SELECT ctid FROM multiset WHERE v COLLATE \"C\" = "
+        "'x' "
         "ORDER BY ctid DESC LIMIT 1)"])
     # Types that take no value: their columns are carried, holding NULL.
     only_null = ", ".join(f"{name} pg_catalog.{name}" for name in values.ONLY_NULL)
     yield Shape("only_null", [f"CREATE TABLE keyed (id integer PRIMARY KEY, {only_null})",
                               "INSERT INTO keyed (id) VALUES (1)"], [
-        "INSERT INTO keyed (id) VALUES (2), (3); UPDATE keyed SET id = 4 WHERE id = 1; DELETE FROM keyed WHERE id = 2"],
+        "INSERT INTO keyed (id) VALUES (2), (3); UPDATE keyed SET id = 4 WHERE id = 1; DELETE FROM keyed "
+        "WHERE id = 2"],
         text_only={"keyed": values.ONLY_NULL})
     # Out of line as single values, not as arrays: unsent in an update, of each type that can be long.
     long_values = {
@@ -106,14 +111,17 @@ def other_shapes(database):
         "jsonpath": "('$' || repeat('.key', 2000))::jsonpath",
         "pg_snapshot": "(SELECT ('1:9999:' || string_agg(i::text, ',' ORDER BY i))::pg_snapshot "
                        "FROM generate_series(1, 900) i)",
-        "int4multirange": "(SELECT ('{' || string_agg(format('[%s,%s)', 2 * i, 2 * i + 1), ',') || '}')::int4multirange "
+        "int4multirange": "(SELECT ('{' || string_agg(format('[%s,%s)', 2 * i, 2 * i + 1), ',') || "
+                          "'}')::int4multirange "
                           "FROM generate_series(1, 900) i)",
         "numrange": "numrange(1, repeat('123456789', 3000)::numeric)",
         "types_common.text_only": "repeat('y', 9000)::types_common.text_only",
         "types_common.pair": "ROW(1, repeat('z', 9000))::types_common.pair",
-        "public.hstore": "public.hstore('key', repeat('z', 9000))", "public.citext": "repeat('Z', 9000)::public.citext",
+        "public.hstore": "public.hstore('key', repeat('z', 9000))",
+        "public.citext": "repeat('Z', 9000)::public.citext",
         "public.ltree": "(SELECT string_agg('label' || i, '.')::public.ltree FROM generate_series(1, 500) i)",
-        "public.geometry": "public.ST_MakeLine(ARRAY(SELECT public.ST_Point(i, -i) FROM generate_series(1, 900) i))",
+        "public.geometry": "public.ST_MakeLine(ARRAY(SELECT public.ST_Point(i, -i) FROM generate_series(1, "
+                           "900) i))",
     }
     columns = [f"c{number}" for number in range(len(long_values))]
     typed = ", ".join(f"{column} {name}" for column, name in zip(columns, long_values))
@@ -121,18 +129,23 @@ def other_shapes(database):
         f"ALTER {column} SET STORAGE EXTERNAL" for column in columns)]
     text_only = [column for column, name in zip(columns, long_values) if name in values.NO_BINARY]
     setup, live, tables = [], [], []
-    for table, key, identity in (("by_default", "id integer PRIMARY KEY", "DEFAULT"), ("by_full", "id integer", "FULL"),
+    for table, key, identity in (("by_default", "id integer PRIMARY KEY", "DEFAULT"),
+                                 ("by_full", "id integer", "FULL"),
                                  ("by_index", "id integer CONSTRAINT by_index_id UNIQUE NOT NULL",
                                   "USING INDEX by_index_id")):
         tables.append(table)
         setup += [f"CREATE TABLE {table} ({key}, {typed}, n integer)", long_settings[0].format(table),
                   f"ALTER TABLE {table} REPLICA IDENTITY {identity}",
-                  f"INSERT INTO {table} SELECT i, {', '.join(long_values.values())}, 0 FROM generate_series(1, 3) i"]
-        live += [f"INSERT INTO {table} SELECT i, {', '.join(long_values.values())}, 0 FROM generate_series(4, 5) i",
-                 f"UPDATE {table} SET n = n + 1 WHERE id <> 2", f"UPDATE {table} SET id = id + 10, n = 5 WHERE id < 3",
+                  f"INSERT INTO {table} SELECT i, {', '.join(long_values.values())}, 0 FROM "
+                  f"generate_series(1, 3) i"]
+        live += [f"INSERT INTO {table} SELECT i, {', '.join(long_values.values())}, 0 FROM "
+                 f"generate_series(4, 5) i",
+                 f"UPDATE {table} SET n = n + 1 WHERE id <> 2",
+                 f"UPDATE {table} SET id = id + 10, n = 5 WHERE id < 3",
                  f"UPDATE {table} SET {columns[0]} = 'short' WHERE id = 3",
                  f"UPDATE {table} SET {columns[3]} = NULL WHERE id = 4", f"DELETE FROM {table} WHERE id = 5"]
-    yield Shape("long_values", setup, live, text_only={table: text_only for table in tables}, settings=SETTINGS)
+    yield Shape("long_values", setup, live, text_only={table: text_only for table in tables},
+                settings=SETTINGS)
 
 
 OTHERS = ["typmods", "collations", "only_null", "long_values"]
@@ -198,7 +211,8 @@ def verdict(request, base, source_cluster, destination_cluster, session_director
                       for key, value in UNLIKE_SETTINGS[which].items()])
         return made
 
-    facts = {name: base.query("SELECT typdelim::text, typlen FROM pg_type WHERE oid = %s::regtype", [spelling(name)])[0]
+    facts = {name: base.query("SELECT typdelim::text, typlen FROM pg_type WHERE oid = %s::regtype",
+                              [spelling(name)])[0]
              for name in TYPES}
     shapes = [type_shape(name, *facts[name]) for name in TYPES] + list(other_shapes(base))
     assert [shape.name for shape in shapes[-len(OTHERS):]] == OTHERS

@@ -25,7 +25,7 @@ SHOWN_BYTES = 300
 SETTINGS = """
 SET client_encoding = 'UTF8'; SET datestyle = 'ISO, YMD'; SET intervalstyle = 'postgres';
 SET timezone = 'UTC'; SET extra_float_digits = 3; SET bytea_output = 'hex'; SET xmloption = 'content';
-SET lc_monetary = 'C'; SET search_path = ''; SET statement_timeout = 0; SET lock_timeout = 0;
+SET lc_monetary = 'C'; SET search_path = ''; SET quote_all_identifiers = off; SET statement_timeout = 0; SET lock_timeout = 0;
 SET idle_in_transaction_session_timeout = 0; SET row_security = off; SET max_parallel_workers_per_gather = 0;
 BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY;
 """

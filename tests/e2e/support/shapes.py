@@ -17,11 +17,12 @@ SECONDS = 120
 
 class Shape:
     """setup: statements, each a transaction of its own. live: texts, each one transaction (statements
-    in one text share it). Both run with the shape's schema first in search_path. `text_only`: table →
-    columns whose binary form holds OIDs or does not exist, so that only their text can be compared."""
+    in one text share it). at_destination: what its owner does there between copy and stream. All run
+    with the shape's schema first in search_path. text_only: table → columns whose binary form holds OIDs
+    or does not exist, so that only their text can be compared. ignore: patterns of tables."""
 
-    def __init__(self, name, setup, live=(), text_only=None, settings="", ignore=()):
-        self.name, self.setup, self.live = name, setup, live
+    def __init__(self, name, setup, live=(), text_only=None, settings="", ignore=(), at_destination=()):
+        self.name, self.setup, self.live, self.at_destination = name, setup, live, at_destination
         self.text_only, self.settings, self.ignore = text_only or {}, settings, list(ignore)
 
     def pattern(self):
@@ -34,6 +35,8 @@ class Shape:
         return connection
 
     def execute(self, database, statements):
+        if not statements:
+            return
         connection = self.connect(database)
         try:
             with connection.cursor() as cursor:
@@ -111,6 +114,8 @@ class Play:
             try:
                 service.wait_for_state("streaming", seconds=SECONDS)
                 self._judge("after the copy", shapes, source, destination, found)
+                for shape in shapes:
+                    shape.execute(destination, shape.at_destination)
                 for shape in shapes:
                     shape.execute(source, shape.live)
                 service.wait_until_caught_up(SECONDS)

@@ -47,7 +47,8 @@ class Statements:
         bytes_each = self.length if self.length > 0 else 4
         times = LARGE_BYTES // (bytes_each * (len(cycle) - 1)) + 1
         part = self.delimiter.join(cycle)
-        return (f"('{{' || repeat({quote_literal(part + self.delimiter)}, {times}) || {quote_literal(part)} || '}}')"
+        return (f"('{{' || repeat({quote_literal(part + self.delimiter)}, {times}) || {quote_literal(part)} "
+                f"|| '}}')"
                 f"::{self.type}[]")
 
     def rows(self):
@@ -99,7 +100,8 @@ class Statements:
             "UPDATE columns SET id = 700 WHERE id = 4",                # another key, large unsent
             f"UPDATE columns SET v = {self.value(0)}, a = {self.array(1)}, large = {self.large_array(2)} "
             f"WHERE id = 500; DELETE FROM columns WHERE id = {SECOND_HALF}; "
-            f"INSERT INTO columns VALUES ({SECOND_HALF}, NULL, '{{}}', NULL); DELETE FROM columns WHERE id = 501",
+            f"INSERT INTO columns VALUES ({SECOND_HALF}, NULL, '{{}}', NULL); DELETE FROM columns WHERE id = "
+            f"501",
             "; ".join(self.change_multiset()),
             "; ".join(["SELECT 1", *self.insert_keys(1)]),
             "; ".join(["SELECT 1", *self.change_keys()]),

@@ -56,6 +56,13 @@ TEST_F(TypeRulesTest, BuiltInTypesTravelInBinaryUnlessTheyNameObjects) {
   EXPECT_FALSE(IsBinary(kRegclassArray));
 }
 
+TEST_F(TypeRulesTest, VectorsThatRefuseTheirOwnEmptyBinaryTravelAsText) {
+  AddBase(22, "int2vector");
+  AddBase(30, "oidvector");
+  EXPECT_FALSE(IsBinary(22));
+  EXPECT_FALSE(IsBinary(30));
+}
+
 TEST_F(TypeRulesTest, TypeWithoutBinaryFormTravelsAsText) {
   types_[kText].has_send_and_receive = false;
   EXPECT_FALSE(IsBinary(kText));
