@@ -8,12 +8,10 @@
 #include "cli/check_options.h"
 #include "cli/commands.h"
 #include "cli/task_finder.h"
-#include "state/task_name.h"
 
 namespace towline {
 
-// Neither an unreachable server nor a missing right stops this: the checks will say it better.
-CheckOptions CheckOptionsOf(const Config& config, const Shutdown& shutdown) {
+CheckOptions CheckOptionsOf(const Config& config) {
   CheckOptions options;
   options.source = config.source;
   options.destination = config.destination;
@@ -21,18 +19,8 @@ CheckOptions CheckOptionsOf(const Config& config, const Shutdown& shutdown) {
   options.existing = config.existing;
   options.existing_by_table = config.existing_by_table;
   options.copy_workers = config.limits.copy_workers;
-  absl::StatusOr<std::string> task = TaskNameOf(config, shutdown);
-  if (!task.ok()) return options;
-  options.task = *task;
-  options.slot = SlotName(*task);
-  absl::StatusOr<Connection> destination = OpenFor(config.destination, shutdown);
-  if (!destination.ok()) return options;
-  absl::StatusOr<std::vector<TaskRow>> tasks = StateStore::ListTasks(*destination);
-  if (!tasks.ok()) return options;
-  if (std::optional<TaskRow> row = FindTask(*tasks, *task); row && row->is_slot_created) {
-    options.slot = row->slot;
-    options.is_first_start = false;
-  }
+  options.task = config.task;
+  options.finds_task = true;
   return options;
 }
 
@@ -44,7 +32,7 @@ int CheckExitStatus(const CheckReport& report) {
 absl::StatusOr<int> CheckCommand(const Arguments& arguments, const Config& config,
                                  Shutdown& shutdown) {
   TOWLINE_RETURN_IF_ERROR(RequireBothUris(config));
-  CheckReport report = RunChecks(CheckOptionsOf(config, shutdown), shutdown);
+  CheckReport report = RunChecks(CheckOptionsOf(config), shutdown);
   if (shutdown.is_requested()) return absl::CancelledError("shutting down");
   std::string text = arguments.is_json
                          ? absl::StrCat(ReportToJson(report), "\n")

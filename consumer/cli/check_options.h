@@ -1,13 +1,12 @@
 // What check and init ask the checks for, and what they make of the answer.
 #pragma once
 
-#include "base/shutdown.h"
 #include "config/config.h"
 #include "precheck/precheck.h"
 
 namespace towline {
 
-CheckOptions CheckOptionsOf(const Config& config, const Shutdown& shutdown);
+CheckOptions CheckOptionsOf(const Config& config);
 
 // 0 passed, 1 something failed; a server that could not be reached: as its error says (2, 3).
 int CheckExitStatus(const CheckReport& report);

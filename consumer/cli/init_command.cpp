@@ -44,7 +44,7 @@ absl::Status AddExtension(Connection& source, InitSide& side) {
 
 absl::StatusOr<InitPlan> MakePlan(const Arguments& arguments, const Config& config, Side& source,
                                   const Shutdown& shutdown, CheckReport& report) {
-  CheckOptions options = CheckOptionsOf(config, shutdown);
+  CheckOptions options = CheckOptionsOf(config);
   options.role = arguments.role;
   report = RunChecks(options, shutdown);
   if (shutdown.is_requested()) return absl::CancelledError("shutting down");

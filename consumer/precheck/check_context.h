@@ -37,7 +37,7 @@ class CheckContext {
   std::optional<Result> Ask(const char* id, Connection& connection, absl::string_view sql,
                             absl::Span<const Param> params = {});
 
-  const CheckOptions& options;
+  CheckOptions options;
   const Shutdown& shutdown;
   // Checks of a side run only when its session and facts are there.
   std::optional<Connection> source;

@@ -4,6 +4,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "precheck/check_context.h"
+#include "state/state_store.h"
+#include "state/task_name.h"
 
 namespace towline {
 namespace {
@@ -30,6 +32,27 @@ void Connect(CheckContext& context, const char* id, const ConnectOptions& option
       id, absl::StrCat("connected to database ", facts.database, facts.has_tls ? " over TLS" : ""));
 }
 
+// Silent where it fails: the checks will say better what is wrong.
+void FindTask(CheckContext& context) {
+  CheckOptions& options = context.options;
+  if (!context.source || !context.destination) return;
+  if (options.task.empty()) {
+    absl::StatusOr<ServerIdentity> source =
+        ReadSourceIdentity(*context.source, options.source, context.shutdown);
+    absl::StatusOr<ServerIdentity> destination = ReadServerIdentity(*context.destination);
+    if (!source.ok() || !destination.ok()) return;
+    options.task = DeriveTaskName(*source, *destination);
+  }
+  options.slot = SlotName(options.task);
+  absl::StatusOr<std::vector<TaskRow>> tasks = StateStore::ListTasks(*context.destination);
+  if (!tasks.ok()) return;
+  for (const TaskRow& row : *tasks) {
+    if (row.task != options.task || !row.is_slot_created) continue;
+    options.slot = row.slot;
+    options.is_first_start = false;
+  }
+}
+
 }  // namespace
 
 CheckReport RunChecks(const CheckOptions& options, const Shutdown& shutdown) {
@@ -38,6 +61,7 @@ CheckReport RunChecks(const CheckOptions& options, const Shutdown& shutdown) {
   // Both before any other check: some compare the two.
   Connect(context, "destination.connection", options.destination, context.destination,
           context.destination_facts);
+  if (options.finds_task) FindTask(context);
   if (context.source) {
     CheckSourceServer(context);
     CheckSourceSettings(context);
