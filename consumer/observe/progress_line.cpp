@@ -51,8 +51,10 @@ std::string CopyingLine(const TaskStatus& before, const TaskStatus& now, absl::D
     absl::StrAppend(&line, " of ", FormatBytes(now.copy_bytes_total), " (", percent, "%)");
   }
   double bytes_rate = PerSecond(before.copy_bytes_done, now.copy_bytes_done, elapsed);
-  absl::StrAppend(&line, ", ", Rate(PerSecond(before.copy_rows_done, now.copy_rows_done, elapsed)),
-                  " rows/s, ", FormatBytes(static_cast<int64_t>(bytes_rate)), "/s");
+  // Rows are counted when a part of a table is done, so a second without any says nothing.
+  double rows_rate = PerSecond(before.copy_rows_done, now.copy_rows_done, elapsed);
+  if (rows_rate > 0) absl::StrAppend(&line, ", ", Rate(rows_rate), " rows/s");
+  absl::StrAppend(&line, ", ", FormatBytes(static_cast<int64_t>(bytes_rate)), "/s");
   AppendEta(line, static_cast<double>(now.copy_bytes_total - now.copy_bytes_done), bytes_rate);
   return line;
 }

@@ -26,7 +26,7 @@ TEST(ProgressLineTest, CopyOfMoreThanTheEstimateStaysAtHundredPercentWithoutEta)
   TaskStatus now = before;
   now.copy_bytes_done = 3 << 20;
   EXPECT_EQ(ProgressLine(before, now, absl::Seconds(1)),
-            "copying: 0/1 tables, 3072 kB of 1024 kB (100%), 0 rows/s, 3072 kB/s");
+            "copying: 0/1 tables, 3072 kB of 1024 kB (100%), 3072 kB/s");
 }
 
 TEST(ProgressLineTest, NoTimeBetweenTheSamplesGivesNoRate) {
