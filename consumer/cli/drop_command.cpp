@@ -45,6 +45,10 @@ std::string StatementsForDestination(const Target& target) {
     absl::StrAppend(&text, "DELETE FROM towline_state.", table,
                     " WHERE task = ", QuoteLiteral(target.task), ";\n");
   }
+  absl::StrAppend(&text,
+                  "SELECT pg_catalog.pg_replication_origin_drop(roname) FROM "
+                  "pg_catalog.pg_replication_origin WHERE roname = ",
+                  QuoteLiteral(absl::StrCat("towline_", target.task)), ";\n");
   return absl::StrCat(text, "-- and if no task is left: DROP SCHEMA towline_state CASCADE;\n");
 }
 

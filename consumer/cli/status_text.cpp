@@ -52,6 +52,21 @@ std::string LagText(const TaskStatus& status) {
                       absl::StrFormat("%.1f s", status.lag_seconds));
 }
 
+// Before the stream begins there is nothing to lag behind.
+bool HasLag(const KnownTask& task) {
+  if (!task.is_running) return false;
+  for (const char* state : {"new", "checking", "copying_schema", "copying", "indexing"}) {
+    if (task.status.state == state) return false;
+  }
+  return true;
+}
+
+std::string CopyText(const TaskStatus& status) {
+  return absl::StrCat(status.tables_done, "/", status.tables_total, " tables, ",
+                      FormatBytes(status.copy_bytes_done), ", ", FormatCount(status.copy_rows_done),
+                      " rows");
+}
+
 }  // namespace
 
 std::string StatusText(const KnownTask& task) {
@@ -72,13 +87,8 @@ std::string StatusText(const KnownTask& task) {
                              ? absl::StrCat(", source at ", status.source_flush_lsn.ToString())
                              : ""));
   }
-  if (task.is_running) AddLine(out, "lag", LagText(status));
-  if (status.tables_total > 0) {
-    AddLine(out, "copy",
-            absl::StrCat(status.tables_done, "/", status.tables_total, " tables, ",
-                         FormatBytes(status.copy_bytes_done), ", ",
-                         FormatCount(status.copy_rows_done), " rows"));
-  }
+  if (HasLag(task)) AddLine(out, "lag", LagText(status));
+  if (status.tables_total > 0) AddLine(out, "copy", CopyText(status));
   if (task.is_running && status.transactions > 0) {
     AddLine(out, "applied",
             absl::StrCat(FormatCount(status.transactions),
@@ -93,9 +103,13 @@ std::string StatusText(const KnownTask& task) {
 }
 
 std::string TaskLine(const KnownTask& task) {
-  return absl::StrFormat("%-24s %s\n", task.status.task,
-                         absl::StrCat(StateText(task), task.is_running ? ", lag " : "",
-                                      task.is_running ? LagText(task.status) : ""));
+  std::string text = StateText(task);
+  if (HasLag(task)) {
+    absl::StrAppend(&text, ", lag ", LagText(task.status));
+  } else if (task.status.state == "copying") {
+    absl::StrAppend(&text, ", ", CopyText(task.status));
+  }
+  return absl::StrFormat("%-24s %s\n", task.status.task, text);
 }
 
 std::string KnownTaskToJson(const KnownTask& task) {
