@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "pg/quoting.h"
+#include "state/task_name.h"
 
 namespace towline {
 namespace {
@@ -53,7 +54,7 @@ void TakeOrigin(Connection& connection, const std::string& task) {
 absl::StatusOr<Connection> OpenApplySession(const ConnectOptions& destination,
                                             const std::string& task, const Shutdown& shutdown) {
   Connection::Purpose purpose;
-  purpose.application_name = absl::StrCat("towline_", task, " apply");
+  purpose.application_name = ApplicationName(task, "apply");
   purpose.settings = {
       // Durability is made at intervals: Applier::MakeDurable.
       "SET synchronous_commit = off",
