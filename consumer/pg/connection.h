@@ -110,6 +110,9 @@ class Connection {
   // statements are always quick, where a silent network should be noticed. Infinite unless set.
   void set_answer_wait_max(absl::Duration wait_max) { answer_wait_max_ = wait_max; }
 
+  // For a session that gets another owner, who ends its waits by another wish. That outlives us.
+  void set_shutdown(const Shutdown& shutdown) { shutdown_ = &shutdown; }
+
   int server_version() const { return PQserverVersion(connection_.get()); }
   int backend_pid() const { return PQbackendPID(connection_.get()); }
   const std::string& side() const { return side_; }

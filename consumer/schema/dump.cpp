@@ -29,6 +29,10 @@ constexpr size_t kDumpBytesMax = size_t{512} << 20;
 // hundred names and stays far below what the server and the kernel (128 KiB) allow.
 constexpr size_t kPatternBytesMax = 4096;
 
+// pg_dump locks all tables. Below the default deadlock_timeout, so that in a deadlock with it it is
+// never the user's transaction that is ended; the caller tries again.
+constexpr char kLockWait[] = "500ms";
+
 // The connection as pg_dump's arguments and environment: secrets go into the latter only.
 absl::Status AddConnection(const ConnectOptions& source, ChildProcess* child) {
   char* message = nullptr;
@@ -68,6 +72,7 @@ absl::StatusOr<std::string> RunPgDump(const std::string& program, const DumpOpti
                      "--no-subscriptions",
                      "--no-tablespaces",
                      "--no-password",
+                     absl::StrCat("--lock-wait-timeout=", kLockWait),
                      "--quote-all-identifiers",
                      "--encoding=UTF8",
                      "--exclude-schema=towline",
@@ -84,6 +89,13 @@ absl::StatusOr<std::string> RunPgDump(const std::string& program, const DumpOpti
   if (result.exit_status != 0) {
     std::string role =
         options.source.user().empty() ? "the role" : QuoteIdentifier(options.source.user());
+    if (absl::StrContains(result.errors, "LOCK TABLE") &&
+        !absl::StrContains(result.errors, "permission denied")) {
+      return WithSqlState(
+          WithDetail(absl::AbortedError("pg_dump could not lock the tables in time"),
+                     absl::StripAsciiWhitespace(result.errors)),
+          "55P03");
+    }
     // Mostly a missing right, which no new try mends; a connection that failed may come back.
     bool is_lost = absl::StrContains(result.errors, "connection to server") ||
                    absl::StrContains(result.errors, "server closed the connection");

@@ -33,7 +33,8 @@ struct SchemaDump {
   std::vector<DumpStatement> post;
 };
 
-// Says on the log what the selection leaves out.
+// Says on the log what the selection leaves out. kAborted with SQLSTATE 55P03 if a table could not
+// be locked in a short time.
 absl::StatusOr<SchemaDump> DumpSchema(const DumpOptions& options, const Shutdown& shutdown);
 
 // --exclude-table arguments that match exactly these names: many in one, as alternatives, so that

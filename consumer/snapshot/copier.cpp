@@ -12,14 +12,11 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "pg/quoting.h"
-#include "schema/dump.h"
-#include "schema/materialized_views.h"
 #include "snapshot/append_staging.h"
 #include "snapshot/copy_finish.h"
+#include "snapshot/copy_start.h"
 #include "snapshot/existing_tables.h"
-#include "snapshot/exported_snapshot.h"
 #include "snapshot/schema_runner.h"
-#include "snapshot/slot.h"
 #include "snapshot/table_copier.h"
 
 namespace towline {
@@ -31,7 +28,7 @@ bool HasRowsToCopy(const Table& table) { return table.kind == 'r' && table.persi
 class CopyRun {
  public:
   CopyRun(const CopierOptions& options, StateStore& store, CopyProgress& progress,
-          const Shutdown& shutdown, WaitNotice on_wait)
+          const Shutdown& shutdown, absl::FunctionRef<void(const std::string&)> on_wait)
       : options_(options),
         store_(store),
         progress_(progress),
@@ -42,13 +39,12 @@ class CopyRun {
 
  private:
   absl::Status StartOver();
-  absl::StatusOr<ExportedSnapshot> TakeSnapshot();
   absl::Status LookAtDestination(Connection& session, const std::vector<Table>& tables);
-  absl::Status StoreSchema(ExportedSnapshot& snapshot);
+  absl::Status StoreSchema(const CopyStart& start);
   absl::Status EmptyBegun(Connection& session);
   absl::Status EmptyAsAsked(Connection& session, const std::vector<Table>& tables);
   absl::Status MakeSchema(Connection& session);
-  absl::Status CopyRows(Connection& session, ExportedSnapshot& snapshot);
+  absl::Status CopyRows(Connection& session, CopyStart& start);
   absl::Status Finish();
 
   std::string EffectivePolicy(const Table& destination) const;
@@ -59,7 +55,7 @@ class CopyRun {
   StateStore& store_;
   CopyProgress& progress_;
   const Shutdown& shutdown_;
-  WaitNotice on_wait_;
+  absl::FunctionRef<void(const std::string&)> on_wait_;
 
   std::vector<PieceRow> begun_;  // pieces of an earlier try, whose rows are ours
   std::set<TableName> ours_;     // their names
@@ -95,28 +91,20 @@ absl::Status CopyRun::StartOver() {
   for (const PieceRow& piece : begun_) {
     if (piece.existing != "append") ours_.insert(piece.table);
   }
-  TOWLINE_ASSIGN_OR_RETURN(ExportedSnapshot snapshot, TakeSnapshot());
+  TOWLINE_ASSIGN_OR_RETURN(CopyStart start, StartAtSource(options_, shutdown_, on_wait_));
+  const std::vector<Table>& tables = start.snapshot.tables();
+  is_partial_ = start.is_partial;
   TOWLINE_ASSIGN_OR_RETURN(Connection session,
                            OpenDestination(options_, "schema", store_, shutdown_));
-  TOWLINE_RETURN_IF_ERROR(LookAtDestination(session, snapshot.tables()));
+  TOWLINE_RETURN_IF_ERROR(LookAtDestination(session, tables));
   TOWLINE_RETURN_IF_ERROR(EmptyBegun(session));
-  TOWLINE_RETURN_IF_ERROR(StoreSchema(snapshot));
+  TOWLINE_RETURN_IF_ERROR(StoreSchema(start));
   FaultPoint("copy:schema-stored");
-  TOWLINE_RETURN_IF_ERROR(EmptyAsAsked(session, snapshot.tables()));
+  TOWLINE_RETURN_IF_ERROR(EmptyAsAsked(session, tables));
   TOWLINE_RETURN_IF_ERROR(MakeSchema(session));
   FaultPoint("copy:after-pre-data");
-  TOWLINE_RETURN_IF_ERROR(CopyRows(session, snapshot));
+  TOWLINE_RETURN_IF_ERROR(CopyRows(session, start));
   return store_.SetState(TaskState::kIndexing);
-}
-
-absl::StatusOr<ExportedSnapshot> CopyRun::TakeSnapshot() {
-  Connection::Purpose purpose;
-  purpose.application_name = absl::StrCat(options_.application_name, " marker");
-  TOWLINE_ASSIGN_OR_RETURN(Connection source,
-                           Connection::Open(options_.source, purpose, shutdown_));
-  TOWLINE_RETURN_IF_ERROR(WaitForMarker(source, options_.snapshot_wait_max, shutdown_, on_wait_));
-  return ExportedSnapshot::Take(options_.source, options_.selection, options_.application_name,
-                                shutdown_);
 }
 
 absl::StatusOr<std::vector<Table>> CopyRun::ReadDestination(Connection& session,
@@ -145,23 +133,8 @@ absl::Status CopyRun::LookAtDestination(Connection& session, const std::vector<T
   return absl::OkStatus();
 }
 
-absl::Status CopyRun::StoreSchema(ExportedSnapshot& snapshot) {
-  DumpOptions dump_options;
-  dump_options.source = options_.source;
-  dump_options.server_version = snapshot.connection().server_version();
-  dump_options.snapshot_name = snapshot.name();
-  dump_options.application_name = absl::StrCat(options_.application_name, " dump");
-  TOWLINE_ASSIGN_OR_RETURN(dump_options.excluded,
-                           ReadExcludedObjects(snapshot.connection(), snapshot.tables()));
-  is_partial_ = !dump_options.excluded.tables.empty();
-  absl::StatusOr<SchemaDump> made = DumpSchema(dump_options, shutdown_);
-  // A server that went away explains a failed dump better than the dump does.
-  if (!made.ok()) TOWLINE_RETURN_IF_ERROR(snapshot.CheckAlive());
-  TOWLINE_ASSIGN_OR_RETURN(SchemaDump dump, std::move(made));
-  TOWLINE_ASSIGN_OR_RETURN(std::vector<std::string> refreshes,
-                           ReadRefreshStatements(snapshot.connection(), dump_options.excluded));
-  for (std::string& refresh : refreshes) dump.post.push_back({std::move(refresh), false});
-
+absl::Status CopyRun::StoreSchema(const CopyStart& start) {
+  const ExportedSnapshot& snapshot = start.snapshot;
   std::vector<SchemaStatement> statements;
   auto add = [&statements](const char* section, const std::vector<DumpStatement>& dumped) {
     int64_t ordinal = 0;
@@ -169,8 +142,8 @@ absl::Status CopyRun::StoreSchema(ExportedSnapshot& snapshot) {
       statements.push_back({section, ++ordinal, statement.is_setting, statement.text, false});
     }
   };
-  add("pre", dump.pre);
-  add("post", dump.post);
+  add("pre", start.dump.pre);
+  add("post", start.dump.post);
   std::vector<PieceRow> pieces;
   for (const Table& table : snapshot.tables()) {
     if (table.persistence == 'u') {
@@ -224,7 +197,8 @@ absl::Status CopyRun::MakeSchema(Connection& session) {
   return RunSchemaStatements(session, store_, run);
 }
 
-absl::Status CopyRun::CopyRows(Connection& session, ExportedSnapshot& snapshot) {
+absl::Status CopyRun::CopyRows(Connection& session, CopyStart& start) {
+  ExportedSnapshot& snapshot = start.snapshot;
   TableCopyJob job;
   job.tables = snapshot.tables();
   TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> there, ReadDestination(session, job.tables));
@@ -261,7 +235,8 @@ absl::Status CopyRun::CopyRows(Connection& session, ExportedSnapshot& snapshot) 
                            {"parts", absl::StrCat(job.parts.size())},
                            {"size", FormatBytes(bytes_total)},
                            {"lsn_after", snapshot.lsn_after().ToString()}});
-  TOWLINE_RETURN_IF_ERROR(CopyTables(options_, job, snapshot, store_, progress_, shutdown_));
+  TOWLINE_RETURN_IF_ERROR(
+      CopyTables(options_, job, snapshot, std::move(start.readers), store_, progress_, shutdown_));
   return MoveStaged(session, store_.claim(), staged);
 }
 

@@ -31,6 +31,10 @@ class CopyWorker {
   absl::StatusOr<int64_t> CopyPartOf(const Table& table, const CopyTarget& target,
                                      const CopyPart& part, bool marks_piece);
 
+  // Lets go of the locks at the source. They may be more than the tables' (reading takes those of
+  // indexes), and a REINDEX that waits for one would keep the other workers waiting.
+  absl::Status EndReading() { return source_.Exec("COMMIT").status(); }
+
   // Marks a table whose parts are all committed.
   absl::Status MarkTable(const TableName& table, int64_t rows);
 

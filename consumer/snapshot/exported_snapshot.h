@@ -1,6 +1,13 @@
-// The one snapshot that the copy's sessions and pg_dump share. It lives as long as this session's
-// transaction, which also holds ACCESS SHARE on every selected table: taken before the snapshot, so
-// that no TRUNCATE or rewrite, which are not MVCC-safe, comes between the two (DESIGN 4, I4).
+// The one snapshot that the copy's sessions share. It lives as long as this session's transaction,
+// which also holds ACCESS SHARE on every selected table: taken before the snapshot, so that no
+// TRUNCATE or rewrite, which are not MVCC-safe, comes between the two (DESIGN 4, I4).
+//
+// Whoever reads under it must hold its own locks before the rows are begun: a user's TRUNCATE that
+// waits for this session would let nobody else's ACCESS SHARE pass, and nobody would see the
+// deadlock, since this session waits for its readers outside the server. So exporter and readers
+// take all locks at once and wait for each only briefly; if one cannot be had, all are given up
+// (which lets the user's statement pass) and the caller begins again. pg_dump, which takes its time
+// before it locks, therefore works under a snapshot without table locks of ours.
 #pragma once
 
 #include <cstdint>
@@ -18,11 +25,17 @@ namespace towline {
 
 class ExportedSnapshot {
  public:
-  // The marker wait is the caller's. kAborted if a table was dropped while it was being locked.
-  static absl::StatusOr<ExportedSnapshot> Take(const ConnectOptions& source,
-                                               const TableSelection& selection,
-                                               const std::string& application_name,
-                                               const Shutdown& shutdown);
+  struct Options {
+    ConnectOptions source;
+    TableSelection selection;
+    std::string application_name;  // "towline_<task>"
+    int readers = 0;
+    bool locks_tables = true;  // not for a schema dump, which brings its own locks
+  };
+
+  // The marker wait is the caller's. IsLockRefused() if somebody holds a table, or waits for one
+  // that we hold; kAborted if a table was dropped while it was being locked.
+  static absl::StatusOr<ExportedSnapshot> Take(const Options& options, const Shutdown& shutdown);
 
   // The selected tables as the snapshot sees them.
   const std::vector<Table>& tables() const { return tables_; }
@@ -34,20 +47,33 @@ class ExportedSnapshot {
   int64_t lock_key() const { return lock_key_; }
   Connection& connection() { return connection_; }
 
+  // Sessions under this snapshot with locks of their own on all tables; given away once.
+  std::vector<Connection> TakeReaders() { return std::move(readers_); }
+
   // kUnavailable once the session, and with it locks and snapshot, is gone.
   absl::Status CheckAlive();
 
  private:
   explicit ExportedSnapshot(Connection connection) : connection_(std::move(connection)) {}
-  absl::Status LockAndExport(const TableSelection& selection);
+  absl::Status LockAndExport(const Options& options);
+  absl::Status Export(const Options& options, const std::vector<Table>& listed);
   absl::Status TakeLockKey();
+  absl::Status Rollback();
 
   Connection connection_;
+  std::vector<Connection> readers_;
   std::vector<Table> tables_;
   std::string name_;
   std::string text_;
   Lsn lsn_after_;
   int64_t lock_key_ = 0;
 };
+
+// A lock could not be had in the short time that we wait for one.
+bool IsLockRefused(const absl::Status& status);
+
+// Whose locks, held or wished for, keep readers out of tables: "pid 123 (user app, ...)"; empty:
+// nobody's any more.
+absl::StatusOr<std::string> DescribeLockHolders(Connection& source);
 
 }  // namespace towline

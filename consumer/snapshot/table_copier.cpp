@@ -94,19 +94,12 @@ absl::Status WorkOnParts(const TableCopyJob& job, CopyWorker& worker, WorkQueue&
   return absl::OkStatus();
 }
 
-absl::StatusOr<CopyWorker> OpenWorker(const CopierOptions& options, ExportedSnapshot& snapshot,
-                                      StateStore& store, CopyProgress& progress,
+absl::StatusOr<CopyWorker> OpenWorker(const CopierOptions& options, int64_t lock_key,
+                                      Connection source, StateStore& store, CopyProgress& progress,
                                       const Shutdown& stop) {
-  Connection::Purpose purpose;
-  purpose.application_name = absl::StrCat(options.application_name, " copy");
-  TOWLINE_ASSIGN_OR_RETURN(Connection source, Connection::Open(options.source, purpose, stop));
-  TOWLINE_RETURN_IF_ERROR(source
-                              .Exec(absl::StrCat("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "
-                                                 "SET TRANSACTION SNAPSHOT ",
-                                                 QuoteLiteral(snapshot.name())))
-                              .status());
+  source.set_shutdown(stop);
   TOWLINE_ASSIGN_OR_RETURN(Connection destination, OpenDestination(options, "copy", store, stop));
-  return CopyWorker(std::move(source), std::move(destination), {store.claim(), snapshot.lock_key()},
+  return CopyWorker(std::move(source), std::move(destination), {store.claim(), lock_key},
                     &progress);
 }
 
@@ -130,16 +123,16 @@ absl::StatusOr<Connection> OpenDestination(const CopierOptions& options, absl::s
 }
 
 absl::Status CopyTables(const CopierOptions& options, const TableCopyJob& job,
-                        ExportedSnapshot& snapshot, StateStore& store, CopyProgress& progress,
-                        const Shutdown& shutdown) {
-  size_t count =
-      std::min<size_t>(static_cast<size_t>(std::max(options.workers, 1)), job.parts.size());
+                        ExportedSnapshot& snapshot, std::vector<Connection> readers,
+                        StateStore& store, CopyProgress& progress, const Shutdown& shutdown) {
+  size_t count = std::min(readers.size(), job.parts.size());
   Shutdown stop;  // the workers' own, so that one failure stops them all; outlives their sessions
   std::vector<CopyWorker> workers;
   for (size_t i = 0; i < count; ++i) {
     if (shutdown.is_requested()) return absl::CancelledError("shutting down");
-    TOWLINE_ASSIGN_OR_RETURN(CopyWorker worker,
-                             OpenWorker(options, snapshot, store, progress, stop));
+    TOWLINE_ASSIGN_OR_RETURN(
+        CopyWorker worker,
+        OpenWorker(options, snapshot.lock_key(), std::move(readers[i]), store, progress, stop));
     workers.push_back(std::move(worker));
   }
   WorkQueue queue(job, static_cast<int>(count));
@@ -147,6 +140,7 @@ absl::Status CopyTables(const CopierOptions& options, const TableCopyJob& job,
   for (CopyWorker& worker : workers) {
     threads.emplace_back([&job, &worker, &queue, &progress] {
       absl::Status status = WorkOnParts(job, worker, queue, progress);
+      if (status.ok()) status = worker.EndReading();
       if (!status.ok()) queue.Fail(status);
       queue.WorkerEnds();
     });

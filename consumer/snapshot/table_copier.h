@@ -25,10 +25,11 @@ struct TableCopyJob {
 };
 
 // Writes pieces' marks in the transactions of their rows. The rows are durable only once a later
-// commit is (synchronous_commit is off here): the caller's next change of state is.
+// commit is (synchronous_commit is off here): the caller's next change of state is. One worker for
+// each of `readers` (ExportedSnapshot::TakeReaders).
 absl::Status CopyTables(const CopierOptions& options, const TableCopyJob& job,
-                        ExportedSnapshot& snapshot, StateStore& store, CopyProgress& progress,
-                        const Shutdown& shutdown);
+                        ExportedSnapshot& snapshot, std::vector<Connection> readers,
+                        StateStore& store, CopyProgress& progress, const Shutdown& shutdown);
 
 // A session with the destination for rows and schema: replica role where we may, commits not waited
 // for.

@@ -1,0 +1,136 @@
+#include "snapshot/copy_start.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "base/error.h"
+#include "base/status_macros.h"
+#include "schema/materialized_views.h"
+#include "snapshot/slot.h"
+
+namespace towline {
+namespace {
+
+// How long a lock on a source's table is waited for before people are told, and how often the locks
+// are tried. Short at first: most statements in the way are over at once.
+constexpr absl::Duration kTellAfter = absl::Seconds(1);
+constexpr absl::Duration kTellInterval = absl::Seconds(10);
+constexpr absl::Duration kPauseMin = absl::Milliseconds(20);
+constexpr absl::Duration kPauseMax = absl::Seconds(1);
+
+bool IsSameColumn(const TableColumn& a, const TableColumn& b) {
+  return a.name == b.name && a.attnum == b.attnum && a.type_oid == b.type_oid &&
+         a.typmod == b.typmod && a.is_not_null == b.is_not_null && a.generated == b.generated &&
+         a.identity == b.identity;
+}
+
+struct DumpedSchema {
+  SchemaDump dump;
+  std::vector<Table> tables;
+  bool is_partial = false;
+};
+
+class Starter {
+ public:
+  Starter(const CopierOptions& options, const Shutdown& shutdown) : shutdown_(shutdown) {
+    snapshot_options_.source = options.source;
+    snapshot_options_.selection = options.selection;
+    snapshot_options_.application_name = options.application_name;
+    snapshot_options_.readers = std::max(options.workers, 1);
+  }
+
+  // Nothing: the schema has changed while it was being read.
+  absl::StatusOr<std::optional<CopyStart>> Try() {
+    if (!schema_.has_value()) TOWLINE_RETURN_IF_ERROR(ReadSchema());
+    TOWLINE_ASSIGN_OR_RETURN(ExportedSnapshot snapshot,
+                             ExportedSnapshot::Take(snapshot_options_, shutdown_));
+    if (!HaveSameShape(schema_->tables, snapshot.tables())) {
+      schema_.reset();
+      return std::optional<CopyStart>();
+    }
+    std::vector<Connection> readers = snapshot.TakeReaders();
+    return std::optional<CopyStart>(CopyStart{std::move(snapshot), std::move(readers),
+                                              std::move(schema_->dump), schema_->is_partial});
+  }
+
+ private:
+  absl::Status ReadSchema() {
+    ExportedSnapshot::Options unlocked = snapshot_options_;
+    unlocked.readers = 0;
+    unlocked.locks_tables = false;
+    TOWLINE_ASSIGN_OR_RETURN(ExportedSnapshot snapshot,
+                             ExportedSnapshot::Take(unlocked, shutdown_));
+    DumpOptions options;
+    options.source = snapshot_options_.source;
+    options.server_version = snapshot.connection().server_version();
+    options.snapshot_name = snapshot.name();
+    options.application_name = absl::StrCat(snapshot_options_.application_name, " dump");
+    TOWLINE_ASSIGN_OR_RETURN(options.excluded,
+                             ReadExcludedObjects(snapshot.connection(), snapshot.tables()));
+    DumpedSchema schema;
+    schema.tables = snapshot.tables();
+    schema.is_partial = !options.excluded.tables.empty();
+    absl::StatusOr<SchemaDump> dump = DumpSchema(options, shutdown_);
+    // A server that went away explains a failed dump better than the dump does.
+    if (!dump.ok()) TOWLINE_RETURN_IF_ERROR(snapshot.CheckAlive());
+    TOWLINE_ASSIGN_OR_RETURN(schema.dump, std::move(dump));
+    TOWLINE_ASSIGN_OR_RETURN(std::vector<std::string> refreshes,
+                             ReadRefreshStatements(snapshot.connection(), options.excluded));
+    for (std::string& refresh : refreshes) schema.dump.post.push_back({std::move(refresh), false});
+    schema_ = std::move(schema);
+    return absl::OkStatus();
+  }
+
+  const Shutdown& shutdown_;
+  ExportedSnapshot::Options snapshot_options_;
+  std::optional<DumpedSchema> schema_;  // kept while only locks are wanting
+};
+
+}  // namespace
+
+bool HaveSameShape(const std::vector<Table>& a, const std::vector<Table>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const Table& x, const Table& y) {
+    return x.oid == y.oid && x.name == y.name && x.kind == y.kind &&
+           x.is_partition == y.is_partition && x.root_oid == y.root_oid &&
+           x.persistence == y.persistence &&
+           std::equal(x.columns.begin(), x.columns.end(), y.columns.begin(), y.columns.end(),
+                      IsSameColumn);
+  });
+}
+
+absl::StatusOr<CopyStart> StartAtSource(const CopierOptions& options, const Shutdown& shutdown,
+                                        absl::FunctionRef<void(const std::string&)> on_wait) {
+  Connection::Purpose purpose;
+  purpose.application_name = absl::StrCat(options.application_name, " marker");
+  TOWLINE_ASSIGN_OR_RETURN(Connection watcher, Connection::Open(options.source, purpose, shutdown));
+  TOWLINE_RETURN_IF_ERROR(WaitForMarker(watcher, options.snapshot_wait_max, shutdown, on_wait));
+  const absl::Time deadline = absl::Now() + options.snapshot_wait_max;
+  absl::Time tell_at = absl::Now() + kTellAfter;
+  absl::Duration pause = kPauseMin;
+  Starter starter(options, shutdown);
+  while (true) {
+    absl::StatusOr<std::optional<CopyStart>> start = starter.Try();
+    if (start.ok() && start->has_value()) return std::move(**start);
+    if (!start.ok() && !IsLockRefused(start.status())) return start.status();
+    std::string text = "the copy waits for the source's schema to stand still";
+    if (!start.ok()) {
+      TOWLINE_ASSIGN_OR_RETURN(std::string holders, DescribeLockHolders(watcher));
+      text = absl::StrCat("the copy waits for a lock on a table, held or wished for by ",
+                          holders.empty() ? "somebody" : holders);
+    }
+    if (absl::Now() >= deadline) {
+      return WithHint(absl::DeadlineExceededError(text),
+                      "Let that transaction end, then run the same command again.");
+    }
+    if (absl::Now() >= tell_at) {
+      on_wait(text);
+      tell_at = absl::Now() + kTellInterval;
+    }
+    if (!shutdown.SleepFor(pause)) return absl::CancelledError("shutting down");
+    pause = std::min(pause * 2, kPauseMax);
+  }
+}
+
+}  // namespace towline

@@ -1,0 +1,32 @@
+// The beginning of a copy at the source: marker, schema, locks, snapshot, readers. Whatever cannot
+// be had for the moment (a lock, a schema that stands still) is tried again within a limit, telling
+// who is in the way.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/statusor.h"
+#include "base/shutdown.h"
+#include "schema/dump.h"
+#include "snapshot/copier.h"
+#include "snapshot/exported_snapshot.h"
+
+namespace towline {
+
+struct CopyStart {
+  ExportedSnapshot snapshot;
+  std::vector<Connection> readers;  // one for each worker
+  SchemaDump dump;                  // of a moment before, with the same tables as the snapshot
+  bool is_partial = false;          // not all tables are selected
+};
+
+absl::StatusOr<CopyStart> StartAtSource(const CopierOptions& options, const Shutdown& shutdown,
+                                        absl::FunctionRef<void(const std::string&)> on_wait);
+
+// Whether two readings show the same tables with the same columns, so that a schema dumped under
+// one takes rows read under the other.
+bool HaveSameShape(const std::vector<Table>& a, const std::vector<Table>& b);
+
+}  // namespace towline
