@@ -70,6 +70,11 @@ absl::Status BatchWriter::ReadNewTargets(const Batch& batch) {
                            ReadTargets(*connection_, unknown, append_tables_));
   for (Target& target : targets) {
     const Relation* relation = target.relation;
+    const Relation*& described = described_[relation->name];
+    if (described != nullptr) {
+      TOWLINE_RETURN_IF_ERROR(CheckRedescription(*described, *relation, target.table));
+    }
+    described = relation;
     targets_[relation] = std::make_unique<const Target>(std::move(target));
   }
   return absl::OkStatus();

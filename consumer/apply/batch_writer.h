@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -68,7 +69,8 @@ class BatchWriter {
   Pipeline pipeline_;
   RowWriter row_writer_;
   absl::flat_hash_map<const Relation*, std::unique_ptr<const Target>> targets_;
-  const Target* last_target_ = nullptr;  // changes come in runs of one relation
+  std::map<TableName, const Relation*> described_;  // the last description of each table
+  const Target* last_target_ = nullptr;             // changes come in runs of one relation
   std::optional<ApplyFailure> copy_failure_;
   Counts counts_;
 

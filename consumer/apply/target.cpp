@@ -248,4 +248,35 @@ absl::StatusOr<Target> MakeTarget(const Relation& relation, const Table& table,
   return target;
 }
 
+absl::Status CheckRedescription(const Relation& before, const Relation& now, const Table& table) {
+  constexpr absl::string_view kThenRun = "; then run again.";
+  if (before.oid != now.oid) {
+    if (now.kind == 'p') return absl::OkStatus();  // partitions that are published as their root
+    return Unfit(
+        now, "the source has made another table of this name",
+        "Bring the destination's table to what the source's is, or `towline drop` and copy "
+        "again; then run again.");
+  }
+  for (const Column& old_column : before.columns) {
+    auto same = std::find_if(now.columns.begin(), now.columns.end(), [&](const Column& column) {
+      return column.attnum == old_column.attnum;
+    });
+    const TableColumn* there = table.FindColumn(old_column.name);
+    if (same == now.columns.end() && there != nullptr) {
+      return Unfit(now, absl::StrCat("the source has dropped column \"", old_column.name, "\""),
+                   absl::StrCat(AlterTable(now), " DROP COLUMN ", QuoteIdentifier(old_column.name),
+                                kThenRun));
+    }
+    if (same != now.columns.end() && same->name != old_column.name && there != nullptr) {
+      return Unfit(
+          now,
+          absl::StrCat("the source has renamed column \"", old_column.name, "\" to \"", same->name,
+                       "\""),
+          absl::StrCat(AlterTable(now), " RENAME COLUMN ", QuoteIdentifier(old_column.name), " TO ",
+                       QuoteIdentifier(same->name), kThenRun));
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace towline

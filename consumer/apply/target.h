@@ -64,7 +64,12 @@ struct TargetCatalog {
 absl::StatusOr<Target> MakeTarget(const Relation& relation, const Table& table,
                                   const TargetCatalog& catalog, bool overwrites);
 
-// The same for several relations, reading the destination's catalog once. In the order of
+// Within a connection the stream describes a relation again when it has changed. Changes that the
+// rows themselves do not betray stop the task as well: a column that was renamed or dropped, a
+// table that was made anew under the name of another. kFailedPrecondition.
+absl::Status CheckRedescription(const Relation& before, const Relation& now, const Table& table);
+
+// MakeTarget() for several relations, reading the destination's catalog once. In the order of
 // `relations`.
 absl::StatusOr<std::vector<Target>> ReadTargets(Connection& connection,
                                                 absl::Span<const Relation* const> relations,

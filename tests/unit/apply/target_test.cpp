@@ -260,6 +260,32 @@ TEST_F(TargetTest, WhatDoesNotFitNamesTheStatementThatMendsIt) {
   expect("does not exist", "Create it");
 }
 
+TEST_F(TargetTest, AnotherShapeOfTheSourceIsNoticed) {
+  for (size_t i = 0; i < relation_.columns.size(); ++i) {
+    relation_.columns[i].attnum = static_cast<int>(i + 1);
+  }
+  relation_.oid = 900;
+  Relation now = relation_;
+  now.columns[1].typmod = 5;
+  EXPECT_TRUE(CheckRedescription(relation_, now, table_).ok());  // MakeTarget looks at types
+  now.columns.erase(now.columns.begin() + 1);
+  absl::Status dropped = CheckRedescription(relation_, now, table_);
+  EXPECT_THAT(GetHint(dropped), HasSubstr("DROP COLUMN \"a\""));
+  now = relation_;
+  std::swap(now.columns[1].name, now.columns[2].name);
+  EXPECT_THAT(GetHint(CheckRedescription(relation_, now, table_)),
+              HasSubstr("RENAME COLUMN \"a\" TO \"n\""));
+  now = relation_;
+  now.columns[1].name = "b";
+  table_.columns[1].name = "b";
+  EXPECT_TRUE(CheckRedescription(relation_, now, table_).ok());  // renamed there as well
+  now.oid = 901;
+  EXPECT_EQ(CheckRedescription(relation_, now, table_).code(),
+            absl::StatusCode::kFailedPrecondition);
+  now.kind = 'p';
+  EXPECT_TRUE(CheckRedescription(relation_, now, table_).ok());
+}
+
 TEST(CopyContextTest, LineIsFound) {
   EXPECT_EQ(LineOfCopyContext("COPY orders, line 12"), 12u);
   EXPECT_EQ(LineOfCopyContext("COPY orders, line 12, column id"), 12u);
