@@ -255,6 +255,44 @@ def test_the_wait_is_shown(source, destination, towline_factory):
     finish(service, source, destination)
 
 
+# --- locks
+
+def test_a_truncate_in_the_midst_of_the_copy_waits_for_it(source, destination, towline_factory):
+    """Whoever waits for ACCESS EXCLUSIVE lets nobody pass after him. The copy must have all the locks it
+    will ever need by then, or the two wait for each other for ever, unseen by the server."""
+    small(source)
+    service = towline_factory(source, destination, fault="copy:schema-stored:stop")
+    service.start()
+    probes.wait_until_stopped(service)
+    with probes.Session(source) as session:
+        truncating = probes.InBackground(session.execute, "TRUNCATE keyed, keyless; INSERT INTO keyed VALUES (1, 'after')")
+        wait_until(lambda: probes.wait_event(source, session.pid) == "relation", 30, "TRUNCATE to wait")
+        probes.go_on(service)
+        service.wait_for_state("indexing", *CATCHING_UP, seconds=30)
+        truncating.result()
+    finish(service, source, destination)
+    assert destination.query("SELECT * FROM keyed") == [(1, "after")]
+
+
+def test_a_lock_that_keeps_the_copy_out_is_named_and_nobody_is_kept_waiting(source, destination, towline_factory):
+    """Somebody has altered a table and not committed. The copy waits without holding what others may
+    want, says for whom, and goes on when he is done."""
+    small(source)
+    service = towline_factory(source, destination, fault="run:slot-stored:stop")
+    service.start()
+    probes.wait_until_stopped(service)
+    with probes.Session(source) as session, probes.Session(source) as other:
+        # Without an xid of its own the marker does not wait for it.
+        session.execute("BEGIN; LOCK TABLE keyless IN ACCESS EXCLUSIVE MODE")
+        probes.go_on(service)
+        service.wait_for_log(rf"lock.*\b{session.pid}\b")
+        for _ in range(5):
+            other.execute("SET lock_timeout = '5s'; BEGIN; LOCK TABLE keyed IN ACCESS EXCLUSIVE MODE; COMMIT")
+        assert service.state() not in CATCHING_UP
+        session.execute("COMMIT")
+    finish(service, source, destination)
+
+
 # --- 32-bit transaction numbers
 
 def move_xids(cluster, target):

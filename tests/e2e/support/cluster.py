@@ -308,6 +308,7 @@ class Cluster:
     def save(self, label):
         """Keeps a copy of the stopped server's data, for restore(): a backup from before."""
         assert not self.is_running, "stop the server before saving it"
+        shutil.rmtree(self.directory / f"saved-{label}", ignore_errors=True)
         subprocess.run(["cp", "-a", str(self.data), str(self.directory / f"saved-{label}")], check=True)
 
     def restore(self, label):
