@@ -61,7 +61,12 @@ void WriteChange(RowChange* change, ReorderBufferChange* decoded) {
       WriteInsert(&state->frame, number, BytesOf(state->new_row));
       break;
     case REORDER_BUFFER_CHANGE_UPDATE: {
-      OldImageKind kind = EncodeOld(change, TupleOf(decoded->data.tp.oldtuple), &old);
+      HeapTuple old_tuple = TupleOf(decoded->data.tp.oldtuple);
+      // The key has not changed, so the new row has it; its image would lack the generated part.
+      if (old_tuple == nullptr && change->entry->has_unsent_key) {
+        old_tuple = TupleOf(decoded->data.tp.newtuple);
+      }
+      OldImageKind kind = EncodeOld(change, old_tuple, &old);
       EncodeNew(change, TupleOf(decoded->data.tp.newtuple), old);
       WriteUpdate(&state->frame, number, BytesOf(state->new_row), kind, BytesOf(state->old_row));
       break;

@@ -55,6 +55,7 @@ struct RelationEntry {
   ColumnCodec* columns;
   int sent_count;
   int key_count;
+  bool has_unsent_key;  // a key column is generated: full images lack a part of the key
   int attribute_count;  // of the tuple descriptor
   // The old and the new row taken apart; one change at a time uses them.
   Datum* old_values;

@@ -275,6 +275,7 @@ void DescribeColumns(PluginState* state, Relation relation, Relation published,
   entry->columns =
       static_cast<ColumnCodec*>(MemoryContextAllocZero(entry->context, room * sizeof(ColumnCodec)));
   entry->column_count = entry->sent_count = entry->key_count = 0;
+  entry->has_unsent_key = false;
   for (int i = 0; i < target->natts; ++i) {
     Form_pg_attribute attribute = TupleDescAttr(target, i);
     if (attribute->attisdropped) continue;
@@ -292,6 +293,7 @@ void DescribeColumns(PluginState* state, Relation relation, Relation published,
     column->format = ChooseMethod(state->options.is_binary, attribute, entry->context, codec);
     entry->sent_count += codec->is_sent;
     entry->key_count += codec->is_in_key;
+    entry->has_unsent_key |= codec->is_in_key && !codec->is_sent;
 
     column->name = codec->name;
     column->attnum = attribute->attnum;

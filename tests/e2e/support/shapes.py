@@ -85,7 +85,9 @@ class Play:
             stopped = self._once(rest, verdict)
             if stopped is None:
                 break
-            blamed = [shape for shape in rest if re.search(rf'\b{re.escape(shape.name)}\b', stopped)]
+            # The error names the table; the log around it names others.
+            error = "\n".join(line for line in stopped.splitlines() if "error: " in line) or stopped
+            blamed = [shape for shape in rest if re.search(rf'\b{re.escape(shape.name)}\b', error)]
             if len(blamed) == 1 or len(rest) == 1:
                 shape = (blamed or rest)[0]
                 verdict.blame(shape.name, stopped)

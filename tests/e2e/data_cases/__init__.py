@@ -1,0 +1,1 @@
+"""Shapes for test_data.py."""
