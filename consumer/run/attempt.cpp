@@ -12,6 +12,7 @@
 #include "precheck/precheck.h"
 #include "run/start_checks.h"
 #include "snapshot/slot.h"
+#include "state/task_lock.h"
 #include "state/task_name.h"
 
 namespace towline {
@@ -131,6 +132,10 @@ absl::Status Attempt::TakeOver() {
   store_->set_on_state([this](TaskState state) { context_.ShowState(state); });
   TOWLINE_ASSIGN_OR_RETURN(row_, store_->TakeOver(source_identity_, destination_identity_));
   context_.claim = store_->claim();
+  if (!row_.slot.empty()) {
+    TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenSource());
+    TOWLINE_RETURN_IF_ERROR(EndSessionsAtSource(source, context_.task, shutdown_));
+  }
   context_.is_slot_created = row_.is_slot_created;
   context_.control.AdoptStored(row_.state == TaskState::kPaused);
   context_.control.set_is_copying(row_.phase < TaskState::kCatchingUp);

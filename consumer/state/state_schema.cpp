@@ -64,6 +64,7 @@ CREATE TABLE towline_state.session (
   run_id text NOT NULL,
   client_host text NOT NULL,
   client_pid integer NOT NULL,
+  client_process text NOT NULL,
   started_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
   seen_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
   PRIMARY KEY (task, pid, backend_start)

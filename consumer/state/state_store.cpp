@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/status_macros.h"
+#include "state/process_identity.h"
 #include "state/state_schema.h"
 #include "state/task_lock.h"
 #include "state/task_name.h"
@@ -145,13 +146,14 @@ absl::Status StateStore::AddSession(const Connection& session, const std::string
   TOWLINE_ASSIGN_OR_RETURN(
       Result result,
       connection_.Query("INSERT INTO towline_state.session (task, epoch, pid, backend_start, "
-                        "application_name, purpose, run_id, client_host, client_pid) "
+                        "application_name, purpose, run_id, client_host, client_pid, client_process) "
                         "SELECT t.task, t.epoch, a.pid, a.backend_start, a.application_name, $4, "
-                        "$5, $6, $7::integer FROM towline_state.task t, "
+                        "$5, $6, $7::integer, $8 FROM towline_state.task t, "
                         "pg_catalog.pg_stat_activity a WHERE t.task = $1 AND t.epoch = $2::bigint "
                         "AND a.pid = $3::integer",
                         {options_.task, absl::StrCat(epoch_), absl::StrCat(session.backend_pid()),
-                         purpose, options_.run_id, HostName(), absl::StrCat(getpid())}));
+                         purpose, options_.run_id, HostName(), absl::StrCat(getpid()),
+                         OwnProcessIdentity()}));
   return CheckPositionMoved(result.affected_rows());
 }
 

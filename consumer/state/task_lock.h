@@ -17,8 +17,9 @@ struct TaskLockOptions {
   std::string run_id;  // sessions of the same run are ours and may be ended
 };
 
-// Takes the lock on this session. A holder that is dead (no sign of life for 30 s) or ours is ended;
-// a living one is waited for, 10 s, for it may be about to exit; then kFailedPrecondition names it.
+// Takes the lock on this session. A holder that is dead (its process is gone from this machine, or
+// it gave no sign of life for 30 s) or ours is ended; a living one is waited for, 10 s, for it may be
+// about to exit; then kFailedPrecondition names it.
 absl::Status AcquireTaskLock(Connection& connection, const TaskLockOptions& options,
                              const Shutdown& shutdown);
 
@@ -26,5 +27,11 @@ absl::Status AcquireTaskLock(Connection& connection, const TaskLockOptions& opti
 // application name, and waits until they are gone. Call with the lock held.
 absl::Status EndOtherSessions(Connection& connection, const std::string& task,
                               const Shutdown& shutdown);
+
+// The same at the source, where nothing is recorded: a copy's snapshot session that nobody uses any
+// more would hold back vacuum and every TRUNCATE. Only with the lock held and for a task whose slot
+// is ours, which proves that no other task there bears its name.
+absl::Status EndSessionsAtSource(Connection& source, const std::string& task,
+                                 const Shutdown& shutdown);
 
 }  // namespace towline
