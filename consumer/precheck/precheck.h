@@ -24,8 +24,8 @@ struct CheckOptions {
   // True before the copy has begun: tables at the destination are compared, a slot of our name must
   // not exist. False: the task has a copy; the slot must exist.
   bool is_first_start = true;
-  // Find out task (if it is empty), slot and is_first_start as `run` would; what is above then counts
-  // only where the servers cannot be asked.
+  // Find out task (if it is empty), slot and is_first_start as `run` would; what is above then
+  // counts only where the servers cannot be asked.
   bool finds_task = false;
   int copy_workers = 2;
   // The role that `run` will connect as, if another than the URIs' (init --role).
