@@ -1,0 +1,246 @@
+"""What Towline finds at the destination, what it is told to take and to leave, and what makes it stop while
+streaming: with the exit status that documents it, and on again once it is mended."""
+import pytest
+
+from support.compare import assert_equal, compare
+from support.waiting import wait_until
+
+FILL = "INSERT INTO t SELECT i, 'source ' || i FROM generate_series(1, 100) i"
+TABLE = "CREATE TABLE t (id int PRIMARY KEY, v text)"
+
+
+def stops(towline, *more, status, seconds=60):
+    towline.start(*more)
+    assert towline.wait_exit(seconds) == status, towline.tail()
+    return towline.output()
+
+
+# --- tables that exist
+
+def test_empty_table_that_fits_is_used(towline, source, destination):
+    source.script(TABLE, FILL)
+    # Another order of columns, and an index of its own.
+    destination.script("CREATE TABLE t (v text, id int PRIMARY KEY)", "CREATE INDEX mine ON t (v)")
+    towline.start().wait_for_state("streaming")
+    source.execute("UPDATE t SET v = 'u' WHERE id < 5; INSERT INTO t VALUES (1000, 'n'); DELETE FROM t WHERE "
+                   "id = 7")
+    towline.wait_until_caught_up()
+    assert_equal(source.uri(), destination.uri(), columns={"public.t": ["id", "v"]})
+    assert destination.value("SELECT to_regclass('mine') IS NOT NULL")
+    assert towline.stop() == 0
+
+
+def test_table_with_rows_stops_by_default_and_nothing_is_touched(towline, source, destination):
+    source.script(TABLE, FILL)
+    destination.script(TABLE, "INSERT INTO t VALUES (1, 'mine')")
+    output = stops(towline, status=3)
+    assert "public.t" in output or '"t"' in output
+    assert destination.query("SELECT * FROM t") == [(1, "mine")]
+    assert source.query("SELECT slot_name FROM pg_replication_slots WHERE database = %s", [source.name]) == []
+    # Emptied, as the finding says, the same command goes on.
+    destination.execute("TRUNCATE t")
+    towline.start().wait_for_state("streaming")
+    towline.wait_until_caught_up()
+    assert_equal(source.uri(), destination.uri())
+    assert towline.stop() == 0
+
+
+def test_truncate_empties_first(towline, source, destination):
+    source.script(TABLE, FILL, "CREATE TABLE child (id int PRIMARY KEY, t int REFERENCES t)",
+                  "INSERT INTO child VALUES (1, 1)")
+    destination.script(TABLE, "CREATE TABLE child (id int PRIMARY KEY, t int REFERENCES t)",
+                       "INSERT INTO t SELECT i, 'mine' FROM generate_series(50, 300) i",
+                       "INSERT INTO child VALUES (7, 60)")
+    towline.start("--existing", "truncate").wait_for_state("streaming")
+    towline.wait_until_caught_up()
+    assert_equal(source.uri(), destination.uri())
+    assert towline.stop() == 0
+
+
+def test_append_keeps_rows_and_the_stream_overwrites(towline, source, destination):
+    source.script(TABLE, FILL)
+    destination.script(TABLE, "INSERT INTO t SELECT i, 'mine' FROM generate_series(1001, 1010) i")
+    towline.start("--existing", "append").wait_for_state("streaming")
+    towline.wait_until_caught_up()
+    assert destination.value("SELECT count(*) FROM t WHERE v = 'mine'") == 10
+    source.execute("INSERT INTO t VALUES (1001, 'from the source'), (1, 'n') ON CONFLICT (id) DO UPDATE SET "
+                   "v = excluded.v")
+    towline.wait_until_caught_up()
+    assert destination.query("SELECT v FROM t WHERE id IN (1, 1001) ORDER BY id") == [("n",),
+                                                            ("from the source",)]
+    assert destination.value("SELECT count(*) FROM t WHERE v = 'mine'") == 9
+    destination.execute("DELETE FROM t WHERE v = 'mine'")
+    assert_equal(source.uri(), destination.uri())
+    assert towline.stop() == 0
+
+
+def test_policy_can_differ_for_one_table(towline, source, destination):
+    source.script(TABLE, FILL, "CREATE TABLE other (id int PRIMARY KEY)", "INSERT INTO other VALUES (1)")
+    destination.script(TABLE, "INSERT INTO t VALUES (5, 'mine')")
+    file = towline.directory / "task.yaml"
+    file.write_text('existing: stop\ntable:\n  "public.t": {existing: truncate}\n')
+    towline.start("--config", str(file)).wait_for_state("streaming")
+    towline.wait_until_caught_up()
+    assert_equal(source.uri(), destination.uri())
+    assert towline.stop() == 0
+
+
+# --- selection
+
+def test_only_what_is_selected_is_copied_and_streamed(towline_factory, source, destination):
+    source.script("CREATE SCHEMA sales; CREATE SCHEMA other; CREATE SCHEMA \"Odd\"")
+    for table in ("sales.orders", "sales.order_lines", "sales.log_1", "other.orders", "other.t",
+                  '"Odd"."T.x"', '"Odd".t'):
+        source.script(f"CREATE TABLE {table} (id int PRIMARY KEY, v text)",
+                      f"INSERT INTO {table} VALUES (1, 'a')")
+    source.script("CREATE VIEW sales.v AS SELECT * FROM other.t",
+                  "CREATE VIEW sales.w AS SELECT * FROM sales.orders",
+                  "ALTER TABLE sales.order_lines ADD t int REFERENCES other.t, ADD o int REFERENCES "
+                  "sales.orders")
+    towline = towline_factory(source, destination, arguments=[
+        "--include", "sales.*", "--include", '"Odd"."T.x"', "--exclude", "sales.log_?", "--exclude",
+        "other.*"])
+    towline.start().wait_for_state("streaming")
+    for table in ("sales.orders", "sales.order_lines", "sales.log_1", "other.orders", "other.t",
+                  '"Odd"."T.x"', '"Odd".t'):
+        source.script(f"INSERT INTO {table} VALUES (2, 'b')", f"UPDATE {table} SET v = 'c' WHERE id = 1")
+    source.execute("TRUNCATE other.t, sales.order_lines; INSERT INTO sales.order_lines VALUES (9, 'after', "
+                   "NULL, 1)")
+    towline.wait_until_caught_up()
+    selected = ["sales.orders", "sales.order_lines", "Odd.T.x"]
+    assert_equal(source.uri(), destination.uri(), tables=selected)
+    found = destination.query("SELECT schemaname || '.' || tablename FROM pg_tables WHERE schemaname NOT IN "
+                              "('pg_catalog', 'information_schema', 'towline_state')")
+    assert sorted(name for name, in found) == sorted(selected)
+    assert destination.value("SELECT to_regclass('sales.w') IS NOT NULL AND to_regclass('sales.v') IS NULL")
+    assert towline.stop() == 0
+
+
+def test_pattern_that_matches_nothing_is_an_error(towline, source, destination):
+    source.execute(TABLE)
+    assert "nothing_like_this" in stops(towline, "--include", "nothing_like_this", status=3)
+
+
+def test_unlogged_tables_are_not_followed_and_check_says_so(towline, source, destination):
+    """Their changes are not in the log, so that a copy would be a lie a moment later."""
+    source.script(TABLE, FILL, "CREATE UNLOGGED TABLE scratch (id int PRIMARY KEY)",
+                  "INSERT INTO scratch VALUES (1)")
+    done = towline.call("check", "--json")
+    assert "scratch" in done.stdout
+    towline.start().wait_for_state("streaming")
+    source.execute("INSERT INTO scratch VALUES (2); INSERT INTO t VALUES (500, 'x')")
+    towline.wait_until_caught_up()
+    assert_equal(source.uri(), destination.uri(), tables=["public.t"])
+    assert towline.stop() == 0
+
+
+# --- stops while streaming, and how it goes on
+
+@pytest.mark.parametrize("change", ["UPDATE t SET v = 'x' WHERE v = 'a'", "DELETE FROM t WHERE v = 'a'"])
+def test_change_without_identity_stops_with_the_statement_that_mends(towline, source, destination, change):
+    source.script("CREATE TABLE t (v text)", "INSERT INTO t VALUES ('a'), ('b')",
+                  "CREATE TABLE other (id int PRIMARY KEY)")
+    check = towline.call("check", "--json")
+    assert "REPLICA IDENTITY FULL" in check.stdout
+    towline.start().wait_for_state("streaming")
+    source.script("INSERT INTO t VALUES ('c')", "INSERT INTO other VALUES (1)")
+    towline.wait_until_caught_up()
+    source.script(change)
+    assert towline.wait_exit(60) == 3, towline.tail()
+    output = towline.output()
+    assert "ALTER TABLE" in output and "REPLICA IDENTITY FULL" in output
+    # The stop is what a second start says as well: nothing has been skipped.
+    source.execute("ALTER TABLE t REPLICA IDENTITY FULL")
+    assert "REPLICA IDENTITY FULL" in stops(towline, status=3)
+    # The documented way on: the change that names no row cannot be had again, so the copy is made anew.
+    towline.call("drop", check=True)
+    destination.execute("DROP TABLE t, other")
+    towline.start().wait_for_state("streaming")
+    source.script(change.replace("'a'", "'b'"))
+    towline.wait_until_caught_up()
+    assert_equal(source.uri(), destination.uri())
+    assert towline.stop() == 0
+
+
+@pytest.mark.parametrize("ddl", ["ALTER TABLE t ADD w int", "ALTER TABLE t DROP v", "ALTER TABLE t RENAME v "
+                                                                      "TO w",
+                                 "ALTER TABLE t ALTER v TYPE int USING length(v)",
+                                 "ALTER TABLE t RENAME TO renamed"])
+def test_column_mismatch_stops_and_the_same_ddl_mends_it(towline, source, destination, ddl):
+    source.script(TABLE, FILL)
+    towline.start().wait_for_state("streaming")
+    table = "renamed" if "TO renamed" in ddl else "t"
+    source.script("UPDATE t SET id = id + 1000 WHERE id = 1", ddl)
+    towline.wait_until_caught_up()
+    before = destination.query("SELECT * FROM t ORDER BY id")
+    source.script(f"UPDATE {table} SET id = id + 1000 WHERE id = 2")
+    status = towline.wait_exit(60)
+    assert status == 3, towline.tail()
+    assert "public" in towline.output()
+    assert destination.query("SELECT * FROM t ORDER BY id") == before
+    destination.script(ddl)
+    towline.start()
+    towline.wait_until_caught_up()
+    source.script(f"DELETE FROM {table} WHERE id = 3")
+    towline.wait_until_caught_up()
+    assert_equal(source.uri(), destination.uri())
+    assert towline.stop() == 0
+
+
+def test_table_that_is_new_at_the_source_stops_at_its_first_row(towline, source, destination):
+    source.script(TABLE, FILL)
+    towline.start().wait_for_state("streaming")
+    source.script("CREATE TABLE late (id int PRIMARY KEY)", "INSERT INTO t VALUES (1000, 'x')")
+    towline.wait_until_caught_up()
+    source.script("INSERT INTO late VALUES (1)")
+    assert towline.wait_exit(60) == 3, towline.tail()
+    assert "late" in towline.output()
+    destination.script("CREATE TABLE late (id int PRIMARY KEY)")
+    towline.start()
+    towline.wait_until_caught_up()
+    assert_equal(source.uri(), destination.uri())
+    assert towline.stop() == 0
+
+
+@pytest.mark.parametrize("harm, change", [
+    ("DELETE FROM t WHERE id = 5", "UPDATE t SET v = 'x' WHERE id = 5"),
+    ("DELETE FROM t WHERE id = 5", "DELETE FROM t WHERE id = 5"),
+    ("INSERT INTO t VALUES (500, 'mine')", "INSERT INTO t VALUES (500, 'theirs')"),
+    ("ALTER TABLE t DROP CONSTRAINT t_pkey; INSERT INTO t SELECT * FROM t WHERE id = 5",
+     "DELETE FROM t WHERE id = 5")])
+def test_row_count_that_differs_stops_and_is_recorded(towline, source, destination, harm, change):
+    """I5: somebody wrote at the destination; the change does not find the one row it must."""
+    source.script(TABLE, FILL)
+    towline.start().wait_for_state("streaming")
+    towline.wait_until_caught_up()
+    destination.execute(harm)
+    before = destination.query("SELECT * FROM t ORDER BY 1, 2")
+    source.execute(change)
+    assert towline.wait_exit(60) == 4, towline.tail()
+    assert destination.query("SELECT * FROM t ORDER BY 1, 2") == before
+    conflicts = destination.query("SELECT schema_name, table_name, type, resolution FROM "
+                                  "towline_state.conflict")
+    assert len(conflicts) >= 1 and conflicts[0][:2] == ("public", "t"), conflicts
+    # Neither key nor row values stand in the log.
+    assert "theirs" not in towline.output() and "'x'" not in towline.output()
+    # Mended by hand, it goes on where it stopped.
+    destination.execute("TRUNCATE t; INSERT INTO t SELECT i, 'source ' || i FROM generate_series(1, 100) i")
+    if "pkey" in harm:
+        destination.execute("ALTER TABLE t ADD CONSTRAINT t_pkey PRIMARY KEY (id)")
+    towline.start()
+    towline.wait_until_caught_up()
+    assert_equal(source.uri(), destination.uri())
+    assert towline.stop() == 0
+
+
+def test_twins_beyond_the_count_stop(towline, source, destination):
+    """REPLICA IDENTITY FULL without key: a delete that finds no row equal in every column."""
+    source.script("CREATE TABLE t (a int, b text)", "ALTER TABLE t REPLICA IDENTITY FULL",
+                  "INSERT INTO t VALUES (1, NULL), (1, NULL)")
+    towline.start().wait_for_state("streaming")
+    towline.wait_until_caught_up()
+    destination.execute("DELETE FROM t WHERE ctid = (SELECT min(ctid) FROM t)")
+    source.execute("DELETE FROM t")
+    assert towline.wait_exit(60) == 4, towline.tail()
+    assert destination.value("SELECT count(*) FROM t") == 1
+    wait_until(lambda: not compare(source.uri(), destination.uri()), 1, "the difference to be seen")
