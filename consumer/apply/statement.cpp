@@ -1,5 +1,6 @@
 #include "apply/statement.h"
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 
@@ -48,9 +49,27 @@ class Builder {
   std::string NewValue(const TargetColumn& column) { return Param(column, false, column.field); }
   // Without an old image the key has not changed and stands in the new row.
   std::string OldValue(const TargetColumn& column) {
+    bool is_generated = column.field < 0 && !column.generation.empty();
+    if (shape_.old_image != OldImage::kKey && is_generated) return Generated(column);
     return shape_.old_image == OldImage::kKey
                ? Param(column, true, column.key_field)
                : Param(column, shape_.old_image == OldImage::kFull, column.field);
+  }
+
+  // A generated key is not sent but follows from the row. Columns whose values were not sent either
+  // are found outside, in the row that is looked at.
+  std::string Generated(const TargetColumn& generated) {
+    std::vector<std::string> values;
+    for (size_t i = 0; i < target_.written.size(); ++i) {
+      const TargetColumn& column = Column(target_.written[i]);
+      absl::string_view name(column.name);
+      name = name.substr(1, name.size() - 2);  // the quotes, which the expression may do without
+      if (IsUnchanged(i) || !absl::StrContains(generated.generation, name)) continue;
+      values.push_back(absl::StrCat(
+          Param(column, shape_.old_image == OldImage::kFull, column.field), " AS ", column.name));
+    }
+    return absl::StrCat("(SELECT ", generated.generation, " FROM (SELECT ",
+                        absl::StrJoin(values, ","), ") AS sent)");
   }
 
   void Insert() {

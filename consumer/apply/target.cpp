@@ -72,7 +72,7 @@ absl::Status CheckColumn(const Relation& relation, const Column& column, const T
                    absl::StrCat(AlterTable(relation), " DROP COLUMN ", QuoteIdentifier(column.name),
                                 "; and add it again, GENERATED ALWAYS AS the same expression."));
     }
-    return absl::OkStatus();
+    if (!column.is_in_key) return absl::OkStatus();
   }
   if (there == nullptr) {
     return Unfit(relation, absl::StrCat("column \"", column.name, "\" is missing"),
@@ -90,8 +90,9 @@ absl::Status CheckColumn(const Relation& relation, const Column& column, const T
   return absl::OkStatus();
 }
 
-void FillColumn(const Column& column, const TableColumn* there, const TargetCatalog& catalog,
+void FillColumn(const Column& column, const Table& table, const TargetCatalog& catalog,
                 TargetColumn* target) {
+  const TableColumn* there = table.FindColumn(column.name);
   target->name = QuoteIdentifier(column.name);
   target->is_binary = column.format == ValueFormat::kBinary;
   if (there == nullptr) return;
@@ -105,6 +106,8 @@ void FillColumn(const Column& column, const TableColumn* there, const TargetCata
   target->equals_exactly = EqualsExactly(column);
   target->is_written = column.is_sent && there->generated == '\0';
   target->is_always_identity = there->identity == 'a';
+  auto generation = catalog.generation.find({table.oid, column.name});
+  if (generation != catalog.generation.end()) target->generation = generation->second;
 }
 
 bool HasColumn(const std::vector<std::string>& columns, const std::string& name) {
@@ -196,8 +199,7 @@ absl::Status CheckUnsent(Target* target) {
 void FillColumns(const Relation& relation, const TargetCatalog& catalog, Target* target) {
   target->columns.resize(relation.columns.size());
   for (size_t i = 0; i < relation.columns.size(); ++i) {
-    FillColumn(relation.columns[i], target->table.FindColumn(relation.columns[i].name), catalog,
-               &target->columns[i]);
+    FillColumn(relation.columns[i], target->table, catalog, &target->columns[i]);
   }
   for (size_t i = 0; i < relation.key.size(); ++i) {
     target->columns[static_cast<size_t>(relation.key[i])].key_field = static_cast<int>(i);

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -23,6 +24,7 @@ struct TargetColumn {
   int key_field = -1;           // in a key image; -1: not part of it
   Oid type_oid = 0;             // at the destination; 0: no such column there
   std::string equals = "=";     // the type's equality operator; empty: it has none
+  std::string generation;       // expression of a stored generated column; empty: it is none
   bool equals_exactly = false;  // equal values have the same bytes
   bool is_binary = false;
   bool is_written = false;  // sent, and the destination's column takes values
@@ -57,6 +59,8 @@ struct Target {
 struct TargetCatalog {
   absl::flat_hash_map<Oid, std::string> equals;  // operators outside pg_catalog, by type
   absl::flat_hash_map<Oid, bool> has_exclusion;  // by table
+  // Expressions of generated columns, by table and column.
+  absl::flat_hash_map<std::pair<Oid, std::string>, std::string> generation;
 };
 
 // Pure: what the relation's rows mean for this table. kFailedPrecondition with the statement that

@@ -34,6 +34,12 @@ constexpr char kExclusionSql[] =
     "SELECT DISTINCT conrelid FROM pg_catalog.pg_constraint "
     "WHERE contype = 'x' AND conrelid = ANY ($1::pg_catalog.oid[])";
 
+constexpr char kGenerationSql[] =
+    "SELECT a.attrelid, a.attname, pg_catalog.pg_get_expr(d.adbin, d.adrelid) "
+    "FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_attrdef d "
+    "ON d.adrelid = a.attrelid AND d.adnum = a.attnum "
+    "WHERE a.attrelid = ANY ($1::pg_catalog.oid[]) AND a.attgenerated <> '' AND NOT a.attisdropped";
+
 Oid GetOid(const Result& result, int row, int column) {
   Oid oid = 0;
   return absl::SimpleAtoi(result.Get(row, column), &oid) ? oid : 0;
@@ -57,6 +63,12 @@ absl::StatusOr<TargetCatalog> ReadCatalog(Connection& connection,
   TOWLINE_ASSIGN_OR_RETURN(Result exclusion, connection.Query(kExclusionSql, {array(tables_oids)}));
   for (int row = 0; row < exclusion.row_count(); ++row) {
     catalog.has_exclusion[GetOid(exclusion, row, 0)] = true;
+  }
+  TOWLINE_ASSIGN_OR_RETURN(Result generated,
+                           connection.Query(kGenerationSql, {array(tables_oids)}));
+  for (int row = 0; row < generated.row_count(); ++row) {
+    catalog.generation[{GetOid(generated, row, 0), generated.GetString(row, 1)}] =
+        generated.GetString(row, 2);
   }
   if (types.empty()) return catalog;
   TOWLINE_ASSIGN_OR_RETURN(Result equals, connection.Query(kEqualsSql, {array(types)}));

@@ -249,6 +249,23 @@ TEST_P(ApplierServerTest, IdentityColumnsKeepTheSourcesValues) {
   EXPECT_EQ(mirror_.Value("SELECT count(*) FROM dst.t WHERE only_here <> 'kept'"), "0");
 }
 
+TEST_P(ApplierServerTest, GeneratedKeysFollowFromTheRow) {
+  mirror_.Create("t",
+                 "(\"a\"\"b\" int, b text, g text GENERATED ALWAYS AS (b || '/' || "
+                 "(\"a\"\"b\" * 2)::text) STORED PRIMARY KEY, n int)");
+  mirror_.Record("t");
+  mirror_.Source(
+      "INSERT INTO t (\"a\"\"b\", b, n) SELECT g, repeat('b', CASE WHEN g % 2 = 0 THEN 2500 ELSE 2 END), "
+      "0 FROM generate_series(1, 40) g");
+  ApplyAll();
+  mirror_.Source(
+      "UPDATE t SET n = 1; UPDATE t SET \"a\"\"b\" = 100 WHERE \"a\"\"b\" = 7; "
+      "UPDATE t SET b = 'c' WHERE \"a\"\"b\" IN (8, 9); DELETE FROM t WHERE \"a\"\"b\" > "
+      "30; UPDATE t SET n = 2");
+  ApplyAll();
+  ExpectEqual("t");
+}
+
 TEST_P(ApplierServerTest, UpdateThatWritesNothingNeedsItsRow) {
   mirror_.Create("t", "(id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, a text)");
   mirror_.Record("t");

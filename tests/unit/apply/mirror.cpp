@@ -118,8 +118,7 @@ Relation Mirror::Describe(const std::string& table, const std::vector<std::strin
 void Mirror::Record(const std::string& table, const std::vector<std::string>& text_types) {
   Table recorded{table, Describe(table, text_types), ""};
   std::vector<std::string> selected;
-  for (int index : recorded.relation.sent) {
-    const Column& column = recorded.relation.columns[static_cast<size_t>(index)];
+  for (const Column& column : recorded.relation.columns) {
     selected.push_back(absl::StrCat("(r).", QuoteIdentifier(column.name),
                                     column.format == ValueFormat::kText ? "::text" : ""));
   }
@@ -202,13 +201,21 @@ Change Mirror::MakeChange(const Table& table, const Recorded& recorded, Batch* b
     batch->spliced_rows.push_back(std::move(image));
     return batch->spliced_rows.back();
   };
+  // Key images have the key columns, generated ones too; full images those that are sent.
   bool is_key_changed = false;
   std::vector<Field> key;
-  for (size_t i = 0; i < relation.sent.size() && !old_fields.empty(); ++i) {
-    if (!relation.columns[static_cast<size_t>(relation.sent[i])].is_in_key) continue;
+  std::vector<Field> old_sent;
+  std::vector<Field> new_sent;
+  for (size_t i = 0; i < relation.columns.size(); ++i) {
+    bool is_in_key = relation.columns[i].is_in_key;
+    if (relation.columns[i].is_sent && !old_fields.empty()) old_sent.push_back(old_fields[i]);
+    if (relation.columns[i].is_sent && !new_fields.empty()) new_sent.push_back(new_fields[i]);
+    if (!is_in_key || old_fields.empty()) continue;
     key.push_back(old_fields[i]);
     is_key_changed |= !new_fields.empty() && !same(old_fields[i], new_fields[i]);
   }
+  old_fields = old_sent;
+  new_fields = new_sent;
   if (change.kind != ChangeKind::kInsert && is_full) {
     change.old_image = OldImage::kFull;
     change.old_row = keep(old_fields);

@@ -51,7 +51,7 @@ class Mirror {
   struct Table {
     std::string name;
     Relation relation;
-    std::string selected;  // the columns of a full image, out of the composite `r`
+    std::string selected;  // all columns, out of the composite `r`
   };
   struct Recorded {
     int64_t number = 0;
