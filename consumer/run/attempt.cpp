@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/time/clock.h"
 #include "base/error.h"
 #include "base/fault_point.h"
@@ -115,8 +116,10 @@ absl::Status Attempt::Check(bool may_have_slot) {
   CheckReport report = RunChecks(options, shutdown_);
   for (const Finding& finding : report.findings) {
     if (finding.level != FindingLevel::kWarn) continue;
-    LogWarning(absl::StrCat(finding.found, ": ", finding.why), {{"check", finding.id},
-                                                                {"mend", finding.mend}});
+    // Several statements come one a line; a line of the log is one message.
+    std::string mend = absl::StrReplaceAll(finding.mend, {{"\n", " "}});
+    LogWarning(absl::StrCat(finding.found, ": ", finding.why),
+               {{"check", finding.id}, {"mend", mend}});
   }
   if (shutdown_.is_requested()) return absl::CancelledError("shutting down");
   return report.ToStatus();

@@ -83,11 +83,19 @@ void Monitor::Fail(const absl::Status& status) {
 }
 
 absl::Status Monitor::Look(int64_t round) {
-  if (round % kSignOfLifeRounds == 0) {
-    TOWLINE_RETURN_IF_ERROR(StateStore::TouchSessions(destination_, options_.claim));
-  }
+  if (round % kSignOfLifeRounds == 0) TOWLINE_RETURN_IF_ERROR(LookAtDestination());
   if (round % kSourceRounds == 0) TOWLINE_RETURN_IF_ERROR(LookAtSource());
   if (round % kSlotRounds == 0) return LookAtSlot();
+  return absl::OkStatus();
+}
+
+absl::Status Monitor::LookAtDestination() {
+  TOWLINE_RETURN_IF_ERROR(StateStore::TouchSessions(destination_, options_.claim));
+  TOWLINE_ASSIGN_OR_RETURN(
+      Result conflicts,
+      destination_.Query("SELECT count(*) FROM towline_state.conflict WHERE task = $1",
+                         {options_.claim.task}));
+  board_.Update([&](TaskStatus& status) { status.conflicts = conflicts.GetInt(0, 0); });
   return absl::OkStatus();
 }
 

@@ -53,6 +53,7 @@ class Monitor {
   void Loop();
   absl::Status Look(int64_t round);
   void Fail(const absl::Status& status);
+  absl::Status LookAtDestination();
   absl::Status LookAtSource();
   absl::Status LookAtSlot();
   void UpdateBoard();

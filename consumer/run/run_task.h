@@ -8,8 +8,9 @@
 
 namespace towline {
 
-// Runs until shutdown (OK or kCancelled), a pause, or an error that no retry mends. Says on the log
-// what is left on both servers when it returns.
+// Runs until shutdown (OK) or an error that no retry mends; a paused task stays here and waits for
+// its resume. Says on the log what is left on the source when it returns. A shutdown lasts at most
+// five seconds; where a silent network would hold it longer the process is ended from here.
 absl::Status RunTask(const Config& config, Shutdown& shutdown);
 
 }  // namespace towline
