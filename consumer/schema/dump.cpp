@@ -119,6 +119,15 @@ bool IsSetting(const std::string& text) {
   return absl::StartsWith(text, "SET ") || absl::StartsWith(text, "SELECT pg_catalog.set_config(");
 }
 
+// Sessions pin their timeouts themselves, and an older destination does not know all of these.
+bool IsTimeout(const std::string& text) {
+  for (absl::string_view name : {"statement_timeout", "lock_timeout", "transaction_timeout",
+                                 "idle_in_transaction_session_timeout"}) {
+    if (absl::StartsWith(text, absl::StrCat("SET ", name, " "))) return true;
+  }
+  return false;
+}
+
 // The extension is the source's: at the destination its event triggers would capture our own DDL.
 bool IsAboutTowline(const std::string& text) {
   return absl::StartsWith(text, "CREATE EXTENSION IF NOT EXISTS \"towline\"") ||
@@ -185,7 +194,7 @@ absl::StatusOr<std::vector<DumpStatement>> ParseDump(const std::string& script,
   TOWLINE_ASSIGN_OR_RETURN(std::vector<std::string> texts, SplitScript(script));
   std::vector<DumpStatement> statements;
   for (std::string& text : texts) {
-    bool is_left_out = IsAboutTowline(text);
+    bool is_left_out = IsAboutTowline(text) || IsTimeout(text);
     // Foreign keys are few among the statements and far fewer are left out.
     if (!is_left_out && (absl::StrContains(text, "FOREIGN KEY") ||
                          absl::StartsWith(text, "COMMENT ON CONSTRAINT"))) {

@@ -41,8 +41,8 @@ absl::StatusOr<SchemaDump> DumpSchema(const DumpOptions& options, const Shutdown
 // thousands fit into an argument list and pg_dump asks a few queries.
 std::vector<std::string> ExcludeArguments(const std::vector<TableName>& names);
 
-// The script's statements without those that must not reach a destination: the extension towline
-// and the foreign keys that the selection leaves out.
+// The script's statements without those that must not reach a destination: the extension towline,
+// timeouts, and the foreign keys that the selection leaves out.
 absl::StatusOr<std::vector<DumpStatement>> ParseDump(const std::string& script,
                                                      const std::vector<ForeignKey>& left_out);
 

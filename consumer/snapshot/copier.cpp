@@ -112,7 +112,9 @@ absl::StatusOr<std::vector<Table>> CopyRun::ReadDestination(Connection& session,
   std::vector<TableName> names;
   names.reserve(tables.size());
   for (const Table& table : tables) names.push_back(table.name);
-  return ReadTablesByName(session, names);
+  absl::StatusOr<std::vector<Table>> there = ReadTablesByName(session, names);
+  if (!there.ok()) return WithContext(there.status(), "looking at the destination's tables");
+  return there;
 }
 
 std::string CopyRun::EffectivePolicy(const Table& destination) const {

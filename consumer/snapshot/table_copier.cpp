@@ -21,6 +21,10 @@ namespace {
 constexpr absl::Duration kWatchInterval = absl::Milliseconds(100);
 constexpr absl::Duration kAliveInterval = absl::Seconds(5);
 
+// Of the destination's sessions: somebody's lock there shows as an error that is retried, not as a
+// silence.
+constexpr char kLockTimeoutSql[] = "SET lock_timeout = '30s'";
+
 // What the workers share: the parts in their order and how far each table is.
 class WorkQueue {
  public:
@@ -109,7 +113,7 @@ absl::StatusOr<Connection> OpenDestination(const CopierOptions& options, absl::s
                                            StateStore& store, const Shutdown& shutdown) {
   Connection::Purpose session;
   session.application_name = absl::StrCat(options.application_name, " ", purpose);
-  session.settings = {"SET synchronous_commit = off"};
+  session.settings = {"SET synchronous_commit = off", kLockTimeoutSql};
   TOWLINE_ASSIGN_OR_RETURN(Connection connection,
                            Connection::Open(options.destination, session, shutdown));
   absl::Status replica = connection.Exec("SET session_replication_role = replica").status();

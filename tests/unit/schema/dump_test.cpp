@@ -30,6 +30,13 @@ TEST(DumpTest, SettingsAreMarked) {
                           "SELECT pg_catalog.lo_create('1')"));
 }
 
+TEST(DumpTest, TimeoutsStayBehind) {
+  EXPECT_THAT(Texts("SET statement_timeout = 0; SET lock_timeout = 0;"
+                    "SET idle_in_transaction_session_timeout = 0; SET transaction_timeout = 0;"
+                    "SET row_security = off;"),
+              ElementsAre("[setting] SET row_security = off"));
+}
+
 TEST(DumpTest, ExtensionTowlineStaysBehind) {
   EXPECT_THAT(Texts("CREATE EXTENSION IF NOT EXISTS \"towline\" WITH SCHEMA \"towline\";"
                     "COMMENT ON EXTENSION \"towline\" IS 'x';"

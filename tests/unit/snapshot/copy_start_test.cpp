@@ -1,0 +1,54 @@
+#include "snapshot/copy_start.h"
+
+#include <gtest/gtest.h>
+
+namespace towline {
+namespace {
+
+Table TableOf(Oid oid, const std::string& name) {
+  Table table;
+  table.oid = oid;
+  table.name = {"public", name};
+  TableColumn column;
+  column.name = "a";
+  column.attnum = 1;
+  column.type_oid = 23;
+  table.columns = {column};
+  return table;
+}
+
+TEST(CopyStartTest, SizesAndStatisticsAreNoShape) {
+  Table grown = TableOf(1, "t");
+  grown.total_bytes = 8192;
+  grown.estimated_rows = 5;
+  EXPECT_TRUE(HaveSameShape({TableOf(1, "t")}, {grown}));
+  EXPECT_TRUE(HaveSameShape({}, {}));
+}
+
+TEST(CopyStartTest, TablesThatComeGoOrAreMadeAnewAreAnotherShape) {
+  EXPECT_FALSE(HaveSameShape({TableOf(1, "t")}, {}));
+  EXPECT_FALSE(HaveSameShape({TableOf(1, "t")}, {TableOf(1, "t"), TableOf(2, "u")}));
+  EXPECT_FALSE(HaveSameShape({TableOf(1, "t")}, {TableOf(2, "t")}));
+  EXPECT_FALSE(HaveSameShape({TableOf(1, "t")}, {TableOf(1, "renamed")}));
+}
+
+TEST(CopyStartTest, EveryChangeOfAColumnIsAnotherShape) {
+  const Table before = TableOf(1, "t");
+  auto differs = [&before](auto change) {
+    Table after = before;
+    change(after);
+    return !HaveSameShape({before}, {after});
+  };
+  EXPECT_TRUE(differs([](Table& t) { t.columns[0].name = "b"; }));
+  EXPECT_TRUE(differs([](Table& t) { t.columns[0].attnum = 2; }));
+  EXPECT_TRUE(differs([](Table& t) { t.columns[0].type_oid = 20; }));
+  EXPECT_TRUE(differs([](Table& t) { t.columns[0].typmod = 8; }));
+  EXPECT_TRUE(differs([](Table& t) { t.columns[0].is_not_null = true; }));
+  EXPECT_TRUE(differs([](Table& t) { t.columns[0].generated = 's'; }));
+  EXPECT_TRUE(differs([](Table& t) { t.columns[0].identity = 'a'; }));
+  EXPECT_TRUE(differs([](Table& t) { t.columns.clear(); }));
+  EXPECT_TRUE(differs([](Table& t) { t.persistence = 'u'; }));
+}
+
+}  // namespace
+}  // namespace towline
