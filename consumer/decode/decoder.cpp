@@ -143,7 +143,8 @@ absl::Status Decoder::DecodeHello(absl::string_view entry) {
                         hello.protocol_version(), ", this towline protocol ", kProtocolVersion)),
                     "Install plugin and towline of the same release.");
   }
-  if (hello.server_encoding() != "UTF8") {
+  // SQL_ASCII is bytes of any kind; the checks see to it that the destination takes them as such.
+  if (hello.server_encoding() != "UTF8" && hello.server_encoding() != "SQL_ASCII") {
     return WithHint(absl::FailedPreconditionError(
                         absl::StrCat("the source database's encoding is ", hello.server_encoding(),
                                      ", and towline moves texts in UTF8 only")),

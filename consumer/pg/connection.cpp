@@ -20,7 +20,8 @@ namespace towline {
 namespace {
 
 // A16: nothing that a role, database or server sets by default may kill a copy, change a text or
-// resolve a name. Settings a server does not know are left out by asking pg_settings.
+// resolve a name. Settings a server does not know are left out by asking pg_settings. A database in
+// SQL_ASCII has bytes of any kind, which would be refused as a client's UTF-8.
 constexpr char kPinnedSettings[] = R"(
   SELECT pg_catalog.set_config(pinned.name, pinned.value, false)
   FROM (VALUES ('statement_timeout', '0'), ('lock_timeout', '0'),
@@ -33,7 +34,9 @@ constexpr char kPinnedSettings[] = R"(
                ('default_transaction_read_only', 'off'),
                ('default_transaction_deferrable', 'off'), ('xmlbinary', 'base64'),
                ('xmloption', 'content'), ('array_nulls', 'on'),
-               ('lc_monetary', 'C'), ('client_min_messages', 'warning'), ('jit', 'off'))
+               ('lc_monetary', 'C'), ('client_min_messages', 'warning'), ('jit', 'off'),
+               ('client_encoding', CASE pg_catalog.current_setting('server_encoding')
+                                     WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END))
        AS pinned(name, value)
   WHERE EXISTS (SELECT 1 FROM pg_catalog.pg_settings s WHERE s.name OPERATOR(pg_catalog.=)
                 pinned.name OR pg_catalog.lower(s.name) OPERATOR(pg_catalog.=) pinned.name))";

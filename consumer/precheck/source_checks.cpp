@@ -39,8 +39,12 @@ void CheckIsPrimary(CheckContext& context) {
 void CheckEncoding(CheckContext& context) {
   const std::string& encoding = context.source_facts.encoding;
   std::string found = absl::StrCat("the encoding is ", encoding);
-  if (encoding != "SQL_ASCII") {
+  if (encoding == "UTF8") {
     context.Pass("source.encoding", found);
+  } else if (encoding != "SQL_ASCII") {
+    context.Fail("source.encoding", found,
+                 {.text = "The plugin reads databases in UTF8 (or SQL_ASCII): dump this one and "
+                          "restore it into a database with ENCODING 'UTF8' first."});
   } else if (context.destination && context.destination_facts.encoding == "SQL_ASCII") {
     context.Warn("source.encoding", absl::StrCat(found, " on both sides"),
                  {.text = "Nothing, if the bytes mean the same to all that read the destination."});

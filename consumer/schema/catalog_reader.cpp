@@ -285,14 +285,19 @@ absl::StatusOr<std::vector<Table>> ReadTablesByName(Connection& connection,
           "JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.relname "
           "WHERE c.relkind IN ('r', 'p') ORDER BY wanted.number",
           {{schemas.ToString(), relations.ToString()}}));
+  // A name may be asked for several times: a batch may hold several descriptions of one table.
   std::vector<Oid> oids;
-  std::map<Oid, size_t> places;
+  std::map<Oid, std::vector<size_t>> places;
   for (int row = 0; row < result.row_count(); ++row) {
-    oids.push_back(GetOid(result, row, 1));
-    places[oids.back()] = static_cast<size_t>(result.GetInt(row, 0)) - 1;
+    Oid oid = GetOid(result, row, 1);
+    std::vector<size_t>& places_of_table = places[oid];
+    if (places_of_table.empty()) oids.push_back(oid);
+    places_of_table.push_back(static_cast<size_t>(result.GetInt(row, 0)) - 1);
   }
   TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> found, ReadTablesByOid(connection, oids));
-  for (Table& table : found) tables[places[table.oid]] = std::move(table);
+  for (const Table& table : found) {
+    for (size_t place : places[table.oid]) tables[place] = table;
+  }
   return tables;
 }
 

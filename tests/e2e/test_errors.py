@@ -295,7 +295,8 @@ CASES = [
          statement="GRANT EXECUTE ON FUNCTION pg_catalog.pg_replication_origin_oid(text), "
                    "pg_catalog.pg_replication_origin_create(text), "
                    "pg_catalog.pg_replication_origin_session_setup(text), "
-                   "pg_catalog.pg_replication_origin_drop(text) TO \"{role}\";", level="warn", check_status=0),
+                   "pg_catalog.pg_replication_origin_drop(text) TO \"{role}\";", level="warn",
+                   check_status=0),
     Case("extension for superusers", "destination.extensions",
          "1 extension that only a superuser may create", extension_needed,
          where="destination", statement="CREATE EXTENSION \"file_fdw\";"),
@@ -532,6 +533,10 @@ def test_encodings(towline_factory, source, destination_cluster, source_cluster)
     assert findings(done)["destination.encoding"]["level"] == "warn" and done.returncode == 0
     finding = findings(towline_factory(ascii_here, latin).call("check", "--json"))["source.encoding"]
     assert finding["level"] == "fail" and finding["mend"] == "Use a destination in SQL_ASCII as well, or convert the source first."
+    latin_here = source_cluster.create_database(f"{source.name}_latin1",
+                                                "ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+    finding = only_fail(towline_factory(latin_here, latin).call("check", "--json"), "source.encoding")
+    assert finding["found"] == "the encoding is LATIN1" and "ENCODING 'UTF8'" in finding["mend"]
     assert findings(towline_factory(ascii_here, ascii_there).call("check",
                                                             "--json"))["source.encoding"]["level"] == "warn"
 

@@ -137,6 +137,28 @@ def toast_shapes():
         "DELETE FROM t WHERE id = 5"])
 
 
+    # Key values that stand out of line themselves.
+    yield Shape("key_out_of_line", identities("id text NOT NULL, v text, n int", "id",
+                                              "INSERT INTO {} SELECT i || repeat(md5(i::text), 75), 'v', 0 "
+                                              "FROM generate_series(1, 6) i") + [
+        f"ALTER TABLE {table} ALTER id SET STORAGE EXTERNAL" for table in
+        ("by_default", "by_full", "by_index", "by_full_no_key")],
+        each("INSERT INTO {0} SELECT i || repeat(md5(i::text), 75), 'v', 0 FROM generate_series(10, 14) i",
+             "UPDATE {0} SET n = n + 1", "UPDATE {0} SET id = reverse(id) WHERE id LIKE '10%'",
+             "DELETE FROM {0} WHERE id LIKE '11%'; UPDATE {0} SET id = 'short' WHERE id LIKE '12%'",
+             "UPDATE {0} SET n = 7 WHERE id = 'short'; DELETE FROM {0} WHERE id LIKE '3%'"))
+    yield Shape("compressed", [
+        "CREATE TABLE t (id int PRIMARY KEY, p text COMPRESSION pglz, l text COMPRESSION lz4, m text, n int)",
+        "ALTER TABLE t ALTER m SET STORAGE MAIN",
+        "INSERT INTO t SELECT i, repeat('p' || i, 300000), repeat('l' || i, 300000), repeat('m', 3000), 0 "
+        "FROM generate_series(1, 5) i", "ALTER TABLE t ALTER p SET COMPRESSION lz4",
+        "INSERT INTO t SELECT i, repeat('p' || i, 3000), repeat('l' || i, 3000), repeat('m', 30000), 0 "
+        "FROM generate_series(6, 9) i"], [
+        "UPDATE t SET n = 1", "UPDATE t SET p = repeat('new', 100000) WHERE id IN (1, 6); UPDATE t SET n = 2",
+        "INSERT INTO t SELECT i, repeat('p' || i, 900000), repeat('l' || i, 3000), NULL, 0 "
+        "FROM generate_series(10, 12) i", "UPDATE t SET id = id + 100, l = NULL WHERE id IN (2, 7)"])
+
+
 def multiset_shapes():
     third = "ctid = (SELECT ctid FROM {0} ORDER BY ctid OFFSET {1} LIMIT 1)"
     yield Shape("twins", [
@@ -211,6 +233,26 @@ def transaction_shapes():
         "BEGIN; INSERT INTO t VALUES (51, 'never'); DELETE FROM t WHERE id = 101; PREPARE TRANSACTION "
         "'ways_2'",
         "INSERT INTO t VALUES (52, 'between')", "COMMIT PREPARED 'ways_1'", "ROLLBACK PREPARED 'ways_2'"])
+    yield Shape("copied_in", [
+        "CREATE TABLE t (id int PRIMARY KEY, v text)", "CREATE TABLE f (v text)",
+        "ALTER TABLE f REPLICA IDENTITY FULL"], [
+        "COPY t (id) FROM PROGRAM 'seq 1 5000'; UPDATE t SET v = 'x' WHERE id % 2 = 0",
+        "COPY f FROM PROGRAM 'seq 1 100'; COPY f FROM PROGRAM 'seq 1 100'",
+        "DELETE FROM f WHERE ctid IN (SELECT min(ctid) FROM f GROUP BY v)"])
+    # What identifies a row changes while changes are under way.
+    yield Shape("identity_changes", [
+        "CREATE TABLE t (id int PRIMARY KEY, code int NOT NULL UNIQUE, v text)",
+        "INSERT INTO t SELECT i, i, 'v' || i FROM generate_series(1, 40) i"], [
+        "UPDATE t SET v = 'a', id = -id WHERE id = 1; ALTER TABLE t REPLICA IDENTITY FULL; "
+        "UPDATE t SET v = 'b', id = -id WHERE id = 2; ALTER TABLE t REPLICA IDENTITY USING INDEX t_code_key; "
+        "UPDATE t SET v = 'c', id = -id WHERE id = 3; UPDATE t SET code = -code WHERE id = 4; DELETE FROM t "
+        "WHERE id = 5",
+        "ALTER TABLE t REPLICA IDENTITY FULL",
+        "UPDATE t SET code = -code WHERE id = 6; DELETE FROM t WHERE id = 7",
+        "ALTER TABLE t REPLICA IDENTITY DEFAULT", "UPDATE t SET code = -code, id = -id WHERE id = 8",
+        "ALTER TABLE t REPLICA IDENTITY NOTHING; INSERT INTO t VALUES (100, 100, 'x'); ALTER TABLE t REPLICA "
+        "IDENTITY DEFAULT",
+        "DELETE FROM t WHERE id = 100"])
     # Changes of the catalog that leave the rows' shape alone go unnoticed.
     yield Shape("harmless_ddl", [
         "CREATE TABLE t (id int PRIMARY KEY, v text)",
