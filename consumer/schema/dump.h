@@ -1,4 +1,4 @@
-// The schema of the source as statements, by pg_dump under the copy's own snapshot: everything it
+// The schema of the source as statements, by pg_dump under an exported snapshot: everything it
 // knows how to write in an order that works, before the rows (pre) and after them (post). Without
 // rows: the contents of materialized views are materialized_views.h's.
 //
