@@ -15,7 +15,8 @@ namespace {
 // touches a user's tables, ends his sessions or gives away more than he may want.
 bool IsSafe(const std::string& statement) {
   for (const char* begin :
-       {"ALTER SYSTEM SET ", "GRANT ", "CREATE ROLE ", "CREATE EXTENSION ", "ALTER EXTENSION "}) {
+       {"ALTER SYSTEM SET ", "GRANT ", "CREATE ROLE ", "CREATE SCHEMA IF NOT EXISTS ",
+        "CREATE EXTENSION ", "ALTER EXTENSION "}) {
     if (absl::StartsWith(statement, begin)) return true;
   }
   return absl::StartsWith(statement, "ALTER ROLE ") &&

@@ -1,5 +1,6 @@
 // The destination as a server: version, encoding, what our role may do there.
 #include <algorithm>
+#include <map>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -225,17 +226,36 @@ void CheckConnectionsFree(CheckContext& context) {
   }
 }
 
+// Into the schema that it has at the source, where that is the user's choice; with our empty
+// search_path there is no other.
+std::string CreateExtension(const std::string& name, const std::string& schema) {
+  std::string quoted = QuoteIdentifier(schema);
+  std::string create = absl::StrCat("CREATE EXTENSION ", QuoteIdentifier(name));
+  if (schema.empty()) return absl::StrCat(create, ";");
+  bool is_there = schema == "public" || schema == "pg_catalog";
+  return absl::StrCat(is_there ? "" : absl::StrCat("CREATE SCHEMA IF NOT EXISTS ", quoted, ";\n"),
+                      create, " SCHEMA ", quoted, ";");
+}
+
 // What the schema dump's CREATE EXTENSION would meet.
 void CheckExtensions(CheckContext& context) {
   constexpr char kId[] = "destination.extensions";
   if (!context.source || !context.options.is_first_start) return;
-  std::optional<Result> used = context.Ask(
-      kId, *context.source,
-      "SELECT extname FROM pg_catalog.pg_extension WHERE extname NOT IN ('plpgsql', 'towline') "
-      "ORDER BY extname");
+  std::optional<Result> used =
+      context.Ask(kId, *context.source,
+                  "SELECT e.extname, CASE WHEN v.schema IS NULL THEN n.nspname ELSE '' END "
+                  "FROM pg_catalog.pg_extension e "
+                  "JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace "
+                  "LEFT JOIN pg_catalog.pg_available_extension_versions v "
+                  "  ON v.name = e.extname AND v.version = e.extversion "
+                  "WHERE e.extname NOT IN ('plpgsql', 'towline') ORDER BY e.extname");
   if (!used) return;
   ArrayLiteral names;
-  for (int row = 0; row < used->row_count(); ++row) names.Add(used->Get(row, 0));
+  std::map<std::string, std::string> schemas;  // empty: the extension knows its own
+  for (int row = 0; row < used->row_count(); ++row) {
+    names.Add(used->Get(row, 0));
+    schemas[used->GetString(row, 0)] = used->GetString(row, 1);
+  }
   // A trusted one may be created by whoever may create in the database; others by superusers only.
   std::optional<Result> missing = context.Ask(
       kId, *context.destination,
@@ -255,7 +275,7 @@ void CheckExtensions(CheckContext& context) {
       absent.push_back(name);
     } else if (!missing->GetBool(row, 2) && !missing->GetBool(row, 3) &&
                !context.destination_facts.is_superuser) {
-      statements.push_back(absl::StrCat("CREATE EXTENSION ", QuoteIdentifier(name), ";"));
+      statements.push_back(CreateExtension(name, schemas[name]));
     }
   }
   if (!absent.empty()) {

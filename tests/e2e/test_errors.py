@@ -299,7 +299,7 @@ CASES = [
                    check_status=0),
     Case("extension for superusers", "destination.extensions",
          "1 extension that only a superuser may create", extension_needed,
-         where="destination", statement="CREATE EXTENSION \"file_fdw\";"),
+         where="destination", statement="CREATE EXTENSION \"file_fdw\" SCHEMA \"public\";"),
     Case("column missing", "destination.tables", "\"public\".\"t\": column \"v\" (text) is missing",
          missing_column, where="destination",
          statement="ALTER TABLE \"public\".\"t\" ADD COLUMN \"v\" text;"),
