@@ -15,8 +15,8 @@ namespace towline {
 namespace {
 
 // COPY costs some round trips of its own (leaving the pipeline, start, end), a statement in the
-// pipeline about three times what a row of a COPY does. Over a local socket they meet at some 12 rows;
-// a network moves that up.
+// pipeline about three times what a row of a COPY does. Over a local socket they meet at some 12
+// rows; a network moves that up.
 constexpr size_t kCopyRowsMin = 32;
 
 // A statement is held whole by libpq before it is sent, a COPY passes in pieces.
@@ -218,8 +218,8 @@ std::optional<BatchWriter::Failed> BatchWriter::TakeFailure(const Batch& batch) 
   std::optional<ApplyFailure> failure =
       copy_failure_.has_value() ? copy_failure_ : pipeline_.failure();
   if (!failure.has_value()) return std::nullopt;
-  if (!copy_failure_.has_value() && !pipeline_.Recover().ok()) return std::nullopt;
-  return Failed{*failure, &TargetOf(batch.changes[failure->change])};
+  bool is_usable = copy_failure_.has_value() || pipeline_.Recover().ok();
+  return Failed{*failure, &TargetOf(batch.changes[failure->change]), is_usable};
 }
 
 }  // namespace towline

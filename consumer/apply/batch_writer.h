@@ -35,10 +35,11 @@ class BatchWriter {
   absl::Status Write(const Batch& batch);
 
   // After Write() failed: the change that the destination did not take, with its target, if it was
-  // that; the session is then ready for ROLLBACK. Nothing: an error of another kind.
+  // that. Nothing: an error of another kind.
   struct Failed {
     ApplyFailure failure;
     const Target* target = nullptr;
+    bool is_session_usable = false;  // for ROLLBACK and more
   };
   std::optional<Failed> TakeFailure(const Batch& batch);
 

@@ -14,6 +14,10 @@ namespace {
 // shape stays far below; when a task has more in turn, all are made anew.
 constexpr size_t kStatementsMax = 1000;
 
+// The server takes no longer message (PQ_LARGE_MESSAGE_LIMIT is MaxAllocSize) and ends the
+// connection that sends one, which would look like an error to try again.
+constexpr size_t kStatementBytesMax = 0x3fffffff - (64 << 10);
+
 void ReadFields(absl::string_view image, std::vector<Field>* fields) {
   RowReader reader(image);
   fields->resize(static_cast<size_t>(reader.field_count()));
@@ -21,6 +25,16 @@ void ReadFields(absl::string_view image, std::vector<Field>* fields) {
 }
 
 bool IsSame(const Field& a, const Field& b) { return a.kind == b.kind && a.bytes == b.bytes; }
+
+// Where all there is to write is an identity that is always generated, the existing row stays.
+int64_t OverwriteRowsMin(const Target& target) {
+  return std::all_of(target.written.begin(), target.written.end(),
+                     [&](int index) {
+                       return target.columns[static_cast<size_t>(index)].is_always_identity;
+                     })
+             ? 0
+             : 1;
+}
 
 // The shape as a key of the cache.
 std::string CacheKey(const Target& target, const StatementShape& shape) {
@@ -132,8 +146,9 @@ StatementShape RowWriter::ShapeOf(const Target& target, const Change& change) co
 absl::Status RowWriter::Write(const Target& target, const Change& change, size_t index) {
   TOWLINE_RETURN_IF_ERROR(ReadImages(target, change));
   StatementShape shape = ShapeOf(target, change);
-  if (!target.overwrites || change.kind == ChangeKind::kInsert) {
-    return WriteShape(target, shape, index, 1);
+  if (!target.overwrites) return WriteShape(target, shape, index, 1);
+  if (change.kind == ChangeKind::kInsert) {
+    return WriteShape(target, shape, index, OverwriteRowsMin(target));
   }
   // Rows that were there before the copy gave way to the source's, so a change may meet a row that
   // the source never had here, or none.
@@ -145,7 +160,7 @@ absl::Status RowWriter::Write(const Target& target, const Change& change, size_t
   }
   StatementShape overwrite;
   overwrite.action = Action::kOverwrite;
-  return WriteShape(target, overwrite, index, 1);
+  return WriteShape(target, overwrite, index, OverwriteRowsMin(target));
 }
 
 absl::Status RowWriter::WriteShape(const Target& target, const StatementShape& shape, size_t index,
@@ -191,6 +206,7 @@ absl::Status RowWriter::Send(const Target& target, const Statement& statement,
   lengths_.resize(count);
   formats_.resize(count);
   size_t text_bytes = 0;
+  size_t bytes = 0;
   auto field_of = [this](const ParamSource& param) -> const Field* {
     const std::vector<Field>& fields = param.is_old ? old_fields_ : new_fields_;
     bool is_there = param.field >= 0 && static_cast<size_t>(param.field) < fields.size();
@@ -205,7 +221,14 @@ absl::Status RowWriter::Send(const Target& target, const Statement& statement,
                       absl::StrCat("At the source: ALTER TABLE ", target.sql_name,
                                    " REPLICA IDENTITY FULL; then `towline drop` and copy again."));
     }
+    bytes += field->bytes.size();
     if (!param.is_binary) text_bytes += field->bytes.size() + 1;
+  }
+  if (bytes > kStatementBytesMax) {
+    return WithHint(
+        absl::UnimplementedError(absl::StrCat(target.label, ": a changed row of ", bytes,
+                                              " bytes, more than one statement can hold")),
+        "Make the change by hand at the destination, or leave the table out.");
   }
   texts_.clear();
   texts_.reserve(text_bytes);  // values_ points into it
