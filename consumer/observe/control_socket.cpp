@@ -106,6 +106,13 @@ absl::StatusOr<FileDescriptor> ConnectTo(const std::string& path) {
   return fd;
 }
 
+// Of the process at the other end; it need not answer, so a stopped one is named as well. 0: unknown.
+pid_t PeerPid(int fd) {
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 ? peer.pid : 0;
+}
+
 // Waits until `fd` can be read; false at the deadline or when `stop` is asked for.
 bool WaitReadable(int fd, absl::Time deadline, const Shutdown* stop) {
   pollfd waiting[2] = {{fd, POLLIN, 0}, {stop != nullptr ? stop->fd() : -1, POLLIN, 0}};
@@ -269,9 +276,10 @@ absl::StatusOr<std::unique_ptr<ControlSocket>> ControlSocket::Listen(absl::strin
   TOWLINE_RETURN_IF_ERROR(PrepareDirectory(ControlSocketDirectory()));
   std::string path = ControlSocketPath(task);
   TOWLINE_ASSIGN_OR_RETURN(sockaddr_un address, AddressOf(path));
-  if (ConnectTo(path).ok()) {
-    return WithHint(absl::FailedPreconditionError(
-                        absl::StrCat("task \"", task, "\" runs already on this machine")),
+  if (absl::StatusOr<FileDescriptor> other = ConnectTo(path); other.ok()) {
+    return WithHint(absl::FailedPreconditionError(absl::StrCat(
+                        "task \"", task, "\" runs already on this machine: pid ",
+                        PeerPid(other->get()))),
                     absl::StrCat("See `towline status ", task, "`."));
   }
   // Nobody answers: a predecessor was killed.

@@ -156,29 +156,56 @@ def test_the_server_does_not_notice_that_the_client_is_gone(end, wire, source, d
     finish(wire)
 
 
-@pytest.mark.parametrize("end", ["source", "destination"])
-def test_the_consumer_s_machine_is_gone(end, wire, source, destination, seed):
-    """kill -9 behind a black hole: no server hears of it. The next start ends what was left, in the midst
-    of a transaction too."""
+def start_elsewhere(wire, end):
+    """A new process whose way to one end is a new one; the old connections stay open and silent."""
+    database = wire.source if end == "source" else wire.destination
+    fresh = Proxy(database.cluster.port)
+    uris = list(wire.service.command_uris)
+    uris[0 if end == "source" else 1] = fresh.uri(database.uri())
+    wire.service.command_uris = tuple(uris)
+    wire.service.fault = None
+    wire.service.start()
+    return fresh
+
+
+@pytest.mark.parametrize("end,same_machine", [("source", True), ("destination", True), ("destination", False)])
+def test_the_consumer_s_machine_is_gone(end, same_machine, wire, source, destination):
+    """kill -9 behind a black hole: no server hears of it. The next start ends what was left; of a process
+    on another machine it knows only that it is silent, and waits until that is long enough."""
     small(source)
     start_and_catch_up(wire.service)
-    proxy = wire.to_source if end == "source" else wire.to_destination
-    database = source if end == "source" else destination
-    old = probes.sessions(database, "")
+    database, proxy = (source, wire.to_source) if end == "source" else (destination, wire.to_destination)
+    old = probes.sessions(database)
     assert old
     proxy.pause()
     source.execute("INSERT INTO keyless VALUES ('unheard')")
     wire.service.kill()
-    # The way of the new process is a new one; the old connections stay open and silent.
-    with Proxy(database.cluster.port) as fresh:
-        uris = list(wire.service.command_uris)
-        uris[0 if end == "source" else 1] = fresh.uri(database.uri())
-        wire.service.command_uris = tuple(uris)
-        wire.service.start()
+    if not same_machine:
+        destination.execute("UPDATE towline_state.session SET client_process = 'another', "
+                            "seen_at = seen_at - interval '25 s'")
+    with start_elsewhere(wire, end):
         wait_until(lambda: destination.value("SELECT count(*) FROM keyless WHERE v = 'unheard'") == 1, 60,
                    "the next process to stream", explain=wire.service.tail)
-        assert not set(old) & set(probes.sessions(database, ""))
+        assert not set(old) & set(probes.sessions(database))
         finish(wire)
+
+
+def test_the_consumer_s_machine_is_gone_in_the_copy(source, destination, towline_factory):
+    """The snapshot's session would keep its locks on every table of the source for as long as the server
+    believes in it: two hours by TCP's defaults."""
+    small(source)
+    with Wire(source, destination, towline_factory, fault="copy:in-table:stop") as wire:
+        wire.service.start()
+        probes.wait_until_stopped(wire.service)
+        old = probes.sessions(source)
+        wire.to_source.pause()
+        wire.service.kill()
+        with probes.Session(source) as session, start_elsewhere(wire, "source"):
+            truncating = probes.InBackground(session.execute, "TRUNCATE keyless")
+            truncating.result(30)
+            wire.service.wait_for_state("streaming")
+            assert not set(old) & set(probes.sessions(source))
+            finish(wire)
 
 
 @pytest.mark.limit(200)
