@@ -8,11 +8,14 @@ import itertools
 import json
 import pathlib
 import shutil
+import time
+import urllib.parse
 
 import pytest
 
 from support import cluster as clusters
 from support.cluster import TRUST
+from support.compare import assert_equal
 from support.waiting import wait_until
 
 SCRAM = ("local all all trust", "host all postgres 127.0.0.1/32 trust",
@@ -665,6 +668,54 @@ def test_missing_ends_are_refused_with_2(towline):
     for arguments in ([], ["--source", towline.source_uri], ["--destination", towline.destination_uri]):
         done = towline.call("run", *arguments, ends=False)
         assert done.returncode == 2 and ("source" in done.stderr or "destination" in done.stderr), done.stderr
+
+
+def processes_with(secret):
+    """Command lines, of any process, in which the secret stands."""
+    found = []
+    for file in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = file.read_bytes()
+        except OSError:
+            continue
+        if secret.encode() in command:
+            found.append(command)
+    return found
+
+
+@pytest.mark.parametrize("how", ["uri", "environment", "passfile"])
+def test_passwords_work_by_libpqs_ways_and_show_in_no_process_list(towline_factory, new_cluster, how):
+    """Also pg_dump needs it."""
+    secret = f"s3cr3t {how} :\\'"
+    closed = ("local all all trust", "host all postgres 127.0.0.1/32 trust",
+              "host all all 127.0.0.1/32 scram-sha-256")
+    ends = [new_cluster(name, hba=closed).create_database("app") for name in ("source", "destination")]
+    for database in ends:
+        database.execute(f"CREATE ROLE mover LOGIN SUPERUSER PASSWORD {clusters.quote_literal(secret)}")
+    ends[0].script("CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t VALUES (1)")
+    options = {"user": "mover", **({"password": secret} if how == "uri" else {})}
+    environment = {"PGPASSWORD": secret} if how == "environment" else {}
+    service = towline_factory(*[database.uri(**options) for database in ends], environment=environment)
+    if how == "passfile":
+        file = service.directory / ".pgpass"
+        file.write_text("127.0.0.1:*:app:mover:" + secret.replace("\\", "\\\\").replace(":", "\\:") + "\n")
+        file.chmod(0o600)
+        service.environment["PGPASSFILE"] = str(file)
+    service.start()
+    service.source_uri, service.destination_uri = ends[0].uri(), ends[1].uri()
+    seen = []
+    written = [secret, urllib.parse.quote(secret, safe="")]
+    started = time.monotonic()
+    while service.state() != "streaming":
+        assert service.is_running, service.tail()
+        # What the service was started with stands there until it has wiped it.
+        if time.monotonic() > started + 0.5:
+            seen += [command for text in written for command in processes_with(text)]
+    assert not seen, seen
+    assert_equal(ends[0].uri(), ends[1].uri())
+    assert service.stop() == 0
+    lines = "\n".join(line for line in service.output().splitlines() if not line.startswith("$ "))
+    assert not any(text in lines for text in written)
 
 
 def test_passwords_are_printed_nowhere(towline_factory, source, destination):

@@ -187,6 +187,23 @@ def test_column_mismatch_stops_and_the_same_ddl_mends_it(towline, source, destin
     assert towline.stop() == 0
 
 
+def test_enum_value_that_is_new_at_the_source_waits_for_the_same_ddl(towline, source, destination):
+    source.script("CREATE TYPE mood AS ENUM ('sad')", "CREATE TABLE e (id int PRIMARY KEY, m mood)")
+    towline.start().wait_for_state("streaming")
+    source.script("ALTER TYPE mood ADD VALUE 'happy'", "INSERT INTO e VALUES (1, 'sad')")
+    towline.wait_until_caught_up()
+    source.script("INSERT INTO e VALUES (2, 'happy')")
+    wait_until(lambda: "invalid input value for enum" in towline.output(), 30, "the error to be said",
+               explain=towline.tail)
+    assert "e" in towline.output() and destination.value("SELECT count(*) FROM e") == 1
+    destination.execute("ALTER TYPE mood ADD VALUE 'happy'")
+    if not towline.is_running:
+        towline.start()
+    towline.wait_until_caught_up()
+    assert_equal(source.uri(), destination.uri())
+    assert towline.stop() == 0
+
+
 def test_table_that_is_new_at_the_source_stops_at_its_first_row(towline, source, destination):
     source.script(TABLE, FILL)
     towline.start().wait_for_state("streaming")
