@@ -106,7 +106,8 @@ absl::StatusOr<FileDescriptor> ConnectTo(const std::string& path) {
   return fd;
 }
 
-// Of the process at the other end; it need not answer, so a stopped one is named as well. 0: unknown.
+// Of the process at the other end; it need not answer, so a stopped one is named as well. 0:
+// unknown.
 pid_t PeerPid(int fd) {
   ucred peer{};
   socklen_t size = sizeof peer;
@@ -277,10 +278,10 @@ absl::StatusOr<std::unique_ptr<ControlSocket>> ControlSocket::Listen(absl::strin
   std::string path = ControlSocketPath(task);
   TOWLINE_ASSIGN_OR_RETURN(sockaddr_un address, AddressOf(path));
   if (absl::StatusOr<FileDescriptor> other = ConnectTo(path); other.ok()) {
-    return WithHint(absl::FailedPreconditionError(absl::StrCat(
-                        "task \"", task, "\" runs already on this machine: pid ",
-                        PeerPid(other->get()))),
-                    absl::StrCat("See `towline status ", task, "`."));
+    return WithHint(
+        absl::FailedPreconditionError(absl::StrCat(
+            "task \"", task, "\" runs already on this machine: pid ", PeerPid(other->get()))),
+        absl::StrCat("See `towline status ", task, "`."));
   }
   // Nobody answers: a predecessor was killed.
   unlink(path.c_str());
