@@ -33,8 +33,7 @@ class Applier::Impl {
   }
 
   absl::Status MakeDurable() {
-    bool is_due =
-        position_ > durable_lsn_ && absl::Now() - durable_time_ >= options_.durable_interval_max;
+    bool is_due = position_ > durable_lsn_ && IsFlushDue();
     if (!is_due || is_open_ || has_failed_) return absl::OkStatus();
     return Flush();
   }
