@@ -14,10 +14,10 @@
 namespace towline {
 
 enum class BatchPart : uint8_t {
-  kWhole,   // one destination transaction of its own
-  kFirst,   // opens a destination transaction that later parts continue
+  kWhole,  // one destination transaction of its own
+  kFirst,  // opens a destination transaction that later parts continue
   kMiddle,
-  kLast,    // commits it
+  kLast,  // commits it
 };
 
 // Where a transaction's changes begin within a batch, for messages about one of them.
@@ -33,15 +33,15 @@ struct Batch {
   Batch& operator=(Batch&&) = default;
 
   BatchPart part = BatchPart::kWhole;
-  std::vector<Change> changes;          // in source order, transactions one after another
-  std::vector<Frame> frames;            // own the bytes that changes point into
-  std::deque<std::string> spliced_rows; // images put together from value parts; stable addresses
-  size_t bytes = 0;                     // of frames and spliced_rows
+  std::vector<Change> changes;           // in source order, transactions one after another
+  std::vector<Frame> frames;             // own the bytes that changes point into
+  std::deque<std::string> spliced_rows;  // images put together from value parts; stable addresses
+  size_t bytes = 0;                      // of frames and spliced_rows
 
-  Lsn end_lsn;                          // position once this batch is applied; known at kFirst too
+  Lsn end_lsn;  // position once this batch is applied; known at kFirst too
   std::vector<TransactionMark> transactions;  // that have changes in it, in order
-  int64_t transaction_count = 0;        // ended in this batch
-  int64_t oldest_commit_time_us = 0;    // of the transactions in it, 0: none
+  int64_t transaction_count = 0;              // ended in this batch
+  int64_t oldest_commit_time_us = 0;          // of the transactions in it, 0: none
   int64_t newest_commit_time_us = 0;
 };
 

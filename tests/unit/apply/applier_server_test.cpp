@@ -255,7 +255,8 @@ TEST_P(ApplierServerTest, GeneratedKeysFollowFromTheRow) {
                  "(\"a\"\"b\" * 2)::text) STORED PRIMARY KEY, n int)");
   mirror_.Record("t");
   mirror_.Source(
-      "INSERT INTO t (\"a\"\"b\", b, n) SELECT g, repeat('b', CASE WHEN g % 2 = 0 THEN 2500 ELSE 2 END), "
+      "INSERT INTO t (\"a\"\"b\", b, n) SELECT g, repeat('b', CASE WHEN g % 2 = 0 THEN 2500 ELSE 2 "
+      "END), "
       "0 FROM generate_series(1, 40) g");
   ApplyAll();
   mirror_.Source(
