@@ -116,6 +116,26 @@ def test_only_what_is_selected_is_copied_and_streamed(towline_factory, source, d
     assert towline.stop() == 0
 
 
+@pytest.mark.parametrize("arguments, expected", [
+    (["--include", "public.t"], {"t", "t_1", "t_2"}),        # a root brings its partitions
+    (["--include", "t_1"], {"t_1"}), (["--exclude", "t_1"], {"t", "t_2", "base", "child"}),
+    (["--exclude", "public.t"], {"base", "child"}), (["--include", "base"], {"base"})])
+def test_partitions_and_children_are_selected_by_name(towline, source, destination, arguments, expected):
+    source.script("CREATE TABLE t (id int, k int, PRIMARY KEY (id, k)) PARTITION BY LIST (k)",
+                  "CREATE TABLE t_1 PARTITION OF t FOR VALUES IN (1)",
+                  "CREATE TABLE t_2 PARTITION OF t FOR VALUES IN (2)", "INSERT INTO t VALUES (1, 1), (2, 2)",
+                  "CREATE TABLE base (id int PRIMARY KEY)", "CREATE TABLE child () INHERITS (base)",
+                  "INSERT INTO base VALUES (1)", "INSERT INTO child VALUES (2)")
+    towline.start(*arguments).wait_for_state("streaming")
+    source.script("INSERT INTO t VALUES (3, 1), (4, 2)", "UPDATE t SET k = 2 WHERE id = 1",
+                  "INSERT INTO child VALUES (5)", "INSERT INTO base VALUES (6)", "TRUNCATE t_2; INSERT INTO t VALUES (7, 2)")
+    towline.wait_until_caught_up()
+    found = destination.query("SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'")
+    assert {name for name, in found} == expected
+    assert_equal(source.uri(), destination.uri(), tables=[f"public.{name}" for name in sorted(expected)])
+    assert towline.stop() == 0
+
+
 def test_pattern_that_matches_nothing_is_an_error(towline, source, destination):
     source.execute(TABLE)
     assert "nothing_like_this" in stops(towline, "--include", "nothing_like_this", status=3)
