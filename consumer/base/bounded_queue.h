@@ -35,9 +35,8 @@ class BoundedQueue {
   // Waits up to `timeout` for an item. Nothing: none came in time, or closed and empty.
   std::optional<T> Pop(absl::Duration timeout) {
     absl::MutexLock lock(&mutex_);
-    auto has_item = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
-      return closed_ || !items_.empty();
-    };
+    auto has_item = [this]()
+                        ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return closed_ || !items_.empty(); };
     mutex_.AwaitWithTimeout(absl::Condition(&has_item), timeout);
     if (items_.empty()) return std::nullopt;
     std::optional<T> item(std::move(items_.front().first));

@@ -4,11 +4,11 @@
 #include <cstdio>
 #include <cstdlib>
 
-#define TOWLINE_CHECK(condition)                                                             \
-  do {                                                                                       \
-    if (!(condition)) {                                                                      \
+#define TOWLINE_CHECK(condition)                                                              \
+  do {                                                                                        \
+    if (!(condition)) {                                                                       \
       std::fprintf(stderr, "towline: bug: %s does not hold at %s:%d\n", #condition, __FILE__, \
-                   __LINE__);                                                                \
-      std::abort();                                                                          \
-    }                                                                                        \
+                   __LINE__);                                                                 \
+      std::abort();                                                                           \
+    }                                                                                         \
   } while (false)

@@ -22,9 +22,8 @@ std::string GetPayload(const absl::Status& status, const char* url) {
 
 absl::Status Rebuild(const absl::Status& status, absl::StatusCode code, absl::string_view text) {
   absl::Status rebuilt(code, text);
-  status.ForEachPayload([&](absl::string_view url, const absl::Cord& payload) {
-    rebuilt.SetPayload(url, payload);
-  });
+  status.ForEachPayload(
+      [&](absl::string_view url, const absl::Cord& payload) { rebuilt.SetPayload(url, payload); });
   return rebuilt;
 }
 

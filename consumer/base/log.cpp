@@ -26,10 +26,14 @@ LogState& State() {
 
 const char* LevelName(LogLevel level) {
   switch (level) {
-    case LogLevel::kDebug: return "debug";
-    case LogLevel::kInfo: return "info";
-    case LogLevel::kWarning: return "warning";
-    case LogLevel::kError: return "error";
+    case LogLevel::kDebug:
+      return "debug";
+    case LogLevel::kInfo:
+      return "info";
+    case LogLevel::kWarning:
+      return "warning";
+    case LogLevel::kError:
+      return "error";
   }
   return "";
 }
@@ -51,9 +55,8 @@ void Log(LogLevel level, absl::string_view message, std::initializer_list<LogFie
   std::string now = absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", absl::Now(), absl::UTCTimeZone());
   if (state.format == LogFormat::kJson) {
     // Text that is not UTF-8 is replaced, not thrown at: the log must always go through.
-    nlohmann::ordered_json object = {{"time", now},
-                                     {"level", LevelName(level)},
-                                     {"message", std::string(message)}};
+    nlohmann::ordered_json object = {
+        {"time", now}, {"level", LevelName(level)}, {"message", std::string(message)}};
     for (const LogField& field : fields) object[std::string(field.key)] = field.value;
     line.append(object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
     line.push_back('\n');

@@ -9,8 +9,8 @@ namespace towline {
 struct Received {
   enum class Kind { kFrame, kProgress };
   Kind kind = Kind::kProgress;
-  Frame frame;   // kFrame
-  Lsn wal_end;   // kProgress (a keepalive): the source has sent all before it
+  Frame frame;  // kFrame
+  Lsn wal_end;  // kProgress (a keepalive): the source has sent all before it
 };
 
 }  // namespace towline

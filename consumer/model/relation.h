@@ -20,21 +20,21 @@ struct Column {
   std::string type_schema;
   std::string type_name;
   int32_t typmod = -1;
-  char type_kind = 'b';         // pg_type.typtype
-  std::string collation;        // schema.name, empty: the type's default
+  char type_kind = 'b';   // pg_type.typtype
+  std::string collation;  // schema.name, empty: the type's default
   bool is_not_null = false;
-  char generated = '\0';        // '\0', 's' or 'v'
-  char identity = '\0';         // '\0', 'a' or 'd'
-  bool is_in_key = false;       // part of the replica identity (all columns under FULL)
-  bool is_sent = true;          // has a field in row images
+  char generated = '\0';   // '\0', 's' or 'v'
+  char identity = '\0';    // '\0', 'a' or 'd'
+  bool is_in_key = false;  // part of the replica identity (all columns under FULL)
+  bool is_sent = true;     // has a field in row images
   ValueFormat format = ValueFormat::kBinary;
 };
 
 struct Relation {
-  uint32_t number = 0;          // in this connection, never reused
-  Oid oid = 0;                  // of the relation that was written to (a partition tree's leaf)
+  uint32_t number = 0;  // in this connection, never reused
+  Oid oid = 0;          // of the relation that was written to (a partition tree's leaf)
   Oid root_oid = 0;
-  TableName name;               // under which the rows are published
+  TableName name;  // under which the rows are published
   char kind = 'r';
   ReplicaIdentity replica_identity = ReplicaIdentity::kDefault;
   uint64_t shape_hash = 0;

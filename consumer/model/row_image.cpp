@@ -40,9 +40,10 @@ absl::Status CheckRowImage(absl::string_view image, int field_count, RowImageFac
 
 void AppendField(const Field& field, std::string* image) {
   char length[4];
-  int32_t value = field.kind == FieldKind::kNull             ? kNullLength
-                  : field.kind == FieldKind::kUnchangedToast ? kUnchangedToastLength
-                                                             : static_cast<int32_t>(field.bytes.size());
+  int32_t value = field.kind == FieldKind::kNull ? kNullLength
+                  : field.kind == FieldKind::kUnchangedToast
+                      ? kUnchangedToastLength
+                      : static_cast<int32_t>(field.bytes.size());
   absl::big_endian::Store32(length, static_cast<uint32_t>(value));
   image->append(length, sizeof length);
   image->append(field.bytes.data(), field.bytes.size());

@@ -15,16 +15,17 @@ struct TableColumn {
   std::string name;
   int attnum = 0;
   Oid type_oid = 0;
-  Oid type_relid = 0;        // pg_type.typrelid: not 0 for composites
+  Oid type_relid = 0;  // pg_type.typrelid: not 0 for composites
   std::string type_schema;
-  std::string type_name;     // pg_type.typname
-  std::string type_text;     // format_type(): for people and for casts, schema-qualified
+  std::string type_name;  // pg_type.typname
+  std::string type_text;  // format_type(): for people and for casts, schema-qualified
   char type_kind = 'b';
   int32_t typmod = -1;
   bool is_not_null = false;
-  bool has_default = false;  // also identity
-  bool has_equality = false; // the type has a default btree or hash operator class
-  bool is_portable_binary = false;  // COPY BINARY may carry it between servers (schema/type_rules.h)
+  bool has_default = false;   // also identity
+  bool has_equality = false;  // the type has a default btree or hash operator class
+  bool is_portable_binary =
+      false;  // COPY BINARY may carry it between servers (schema/type_rules.h)
   char generated = '\0';
   char identity = '\0';
 };
@@ -36,16 +37,16 @@ struct UniqueIndex {
   bool is_replica_identity = false;
   bool is_deferrable = false;
   bool is_partial = false;
-  bool is_null_free = false;         // every key column is NOT NULL
+  bool is_null_free = false;  // every key column is NOT NULL
 };
 
 struct Table {
   Oid oid = 0;
   TableName name;
-  char kind = 'r';                   // pg_class.relkind: r or p
+  char kind = 'r';  // pg_class.relkind: r or p
   char persistence = 'p';
   bool is_partition = false;
-  Oid root_oid = 0;                  // topmost partitioned table, or oid
+  Oid root_oid = 0;  // topmost partitioned table, or oid
   ReplicaIdentity replica_identity = ReplicaIdentity::kDefault;
   bool has_always_triggers = false;  // ENABLE ALWAYS or REPLICA, or rules: fire for us as well
   bool has_row_security = false;     // applies to the role we connect as

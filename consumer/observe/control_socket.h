@@ -32,7 +32,7 @@ class ControlSocket {
   // Called on the socket's thread, one at a time; they return at once.
   struct Callbacks {
     std::function<TaskStatus()> status;
-    std::function<absl::Status()> pause;   // kFailedPrecondition where it makes no sense
+    std::function<absl::Status()> pause;  // kFailedPrecondition where it makes no sense
     std::function<absl::Status()> resume;
   };
 

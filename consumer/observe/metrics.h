@@ -1,7 +1,7 @@
-// What /metrics gives, in Prometheus' text form and with the names of DESIGN 7. Nearly everything is
-// read from the StatusBoard at the moment of the scrape, so no second count can disagree with
-// `status`; only the histogram of batch times has a place of its own. No label per table: the number
-// of series does not grow with the database.
+// What /metrics gives, in Prometheus' text form and with the names of DESIGN 7. Nearly everything
+// is read from the StatusBoard at the moment of the scrape, so no second count can disagree with
+// `status`; only the histogram of batch times has a place of its own. No label per table: the
+// number of series does not grow with the database.
 #pragma once
 
 #include <memory>

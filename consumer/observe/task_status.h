@@ -17,13 +17,13 @@ namespace towline {
 
 struct TaskStatus {
   std::string task;
-  std::string state = "new";       // as in towline_state.task; also retrying, waiting
+  std::string state = "new";  // as in towline_state.task; also retrying, waiting
   std::string slot;
-  std::string source;              // host, port, database; no secrets
+  std::string source;  // host, port, database; no secrets
   std::string destination;
   int64_t epoch = 0;
   int pid = 0;
-  absl::Time since;                // of this state
+  absl::Time since;  // of this state
 
   // copy
   int64_t tables_total = 0;
@@ -37,10 +37,10 @@ struct TaskStatus {
   // stream
   Lsn source_flush_lsn;
   Lsn received_lsn;
-  Lsn position;                    // committed at the destination
+  Lsn position;  // committed at the destination
   Lsn durable_lsn;
-  int64_t lag_bytes = 0;           // source_flush_lsn - durable position
-  double lag_seconds = 0;          // source clock - commit time of the oldest pending transaction
+  int64_t lag_bytes = 0;   // source_flush_lsn - durable position
+  double lag_seconds = 0;  // source clock - commit time of the oldest pending transaction
   int64_t rows_inserted = 0;
   int64_t rows_updated = 0;
   int64_t rows_deleted = 0;
@@ -56,9 +56,9 @@ struct TaskStatus {
   int64_t slot_retained_bytes = 0;
 
   // retry and wait
-  std::string waiting_for;         // what a wait is for, or why we retry
+  std::string waiting_for;  // what a wait is for, or why we retry
   int64_t retries = 0;
-  absl::Duration retry_in;         // until the next try
+  absl::Duration retry_in;  // until the next try
   absl::Duration retry_window_left;
   int64_t conflicts = 0;
 };

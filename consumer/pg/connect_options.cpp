@@ -40,8 +40,8 @@ absl::StatusOr<ConnectOptions> ConnectOptions::Parse(absl::string_view side,
     PQfreemem(message);
     // libpq quotes the part it does not understand, which may be of a password.
     if (!IsSafeToShow(text, conninfo)) text = "not a valid connection URI or string";
-    return WithHint(absl::InvalidArgumentError(absl::StrCat(
-                        "invalid ", side, " URI: ", absl::StripSuffix(text, "\n"))),
+    return WithHint(absl::InvalidArgumentError(
+                        absl::StrCat("invalid ", side, " URI: ", absl::StripSuffix(text, "\n"))),
                     "Write it as postgresql://user@host:port/database (special characters "
                     "percent-encoded) or as \"host=... dbname=...\".");
   }

@@ -12,7 +12,8 @@ namespace towline {
 
 class ConnectOptions {
  public:
-  // `side` ("source", "destination") is for messages. kInvalidArgument names what libpq found wrong.
+  // `side` ("source", "destination") is for messages. kInvalidArgument names what libpq found
+  // wrong.
   static absl::StatusOr<ConnectOptions> Parse(absl::string_view side, absl::string_view conninfo);
 
   const std::string& side() const { return side_; }

@@ -94,9 +94,9 @@ absl::Status ConnectError(PGconn* connection, const ConnectOptions& options) {
                 absl::StrCat("ALTER ROLE ", QuoteIdentifier(PQuser(connection)), " REPLICATION;"));
   }
   if (!sqlstate.empty()) {
-    return fail(CodeOfSqlState(sqlstate), sqlstate,
-                sqlstate == "53300" ? "Raise max_connections or max_wal_senders, or close sessions."
-                                    : "");
+    return fail(
+        CodeOfSqlState(sqlstate), sqlstate,
+        sqlstate == "53300" ? "Raise max_connections or max_wal_senders, or close sessions." : "");
   }
   // No answer of a server: libpq's own words. A URI that libpq cannot use will not mend itself.
   for (absl::string_view part : {"invalid connection option", "invalid port", "invalid integer",
@@ -104,8 +104,9 @@ absl::Status ConnectError(PGconn* connection, const ConnectOptions& options) {
     if (absl::StrContains(text, part)) return absl::InvalidArgumentError(message);
   }
   if (absl::StrContains(text, "SSL") || absl::StrContains(text, "certificate")) {
-    return fail(absl::StatusCode::kUnavailable, "08001",
-                "Check sslmode, sslrootcert, sslcert and sslkey in the URI, and ssl at the server.");
+    return fail(
+        absl::StatusCode::kUnavailable, "08001",
+        "Check sslmode, sslrootcert, sslcert and sslkey in the URI, and ssl at the server.");
   }
   if (absl::StrContains(text, "translate host name")) {
     return fail(absl::StatusCode::kUnavailable, "08001",
@@ -134,13 +135,23 @@ absl::StatusOr<Connection> Connection::Open(const ConnectOptions& options, const
                                             const Shutdown& shutdown) {
   // TCP settings notice a dead peer within about a minute where the URI says nothing else (a value
   // in the URI wins: libpq expands dbname last, and later keywords override).
-  const char* keywords[] = {"keepalives_idle",  "keepalives_interval", "keepalives_count",
-                            "tcp_user_timeout", "dbname",              "client_encoding",
-                            "application_name", purpose.is_replication ? "replication" : nullptr,
+  const char* keywords[] = {"keepalives_idle",
+                            "keepalives_interval",
+                            "keepalives_count",
+                            "tcp_user_timeout",
+                            "dbname",
+                            "client_encoding",
+                            "application_name",
+                            purpose.is_replication ? "replication" : nullptr,
                             nullptr};
-  const char* values[] = {"20",    "10",   "3",
-                          "60000", options.conninfo().c_str(), "UTF8",
-                          purpose.application_name.c_str(), "database",
+  const char* values[] = {"20",
+                          "10",
+                          "3",
+                          "60000",
+                          options.conninfo().c_str(),
+                          "UTF8",
+                          purpose.application_name.c_str(),
+                          "database",
                           nullptr};
   PgConnPtr raw(PQconnectStartParams(keywords, values, 1));
   if (raw == nullptr) return absl::ResourceExhaustedError("out of memory");
@@ -169,7 +180,8 @@ absl::StatusOr<Connection> Connection::Open(const ConnectOptions& options, const
   }
   PQsetErrorVerbosity(raw.get(), PQERRORS_DEFAULT);
   PQsetnonblocking(raw.get(), 1);
-  PQsetNoticeProcessor(raw.get(), [](void*, const char*) {}, nullptr);
+  PQsetNoticeProcessor(
+      raw.get(), [](void*, const char*) {}, nullptr);
   Connection connection(std::move(raw), options.side(), &shutdown);
   if (!purpose.is_replication) {
     TOWLINE_RETURN_IF_ERROR(connection.Exec(kPinnedSettings).status());
@@ -218,7 +230,8 @@ absl::Status Connection::WaitSocket(bool for_write, absl::Duration timeout) {
                          {shutdown_->fd(), POLLIN, 0}};
     int wait_ms = -1;
     if (timeout != absl::InfiniteDuration()) {
-      int64_t left_ms = absl::ToInt64Milliseconds(absl::Ceil(deadline - absl::Now(), absl::Milliseconds(1)));
+      int64_t left_ms =
+          absl::ToInt64Milliseconds(absl::Ceil(deadline - absl::Now(), absl::Milliseconds(1)));
       wait_ms = static_cast<int>(std::clamp<int64_t>(left_ms, 0, 3'600'000));
     }
     int ready = poll(waiting, 2, wait_ms);
@@ -246,8 +259,8 @@ absl::StatusOr<PgResultPtr> Connection::NextResult() {
     absl::Status waited = WaitSocket(false, answer_wait_max_);
     if (absl::IsCancelled(waited)) Cancel();
     if (absl::IsDeadlineExceeded(waited)) {
-      return absl::UnavailableError(
-          absl::StrCat("no answer from the ", side_, " for ", towline::FormatDuration(answer_wait_max_)));
+      return absl::UnavailableError(absl::StrCat("no answer from the ", side_, " for ",
+                                                 towline::FormatDuration(answer_wait_max_)));
     }
     TOWLINE_RETURN_IF_ERROR(waited);
     if (PQconsumeInput(connection_.get()) == 0) return ErrorOf(nullptr);

@@ -46,7 +46,7 @@ class Result {
             static_cast<size_t>(PQgetlength(result_.get(), row, column))};
   }
   std::string GetString(int row, int column) const { return std::string(Get(row, column)); }
-  int64_t GetInt(int row, int column) const;   // 0 if it is no number
+  int64_t GetInt(int row, int column) const;  // 0 if it is no number
   bool GetBool(int row, int column) const { return Get(row, column) == "t"; }
   // Rows touched, by the command tag; 0 if the tag has none.
   int64_t affected_rows() const;
@@ -62,12 +62,12 @@ using Param = std::optional<std::string>;
 class Connection {
  public:
   struct Purpose {
-    std::string application_name;            // "towline_<task> apply"
+    std::string application_name;  // "towline_<task> apply"
     absl::Duration connect_timeout = absl::Seconds(15);
     // Statements run at once after connecting. The pinned settings of A16 (timeouts off, formats,
     // search_path empty, UTF8) are always set before them.
     std::vector<std::string> settings;
-    bool is_replication = false;             // only ReplicationConnection sets it
+    bool is_replication = false;  // only ReplicationConnection sets it
   };
 
   static absl::StatusOr<Connection> Open(const ConnectOptions& options, const Purpose& purpose,
@@ -80,7 +80,8 @@ class Connection {
   // One statement; parameters are text.
   absl::StatusOr<Result> Query(absl::string_view sql, absl::Span<const Param> params = {});
   // The first column of the first row; kNotFound if there is none.
-  absl::StatusOr<std::string> QueryValue(absl::string_view sql, absl::Span<const Param> params = {});
+  absl::StatusOr<std::string> QueryValue(absl::string_view sql,
+                                         absl::Span<const Param> params = {});
 
   // COPY TO STDOUT: `sql` is started; then CopyRead gives one CopyData a time until it gives none
   // (the statement has then ended well).
@@ -106,8 +107,9 @@ class Connection {
   // Status of a result or of the connection's last failure.
   absl::Status ErrorOf(const PGresult* result) const;
 
-  // A statement without an answer for so long is a lost connection (kUnavailable): for sessions whose
-  // statements are always quick, where a silent network should be noticed. Infinite unless set.
+  // A statement without an answer for so long is a lost connection (kUnavailable): for sessions
+  // whose statements are always quick, where a silent network should be noticed. Infinite unless
+  // set.
   void set_answer_wait_max(absl::Duration wait_max) { answer_wait_max_ = wait_max; }
 
   // For a session that gets another owner, who ends its waits by another wish. That outlives us.

@@ -42,8 +42,8 @@ class ApplyLoop {
 
   ApplyLoop(Options options, std::unique_ptr<Applier> applier, BoundedQueue<Received>* queue);
 
-  // Until Stop(), or the queue is closed and empty (OK), or an error. Ends at a transaction border: a
-  // transaction in parts is left to be rolled back with the applier's session.
+  // Until Stop(), or the queue is closed and empty (OK), or an error. Ends at a transaction border:
+  // a transaction in parts is left to be rolled back with the applier's session.
   absl::Status Run();
   // Any thread. The batch being applied is finished.
   void Stop() { stop_ = true; }
@@ -64,10 +64,10 @@ class ApplyLoop {
   std::unique_ptr<Applier> applier_;
   BoundedQueue<Received>* const queue_;
   std::atomic<bool> stop_{false};
-  bool is_in_parts_ = false;          // the applier holds an open transaction
-  std::optional<Lsn> progress_lsn_;   // where the position may move without any change
-  absl::Time progressed_at_;          // when it last did
-  absl::Time batch_started_;          // first part of the transaction in parts
+  bool is_in_parts_ = false;         // the applier holds an open transaction
+  std::optional<Lsn> progress_lsn_;  // where the position may move without any change
+  absl::Time progressed_at_;         // when it last did
+  absl::Time batch_started_;         // first part of the transaction in parts
   Lsn reported_durable_;
   mutable absl::Mutex mutex_;
   Progress progress_ ABSL_GUARDED_BY(mutex_);
