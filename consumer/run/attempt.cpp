@@ -61,6 +61,7 @@ absl::Status Attempt::RunSteps() {
   TOWLINE_RETURN_IF_ERROR(Connect());
   TOWLINE_RETURN_IF_ERROR(TakeOver());
   TOWLINE_RETURN_IF_ERROR(Compare());
+  TOWLINE_RETURN_IF_ERROR(StartMonitor());
   TOWLINE_RETURN_IF_ERROR(PrepareSlot());
   TOWLINE_RETURN_IF_ERROR(Copy());
   while (true) {
@@ -135,17 +136,12 @@ absl::Status Attempt::TakeOver() {
   store_->set_on_state([this](TaskState state) { context_.ShowState(state); });
   TOWLINE_ASSIGN_OR_RETURN(row_, store_->TakeOver(source_identity_, destination_identity_));
   context_.claim = store_->claim();
-  if (!row_.slot.empty()) {
-    TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenSource());
-    TOWLINE_RETURN_IF_ERROR(EndSessionsAtSource(source, context_.task, shutdown_));
-  }
   context_.is_slot_created = row_.is_slot_created;
   context_.control.AdoptStored(row_.state == TaskState::kPaused);
   context_.control.set_is_copying(row_.phase < TaskState::kCatchingUp);
-  const std::string slot = row_.slot.empty() ? SlotName(context_.task) : row_.slot;
   context_.board.Update([&](TaskStatus& status) {
     status.task = context_.task;
-    status.slot = slot;
+    status.slot = row_.slot.empty() ? SlotName(context_.task) : row_.slot;
     status.epoch = row_.epoch;
     status.position = status.durable_lsn = row_.position;
   });
@@ -154,21 +150,13 @@ absl::Status Attempt::TakeOver() {
                               {"phase", std::string(TaskStateName(row_.phase))},
                               {"position", row_.position.is_valid() ? row_.position.ToString()
                                                                     : "none"}});
-  Monitor::Options options;
-  options.source = context_.config.source;
-  options.destination = context_.config.destination;
-  options.claim = context_.claim;
-  options.slot = slot;
-  options.on_failure = [this] { stop_.Request(); };
-  TOWLINE_ASSIGN_OR_RETURN(monitor_,
-                           Monitor::Start(options, *store_, context_.board, shutdown_));
   return absl::OkStatus();
 }
 
 absl::Status Attempt::Compare() {
   TOWLINE_RETURN_IF_ERROR(CheckIdentities(row_, source_identity_, destination_identity_));
+  TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenSource());
   if (row_.is_slot_created) {
-    TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenSource());
     TOWLINE_ASSIGN_OR_RETURN(std::optional<SlotInfo> slot, ReadSlot(source, row_.slot));
     context_.is_slot_created = slot.has_value();
     if (slot.has_value()) {
@@ -179,6 +167,10 @@ absl::Status Attempt::Compare() {
     }
     TOWLINE_RETURN_IF_ERROR(CheckSlot(row_, source_identity_.database, slot));
   }
+  if (!row_.slot.empty()) {
+    // Nothing else of this attempt is open there yet.
+    TOWLINE_RETURN_IF_ERROR(EndSessionsAtSource(source, context_.task, shutdown_));
+  }
   if (row_.destination.timeline != destination_identity_.timeline) {
     LogWarning("the destination was failed over or restored since the last start; it has kept all "
                "that the slot was confirmed for",
@@ -186,6 +178,18 @@ absl::Status Attempt::Compare() {
                 {"timeline", absl::StrCat(destination_identity_.timeline)}});
     TOWLINE_RETURN_IF_ERROR(store_->SetTimelines(source_identity_, destination_identity_));
   }
+  return absl::OkStatus();
+}
+
+absl::Status Attempt::StartMonitor() {
+  Monitor::Options options;
+  options.source = context_.config.source;
+  options.destination = context_.config.destination;
+  options.claim = context_.claim;
+  options.slot = row_.slot.empty() ? SlotName(context_.task) : row_.slot;
+  options.on_failure = [this] { stop_.Request(); };
+  TOWLINE_ASSIGN_OR_RETURN(monitor_,
+                           Monitor::Start(options, *store_, context_.board, shutdown_));
   return absl::OkStatus();
 }
 

@@ -39,6 +39,7 @@ class Attempt {
   absl::Status Check(bool may_have_slot);
   absl::Status TakeOver();
   absl::Status Compare();
+  absl::Status StartMonitor();
   absl::Status PrepareSlot();
   absl::Status CreateOurSlot(Connection& source);
   absl::Status Copy();
