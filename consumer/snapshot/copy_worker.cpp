@@ -36,7 +36,8 @@ absl::Status ExplainTableError(const absl::Status& status, const Table& table) {
         "row smaller, and run again.");
   }
   std::string sqlstate = GetSqlState(status);
-  if (sqlstate == "42P01") {
+  bool is_at_source = absl::StartsWith(status.message(), "source: ");
+  if (sqlstate == "42P01" && is_at_source) {
     return WithCode(WithContext(status, absl::StrCat("table ", name, " is gone")),
                     absl::StatusCode::kAborted);
   }
@@ -45,6 +46,12 @@ absl::Status ExplainTableError(const absl::Status& status, const Table& table) {
     return WithHint(explained,
                     "ALTER ROLE ... BYPASSRLS for the source's role: a policy would hide "
                     "rows from the copy.");
+  }
+  if (!is_at_source && (sqlstate == "42P01" || sqlstate == "42883" || sqlstate == "42704")) {
+    return WithHint(explained,
+                    "A value of regclass or a type like it names something that the destination "
+                    "does not have, as indexes are made after the rows: exclude the table, or take "
+                    "the value out, and run again.");
   }
   if (absl::StartsWith(sqlstate, "23") || absl::StartsWith(sqlstate, "22")) {
     // The same rows meet the same constraint again.

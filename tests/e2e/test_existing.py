@@ -154,6 +154,20 @@ def test_unlogged_tables_are_not_followed_and_check_says_so(towline, source, des
     assert towline.stop() == 0
 
 
+def test_regclass_value_that_names_an_index_stops_the_copy(towline, source, destination):
+    """Indexes are made after the rows. It must not be taken for a table that went away, and tried again."""
+    source.script("CREATE TABLE r (id int PRIMARY KEY, v regclass)", "INSERT INTO r VALUES (1, 'r_pkey')")
+    output = stops(towline, status=3)
+    assert '"public"."r"' in output and "r_pkey" in output and "regclass" in output
+    source.execute("UPDATE r SET v = 'r'")
+    towline.start().wait_for_state("streaming")
+    # While streaming the index is there.
+    source.execute("UPDATE r SET v = 'r_pkey'")
+    towline.wait_until_caught_up()
+    assert_equal(source.uri(), destination.uri())
+    assert towline.stop() == 0
+
+
 # --- stops while streaming, and how it goes on
 
 @pytest.mark.parametrize("change", ["UPDATE t SET v = 'x' WHERE v = 'a'", "DELETE FROM t WHERE v = 'a'"])
