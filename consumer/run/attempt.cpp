@@ -21,9 +21,12 @@ namespace {
 
 absl::string_view ExistingName(ExistingTables existing) {
   switch (existing) {
-    case ExistingTables::kStop: return "stop";
-    case ExistingTables::kAppend: return "append";
-    case ExistingTables::kTruncate: return "truncate";
+    case ExistingTables::kStop:
+      return "stop";
+    case ExistingTables::kAppend:
+      return "append";
+    case ExistingTables::kTruncate:
+      return "truncate";
   }
   return "";
 }
@@ -98,7 +101,8 @@ absl::Status Attempt::Connect() {
   return Check(known != tasks.end() && !known->slot.empty());
 }
 
-// Before anything is created anywhere, so that a first start that cannot work leaves nothing behind.
+// Before anything is created anywhere, so that a first start that cannot work leaves nothing
+// behind.
 absl::Status Attempt::Check(bool may_have_slot) {
   const Config& config = context_.config;
   CheckOptions options;
@@ -145,11 +149,11 @@ absl::Status Attempt::TakeOver() {
     status.epoch = row_.epoch;
     status.position = status.durable_lsn = row_.position;
   });
-  LogInfo("task taken over", {{"task", context_.task},
-                              {"epoch", absl::StrCat(row_.epoch)},
-                              {"phase", std::string(TaskStateName(row_.phase))},
-                              {"position", row_.position.is_valid() ? row_.position.ToString()
-                                                                    : "none"}});
+  LogInfo("task taken over",
+          {{"task", context_.task},
+           {"epoch", absl::StrCat(row_.epoch)},
+           {"phase", std::string(TaskStateName(row_.phase))},
+           {"position", row_.position.is_valid() ? row_.position.ToString() : "none"}});
   return absl::OkStatus();
 }
 
@@ -172,10 +176,11 @@ absl::Status Attempt::Compare() {
     TOWLINE_RETURN_IF_ERROR(EndSessionsAtSource(source, context_.task, shutdown_));
   }
   if (row_.destination.timeline != destination_identity_.timeline) {
-    LogWarning("the destination was failed over or restored since the last start; it has kept all "
-               "that the slot was confirmed for",
-               {{"timeline_before", absl::StrCat(row_.destination.timeline)},
-                {"timeline", absl::StrCat(destination_identity_.timeline)}});
+    LogWarning(
+        "the destination was failed over or restored since the last start; it has kept all "
+        "that the slot was confirmed for",
+        {{"timeline_before", absl::StrCat(row_.destination.timeline)},
+         {"timeline", absl::StrCat(destination_identity_.timeline)}});
     TOWLINE_RETURN_IF_ERROR(store_->SetTimelines(source_identity_, destination_identity_));
   }
   return absl::OkStatus();
@@ -188,8 +193,7 @@ absl::Status Attempt::StartMonitor() {
   options.claim = context_.claim;
   options.slot = row_.slot.empty() ? SlotName(context_.task) : row_.slot;
   options.on_failure = [this] { stop_.Request(); };
-  TOWLINE_ASSIGN_OR_RETURN(monitor_,
-                           Monitor::Start(options, *store_, context_.board, shutdown_));
+  TOWLINE_ASSIGN_OR_RETURN(monitor_, Monitor::Start(options, *store_, context_.board, shutdown_));
   return absl::OkStatus();
 }
 
@@ -231,8 +235,8 @@ absl::Status Attempt::PrepareSlot() {
     row_.slot = slot;
   } else if (found.has_value()) {
     TOWLINE_RETURN_IF_ERROR(CheckLeftSlot(row_, source_identity_.database, *found));
-    TOWLINE_RETURN_IF_ERROR(FreeSlot(source, slot, slot,
-                                     context_.config.limits.slot_busy_wait_max, shutdown_));
+    TOWLINE_RETURN_IF_ERROR(
+        FreeSlot(source, slot, slot, context_.config.limits.slot_busy_wait_max, shutdown_));
     LogInfo("dropping the slot that a crash left before its creation was noted", {{"slot", slot}});
     TOWLINE_RETURN_IF_ERROR(DropSlot(source, slot));
   }
@@ -242,8 +246,8 @@ absl::Status Attempt::PrepareSlot() {
 absl::Status Attempt::CreateOurSlot(Connection& source) {
   const Limits& limits = context_.config.limits;
   auto on_wait = [this](const std::string& waits_for) { NoteWait(waits_for); };
-  absl::StatusOr<Lsn> position = CreateSlot(context_.config.source, row_.slot,
-                                            limits.snapshot_wait_max, shutdown_, on_wait);
+  absl::StatusOr<Lsn> position =
+      CreateSlot(context_.config.source, row_.slot, limits.snapshot_wait_max, shutdown_, on_wait);
   TOWLINE_RETURN_IF_ERROR(WaitEnded(position.status()));
   FaultPoint("run:after-slot");
   TOWLINE_ASSIGN_OR_RETURN(
@@ -269,24 +273,22 @@ absl::Status Attempt::Copy() {
   options.selection = SelectionOf(config);
   options.existing = [&config](const TableName& table) {
     auto found = config.existing_by_table.find(absl::StrCat(table.schema, ".", table.name));
-    return std::string(ExistingName(
-        found != config.existing_by_table.end() ? found->second : config.existing));
+    return std::string(
+        ExistingName(found != config.existing_by_table.end() ? found->second : config.existing));
   };
   options.workers = config.limits.copy_workers;
   options.part_bytes = config.limits.copy_part_bytes;
   options.snapshot_wait_max = config.limits.snapshot_wait_max;
   options.application_name = SlotName(context_.task);
   monitor_->Watch(&copy_progress_);
-  absl::Status copied =
-      WaitEnded(RunCopy(options, *store_, copy_progress_, shutdown_, on_wait));
+  absl::Status copied = WaitEnded(RunCopy(options, *store_, copy_progress_, shutdown_, on_wait));
   monitor_->Watch(static_cast<const CopyProgress*>(nullptr));
   TOWLINE_RETURN_IF_ERROR(copied);
   TOWLINE_ASSIGN_OR_RETURN(row_, store_->ReadTask());
   TOWLINE_RETURN_IF_ERROR(SetState(TaskState::kCatchingUp));
   context_.control.set_is_copying(false);
-  LogInfo("the copy is complete",
-          {{"tables", absl::StrCat(copy_progress_.tables_total.load())},
-           {"rows", absl::StrCat(copy_progress_.rows_done.load())}});
+  LogInfo("the copy is complete", {{"tables", absl::StrCat(copy_progress_.tables_total.load())},
+                                   {"rows", absl::StrCat(copy_progress_.rows_done.load())}});
   return absl::OkStatus();
 }
 

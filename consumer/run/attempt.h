@@ -63,10 +63,10 @@ class Attempt {
   ServerIdentity source_identity_;
   ServerIdentity destination_identity_;
   std::optional<StateStore> store_;
-  TaskRow row_;               // as read or written last
+  TaskRow row_;  // as read or written last
   std::unique_ptr<Monitor> monitor_;
   CopyProgress copy_progress_;
-  Lsn catch_up_to_;           // what the source had written when streaming began
+  Lsn catch_up_to_;  // what the source had written when streaming began
   absl::Duration status_interval_;
   absl::Time connected_at_;
   bool has_progressed_ = false;

@@ -44,9 +44,8 @@ absl::Status Attempt::Stream() {
     TOWLINE_RETURN_IF_ERROR(CheckSlot(row_, source_identity_.database, slot));
     TOWLINE_RETURN_IF_ERROR(FreeSlot(source, row_.slot, row_.slot,
                                      context_.config.limits.slot_busy_wait_max, shutdown_));
-    TOWLINE_ASSIGN_OR_RETURN(
-        std::string flush_lsn,
-        source.QueryValue("SELECT pg_catalog.pg_current_wal_flush_lsn()"));
+    TOWLINE_ASSIGN_OR_RETURN(std::string flush_lsn,
+                             source.QueryValue("SELECT pg_catalog.pg_current_wal_flush_lsn()"));
     TOWLINE_ASSIGN_OR_RETURN(catch_up_to_, Lsn::Parse(flush_lsn));
     TOWLINE_RETURN_IF_ERROR(SetStatusInterval(source));
   }
@@ -54,8 +53,8 @@ absl::Status Attempt::Stream() {
   TOWLINE_ASSIGN_OR_RETURN(StreamSession::Options options, StreamOptions());
   TOWLINE_ASSIGN_OR_RETURN(std::unique_ptr<StreamSession> session,
                            StreamSession::Start(std::move(options), *store_, shutdown_));
-  LogInfo("streaming from the source", {{"slot", row_.slot},
-                                        {"position", row_.position.ToString()}});
+  LogInfo("streaming from the source",
+          {{"slot", row_.slot}, {"position", row_.position.ToString()}});
   stop_.set_grace(kStopGrace);
   monitor_->Watch(session.get());
   absl::Status ended = WatchStream(*session);
@@ -95,10 +94,9 @@ absl::Status Attempt::MoveOn(Lsn position) {
 
 // Three updates within the time after which the source takes us for dead (hazards B8).
 absl::Status Attempt::SetStatusInterval(Connection& source) {
-  TOWLINE_ASSIGN_OR_RETURN(
-      Result timeout,
-      source.Exec("SELECT setting::bigint FROM pg_catalog.pg_settings "
-                  "WHERE name = 'wal_sender_timeout'"));
+  TOWLINE_ASSIGN_OR_RETURN(Result timeout,
+                           source.Exec("SELECT setting::bigint FROM pg_catalog.pg_settings "
+                                       "WHERE name = 'wal_sender_timeout'"));
   status_interval_ = context_.config.limits.status_interval;
   if (timeout.row_count() == 1 && timeout.GetInt(0, 0) > 0) {
     status_interval_ = std::min(status_interval_, absl::Milliseconds(timeout.GetInt(0, 0)) / 3);

@@ -7,13 +7,14 @@ namespace towline {
 
 void LagEstimator::AddSample(absl::Time source_time, Lsn flush_lsn) {
   if (samples_.empty()) distance_ = absl::ZeroDuration();
-  if (!samples_.empty() && (flush_lsn <= samples_.back().flush_lsn ||
-                            source_time - samples_.back().time < distance_)) {
+  if (!samples_.empty() &&
+      (flush_lsn <= samples_.back().flush_lsn || source_time - samples_.back().time < distance_)) {
     return;
   }
   samples_.push_back({source_time, flush_lsn});
   if (samples_.size() <= kSamplesMax) return;
-  distance_ = 2 * (samples_.back().time - samples_.front().time) / static_cast<int64_t>(kSamplesMax);
+  distance_ =
+      2 * (samples_.back().time - samples_.front().time) / static_cast<int64_t>(kSamplesMax);
   std::deque<Sample> thinned;
   for (const Sample& sample : samples_) {
     if (thinned.empty() || sample.time - thinned.back().time >= distance_) {

@@ -17,8 +17,8 @@ class LagEstimator {
   // The source's clock and flushed position, about once a second.
   void AddSample(absl::Time source_time, Lsn flush_lsn);
 
-  // `reached`: everything before it is at the destination, or holds nothing for it. `oldest_us`: the
-  // commit time of the oldest transaction received and not yet committed there, 0: none.
+  // `reached`: everything before it is at the destination, or holds nothing for it. `oldest_us`:
+  // the commit time of the oldest transaction received and not yet committed there, 0: none.
   double Seconds(absl::Time source_now, Lsn reached, int64_t oldest_us);
 
  private:

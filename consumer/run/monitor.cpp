@@ -17,7 +17,8 @@ constexpr int64_t kSourceRounds = 4;
 constexpr int64_t kSlotRounds = 8;
 constexpr int64_t kSignOfLifeRounds = 20;
 
-// Longer than any of our small queries takes on an overloaded server, shorter than the TCP timeouts.
+// Longer than any of our small queries takes on an overloaded server, shorter than the TCP
+// timeouts.
 constexpr absl::Duration kAnswerWaitMax = absl::Seconds(30);
 
 // A source whose walsender has gone may have ended it for our silence, which reached us as nothing
@@ -162,10 +163,10 @@ void Monitor::UpdateBoard() {
     if (stream_ != nullptr) ShowStream(status);
     // Nothing streams: what the source has written beyond the position waits for us.
     if (status.source_flush_lsn.is_valid() && status.durable_lsn.is_valid()) {
-      status.lag_bytes = status.source_flush_lsn > status.durable_lsn
-                             ? static_cast<int64_t>(status.source_flush_lsn.value -
-                                                    status.durable_lsn.value)
-                             : 0;
+      status.lag_bytes =
+          status.source_flush_lsn > status.durable_lsn
+              ? static_cast<int64_t>(status.source_flush_lsn.value - status.durable_lsn.value)
+              : 0;
     }
   });
 }

@@ -1,7 +1,7 @@
 // Watches one attempt from its takeover to its end, on sessions of its own: gives the destination
-// our sign of life, notices a server that does not answer and a walsender that the source has ended,
-// and keeps the StatusBoard. A query here is always quick, so a short limit tells a dead network
-// from a slow statement, which the sessions that do the work cannot.
+// our sign of life, notices a server that does not answer and a walsender that the source has
+// ended, and keeps the StatusBoard. A query here is always quick, so a short limit tells a dead
+// network from a slow statement, which the sessions that do the work cannot.
 #pragma once
 
 #include <functional>

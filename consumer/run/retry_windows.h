@@ -1,8 +1,8 @@
 // How long and how often a failed task tries again: one window for lost or refused connections, a
-// shorter one for other errors (DESIGN 7). A window opens at the first failure of its kind. Progress
-// closes both; for connections a healthy minute is enough, because a copy cannot move the position.
-// For other errors it is not: a copy that always fails in its second minute must come to an end.
-// Pure: time is passed in.
+// shorter one for other errors (DESIGN 7). A window opens at the first failure of its kind.
+// Progress closes both; for connections a healthy minute is enough, because a copy cannot move the
+// position. For other errors it is not: a copy that always fails in its second minute must come to
+// an end. Pure: time is passed in.
 #pragma once
 
 #include <cstdint>
@@ -27,19 +27,19 @@ class RetryWindows {
   };
   // What the failed attempt had achieved.
   struct Attempt {
-    absl::Duration healthy_for;         // since both servers were connected
-    bool has_progressed = false;        // the position moved
-    bool has_ever_connected = false;    // any attempt of this process reached both servers
+    absl::Duration healthy_for;       // since both servers were connected
+    bool has_progressed = false;      // the position moved
+    bool has_ever_connected = false;  // any attempt of this process reached both servers
   };
   struct Decision {
     bool should_retry = false;
     absl::Duration delay;
-    absl::Duration window;              // the whole one
+    absl::Duration window;  // the whole one
     absl::Duration window_left;
   };
 
-  // Until both servers have been reached once, a wrong host is likelier than a server that restarts:
-  // the person who typed it should not wait for half a day.
+  // Until both servers have been reached once, a wrong host is likelier than a server that
+  // restarts: the person who typed it should not wait for half a day.
   static constexpr absl::Duration kFirstConnectionMax = absl::Minutes(1);
   static constexpr absl::Duration kHealthy = absl::Minutes(1);
 

@@ -1,5 +1,5 @@
-// The supervisor: starts attempts, decides after each failure whether to try again, and says what is
-// left when it gives up or is told to stop.
+// The supervisor: starts attempts, decides after each failure whether to try again, and says what
+// is left when it gives up or is told to stop.
 #include "run/run_task.h"
 
 #include <unistd.h>
@@ -90,8 +90,7 @@ class Supervisor {
     callbacks.status = [this] { return context_.board.Get(); };
     callbacks.pause = [this] { return context_.control.RequestPause(); };
     callbacks.resume = [this] { return context_.control.RequestResume(); };
-    TOWLINE_ASSIGN_OR_RETURN(control_,
-                             ControlSocket::Listen(context_.task, std::move(callbacks)));
+    TOWLINE_ASSIGN_OR_RETURN(control_, ControlSocket::Listen(context_.task, std::move(callbacks)));
     return absl::OkStatus();
   }
 
@@ -173,19 +172,20 @@ class Supervisor {
 
   void LogLimits() {
     const Limits& limits = context_.config.limits;
-    LogInfo("limits", {{"queue_bytes_max", FormatBytes(limits.queue_bytes_max)},
-                       {"batch_bytes_max", FormatBytes(limits.batch_bytes_max)},
-                       {"batch_rows_max", absl::StrCat(limits.batch_rows_max)},
-                       {"batch_time_max", towline::FormatDuration(limits.batch_time_max)},
-                       {"durable_interval_max", towline::FormatDuration(limits.durable_interval_max)},
-                       {"status_interval", towline::FormatDuration(limits.status_interval)},
-                       {"snapshot_wait_max", towline::FormatDuration(limits.snapshot_wait_max)},
-                       {"slot_busy_wait_max", towline::FormatDuration(limits.slot_busy_wait_max)},
-                       {"copy_workers", absl::StrCat(limits.copy_workers)},
-                       {"copy_part_bytes", FormatBytes(limits.copy_part_bytes)},
-                       {"conflict_rows_max", absl::StrCat(limits.conflict_rows_max)},
-                       {"retry_connection", towline::FormatDuration(context_.config.retry_connection)},
-                       {"retry_other", towline::FormatDuration(context_.config.retry_other)}});
+    LogInfo("limits",
+            {{"queue_bytes_max", FormatBytes(limits.queue_bytes_max)},
+             {"batch_bytes_max", FormatBytes(limits.batch_bytes_max)},
+             {"batch_rows_max", absl::StrCat(limits.batch_rows_max)},
+             {"batch_time_max", towline::FormatDuration(limits.batch_time_max)},
+             {"durable_interval_max", towline::FormatDuration(limits.durable_interval_max)},
+             {"status_interval", towline::FormatDuration(limits.status_interval)},
+             {"snapshot_wait_max", towline::FormatDuration(limits.snapshot_wait_max)},
+             {"slot_busy_wait_max", towline::FormatDuration(limits.slot_busy_wait_max)},
+             {"copy_workers", absl::StrCat(limits.copy_workers)},
+             {"copy_part_bytes", FormatBytes(limits.copy_part_bytes)},
+             {"conflict_rows_max", absl::StrCat(limits.conflict_rows_max)},
+             {"retry_connection", towline::FormatDuration(context_.config.retry_connection)},
+             {"retry_other", towline::FormatDuration(context_.config.retry_other)}});
   }
 
   // I7: nobody should find out months later that a slot fills his disk.

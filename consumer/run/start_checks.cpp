@@ -41,10 +41,11 @@ absl::Status CheckIdentities(const TaskRow& task, const ServerIdentity& source,
   TOWLINE_RETURN_IF_ERROR(CheckIdentity(task, "destination", task.destination, destination));
   if (task.source.timeline == source.timeline) return absl::OkStatus();
   return WithHint(
-      WithDetail(absl::DataLossError("the source was failed over or restored since the task began"),
-                 absl::StrCat("It wrote timeline ", task.source.timeline, " and writes ",
-                              source.timeline, " now. Changes that were applied may be missing "
-                              "there, and the other way round.")),
+      WithDetail(
+          absl::DataLossError("the source was failed over or restored since the task began"),
+          absl::StrCat("It wrote timeline ", task.source.timeline, " and writes ", source.timeline,
+                       " now. Changes that were applied may be missing "
+                       "there, and the other way round.")),
       StartAgainHint(task));
 }
 
@@ -58,34 +59,33 @@ absl::Status CheckSlot(const TaskRow& task, const std::string& database,
   }
   if (slot->plugin != kPluginName || slot->database != database) {
     return WithHint(
-        WithDetail(absl::DataLossError(absl::StrCat("the slot ", task.slot, " is not the task's")),
-                   absl::StrCat("It belongs to plugin ", slot->plugin, " in database \"",
-                                slot->database, "\"; expected ", kPluginName, " in \"",
-                                database, "\".")),
+        WithDetail(
+            absl::DataLossError(absl::StrCat("the slot ", task.slot, " is not the task's")),
+            absl::StrCat("It belongs to plugin ", slot->plugin, " in database \"", slot->database,
+                         "\"; expected ", kPluginName, " in \"", database, "\".")),
         StartAgainHint(task));
   }
   if (slot->wal_status == "lost") {
-    return WithHint(
-        absl::DataLossError(absl::StrCat("the slot ", task.slot, " is lost: the source removed the "
-                                         "log it needs (max_slot_wal_keep_size)")),
-        StartAgainHint(task));
+    return WithHint(absl::DataLossError(absl::StrCat("the slot ", task.slot,
+                                                     " is lost: the source removed the "
+                                                     "log it needs (max_slot_wal_keep_size)")),
+                    StartAgainHint(task));
   }
   if (slot->confirmed_flush_lsn > task.position) {
     return WithHint(
-        WithDetail(absl::DataLossError(absl::StrCat(
-                       "the destination is older than the slot ", task.slot,
-                       ": changes between the two are lost to us")),
-                   absl::StrCat("The destination holds all before ", task.position.ToString(),
-                                ", the slot begins at ", slot->confirmed_flush_lsn.ToString(),
-                                ". The destination was restored or failed over, or the slot was "
-                                "made again or moved by somebody else.")),
+        WithDetail(
+            absl::DataLossError(absl::StrCat("the destination is older than the slot ", task.slot,
+                                             ": changes between the two are lost to us")),
+            absl::StrCat("The destination holds all before ", task.position.ToString(),
+                         ", the slot begins at ", slot->confirmed_flush_lsn.ToString(),
+                         ". The destination was restored or failed over, or the slot was "
+                         "made again or moved by somebody else.")),
         StartAgainHint(task));
   }
   return absl::OkStatus();
 }
 
-absl::Status CheckLeftSlot(const TaskRow& task, const std::string& database,
-                           const SlotInfo& slot) {
+absl::Status CheckLeftSlot(const TaskRow& task, const std::string& database, const SlotInfo& slot) {
   if (slot.plugin == kPluginName && slot.database == database) return absl::OkStatus();
   return WithHint(
       absl::FailedPreconditionError(absl::StrCat("a slot ", task.slot, " of plugin ", slot.plugin,

@@ -1,6 +1,6 @@
-// The comparisons before anything is read or written (I2, hazards B2): are these the servers, and is
-// this the slot, that the task's position speaks of? A slot ahead of the position means that changes
-// are lost to us: START_REPLICATION would pass over them without a word. Pure.
+// The comparisons before anything is read or written (I2, hazards B2): are these the servers, and
+// is this the slot, that the task's position speaks of? A slot ahead of the position means that
+// changes are lost to us: START_REPLICATION would pass over them without a word. Pure.
 #pragma once
 
 #include <optional>

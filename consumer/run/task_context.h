@@ -1,5 +1,5 @@
-// What outlives an attempt: what the user wants, what everybody may see, and what the supervisor has
-// to know when it has ended.
+// What outlives an attempt: what the user wants, what everybody may see, and what the supervisor
+// has to know when it has ended.
 #pragma once
 
 #include <string>

@@ -39,11 +39,11 @@ absl::Status StateStore::StartCopy(const std::vector<PieceRow>& pieces,
                                    TaskState state) {
   std::vector<Param> piece_values;
   for (const PieceRow& piece : pieces) {
-    piece_values.insert(piece_values.end(),
-                        {options_.task, piece.table.schema, piece.table.name,
-                         absl::StrCat(piece_values.size()), absl::StrCat(piece.source_oid),
-                         piece.existing, piece.state, absl::StrCat(piece.bytes_total),
-                         absl::StrCat(piece.rows_done)});
+    piece_values.insert(
+        piece_values.end(),
+        {options_.task, piece.table.schema, piece.table.name, absl::StrCat(piece_values.size()),
+         absl::StrCat(piece.source_oid), piece.existing, piece.state,
+         absl::StrCat(piece.bytes_total), absl::StrCat(piece.rows_done)});
   }
   std::vector<Param> statement_values;
   for (const SchemaStatement& statement : statements) {

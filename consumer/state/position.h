@@ -20,8 +20,8 @@ struct TaskClaim {
 };
 
 // "UPDATE towline_state.task SET position = ... WHERE task AND epoch AND position = old": as text,
-// so that it can travel together with BEGIN. One row must be touched; CheckPositionMoved() turns any
-// other outcome into kAborted (another writer, or our own COMMIT whose answer was lost, B1).
+// so that it can travel together with BEGIN. One row must be touched; CheckPositionMoved() turns
+// any other outcome into kAborted (another writer, or our own COMMIT whose answer was lost, B1).
 std::string MovePositionSql(const TaskClaim& claim, Lsn old_position, Lsn new_position);
 absl::Status CheckPositionMoved(int64_t affected_rows);
 

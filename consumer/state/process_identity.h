@@ -1,5 +1,6 @@
-// Whether the process that left a session behind is still there. Only a process of the same machine,
-// boot and pid namespace can be judged; of all others we know nothing but their signs of life.
+// Whether the process that left a session behind is still there. Only a process of the same
+// machine, boot and pid namespace can be judged; of all others we know nothing but their signs of
+// life.
 #pragma once
 
 #include <string>

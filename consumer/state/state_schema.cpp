@@ -15,7 +15,8 @@ constexpr char kLockSql[] = "SELECT pg_catalog.pg_advisory_xact_lock(32778094293
 // a new version appends.
 constexpr const char* kUpgrades[kStateSchemaVersion] = {
     // Version 1. The task row is updated by every batch: room in its page keeps those updates HOT,
-    // and the second unique index makes the epoch a key column, so that FOR KEY SHARE (position.cpp)
+    // and the second unique index makes the epoch a key column, so that FOR KEY SHARE
+    // (position.cpp)
     // holds off a takeover and nothing else.
     R"sql(
 CREATE TABLE towline_state.meta (
@@ -138,7 +139,8 @@ absl::Status CheckNotNewer(int version) {
 // Nothing is asked of the user but what is missing: the right to create the schema, or the schema.
 absl::Status ExplainRefusal(Connection& connection, const absl::Status& status) {
   if (!absl::IsPermissionDenied(status)) return status;
-  absl::StatusOr<Result> names = connection.Query("SELECT pg_catalog.current_database(), current_user");
+  absl::StatusOr<Result> names =
+      connection.Query("SELECT pg_catalog.current_database(), current_user");
   if (!names.ok() || names->row_count() != 1) return status;
   std::string role = QuoteIdentifier(names->Get(0, 1));
   absl::StatusOr<bool> exists = HasStateSchema(connection);
@@ -147,10 +149,10 @@ absl::Status ExplainRefusal(Connection& connection, const absl::Status& status) 
                     absl::StrCat("ALTER SCHEMA towline_state OWNER TO ", role,
                                  "; and the same for its tables, or connect as their owner."));
   }
-  return WithHint(WithContext(status, "cannot create the schema towline_state"),
-                  absl::StrCat("GRANT CREATE ON DATABASE ", QuoteIdentifier(names->Get(0, 0)),
-                               " TO ", role, "; or CREATE SCHEMA towline_state AUTHORIZATION ",
-                               role, ";"));
+  return WithHint(
+      WithContext(status, "cannot create the schema towline_state"),
+      absl::StrCat("GRANT CREATE ON DATABASE ", QuoteIdentifier(names->Get(0, 0)), " TO ", role,
+                   "; or CREATE SCHEMA towline_state AUTHORIZATION ", role, ";"));
 }
 
 absl::Status Upgrade(Connection& connection) {
@@ -165,8 +167,9 @@ absl::Status Upgrade(Connection& connection) {
         connection.Exec("SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = 'towline_state'"));
     if (exists.row_count() == 0) {
       TOWLINE_RETURN_IF_ERROR(
-          connection.Exec("CREATE SCHEMA towline_state; COMMENT ON SCHEMA towline_state IS "
-                          "'Where towline keeps how far its tasks are. See docs/state.md.'")
+          connection
+              .Exec("CREATE SCHEMA towline_state; COMMENT ON SCHEMA towline_state IS "
+                    "'Where towline keeps how far its tasks are. See docs/state.md.'")
               .status());
     }
   }

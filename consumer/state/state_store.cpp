@@ -20,8 +20,8 @@ constexpr char kDurableCommitSql[] =
     "SELECT pg_catalog.set_config('synchronous_commit', 'on', false) "
     "WHERE pg_catalog.current_setting('synchronous_commit') = 'off'";
 
-// A predecessor's open transaction may hold the task row; its sessions are ended first, so more than
-// this means something unknown, and a retry says so.
+// A predecessor's open transaction may hold the task row; its sessions are ended first, so more
+// than this means something unknown, and a retry says so.
 constexpr char kLockTimeoutSql[] = "SET lock_timeout = '10s'";
 
 Param LsnParam(Lsn lsn) { return lsn.is_valid() ? Param(lsn.ToString()) : Param(); }
@@ -41,7 +41,8 @@ void AddIdentity(const ServerIdentity& identity, std::vector<Param>& params) {
 // it again.
 absl::Status RetryIfSchemaGone(const absl::Status& status) {
   std::string sqlstate = GetSqlState(status);
-  if (sqlstate == "42P01" || sqlstate == "3F000") return WithCode(status, absl::StatusCode::kAborted);
+  if (sqlstate == "42P01" || sqlstate == "3F000")
+    return WithCode(status, absl::StatusCode::kAborted);
   return status;
 }
 
@@ -98,12 +99,12 @@ absl::StatusOr<TaskRow> StateStore::TakeOver(const ServerIdentity& source,
 
 absl::StatusOr<TaskRow> StateStore::ReadTask() {
   TOWLINE_ASSIGN_OR_RETURN(
-      Result row,
-      connection_.Query(
-          absl::StrCat("SELECT ", kTaskColumns, " FROM towline_state.task WHERE task = $1"),
-          {options_.task}));
+      Result row, connection_.Query(absl::StrCat("SELECT ", kTaskColumns,
+                                                 " FROM towline_state.task WHERE task = $1"),
+                                    {options_.task}));
   if (row.row_count() != 1) {
-    return absl::AbortedError(absl::StrCat("task ", options_.task, " was removed by `towline drop`"));
+    return absl::AbortedError(
+        absl::StrCat("task ", options_.task, " was removed by `towline drop`"));
   }
   return GetTaskRow(row, 0);
 }
@@ -112,10 +113,9 @@ absl::Status StateStore::UpdateTask(absl::string_view assignments, std::vector<P
   std::vector<Param> params = {options_.task, absl::StrCat(epoch_)};
   params.insert(params.end(), values.begin(), values.end());
   TOWLINE_ASSIGN_OR_RETURN(
-      Result result,
-      connection_.Query(absl::StrCat("UPDATE towline_state.task SET ", assignments,
-                                     " WHERE task = $1 AND epoch = $2::bigint"),
-                        params));
+      Result result, connection_.Query(absl::StrCat("UPDATE towline_state.task SET ", assignments,
+                                                    " WHERE task = $1 AND epoch = $2::bigint"),
+                                       params));
   return CheckPositionMoved(result.affected_rows());
 }
 
@@ -145,15 +145,15 @@ absl::Status StateStore::SetTimelines(const ServerIdentity& source,
 absl::Status StateStore::AddSession(const Connection& session, const std::string& purpose) {
   TOWLINE_ASSIGN_OR_RETURN(
       Result result,
-      connection_.Query("INSERT INTO towline_state.session (task, epoch, pid, backend_start, "
-                        "application_name, purpose, run_id, client_host, client_pid, client_process) "
-                        "SELECT t.task, t.epoch, a.pid, a.backend_start, a.application_name, $4, "
-                        "$5, $6, $7::integer, $8 FROM towline_state.task t, "
-                        "pg_catalog.pg_stat_activity a WHERE t.task = $1 AND t.epoch = $2::bigint "
-                        "AND a.pid = $3::integer",
-                        {options_.task, absl::StrCat(epoch_), absl::StrCat(session.backend_pid()),
-                         purpose, options_.run_id, HostName(), absl::StrCat(getpid()),
-                         OwnProcessIdentity()}));
+      connection_.Query(
+          "INSERT INTO towline_state.session (task, epoch, pid, backend_start, "
+          "application_name, purpose, run_id, client_host, client_pid, client_process) "
+          "SELECT t.task, t.epoch, a.pid, a.backend_start, a.application_name, $4, "
+          "$5, $6, $7::integer, $8 FROM towline_state.task t, "
+          "pg_catalog.pg_stat_activity a WHERE t.task = $1 AND t.epoch = $2::bigint "
+          "AND a.pid = $3::integer",
+          {options_.task, absl::StrCat(epoch_), absl::StrCat(session.backend_pid()), purpose,
+           options_.run_id, HostName(), absl::StrCat(getpid()), OwnProcessIdentity()}));
   return CheckPositionMoved(result.affected_rows());
 }
 

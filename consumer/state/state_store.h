@@ -1,8 +1,8 @@
 // What must survive us, in the destination's schema towline_state (I1). Every table has a task
 // column, so that several tasks and both ends of a cascade live side by side.
 //
-// The store owns one session with the destination, which also holds the advisory lock that refuses a
-// second consumer politely. The lock is only for the message: what keeps two writers apart is the
+// The store owns one session with the destination, which also holds the advisory lock that refuses
+// a second consumer politely. The lock is only for the message: what keeps two writers apart is the
 // compare-and-set of the position with the epoch (position.h), used by every writing transaction.
 // One thread.
 #pragma once
@@ -46,20 +46,20 @@ absl::StatusOr<ServerIdentity> ReadSourceIdentity(Connection& connection,
 struct TaskRow {
   std::string task;
   int64_t epoch = 0;
-  Lsn position;                 // invalid: no slot yet
+  Lsn position;  // invalid: no slot yet
   TaskState state = TaskState::kNew;
   TaskState phase = TaskState::kNew;  // equal to state, or the phase that the state interrupts
   ServerIdentity source;
   ServerIdentity destination;
-  std::string slot;             // its name, stored before it is created
+  std::string slot;  // its name, stored before it is created
   bool is_slot_created = false;
   std::string plugin_version;
   // The copy: one snapshot for all tables (as pg_current_snapshot() printed it) and lsn_after;
   // empty once the position has passed lsn_after.
   std::string snapshot;
   Lsn lsn_after;
-  std::string error;            // of the last stop, empty: none
-  std::string host;             // where the consumer runs or ran
+  std::string error;  // of the last stop, empty: none
+  std::string host;   // where the consumer runs or ran
   int pid = 0;
 };
 
@@ -67,17 +67,17 @@ struct TaskRow {
 struct PieceRow {
   TableName table;
   uint32_t source_oid = 0;
-  std::string existing;         // stop, append, truncate: what was asked for
-  std::string state;            // pending, copying, copied
-  int64_t bytes_total = 0;      // heap and TOAST at planning
+  std::string existing;     // stop, append, truncate: what was asked for
+  std::string state;        // pending, copying, copied
+  int64_t bytes_total = 0;  // heap and TOAST at planning
   int64_t rows_done = 0;
 };
 
 // A statement of the schema dump, kept until it has run.
 struct SchemaStatement {
-  std::string section;          // pre, post
+  std::string section;  // pre, post
   int64_t ordinal = 0;
-  bool is_setting = false;      // SET and set_config: run again in each session
+  bool is_setting = false;  // SET and set_config: run again in each session
   std::string statement;
   bool is_done = false;
 };
@@ -87,7 +87,7 @@ class StateStore {
   struct Options {
     ConnectOptions destination;
     std::string task;
-    std::string run_id;         // of this process, random: tells our own stale sessions from others'
+    std::string run_id;  // of this process, random: tells our own stale sessions from others'
   };
 
   // Connects and brings the schema towline_state up to our version (creates it if missing). A newer
@@ -115,8 +115,8 @@ class StateStore {
   absl::StatusOr<std::vector<PieceRow>> ReadPieces();
   absl::StatusOr<std::vector<SchemaStatement>> ReadSchemaStatements(const std::string& section);
 
-  // Called after each state that was stored, whoever of us stored it: what people see follows what is
-  // durable.
+  // Called after each state that was stored, whoever of us stored it: what people see follows what
+  // is durable.
   void set_on_state(std::function<void(TaskState)> on_state) { on_state_ = std::move(on_state); }
 
   // Registers a session of ours so that a successor can end it (B9). Call right after opening it.
@@ -125,8 +125,8 @@ class StateStore {
   // The owner's sign of life: a successor ends sessions whose last one is older than 30 s. On any
   // session, so that it goes on while the store's is busy. kAborted if another has taken over.
   static absl::Status TouchSessions(Connection& session, const TaskClaim& claim);
-  // Why the task stopped, for the next `status`; on a session of its own, as the store's may be what
-  // failed.
+  // Why the task stopped, for the next `status`; on a session of its own, as the store's may be
+  // what failed.
   static absl::Status RecordStop(Connection& session, const TaskClaim& claim, TaskState state,
                                  absl::string_view error);
 

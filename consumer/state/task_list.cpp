@@ -32,17 +32,19 @@ absl::Status StateStore::RemoveTask(Connection& destination, const std::string& 
                                "pg_catalog.pg_namespace WHERE nspname = 'towline_state'"));
     if (is_ours == "t") return destination.Exec("DROP SCHEMA towline_state CASCADE").status();
     return destination
-        .Exec("DROP TABLE towline_state.conflict, towline_state.schema_statement, "
-              "towline_state.piece, towline_state.session, towline_state.task, towline_state.meta")
+        .Exec(
+            "DROP TABLE towline_state.conflict, towline_state.schema_statement, "
+            "towline_state.piece, towline_state.session, towline_state.task, towline_state.meta")
         .status();
   });
   TOWLINE_RETURN_IF_ERROR(removed);
   // The applier's replication origin, of a limited number. Dropping it is a right of its own; an
   // origin that stays harms nobody.
   destination
-      .Query("SELECT pg_catalog.pg_replication_origin_drop(roname) "
-             "FROM pg_catalog.pg_replication_origin WHERE roname = 'towline_' || $1",
-             {task})
+      .Query(
+          "SELECT pg_catalog.pg_replication_origin_drop(roname) "
+          "FROM pg_catalog.pg_replication_origin WHERE roname = 'towline_' || $1",
+          {task})
       .status()
       .IgnoreError();
   return destination.Exec("SELECT pg_catalog.pg_advisory_unlock_all()").status();

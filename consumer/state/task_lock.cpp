@@ -22,8 +22,7 @@ constexpr absl::Duration kEndWaitMax = absl::Seconds(10);
 constexpr absl::Duration kPoll = absl::Milliseconds(100);
 
 // The key is made on the server, so that every version of towline and a curious user get the same.
-constexpr char kKeySql[] =
-    "pg_catalog.hashtextextended('towline task ' || $1, 0)";
+constexpr char kKeySql[] = "pg_catalog.hashtextextended('towline task ' || $1, 0)";
 
 // The lock's holder with what is recorded of its session. A bigint key shows in pg_locks as two
 // halves, objsubid 1.
@@ -58,16 +57,19 @@ constexpr char kRecorded[] =
 
 absl::Status EndSessions(Connection& connection, const std::string& condition,
                          const std::vector<Param>& params, const Shutdown& shutdown) {
-  const std::string sql =
-      absl::StrCat("SELECT pg_catalog.pg_terminate_backend(a.pid) "
-                   "FROM pg_catalog.pg_stat_activity a WHERE ", condition);
+  const std::string sql = absl::StrCat(
+      "SELECT pg_catalog.pg_terminate_backend(a.pid) "
+      "FROM pg_catalog.pg_stat_activity a WHERE ",
+      condition);
   const absl::Time deadline = absl::Now() + kEndWaitMax;
   while (true) {
     TOWLINE_ASSIGN_OR_RETURN(Result ended, connection.Query(sql, params));
     if (ended.row_count() == 0) return absl::OkStatus();
     if (absl::Now() > deadline) {
-      return absl::AbortedError(absl::StrCat(ended.row_count(), " sessions of a predecessor do "
-                                             "not end at the ", connection.side()));
+      return absl::AbortedError(absl::StrCat(ended.row_count(),
+                                             " sessions of a predecessor do "
+                                             "not end at the ",
+                                             connection.side()));
     }
     if (!shutdown.SleepFor(kPoll)) return absl::CancelledError("shutting down");
   }
@@ -78,10 +80,10 @@ struct Holder {
   std::string client_pid;
   std::string client_host;
   std::string since;
-  bool is_ours = false;      // of this run
-  std::string seen_at;       // last sign of life; empty: the session is not recorded (yet)
+  bool is_ours = false;  // of this run
+  std::string seen_at;   // last sign of life; empty: the session is not recorded (yet)
   ProcessFate fate = ProcessFate::kUnknown;
-  bool is_silent = false;    // for 30 s
+  bool is_silent = false;  // for 30 s
 };
 
 // No holder: it has just let go.
@@ -109,17 +111,17 @@ bool MayBeEnded(const Holder& holder) {
 std::string RunBy(const TaskLockOptions& options, const Holder& holder) {
   if (holder.client_pid.empty()) {
     return absl::StrCat("task ", options.task,
-                        " is run by a session of the destination, backend pid ", holder.backend_pid);
+                        " is run by a session of the destination, backend pid ",
+                        holder.backend_pid);
   }
   return absl::StrCat("task ", options.task, " is run by pid ", holder.client_pid, " on host ",
                       holder.client_host, " since ", holder.since);
 }
 
 absl::Status Refuse(const TaskLockOptions& options, const Holder& holder) {
-  return WithHint(
-      absl::FailedPreconditionError(RunBy(options, holder)),
-      absl::StrCat("Only one process may run a task. `towline status --task ", options.task,
-                   "` shows it; stop it first, or give another --task."));
+  return WithHint(absl::FailedPreconditionError(RunBy(options, holder)),
+                  absl::StrCat("Only one process may run a task. `towline status --task ",
+                               options.task, "` shows it; stop it first, or give another --task."));
 }
 
 }  // namespace
@@ -138,8 +140,8 @@ absl::Status AcquireTaskLock(Connection& connection, const TaskLockOptions& opti
       LogInfo("ending a session that a predecessor left at the destination",
               {{"backend_pid", holder->backend_pid}});
       TOWLINE_RETURN_IF_ERROR(
-          connection.Query("SELECT pg_catalog.pg_terminate_backend($1::integer)",
-                           {holder->backend_pid})
+          connection
+              .Query("SELECT pg_catalog.pg_terminate_backend($1::integer)", {holder->backend_pid})
               .status());
     } else if (holder.has_value()) {
       if (first_seen_at.empty()) {
@@ -163,8 +165,7 @@ absl::Status AcquireTaskLock(Connection& connection, const TaskLockOptions& opti
 
 absl::Status EndOtherSessions(Connection& connection, const std::string& task,
                               const Shutdown& shutdown) {
-  return EndSessions(connection,
-                     absl::StrCat("(", kNamedLikeTask, ") OR (", kRecorded, ")"),
+  return EndSessions(connection, absl::StrCat("(", kNamedLikeTask, ") OR (", kRecorded, ")"),
                      {SlotName(task), task}, shutdown);
 }
 

@@ -18,8 +18,8 @@ struct TaskLockOptions {
 };
 
 // Takes the lock on this session. A holder that is dead (its process is gone from this machine, or
-// it gave no sign of life for 30 s) or ours is ended; a living one is waited for, 10 s, for it may be
-// about to exit; then kFailedPrecondition names it.
+// it gave no sign of life for 30 s) or ours is ended; a living one is waited for, 10 s, for it may
+// be about to exit; then kFailedPrecondition names it.
 absl::Status AcquireTaskLock(Connection& connection, const TaskLockOptions& options,
                              const Shutdown& shutdown);
 

@@ -31,7 +31,8 @@ std::string DeriveTaskName(const ServerIdentity& source, const ServerIdentity& d
 
 absl::Status CheckTaskName(absl::string_view task) {
   bool is_good = !task.empty() && task.size() <= kTaskBytesMax;
-  for (char c : task) is_good = is_good && static_cast<unsigned char>(c) >= ' ' && c != '/' && c != 0x7f;
+  for (char c : task)
+    is_good = is_good && static_cast<unsigned char>(c) >= ' ' && c != '/' && c != 0x7f;
   if (is_good) return absl::OkStatus();
   return WithHint(absl::InvalidArgumentError("invalid task name"),
                   "Use up to 63 letters, digits, - and _, for example --task orders.");
@@ -43,7 +44,8 @@ std::string SlotName(absl::string_view task) {
     bool is_allowed = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_';
     name.push_back(is_allowed ? c : '_');
   }
-  bool is_exact = name.size() <= kSlotBytesMax && absl::string_view(name).substr(kSlotPrefix.size()) == task;
+  bool is_exact =
+      name.size() <= kSlotBytesMax && absl::string_view(name).substr(kSlotPrefix.size()) == task;
   if (is_exact) return name;
   std::string hash = absl::StrFormat("_%08x", StableHash(task) >> 32);
   name.resize(std::min(name.size(), kSlotBytesMax - hash.size()));

@@ -1,5 +1,5 @@
-// Between TaskRow and the table towline_state.task: its columns in our order, and the assignments that
-// change the state. Private to state/.
+// Between TaskRow and the table towline_state.task: its columns in our order, and the assignments
+// that change the state. Private to state/.
 #pragma once
 
 #include <vector>

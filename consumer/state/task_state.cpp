@@ -29,20 +29,34 @@ bool IsPhase(TaskState state) {
 
 absl::string_view TaskStateName(TaskState state) {
   switch (state) {
-    case TaskState::kNew: return "new";
-    case TaskState::kChecking: return "checking";
-    case TaskState::kCopyingSchema: return "copying_schema";
-    case TaskState::kCopying: return "copying";
-    case TaskState::kIndexing: return "indexing";
-    case TaskState::kCatchingUp: return "catching_up";
-    case TaskState::kStreaming: return "streaming";
-    case TaskState::kCutOver: return "cut_over";
-    case TaskState::kPaused: return "paused";
-    case TaskState::kRetrying: return "retrying";
-    case TaskState::kWaiting: return "waiting";
-    case TaskState::kHealing: return "healing";
-    case TaskState::kNeedsHeal: return "needs_heal";
-    case TaskState::kFailed: return "failed";
+    case TaskState::kNew:
+      return "new";
+    case TaskState::kChecking:
+      return "checking";
+    case TaskState::kCopyingSchema:
+      return "copying_schema";
+    case TaskState::kCopying:
+      return "copying";
+    case TaskState::kIndexing:
+      return "indexing";
+    case TaskState::kCatchingUp:
+      return "catching_up";
+    case TaskState::kStreaming:
+      return "streaming";
+    case TaskState::kCutOver:
+      return "cut_over";
+    case TaskState::kPaused:
+      return "paused";
+    case TaskState::kRetrying:
+      return "retrying";
+    case TaskState::kWaiting:
+      return "waiting";
+    case TaskState::kHealing:
+      return "healing";
+    case TaskState::kNeedsHeal:
+      return "needs_heal";
+    case TaskState::kFailed:
+      return "failed";
   }
   return "";
 }

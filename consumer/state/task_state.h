@@ -1,7 +1,8 @@
-// The states of a task, in the order a task goes through them (DESIGN 7). All are durable: stored in
-// towline_state.task before they are acted on.
+// The states of a task, in the order a task goes through them (DESIGN 7). All are durable: stored
+// in towline_state.task before they are acted on.
 //
-//   new ─▶ checking ─▶ copying_schema ─▶ copying ─▶ indexing ─▶ catching_up ─▶ streaming ─▶ cut_over
+//   new ─▶ checking ─▶ copying_schema ─▶ copying ─▶ indexing ─▶ catching_up ─▶ streaming ─▶
+//   cut_over
 //
 // Everything is copied under one snapshot, so indexes and constraints can be built before catching
 // up; with a snapshot per piece they come after it (hazards A3). A crash in copying_schema or

@@ -43,7 +43,8 @@ class Receiver::Impl {
   }
   void SetDurable(Lsn durable_lsn) {
     uint64_t before = durable_;
-    while (before < durable_lsn.value && !durable_.compare_exchange_weak(before, durable_lsn.value)) {
+    while (before < durable_lsn.value &&
+           !durable_.compare_exchange_weak(before, durable_lsn.value)) {
     }
   }
   absl::Status status() const {
@@ -146,8 +147,7 @@ absl::StatusOr<std::unique_ptr<Receiver>> Receiver::Open(const Options& options,
   TOWLINE_ASSIGN_OR_RETURN(
       ReplicationConnection connection,
       ReplicationConnection::Open(options.source, options.application_name, shutdown));
-  TOWLINE_RETURN_IF_ERROR(
-      connection.Start(options.slot, options.position, options.plugin_options));
+  TOWLINE_RETURN_IF_ERROR(connection.Start(options.slot, options.position, options.plugin_options));
   auto impl = std::make_unique<Impl>(options, std::move(connection));
   return std::unique_ptr<Receiver>(new Receiver(std::move(impl)));
 }

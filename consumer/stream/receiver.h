@@ -27,11 +27,11 @@ class Receiver {
     ConnectOptions source;
     std::string application_name;
     std::string slot;
-    Lsn position;                    // where to start: the task's position
+    Lsn position;  // where to start: the task's position
     absl::Duration status_interval;
     std::vector<std::pair<std::string, std::string>> plugin_options;
   };
-  struct Progress {                  // read from any thread
+  struct Progress {                         // read from any thread
     std::atomic<uint64_t> received_lsn{0};  // end of the last message's WAL
     std::atomic<uint64_t> wal_end{0};       // last keepalive
     std::atomic<int64_t> received_bytes{0};
@@ -50,7 +50,7 @@ class Receiver {
   // Why the thread ended; OK while it runs. Closes the queue at its end.
   absl::Status status() const;
   const Progress& progress() const;
-  int backend_pid() const;         // of the walsender
+  int backend_pid() const;  // of the walsender
   // Sends a last status with the durable position and ends the stream; then joins.
   void Stop();
 

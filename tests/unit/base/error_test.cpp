@@ -9,7 +9,8 @@ namespace {
 TEST(ErrorTest, PayloadsSurviveContextAndNewCode) {
   absl::Status status = WithSqlState(
       WithHint(WithDetail(absl::UnknownError("boom"), "A detail."), "Do something."), "23505");
-  status = WithCode(WithContext(WithContext(status, "inner"), "outer"), absl::StatusCode::kDataLoss);
+  status =
+      WithCode(WithContext(WithContext(status, "inner"), "outer"), absl::StatusCode::kDataLoss);
   EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
   EXPECT_EQ(status.message(), "outer: inner: boom");
   EXPECT_EQ(GetHint(status), "Do something.");

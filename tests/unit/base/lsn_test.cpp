@@ -21,7 +21,8 @@ TEST(LsnTest, ParsesWhatItPrints) {
 }
 
 TEST(LsnTest, RefusesAnythingElse) {
-  for (const char* text : {"", "/", "1", "1/", "/1", "1/2/3", "g/1", "1/123456789", "-1/0", " 1/0"}) {
+  for (const char* text :
+       {"", "/", "1", "1/", "/1", "1/2/3", "g/1", "1/123456789", "-1/0", " 1/0"}) {
     EXPECT_FALSE(Lsn::Parse(text).ok()) << text;
   }
 }

@@ -13,9 +13,10 @@ TEST(PositionTest, ComparesTaskEpochAndOldPosition) {
 }
 
 TEST(PositionTest, QuotesTheTask) {
-  EXPECT_EQ(MovePositionSql({"o'r\\d", 1}, Lsn{1}, Lsn{1}),
-            "UPDATE towline_state.task SET position = '0/1' WHERE task = E'o''r\\\\d' AND epoch = 1 "
-            "AND position = '0/1'");
+  EXPECT_EQ(
+      MovePositionSql({"o'r\\d", 1}, Lsn{1}, Lsn{1}),
+      "UPDATE towline_state.task SET position = '0/1' WHERE task = E'o''r\\\\d' AND epoch = 1 "
+      "AND position = '0/1'");
 }
 
 TEST(PositionTest, AnythingButOneRowIsAnotherWriter) {
