@@ -8,7 +8,8 @@ PROTO = pathlib.Path(__file__).resolve().parents[2] / "proto"
 
 
 def read(file):
-    done = subprocess.run([sys.executable, str(READER), "--proto", str(PROTO), str(file)], text=True, check=False,
+    done = subprocess.run([sys.executable, str(READER), "--proto", str(PROTO), str(file)], text=True,
+                          check=False,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert done.returncode == 0, done.stdout
     return done.stdout.splitlines()
@@ -17,13 +18,16 @@ def read(file):
 def test_reader_prints_a_captured_stream(source, tmp_path):
     source.script("CREATE SCHEMA s", "CREATE TABLE s.t (id int PRIMARY KEY, v text, n numeric, doc text)",
                   "ALTER TABLE s.t ALTER doc SET STORAGE EXTERNAL",
-                  "CREATE TABLE full_rows (a text, b regclass)", "ALTER TABLE full_rows REPLICA IDENTITY FULL")
+                  "CREATE TABLE full_rows (a text, b regclass)",
+                  "ALTER TABLE full_rows REPLICA IDENTITY FULL")
     source.query("SELECT pg_create_logical_replication_slot('reader', 'towline')")
     source.script("INSERT INTO s.t VALUES (1, 'é', 1.5, repeat('x', 5000)), (2, NULL, NULL, NULL)",
                   "UPDATE s.t SET v = 'changed' WHERE id = 1", "UPDATE s.t SET id = 3 WHERE id = 2",
-                  "INSERT INTO full_rows VALUES ('a', 's.t')", "UPDATE full_rows SET a = 'b'", "DELETE FROM full_rows", "TRUNCATE s.t",
+                  "INSERT INTO full_rows VALUES ('a', 's.t')", "UPDATE full_rows SET a = 'b'",
+                  "DELETE FROM full_rows", "TRUNCATE s.t",
                   "SELECT pg_logical_emit_message(true, 'hello', 'content')")
-    text = source.psql("SELECT data FROM pg_logical_slot_peek_binary_changes('reader', NULL, NULL, 'min_protocol', '1', "
+    text = source.psql("SELECT data FROM pg_logical_slot_peek_binary_changes('reader', NULL, NULL, "
+                       "'min_protocol', '1', "
                        "'max_protocol', '1', 'messages', 'on')")
     file = tmp_path / "stream.hex"
     file.write_text(text)
