@@ -106,7 +106,10 @@ bool IsNeverSent(Relation relation) {
   // The new heap of a table that is being rewritten. Its rows are not changes.
   if (OidIsValid(form->relrewrite)) return true;
   // initdb's own tables, such as those of information_schema.
-  return RelationGetRelid(relation) < FirstNormalObjectId;
+  if (RelationGetRelid(relation) < FirstNormalObjectId) return true;
+  // Tables that CREATE EXTENSION makes: the destination's extension has its own, and the copy
+  // leaves them out as well (a job of pg_cron must not run twice).
+  return OidIsValid(getExtensionOfObject(RelationRelationId, RelationGetRelid(relation)));
 }
 
 // Which columns the old image of an UPDATE or DELETE carries, by attribute number from 1.

@@ -153,8 +153,11 @@ void RowEncoder::EncodeVariable(const ColumnCodec& codec, Datum value, ByteBuffe
     case ValueMethod::kVarlena:
       return AppendValue(VarlenaBytes(value), image);
     case ValueMethod::kNumeric: {
+      // Its binary form is at most twice what is stored, plus a header of eight bytes. Near the
+      // bound of an entry it goes the general way, which knows how to send values in parts.
       size_t start = image->size;
-      if (AppendNumeric(VarlenaBytes(value), image)) {
+      if (inline_bytes_ + 2 * VarlenaBytes(value).size() + 8 <= kInlineBytesMax &&
+          AppendNumeric(VarlenaBytes(value), image)) {
         inline_bytes_ += image->size - start;
         return;
       }

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -35,6 +36,9 @@ class Applier {
     // Destination tables whose rows existed before the copy (existing: append): an INSERT
     // overwrites.
     std::vector<TableName> append_tables;
+    // The source's table that was copied under each name. A change of another one under that name
+    // (tables swapped by rename, dropped and made anew) stops the task.
+    std::map<TableName, Oid> source_oids;
   };
   struct Counts {  // since Open()
     int64_t inserted = 0;

@@ -36,9 +36,11 @@ KeyFields KeyFieldsOf(const Target& target) {
 
 }  // namespace
 
-BatchWriter::BatchWriter(Connection* connection, std::vector<TableName> append_tables)
+BatchWriter::BatchWriter(Connection* connection, std::vector<TableName> append_tables,
+                         std::map<TableName, Oid> source_oids)
     : connection_(connection),
       append_tables_(std::move(append_tables)),
+      source_oids_(std::move(source_oids)),
       pipeline_(connection),
       row_writer_(connection, &pipeline_) {}
 
@@ -71,6 +73,7 @@ absl::Status BatchWriter::ReadNewTargets(const Batch& batch) {
                            ReadTargets(*connection_, unknown, append_tables_));
   for (Target& target : targets) {
     const Relation* relation = target.relation;
+    TOWLINE_RETURN_IF_ERROR(CheckIsCopied(*relation));
     const Relation*& described = described_[relation->name];
     if (described != nullptr) {
       TOWLINE_RETURN_IF_ERROR(CheckRedescription(*described, *relation, target.table));
@@ -79,6 +82,21 @@ absl::Status BatchWriter::ReadNewTargets(const Batch& batch) {
     targets_[relation] = std::make_unique<const Target>(std::move(target));
   }
   return absl::OkStatus();
+}
+
+// What the destination holds under a name are the rows of the table that was copied. Another table
+// that has taken the name since is not seen by names and types, and restarting must not hide it.
+absl::Status BatchWriter::CheckIsCopied(const Relation& relation) const {
+  auto copied = source_oids_.find(relation.name);
+  if (copied == source_oids_.end() || relation.kind == 'p' || copied->second == relation.oid) {
+    return absl::OkStatus();
+  }
+  return WithHint(
+      absl::FailedPreconditionError(
+          absl::StrCat("source table ", relation.name.schema, ".", relation.name.name,
+                       " is not the one that was copied: it was made anew or renamed since (OID ",
+                       relation.oid, ", copied was ", copied->second, ")")),
+      "The destination holds the other table's rows. Drop the task (towline drop) and copy anew.");
 }
 
 absl::Status BatchWriter::Write(const Batch& batch) {

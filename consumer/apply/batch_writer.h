@@ -30,7 +30,8 @@ class BatchWriter {
     int64_t missed = 0;  // append tables: rows that a change did not find
   };
 
-  BatchWriter(Connection* connection, std::vector<TableName> append_tables);
+  BatchWriter(Connection* connection, std::vector<TableName> append_tables,
+              std::map<TableName, Oid> source_oids);
 
   absl::Status Write(const Batch& batch);
 
@@ -53,6 +54,7 @@ class BatchWriter {
   };
 
   absl::Status ReadNewTargets(const Batch& batch);
+  absl::Status CheckIsCopied(const Relation& relation) const;
   const Target& TargetOf(const Change& change);
   absl::Status WriteSegment(const Batch& batch, size_t begin, size_t end);
   void Gather(const Batch& batch, size_t begin, size_t end);
@@ -67,6 +69,7 @@ class BatchWriter {
 
   Connection* connection_;
   const std::vector<TableName> append_tables_;
+  const std::map<TableName, Oid> source_oids_;
   Pipeline pipeline_;
   RowWriter row_writer_;
   absl::flat_hash_map<const Relation*, std::unique_ptr<const Target>> targets_;

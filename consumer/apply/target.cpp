@@ -228,6 +228,14 @@ absl::StatusOr<Target> MakeTarget(const Relation& relation, const Table& table,
     return Unfit(relation, "it does not exist",
                  "Create it as it is at the source (pg_dump --schema-only --table).");
   }
+  // At the source it was unlogged when the copy made it, empty, and has become logged since; or a
+  // crash here would empty it.
+  if (table.persistence == 'u') {
+    return Unfit(relation, "it is unlogged: its rows were not copied, and a crash would lose them",
+                 absl::StrCat(AlterTable(relation),
+                              " SET LOGGED; after filling it from the source, "
+                              "or drop the task and copy anew."));
+  }
   target.only = table.kind == 'p' ? "" : "ONLY ";
   for (const Column& column : relation.columns) {
     absl::Status checked = CheckColumn(relation, column, table.FindColumn(column.name));

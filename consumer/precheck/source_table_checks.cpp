@@ -155,7 +155,11 @@ void CheckRowSecurity(CheckContext& context) {
 bool HasIdentity(const Table& table) {
   if (table.replica_identity == ReplicaIdentity::kFull) return true;
   for (const UniqueIndex& index : table.unique_indexes) {
-    if (table.replica_identity == ReplicaIdentity::kDefault && index.is_primary) return true;
+    // The server logs no key of a deferrable primary key (relcache.c, RelationGetIndexList).
+    if (table.replica_identity == ReplicaIdentity::kDefault && index.is_primary &&
+        !index.is_deferrable) {
+      return true;
+    }
     if (table.replica_identity == ReplicaIdentity::kIndex && index.is_replica_identity) return true;
   }
   return false;

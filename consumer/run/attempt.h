@@ -49,6 +49,7 @@ class Attempt {
   absl::Status SetStatusInterval(Connection& source);
   absl::Status WatchStream(StreamSession& session);
   absl::Status MoveOn(Lsn position);
+  absl::Status NoteProgress(Lsn position);
 
   absl::StatusOr<Connection> OpenSource();
   absl::Status SetState(TaskState state);

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "base/error.h"
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "model/snapshot.h"
@@ -78,7 +79,14 @@ absl::Status Attempt::WatchStream(StreamSession& session) {
   return absl::OkStatus();
 }
 
+// The applier holds the task row's lock while its transaction lasts. Waiting for it must not end a
+// long one: what is noted here may be noted later.
 absl::Status Attempt::MoveOn(Lsn position) {
+  absl::Status noted = NoteProgress(position);
+  return GetSqlState(noted) == "55P03" ? absl::OkStatus() : noted;
+}
+
+absl::Status Attempt::NoteProgress(Lsn position) {
   if (!row_.snapshot.empty() && position >= row_.lsn_after) {
     // No transaction beyond can be visible in it (hazards A11).
     TOWLINE_RETURN_IF_ERROR(store_->SetSnapshot("", Lsn{}));
@@ -132,6 +140,7 @@ absl::StatusOr<StreamSession::Options> Attempt::StreamOptions() {
   options.applier.conflict_rows_max = limits.conflict_rows_max;
   TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_->ReadPieces());
   for (const PieceRow& piece : pieces) {
+    options.applier.source_oids[piece.table] = piece.source_oid;
     if (piece.existing == "append") options.applier.append_tables.push_back(piece.table);
   }
 

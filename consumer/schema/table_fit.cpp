@@ -19,6 +19,11 @@ std::vector<std::string> DescribeMisfit(const Table& source, const Table& destin
     misfits.push_back(destination.kind == 'p' ? "is partitioned, at the source it is not"
                                               : "is not partitioned, at the source it is");
   }
+  // A crash empties an unlogged table, and not the position beside it.
+  if (source.persistence == 'p' && destination.persistence == 'u') {
+    misfits.push_back(
+        "is unlogged, so that a crash would lose its rows (ALTER TABLE ... SET LOGGED)");
+  }
   for (const TableColumn& column : source.columns) {
     std::string name = QuoteIdentifier(column.name);
     const TableColumn* other = destination.FindColumn(column.name);
