@@ -13,6 +13,7 @@ import pytest
 
 from support.cluster import quote_identifier, quote_literal
 from support.shapes import Play, Shape
+from support.towline import MEMORY_LIMIT
 from type_cases import statements, values
 
 COMMON = (pathlib.Path(__file__).parent / "type_cases" / "common.sql").read_text()
@@ -217,7 +218,9 @@ def verdict(request, base, source_cluster, destination_cluster, session_director
     shapes = [type_shape(name, *facts[name]) for name in TYPES] + list(other_shapes(base))
     assert [shape.name for shape in shapes[-len(OTHERS):]] == OTHERS
     play = Play(make_database, session_directory / "types", request.config.getoption("--towline-binary"))
-    return play.run(shapes)
+    found = play.run(shapes)
+    assert play.peak_memory <= MEMORY_LIMIT or request.config.getoption("--no-memory-limit")
+    return found
 
 
 @pytest.mark.limit(480)
