@@ -35,6 +35,8 @@ struct TransactionHeader {
   Lsn end_lsn;                 // its end: the position once the transaction is applied
   int64_t commit_time_us = 0;  // since 1970-01-01 UTC, the source's clock
   std::string origin;          // empty: written on the source itself
+  std::string gid;             // of PREPARE TRANSACTION at the source; empty: committed. With one,
+                               // the LSNs are the prepare record's and the time is that of PREPARE
 };
 
 }  // namespace towline
