@@ -1,6 +1,7 @@
 // towline.changes(): peeks at a slot through the server's own function, so that its checks of
 // rights and slot hold, and shows each entry as a row.
 #include "changes_text.h"
+#include "pg_compat.h"
 
 extern "C" {
 PG_FUNCTION_INFO_V1(towline_changes);
@@ -122,7 +123,7 @@ void CheckPlugin(FunctionCallInfo fcinfo) {
 }
 
 Portal OpenPeek(FunctionCallInfo fcinfo) {
-  Oid types[] = {NAMEOID, PG_LSNOID, INT4OID, TEXTARRAYOID};
+  Oid types[] = {NAMEOID, kPgLsnOid, INT4OID, TEXTARRAYOID};
   Datum values[] = {PG_GETARG_DATUM(0), PG_ARGISNULL(1) ? Datum{0} : PG_GETARG_DATUM(1),
                     PG_ARGISNULL(2) ? Datum{0} : PG_GETARG_DATUM(2), OptionsArray(fcinfo)};
   // As many frames as changes are wanted hold at least that many changes.

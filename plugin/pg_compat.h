@@ -68,6 +68,13 @@ inline AttrMap* BuildAttrMap(TupleDesc in, TupleDesc out) {
   return CallBuildAttrMap(&build_attrmap_by_name, in, out);
 }
 
+// 14 put the type's own name into its OID's.
+#if PG_VERSION_NUM >= 140000
+constexpr Oid kPgLsnOid = PG_LSNOID;
+#else
+constexpr Oid kPgLsnOid = LSNOID;
+#endif
+
 // 19 gave the system caches' identifiers a type of their own.
 #if PG_VERSION_NUM >= 190000
 using SysCacheId = SysCacheIdentifier;
