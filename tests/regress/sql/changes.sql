@@ -31,7 +31,9 @@ SELECT test.close();
 SELECT test.open();
 CREATE ROLE regress_reader;
 SET ROLE regress_reader;
+\set VERBOSITY sqlstate
 SELECT count(*) FROM towline.changes('regress');
+\set VERBOSITY default
 RESET ROLE;
 DROP ROLE regress_reader;
 -- many frames

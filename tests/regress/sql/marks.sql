@@ -9,10 +9,19 @@ CREATE TABLE doc_body_key (id int, body text NOT NULL);
 ALTER TABLE doc_body_key ALTER body SET STORAGE EXTERNAL;
 CREATE UNIQUE INDEX doc_body_key_i ON doc_body_key (body);
 ALTER TABLE doc_body_key REPLICA IDENTITY USING INDEX doc_body_key_i;
-CREATE FUNCTION test.short(line text) RETURNS text LANGUAGE sql AS $$
-    SELECT regexp_replace(line, '(.)\1{99,}', '\1...(' || (SELECT coalesce(max(length(m[1])), 0)
-        FROM regexp_matches(line, '((.)\2{99,})', 'g') m) || ')', 'g')
-$$;
+-- 'xxxxx…' → 'x...(number)'. No back reference: some servers take minutes over one in a megabyte.
+CREATE FUNCTION test.short(line text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    letter text;
+BEGIN
+    FOREACH letter IN ARRAY string_to_array('l,m,s,t,w,x,y', ',') LOOP
+        IF position(repeat(letter, 100) IN line) > 0 THEN
+            line := regexp_replace(line, letter || '{100,}',
+                                   letter || '...(' || length(substring(line FROM letter || '{100,}')) || ')', 'g');
+        END IF;
+    END LOOP;
+    RETURN line;
+END $$;
 SELECT test.open();
 INSERT INTO doc VALUES (1, NULL, repeat('x', 3000)), (2, 'NULL', NULL), (3, '', ''), (4, '<unchanged>', 'it''s');
 UPDATE doc SET note = 'changed' WHERE id = 1;
@@ -38,13 +47,13 @@ INSERT INTO doc VALUES (102, 'larger', repeat('m', 3 * 1024 * 1024));
 INSERT INTO doc_full VALUES (103, 'two', repeat('t', 2 * 1024 * 1024));
 UPDATE doc_full SET note = 'both images' WHERE id = 103;
 DELETE FROM doc_full;
-SELECT left(test.short(test.stream()), 300);
+SELECT test.short(test.stream());
 -- the inline values of one row are bounded too: of ten values of 1 MiB eight are inline
 SELECT test.close();
 CREATE TABLE wide (a1 text, a2 text, a3 text, a4 text, a5 text, a6 text, a7 text, a8 text, a9 text, a10 text);
 SELECT test.open();
 INSERT INTO wide SELECT r, r, r, r, r, r, r, r, r, r FROM repeat('w', 1024 * 1024) r;
-SELECT regexp_replace(test.stream(), 'w{99,}', 'w...', 'g');
+SELECT test.short(test.stream());
 -- no frame is larger than the protocol allows
 SELECT max(length(data)) <= 16 * 1024 * 1024 AS bounded, max(length(data)) > 8 * 1024 * 1024 AS large
 FROM pg_logical_slot_peek_binary_changes('regress', NULL, NULL);

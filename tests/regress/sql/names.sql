@@ -1,4 +1,6 @@
 -- Names that need quoting, everywhere.
+-- servers differ in how wide an emoji is
+\pset format unaligned
 CREATE SCHEMA "Odd ""Schema""";
 CREATE TABLE "Odd ""Schema"""."Täble.with, all 'kinds'" ("select" int PRIMARY KEY, "a""b" text, "Ünï🙂" text, "x.y" text, "trailing " text);
 CREATE TABLE "table" ("from" int PRIMARY KEY, "User" text);

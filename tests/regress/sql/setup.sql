@@ -15,5 +15,5 @@ $$;
 CREATE FUNCTION test.close() RETURNS void LANGUAGE sql AS $$
     SELECT pg_drop_replication_slot('regress')
 $$;
-\dx towline
+SELECT extversion, extnamespace::regnamespace FROM pg_extension WHERE extname = 'towline';
 \dn towline
