@@ -13,7 +13,10 @@ constexpr uint32_t kEntries = 1;
 }
 namespace entry {
 constexpr uint32_t kBegin = 1, kCommit = 2, kRelation = 3, kInsert = 4, kUpdate = 5, kDelete = 6,
-                   kValuePart = 7, kTruncate = 9, kMessage = 10, kHello = 12;
+                   kValuePart = 7, kSubtransaction = 8, kTruncate = 9, kMessage = 10, kHello = 12,
+                   kStreamStart = 16, kStreamStop = 17, kStreamAbort = 18, kStreamCommit = 19,
+                   kStreamPrepare = 20, kBeginPrepare = 21, kPrepare = 22, kCommitPrepared = 23,
+                   kRollbackPrepared = 24;
 }
 namespace hello {
 constexpr uint32_t kProtocolVersion = 1, kPluginVersion = 2, kServerVersionNum = 3,
@@ -46,6 +49,30 @@ constexpr uint32_t kValueBytes = 1, kPart = 2, kIsLast = 3;
 }
 namespace truncate {
 constexpr uint32_t kRelations = 1, kCascade = 2, kRestartIdentity = 3;
+}
+namespace subtransaction {
+constexpr uint32_t kXid = 1;
+}
+// What the entries that open and close transactions call alike: xid, LSN, end LSN and time are
+// numbered as in Begin.
+namespace stream_start {
+constexpr uint32_t kXid = 1, kIsFirst = 2;
+}
+namespace stream_abort {
+constexpr uint32_t kXid = 1, kSubxid = 2, kAbortLsn = 3, kAbortTime = 4;
+}
+namespace stream_commit {
+constexpr uint32_t kChangeCount = 5, kOrigin = 6;
+}
+namespace stream_prepare {
+constexpr uint32_t kChangeCount = 5, kGid = 6, kOrigin = 7;
+}
+namespace prepare {
+constexpr uint32_t kChangeCount = 4;
+}
+// BeginPrepare, CommitPrepared and RollbackPrepared.
+namespace prepared {
+constexpr uint32_t kGid = 5, kOrigin = 6;
 }
 namespace message {
 constexpr uint32_t kTransactional = 1, kPrefix = 2, kContent = 3, kLsn = 4, kContentInParts = 5;

@@ -131,6 +131,14 @@ void AppendTransaction(ByteBuffer* frame, const TransactionFields& transaction) 
                      static_cast<uint64_t>(transaction.commit_time_us));
 }
 
+void AppendOrigin(ByteBuffer* frame, uint32_t field, const OriginFields* origin) {
+  if (origin == nullptr) return;
+  OpenMessage nested = OpenNested(frame);
+  AppendBytesField(frame, wire::origin::kName, origin->name);
+  AppendFixed64Field(frame, wire::origin::kLsn, origin->lsn);
+  CloseNested(frame, nested, field);
+}
+
 void AppendColumn(ByteBuffer* frame, const ColumnFields& column) {
   namespace field = wire::column;
   OpenMessage open = OpenNested(frame);
@@ -168,12 +176,7 @@ void WriteBegin(ByteBuffer* frame, const TransactionFields& transaction,
                 const OriginFields* origin) {
   OpenEntry open = OpenEntryIn(frame);
   AppendTransaction(frame, transaction);
-  if (origin != nullptr) {
-    OpenMessage nested = OpenNested(frame);
-    AppendBytesField(frame, wire::origin::kName, origin->name);
-    AppendFixed64Field(frame, wire::origin::kLsn, origin->lsn);
-    CloseNested(frame, nested, wire::begin::kOrigin);
-  }
+  AppendOrigin(frame, wire::begin::kOrigin, origin);
   CloseEntry(frame, open, wire::entry::kBegin);
 }
 
@@ -182,6 +185,91 @@ void WriteCommit(ByteBuffer* frame, const TransactionFields& transaction, uint64
   AppendTransaction(frame, transaction);
   AppendVarintField(frame, wire::commit::kChangeCount, change_count);
   CloseEntry(frame, open, wire::entry::kCommit);
+}
+
+void WriteStreamStart(ByteBuffer* frame, uint64_t xid, bool is_first) {
+  OpenEntry open = OpenEntryIn(frame);
+  AppendVarintField(frame, wire::stream_start::kXid, xid);
+  AppendVarintField(frame, wire::stream_start::kIsFirst, is_first);
+  CloseEntry(frame, open, wire::entry::kStreamStart);
+}
+
+void WriteSubtransaction(ByteBuffer* frame, uint64_t xid) {
+  OpenEntry open = OpenEntryIn(frame);
+  AppendVarintField(frame, wire::subtransaction::kXid, xid);
+  CloseEntry(frame, open, wire::entry::kSubtransaction);
+}
+
+void WriteStreamStop(ByteBuffer* frame, uint64_t xid) {
+  OpenEntry open = OpenEntryIn(frame);
+  AppendVarintField(frame, wire::stream_start::kXid, xid);
+  CloseEntry(frame, open, wire::entry::kStreamStop);
+}
+
+void WriteStreamAbort(ByteBuffer* frame, const StreamAbortFields& abort) {
+  namespace field = wire::stream_abort;
+  OpenEntry open = OpenEntryIn(frame);
+  AppendVarintField(frame, field::kXid, abort.xid);
+  AppendVarintField(frame, field::kSubxid, abort.subxid);
+  AppendFixed64Field(frame, field::kAbortLsn, abort.abort_lsn);
+  AppendFixed64Field(frame, field::kAbortTime, static_cast<uint64_t>(abort.abort_time_us));
+  CloseEntry(frame, open, wire::entry::kStreamAbort);
+}
+
+void WriteStreamCommit(ByteBuffer* frame, const TransactionFields& transaction,
+                       uint64_t change_count, const OriginFields* origin) {
+  namespace field = wire::stream_commit;
+  OpenEntry open = OpenEntryIn(frame);
+  AppendTransaction(frame, transaction);
+  AppendVarintField(frame, field::kChangeCount, change_count);
+  AppendOrigin(frame, field::kOrigin, origin);
+  CloseEntry(frame, open, wire::entry::kStreamCommit);
+}
+
+void WriteStreamPrepare(ByteBuffer* frame, const TransactionFields& transaction,
+                        uint64_t change_count, std::string_view gid, const OriginFields* origin) {
+  namespace field = wire::stream_prepare;
+  OpenEntry open = OpenEntryIn(frame);
+  AppendTransaction(frame, transaction);
+  AppendVarintField(frame, field::kChangeCount, change_count);
+  AppendBytesField(frame, field::kGid, gid);
+  AppendOrigin(frame, field::kOrigin, origin);
+  CloseEntry(frame, open, wire::entry::kStreamPrepare);
+}
+
+void WriteBeginPrepare(ByteBuffer* frame, const TransactionFields& transaction,
+                       std::string_view gid, const OriginFields* origin) {
+  OpenEntry open = OpenEntryIn(frame);
+  AppendTransaction(frame, transaction);
+  AppendBytesField(frame, wire::prepared::kGid, gid);
+  AppendOrigin(frame, wire::prepared::kOrigin, origin);
+  CloseEntry(frame, open, wire::entry::kBeginPrepare);
+}
+
+void WritePrepare(ByteBuffer* frame, const TransactionFields& transaction, uint64_t change_count) {
+  OpenEntry open = OpenEntryIn(frame);
+  AppendVarintField(frame, wire::begin::kXid, transaction.xid);
+  AppendFixed64Field(frame, wire::begin::kCommitLsn, transaction.commit_lsn);
+  AppendFixed64Field(frame, wire::begin::kEndLsn, transaction.end_lsn);
+  AppendVarintField(frame, wire::prepare::kChangeCount, change_count);
+  CloseEntry(frame, open, wire::entry::kPrepare);
+}
+
+void WriteCommitPrepared(ByteBuffer* frame, const TransactionFields& transaction,
+                         std::string_view gid, const OriginFields* origin) {
+  OpenEntry open = OpenEntryIn(frame);
+  AppendTransaction(frame, transaction);
+  AppendBytesField(frame, wire::prepared::kGid, gid);
+  AppendOrigin(frame, wire::prepared::kOrigin, origin);
+  CloseEntry(frame, open, wire::entry::kCommitPrepared);
+}
+
+void WriteRollbackPrepared(ByteBuffer* frame, const TransactionFields& transaction,
+                           std::string_view gid) {
+  OpenEntry open = OpenEntryIn(frame);
+  AppendTransaction(frame, transaction);
+  AppendBytesField(frame, wire::prepared::kGid, gid);
+  CloseEntry(frame, open, wire::entry::kRollbackPrepared);
 }
 
 void WriteRelationBody(ByteBuffer* out, const RelationFields& relation) {

@@ -28,11 +28,20 @@ struct HelloFields {
   uint64_t system_identifier;
 };
 
+// Of the record that ended the transaction: its commit, its prepare, or what became of a prepared
+// one.
 struct TransactionFields {
   uint64_t xid;
   uint64_t commit_lsn;
   uint64_t end_lsn;
   int64_t commit_time_us;  // since 1970-01-01 UTC
+};
+
+struct StreamAbortFields {
+  uint64_t xid;
+  uint64_t subxid;
+  uint64_t abort_lsn;
+  int64_t abort_time_us;  // since 1970-01-01 UTC; 0: not known
 };
 
 struct OriginFields {
@@ -84,6 +93,27 @@ void WriteHello(ByteBuffer* frame, const HelloFields& hello);
 void WriteBegin(ByteBuffer* frame, const TransactionFields& transaction,
                 const OriginFields* origin);
 void WriteCommit(ByteBuffer* frame, const TransactionFields& transaction, uint64_t change_count);
+
+// Transactions in progress.
+void WriteStreamStart(ByteBuffer* frame, uint64_t xid, bool is_first);
+void WriteSubtransaction(ByteBuffer* frame, uint64_t xid);
+void WriteStreamStop(ByteBuffer* frame, uint64_t xid);
+void WriteStreamAbort(ByteBuffer* frame, const StreamAbortFields& abort);
+void WriteStreamCommit(ByteBuffer* frame, const TransactionFields& transaction,
+                       uint64_t change_count, const OriginFields* origin);
+void WriteStreamPrepare(ByteBuffer* frame, const TransactionFields& transaction,
+                        uint64_t change_count, std::string_view gid, const OriginFields* origin);
+
+// Two-phase commit. Prepare has no time: it stands in BeginPrepare.
+void WriteBeginPrepare(ByteBuffer* frame, const TransactionFields& transaction,
+                       std::string_view gid, const OriginFields* origin);
+void WritePrepare(ByteBuffer* frame, const TransactionFields& transaction, uint64_t change_count);
+void WriteCommitPrepared(ByteBuffer* frame, const TransactionFields& transaction,
+                         std::string_view gid, const OriginFields* origin);
+// `transaction`: the ends of the records of PREPARE and of ROLLBACK PREPARED, and the latter's time.
+void WriteRollbackPrepared(ByteBuffer* frame, const TransactionFields& transaction,
+                           std::string_view gid);
+
 // A description without its number, so that two of them can be compared and one be sent again.
 void WriteRelationBody(ByteBuffer* out, const RelationFields& relation);
 void WriteRelation(ByteBuffer* frame, uint32_t number, std::string_view body);

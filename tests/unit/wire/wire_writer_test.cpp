@@ -138,6 +138,48 @@ void ValueParts(ByteBuffer* frame) {
   WriteInsert(frame, 1, Image(3).Value(kOne).Mark(-1).Mark(-3).bytes);
 }
 
+constexpr OriginFields kOrigin{"towline_upstream", 0xAB000000CDu};
+constexpr uint64_t kSubxid = kTransaction.xid + 1;
+
+// Two runs of one transaction, a subtransaction in the first, and what may become of them; the
+// frames that hold them on the wire are several.
+void StreamedTransaction(ByteBuffer* frame) {
+  WriteStreamStart(frame, kTransaction.xid, true);
+  WriteInsert(frame, 1, Image(3).Value(kOne).Mark(-1).Mark(-1).bytes);
+  WriteSubtransaction(frame, kSubxid);
+  WriteInsert(frame, 1, Image(3).Value(kTwo).Mark(-1).Mark(-1).bytes);
+  WriteStreamStop(frame, kTransaction.xid);
+  WriteStreamAbort(frame, {kTransaction.xid, kSubxid, 0x16b3748, 1600000000123456});
+  WriteStreamStart(frame, kTransaction.xid, false);
+  WriteDelete(frame, 1, OldImageKind::kKey, Image(1).Value(kOne).bytes);
+  WriteStreamStop(frame, kTransaction.xid);
+  WriteStreamCommit(frame, kTransaction, 3, &kOrigin);
+  WriteStreamCommit(frame, kTransaction, 0, nullptr);
+}
+
+void StreamAbortOfTheWhole(ByteBuffer* frame) {
+  WriteStreamAbort(frame, {kTransaction.xid, kTransaction.xid, 0, 0});
+}
+
+void StreamedPrepare(ByteBuffer* frame) {
+  WriteStreamPrepare(frame, kTransaction, 300, "a gid, 'quoted' – ü", &kOrigin);
+  WriteStreamPrepare(frame, kTransaction, 0, "g", nullptr);
+}
+
+void PreparedTransaction(ByteBuffer* frame) {
+  WriteBeginPrepare(frame, kTransaction, "a gid, 'quoted' – ü", &kOrigin);
+  WriteInsert(frame, 1, Image(3).Value(kOne).Mark(-1).Mark(-1).bytes);
+  WritePrepare(frame, kTransaction, 1);
+  WriteBeginPrepare(frame, kTransaction, "g", nullptr);
+  WritePrepare(frame, kTransaction, 0);
+}
+
+void EndOfPrepared(ByteBuffer* frame) {
+  WriteCommitPrepared(frame, kTransaction, "g", &kOrigin);
+  WriteCommitPrepared(frame, kTransaction, "g", nullptr);
+  WriteRollbackPrepared(frame, kTransaction, "a gid, 'quoted' – ü");
+}
+
 // Every field, with values that need long varints and negative numbers.
 void RelationWithAllFields(ByteBuffer* frame) {
   const ColumnFields columns[] = {
@@ -192,6 +234,11 @@ INSTANTIATE_TEST_SUITE_P(
                     GoldenCase{"delete_without_identity", DeleteWithoutIdentity},
                     GoldenCase{"truncate", Truncate}, GoldenCase{"message", Messages},
                     GoldenCase{"value_parts", ValueParts},
+                    GoldenCase{"streamed_transaction", StreamedTransaction},
+                    GoldenCase{"stream_abort_of_the_whole", StreamAbortOfTheWhole},
+                    GoldenCase{"streamed_prepare", StreamedPrepare},
+                    GoldenCase{"prepared_transaction", PreparedTransaction},
+                    GoldenCase{"end_of_prepared", EndOfPrepared},
                     GoldenCase{"relation_all_fields", RelationWithAllFields}),
     [](const auto& golden) { return std::string(golden.param.name); });
 
