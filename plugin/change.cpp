@@ -55,6 +55,10 @@ void WriteChange(RowChange* change, ReorderBufferChange* decoded) {
   PluginState* state = change->state;
   uint32_t number = change->entry->number;
   RowValues old;
+  // A change that an error has left half done (a rollback found while decoding) may have filled
+  // them.
+  state->new_row.size = 0;
+  state->old_row.size = 0;
   switch (decoded->action) {
     case REORDER_BUFFER_CHANGE_INSERT:
       EncodeNew(change, TupleOf(decoded->data.tp.newtuple), {nullptr, nullptr});

@@ -15,7 +15,10 @@ constexpr long kEntriesMax = 10000;
 // outlive the session whose memory this points into: null while there is none.
 RelationCache* active_cache = nullptr;
 
-void Invalidate(RelationEntry* entry) { entry->is_valid = false; }
+void Invalidate(RelationEntry* entry) {
+  entry->is_valid = false;
+  entry->is_outdated = true;
+}
 
 bool DependsOnRelation(const RelationEntry* entry, Oid oid) {
   for (int i = 0; i < entry->related_count; ++i) {
@@ -105,8 +108,11 @@ void CompareDescription(PluginState* state, RelationEntry* entry, const Relation
 }
 
 void BuildEntry(PluginState* state, Relation relation, RelationEntry* entry) {
-  // Valid from before the catalogs are read: an invalidation that arrives meanwhile must win.
-  entry->is_valid = true;
+  // Not valid before it is complete: when the transaction that is decoded is found to have been
+  // rolled back, an error leaves this half done and the session goes on. An invalidation that
+  // arrives meanwhile must win.
+  entry->is_valid = false;
+  entry->is_outdated = false;
   if (entry->context != nullptr) {
     MemoryContextReset(entry->context);
   } else {
@@ -122,6 +128,7 @@ void BuildEntry(PluginState* state, Relation relation, RelationEntry* entry) {
   if (entry->is_selected) CompareDescription(state, entry, fields);
   MemoryContextSwitchTo(caller);
   MemoryContextDelete(scratch);
+  entry->is_valid = !entry->is_outdated;
 }
 
 }  // namespace
@@ -171,7 +178,6 @@ RelationEntry* LookUpRelation(PluginState* state, Relation relation) {
       ForgetInvalidEntries(cache);
     }
   }
-  // While it is built an error may leave it half made; the session is over then.
   BuildEntry(state, relation, entry);
   return entry;
 }

@@ -43,6 +43,7 @@ struct ColumnCodec {
 struct RelationEntry {
   Oid oid;  // of the relation that was written to; the hash table's key
   bool is_valid;
+  bool is_outdated;  // invalidated since it began to be made
   bool is_selected;  // else its changes are passed over
   bool is_full_identity;
   uint32_t number;  // 0: not yet described in this connection
