@@ -154,12 +154,6 @@ void ReadHello(std::string_view message, ReadableEntry* entry) {
 void ReadEntry(ReadableStream* stream, const WireField& kind, ReadableEntry* entry) {
   namespace entry_kind = wire::entry;
   switch (kind.number) {
-    case entry_kind::kBegin:
-      entry->kind = "begin";
-      return ReadTransaction(stream, kind.bytes, true, entry);
-    case entry_kind::kCommit:
-      entry->kind = "commit";
-      return ReadTransaction(stream, kind.bytes, false, entry);
     case entry_kind::kRelation:
       entry->kind = "relation";
       return ReadRelationEntry(stream, kind.bytes, entry);
@@ -185,6 +179,7 @@ void ReadEntry(ReadableStream* stream, const WireField& kind, ReadableEntry* ent
       entry->kind = "hello";
       return ReadHello(kind.bytes, entry);
     default:
+      if (ReadTransactionEntry(stream, kind.number, kind.bytes, entry)) return;
       RefuseBytes("an entry of unknown kind");
   }
 }
@@ -209,7 +204,8 @@ void ReadFrame(ReadableStream* stream, std::string_view frame, XLogRecPtr lsn, E
     }
     ReadableEntry entry = {};
     entry.xid = stream->xid;
-    entry.lsn = stream->xid == 0 ? lsn : stream->end_lsn;
+    bool is_end_known = stream->xid != 0 && stream->end_lsn != InvalidXLogRecPtr;
+    entry.lsn = is_end_known ? stream->end_lsn : lsn;
     ReadEntry(stream, kind, &entry);
     emit(entry, arg);
   }

@@ -27,8 +27,8 @@ struct ReadableStream {
   MemoryContext context;         // as long as the stream is read
   ReadableRelation** relations;  // by number
   size_t relation_capacity;
-  uint64_t xid;  // of the open transaction, 0 if there is none
-  XLogRecPtr end_lsn;
+  uint64_t xid;        // of the open transaction, 0 if there is none
+  XLogRecPtr end_lsn;  // of the open transaction; invalid in a run
 };
 
 void InitReadableStream(ReadableStream* stream, MemoryContext context);

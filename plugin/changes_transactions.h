@@ -1,12 +1,12 @@
-// How transactions begin and end in towline.changes(): part of changes_text.h.
+// How transactions and their runs begin and end in towline.changes(): part of changes_text.h.
 #pragma once
 
 #include "changes_text.h"
 
 namespace towline::plugin {
 
-// Begin and Commit.
-void ReadTransaction(ReadableStream* stream, std::string_view message, bool is_begin,
-                     ReadableEntry* entry);
+// False if the entry is of another kind.
+bool ReadTransactionEntry(ReadableStream* stream, uint32_t kind, std::string_view message,
+                          ReadableEntry* entry);
 
 }  // namespace towline::plugin

@@ -1,5 +1,7 @@
 #include "frame.h"
 
+#include "streamed.h"
+
 namespace towline::plugin {
 namespace {
 
@@ -18,20 +20,18 @@ uint32_t ServerVersionNum() {
   return static_cast<uint32_t>(pg_strtoint32(text));
 }
 
-void WriteBeginOf(PluginState* state, ReorderBufferTXN* txn) {
-  TransactionFields fields = TransactionOf(state, txn);
-  if (txn->origin_id == kNoOrigin) {
-    WriteBegin(&state->frame, fields, nullptr);
-    return;
+// Apart from the test whether this is needed, which every change makes.
+void OpenTransaction(PluginState* state, ReorderBufferTXN* txn) {
+  PrepareFrame(state);
+  if (state->run.streamed != nullptr) {
+    OpenInRun(state);
+  } else {
+    state->xid = FullXid(txn->xid);
+    state->change_count = 0;
+    OriginFields origin;
+    WriteBegin(&state->frame, TransactionOf(state->xid, txn), OriginOf(state, txn, &origin));
   }
-  // An origin that was dropped since has no name; that the change is foreign is still said.
-  char* name = nullptr;
-  MemoryContext caller = MemoryContextSwitchTo(state->change_context);
-  (void)replorigin_by_oid(txn->origin_id, true, &name);
-  MemoryContextSwitchTo(caller);
-  OriginFields origin{name == nullptr ? std::string_view() : std::string_view(name),
-                      txn->origin_lsn};
-  WriteBegin(&state->frame, fields, &origin);
+  state->is_open = true;
 }
 
 }  // namespace
@@ -48,7 +48,7 @@ void EmptyBuffer(ByteBuffer* buffer, MemoryContext context) {
   }
 }
 
-// The top-level xid as decoding gives it has 32 bits. It cannot be older than 2^31 (the slot's
+// An xid as decoding gives it has 32 bits. It cannot be older than 2^31 (the slot's
 // catalog_xmin keeps it from being frozen away) nor newer than the next xid, so the next xid's
 // epoch, or the one before it, is its own.
 uint64_t FullXid(TransactionId xid) {
@@ -58,8 +58,22 @@ uint64_t FullXid(TransactionId xid) {
   return (epoch << 32) | xid;
 }
 
-TransactionFields TransactionOf(const PluginState* state, const ReorderBufferTXN* txn) {
-  return {state->xid, txn->final_lsn, txn->end_lsn, CommitTime(txn) + kPostgresEpochInUnixUs};
+int64_t UnixMicroseconds(TimestampTz time) { return time + kPostgresEpochInUnixUs; }
+
+TransactionFields TransactionOf(uint64_t xid, const ReorderBufferTXN* txn) {
+  return {xid, txn->final_lsn, txn->end_lsn, UnixMicroseconds(CommitTime(txn))};
+}
+
+const OriginFields* OriginOf(PluginState* state, const ReorderBufferTXN* txn,
+                             OriginFields* origin) {
+  if (txn->origin_id == kNoOrigin) return nullptr;
+  // An origin that was dropped since has no name; that the change is foreign is still said.
+  char* name = nullptr;
+  MemoryContext caller = MemoryContextSwitchTo(state->change_context);
+  (void)replorigin_by_oid(txn->origin_id, true, &name);
+  MemoryContextSwitchTo(caller);
+  *origin = {name == nullptr ? std::string_view() : std::string_view(name), txn->origin_lsn};
+  return origin;
 }
 
 void PrepareFrame(PluginState* state) {
@@ -71,12 +85,7 @@ void PrepareFrame(PluginState* state) {
 }
 
 void PrepareFrameIn(PluginState* state, ReorderBufferTXN* txn) {
-  if (state->begin_sent) return;
-  PrepareFrame(state);
-  state->xid = FullXid(txn->xid);
-  state->begin_sent = true;
-  state->change_count = 0;
-  WriteBeginOf(state, txn);
+  if (!state->is_open) OpenTransaction(state, txn);
 }
 
 void FinishEntry(PluginState* state) {

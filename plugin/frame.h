@@ -32,7 +32,10 @@ void SendFrame(PluginState* state);
 void ReportProgress(PluginState* state);
 
 uint64_t FullXid(TransactionId xid);
-// What Begin and Commit say of the open transaction.
-TransactionFields TransactionOf(const PluginState* state, const ReorderBufferTXN* txn);
+int64_t UnixMicroseconds(TimestampTz time);
+// What the entries that open and close a transaction say of it.
+TransactionFields TransactionOf(uint64_t xid, const ReorderBufferTXN* txn);
+// Null for what was written on this server, else `origin`. Its name lives in the change context.
+const OriginFields* OriginOf(PluginState* state, const ReorderBufferTXN* txn, OriginFields* origin);
 
 }  // namespace towline::plugin

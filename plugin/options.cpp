@@ -141,6 +141,14 @@ constexpr OptionSpec kOptions[] = {
      [](const OptionSpec& spec, const char* value, Options* options) {
        options->frame_bytes = ParseNumber(spec, value, kFrameBytesMin, kFrameBytesMax);
      }},
+    {"streaming",
+     [](const OptionSpec& spec, const char* value, Options* options) {
+       options->is_streaming = ParseChoice(spec, value, "on", "off");
+     }},
+    {"two_phase",
+     [](const OptionSpec& spec, const char* value, Options* options) {
+       options->is_two_phase = ParseChoice(spec, value, "on", "off");
+     }},
 };
 constexpr size_t kOptionCount = lengthof(kOptions);
 
@@ -169,6 +177,18 @@ void ChooseProtocol(Options* options) {
                            "max_protocol.")));
   }
   options->protocol_version = max;
+}
+
+// Entries of kinds that version 1 does not have would stop its reader in the middle of the stream.
+void CheckNeededProtocol(const Options& options, bool is_wanted, const char* option) {
+  constexpr uint32_t kNeeded = 2;
+  if (!is_wanted || options.protocol_version >= kNeeded) return;
+  ereport(ERROR,
+          (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+           errmsg("output plugin option \"%s\" needs protocol version %u, but the reader asks for "
+                  "%u to %u",
+                  option, kNeeded, options.min_protocol, options.max_protocol),
+           errhint("Switch the option off, or use a newer version of the towline service.")));
 }
 
 }  // namespace
@@ -210,6 +230,8 @@ void ParseOptions(List* elements, Options* options) {
     kOptions[index].parse(kOptions[index], strVal(element->arg), options);
   }
   ChooseProtocol(options);
+  CheckNeededProtocol(*options, options->is_streaming, "streaming");
+  CheckNeededProtocol(*options, options->is_two_phase, "two_phase");
 }
 
 bool MatchesAny(const PatternList& list, std::string_view schema, std::string_view name) {

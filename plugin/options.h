@@ -8,7 +8,7 @@
 namespace towline::plugin {
 
 constexpr uint32_t kProtocolVersionMin = 1;
-constexpr uint32_t kProtocolVersionMax = 1;
+constexpr uint32_t kProtocolVersionMax = 2;
 constexpr const char* kPluginVersion = "0.1";
 
 enum class PublishPartitions { kLeaf, kRoot };
@@ -34,6 +34,8 @@ struct Options {
   bool sends_messages;
   bool sends_foreign_origins;  // origin 'any'
   size_t frame_bytes;
+  bool is_streaming;  // transactions in progress are sent
+  bool is_two_phase;  // prepared transactions are sent at PREPARE
 };
 
 // Parses in the current memory context, which must live as long as the options. Raises an error

@@ -35,6 +35,147 @@ auto CommitTimeOf(const Txn* txn, long) -> decltype(txn->commit_time) {
 }
 inline TimestampTz CommitTime(const ReorderBufferTXN* txn) { return CommitTimeOf(txn, 0); }
 
+// The time of a rolled back transaction is known since 16; 0 before.
+template <typename Txn>
+auto AbortTimeOf(const Txn* txn, int) -> decltype(txn->xact_time.abort_time) {
+  return txn->xact_time.abort_time;
+}
+template <typename Txn>
+auto AbortTimeOf(const Txn* txn, long) -> decltype(txn->abort_time) {
+  return txn->abort_time;
+}
+template <typename Txn>
+TimestampTz AbortTimeOf(const Txn*, ...) {
+  return 0;
+}
+inline TimestampTz AbortTime(const ReorderBufferTXN* txn) { return AbortTimeOf(txn, 0); }
+
+// Transactions in progress and prepared ones are decoded since 14. What follows compiles on 13 as
+// well and does nothing there; startup refuses the options.
+struct CallbacksSince14 {
+  void (*stream_start)(LogicalDecodingContext*, ReorderBufferTXN*);
+  void (*stream_stop)(LogicalDecodingContext*, ReorderBufferTXN*);
+  void (*stream_abort)(LogicalDecodingContext*, ReorderBufferTXN*, XLogRecPtr);
+  void (*stream_commit)(LogicalDecodingContext*, ReorderBufferTXN*, XLogRecPtr);
+  void (*stream_change)(LogicalDecodingContext*, ReorderBufferTXN*, Relation, ReorderBufferChange*);
+  void (*stream_truncate)(LogicalDecodingContext*, ReorderBufferTXN*, int, Relation[],
+                          ReorderBufferChange*);
+  void (*stream_message)(LogicalDecodingContext*, ReorderBufferTXN*, XLogRecPtr, bool, const char*,
+                         Size, const char*);
+  void (*stream_prepare)(LogicalDecodingContext*, ReorderBufferTXN*, XLogRecPtr);
+  void (*begin_prepare)(LogicalDecodingContext*, ReorderBufferTXN*);
+  void (*prepare)(LogicalDecodingContext*, ReorderBufferTXN*, XLogRecPtr);
+  void (*commit_prepared)(LogicalDecodingContext*, ReorderBufferTXN*, XLogRecPtr);
+  void (*rollback_prepared)(LogicalDecodingContext*, ReorderBufferTXN*, XLogRecPtr, TimestampTz);
+};
+template <typename Callbacks>
+auto SetCallbacks(Callbacks* callbacks, const CallbacksSince14& ours, int)
+    -> decltype(callbacks->stream_start_cb, void()) {
+  callbacks->stream_start_cb = ours.stream_start;
+  callbacks->stream_stop_cb = ours.stream_stop;
+  callbacks->stream_abort_cb = ours.stream_abort;
+  callbacks->stream_commit_cb = ours.stream_commit;
+  callbacks->stream_change_cb = ours.stream_change;
+  callbacks->stream_truncate_cb = ours.stream_truncate;
+  callbacks->stream_message_cb = ours.stream_message;
+  callbacks->stream_prepare_cb = ours.stream_prepare;
+  callbacks->begin_prepare_cb = ours.begin_prepare;
+  callbacks->prepare_cb = ours.prepare;
+  callbacks->commit_prepared_cb = ours.commit_prepared;
+  callbacks->rollback_prepared_cb = ours.rollback_prepared;
+}
+template <typename Callbacks>
+void SetCallbacks(Callbacks*, const CallbacksSince14&, long) {}
+
+// Both say whether the server does what is wanted.
+template <typename Context>
+auto SetStreaming(Context* ctx, bool is_wanted, int) -> decltype(ctx->streaming, bool()) {
+  ctx->streaming = ctx->streaming && is_wanted;
+  return ctx->streaming == is_wanted;
+}
+template <typename Context>
+bool SetStreaming(Context*, bool is_wanted, long) {
+  return !is_wanted;
+}
+template <typename Context>
+auto SetTwoPhase(Context* ctx, bool is_wanted, int) -> decltype(ctx->twophase, bool()) {
+  ctx->twophase = ctx->twophase && is_wanted;
+  return ctx->twophase == is_wanted;
+}
+template <typename Context>
+bool SetTwoPhase(Context*, bool is_wanted, long) {
+  return !is_wanted;
+}
+// Since 15 an option of START_REPLICATION can make the slot one that decodes prepared transactions.
+template <typename Context>
+auto SetTwoPhaseGiven(Context* ctx, bool is_given, int)
+    -> decltype(ctx->twophase_opt_given, bool()) {
+  ctx->twophase_opt_given = is_given;
+  return true;
+}
+template <typename Context>
+bool SetTwoPhaseGiven(Context*, bool, long) {
+  return false;
+}
+template <typename Slot>
+auto IsTwoPhase(const Slot& slot, int) -> decltype(slot.two_phase) {
+  return slot.two_phase;
+}
+template <typename Slot>
+bool IsTwoPhase(const Slot&, long) {
+  return false;
+}
+
+// What the plugin keeps with a transaction for as long as the server keeps it.
+template <typename Txn>
+auto PrivateOf(const Txn* txn, int) -> decltype(txn->output_plugin_private) {
+  return txn->output_plugin_private;
+}
+template <typename Txn>
+void* PrivateOf(const Txn*, long) {
+  return nullptr;
+}
+template <typename Txn>
+auto SetPrivate(Txn* txn, void* data, int) -> decltype(txn->output_plugin_private, void()) {
+  txn->output_plugin_private = data;
+}
+template <typename Txn>
+void SetPrivate(Txn*, void*, long) {}
+
+// The top-level transaction of a subtransaction, or the transaction itself.
+template <typename Txn>
+auto TopOf(Txn* txn, int) -> decltype(txn->toptxn) {
+  return txn->toptxn == nullptr ? txn : txn->toptxn;
+}
+template <typename Txn>
+Txn* TopOf(Txn* txn, long) {
+  return txn;
+}
+// The transaction or subtransaction that has made a change.
+template <typename Change>
+auto OwnerXid(const Change* change, const ReorderBufferTXN*, int) -> decltype(change->txn->xid) {
+  return change->txn->xid;
+}
+template <typename Change>
+TransactionId OwnerXid(const Change*, const ReorderBufferTXN* txn, long) {
+  return txn->xid;
+}
+template <typename Txn>
+auto GidOf(const Txn* txn, int) -> decltype(static_cast<const char*>(txn->gid)) {
+  return txn->gid;
+}
+template <typename Txn>
+const char* GidOf(const Txn*, long) {
+  return "";
+}
+// Whom the server takes the change at hand to belong to while it decodes what may still be rolled
+// back; invalid once that has committed.
+#if PG_VERSION_NUM >= 140000
+inline TransactionId XidOfLiveChange() { return CheckXidAlive; }
+#else
+inline TransactionId XidOfLiveChange() { return InvalidTransactionId; }
+#endif
+
 // Since 15 the server is told whether the transaction was skipped (synchronous standbys).
 inline void CallUpdateProgress(void (*update)(LogicalDecodingContext*, bool),
                                LogicalDecodingContext* ctx, bool is_skipped) {

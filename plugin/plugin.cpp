@@ -20,6 +20,21 @@ PGDLLEXPORT void _PG_output_plugin_init(OutputPluginCallbacks* callbacks) {
   callbacks->message_cb = towline::plugin::towline_message_cb;
   callbacks->filter_by_origin_cb = towline::plugin::towline_filter_by_origin_cb;
   callbacks->shutdown_cb = towline::plugin::towline_shutdown_cb;
+
+  towline::plugin::CallbacksSince14 since_14 = {};
+  since_14.stream_start = towline::plugin::towline_stream_start_cb;
+  since_14.stream_stop = towline::plugin::towline_stream_stop_cb;
+  since_14.stream_abort = towline::plugin::towline_stream_abort_cb;
+  since_14.stream_commit = towline::plugin::towline_stream_commit_cb;
+  since_14.stream_change = towline::plugin::towline_stream_change_cb;
+  since_14.stream_truncate = towline::plugin::towline_stream_truncate_cb;
+  since_14.stream_message = towline::plugin::towline_stream_message_cb;
+  since_14.stream_prepare = towline::plugin::towline_stream_prepare_cb;
+  since_14.begin_prepare = towline::plugin::towline_begin_prepare_cb;
+  since_14.prepare = towline::plugin::towline_prepare_cb;
+  since_14.commit_prepared = towline::plugin::towline_commit_prepared_cb;
+  since_14.rollback_prepared = towline::plugin::towline_rollback_prepared_cb;
+  towline::plugin::SetCallbacks(callbacks, since_14, 0);
 }
 
 }  // extern "C"

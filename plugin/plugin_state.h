@@ -10,6 +10,16 @@
 
 namespace towline::plugin {
 
+// The run of a transaction in progress that is being decoded; streamed.cpp keeps it.
+struct StreamedTransaction;
+
+struct RunState {
+  StreamedTransaction* streamed;  // null: a whole transaction is being decoded
+  bool is_started;                // StreamStart has been written
+  TransactionId change_xid;       // of the (sub)transaction that the change at hand belongs to
+  TransactionId named_xid;        // of the one that the entries written last belong to
+};
+
 struct PluginState {
   LogicalDecodingContext* ctx;
   MemoryContext session_context;  // as long as this struct
@@ -26,10 +36,11 @@ struct PluginState {
   ByteBuffer new_row;
   ByteBuffer old_row;
 
-  // The transaction that is being decoded.
-  bool begin_sent;
-  uint64_t xid;           // 64 bits; valid when begin_sent
-  uint64_t change_count;  // sent so far
+  // What is being decoded: a whole transaction, or a run of one in progress.
+  bool is_open;           // its entries may be added; in a run: those of the transaction at hand
+  uint64_t xid;           // 64 bits; valid once it has been opened
+  uint64_t change_count;  // of the transaction, sent so far
+  RunState run;
   int changes_since_progress;
 };
 

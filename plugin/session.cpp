@@ -18,6 +18,38 @@ void CheckEncoding() {
            errdetail("Supported encodings: UTF8, SQL_ASCII.")));
 }
 
+[[noreturn]] void RefuseOption(const char* option) {
+  ereport(ERROR,
+          (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+           errmsg("output plugin option \"%s\" needs PostgreSQL 14 or newer", option),
+           errhint("Switch the option off: transactions are then sent whole when they commit.")));
+  pg_unreachable();
+}
+
+// A walsender may make its slot one that decodes prepared transactions, which it then stays. The
+// SQL functions do not: whoever looks into a slot must not change what its reader will get.
+void CheckSlotIsTwoPhase(LogicalDecodingContext* ctx) {
+  bool can_switch_on = SetTwoPhaseGiven(ctx, am_walsender, 0) && am_walsender;
+  if (can_switch_on || IsTwoPhase(ctx->slot->data, 0)) return;
+  ereport(ERROR,
+          (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+           errmsg("replication slot \"%s\" does not decode prepared transactions",
+                  NameStr(ctx->slot->data.name)),
+           errhint("Create the slot with two_phase, or leave the option \"two_phase\" off.")));
+}
+
+// Without its option a feature is not requested, whatever the slot was made for: prepared
+// transactions are then sent when they commit.
+void RequestFeatures(LogicalDecodingContext* ctx, bool is_streaming, bool is_two_phase) {
+  if (!SetStreaming(ctx, is_streaming, 0)) RefuseOption("streaming");
+  if (!SetTwoPhase(ctx, is_two_phase, 0)) RefuseOption("two_phase");
+  if (is_two_phase) {
+    CheckSlotIsTwoPhase(ctx);
+  } else {
+    (void)SetTwoPhaseGiven(ctx, false, 0);
+  }
+}
+
 }  // namespace
 
 void towline_startup_cb(LogicalDecodingContext* ctx, OutputPluginOptions* options, bool is_init) {
@@ -26,7 +58,10 @@ void towline_startup_cb(LogicalDecodingContext* ctx, OutputPluginOptions* option
   options->receive_rewrites = false;
   CheckEncoding();
   // A slot that is being created sends nothing.
-  if (is_init) return;
+  if (is_init) {
+    RequestFeatures(ctx, false, false);
+    return;
+  }
 
   MemoryContext session =
       AllocSetContextCreate(ctx->context, "towline session", ALLOCSET_DEFAULT_SIZES);
@@ -36,6 +71,7 @@ void towline_startup_cb(LogicalDecodingContext* ctx, OutputPluginOptions* option
   state->session_context = session;
   state->change_context = AllocSetContextCreate(session, "towline change", ALLOCSET_DEFAULT_SIZES);
   ParseOptions(ctx->output_plugin_options, &state->options);
+  RequestFeatures(ctx, state->options.is_streaming, state->options.is_two_phase);
   // The server asks it for every record; without it there is nothing to ask.
   if (state->options.sends_foreign_origins) ctx->callbacks.filter_by_origin_cb = nullptr;
   constexpr size_t kRowBytes = 8192;

@@ -27,17 +27,17 @@ std::string_view BoundedPrefix(const char* prefix) {
 void towline_begin_cb(LogicalDecodingContext* ctx, ReorderBufferTXN*) {
   PluginState* state = StateOf(ctx);
   // The transaction is opened by its first entry; see PrepareFrameIn().
-  state->begin_sent = false;
+  state->is_open = false;
   state->change_count = 0;
 }
 
 void towline_commit_cb(LogicalDecodingContext* ctx, ReorderBufferTXN* txn, XLogRecPtr) {
   PluginState* state = StateOf(ctx);
-  bool is_skipped = !state->begin_sent;
+  bool is_skipped = !state->is_open;
   if (!is_skipped) {
-    WriteCommit(&state->frame, TransactionOf(state, txn), state->change_count);
+    WriteCommit(&state->frame, TransactionOf(state->xid, txn), state->change_count);
     SendFrame(state);
-    state->begin_sent = false;
+    state->is_open = false;
   }
   // A transaction that was passed over moves the reader's position all the same: the server reports
   // it in the next keepalive.

@@ -110,7 +110,8 @@ void WriteBeginPrepare(ByteBuffer* frame, const TransactionFields& transaction,
 void WritePrepare(ByteBuffer* frame, const TransactionFields& transaction, uint64_t change_count);
 void WriteCommitPrepared(ByteBuffer* frame, const TransactionFields& transaction,
                          std::string_view gid, const OriginFields* origin);
-// `transaction`: the ends of the records of PREPARE and of ROLLBACK PREPARED, and the latter's time.
+// `transaction`: the ends of the records of PREPARE and of ROLLBACK PREPARED, and the latter's
+// time.
 void WriteRollbackPrepared(ByteBuffer* frame, const TransactionFields& transaction,
                            std::string_view gid);
 

@@ -3,7 +3,11 @@ CREATE TABLE o (id int PRIMARY KEY);
 SELECT test.open();
 INSERT INTO o VALUES (1);
 \set VERBOSITY default
-SELECT test.stream('streaming', 'on');
+SELECT test.stream('streeming', 'on');
+SELECT test.stream('streaming', 'parallel');
+SELECT test.stream('streaming', 'on', 'max_protocol', '1');
+SELECT test.stream('two_phase', 'true');
+SELECT test.stream('two_phase', 'on', 'max_protocol', '1');
 SELECT test.stream('binary', 'yes');
 SELECT test.stream('partitions', 'both');
 SELECT test.stream('messages', '');
@@ -11,7 +15,7 @@ SELECT test.stream('origin', 'local');
 SELECT test.stream('frame_bytes', '10');
 SELECT test.stream('frame_bytes', '64kB');
 SELECT test.stream('frame_bytes', '99999999999999999999');
-SELECT test.stream('min_protocol', '2', 'max_protocol', '4');
+SELECT test.stream('min_protocol', '3', 'max_protocol', '4');
 SELECT test.stream('min_protocol', '0');
 SELECT test.stream('include_tables', '');
 SELECT test.stream('include_tables', 'a,,b');
@@ -21,7 +25,7 @@ SELECT test.stream('exclude_tables', 'a(');
 SELECT test.stream('binary', 'on', 'binary', 'on');
 SELECT test.stream('binary');
 -- in range
-SELECT test.stream('min_protocol', '1', 'max_protocol', '9', 'frame_bytes', '4194304', 'origin', 'none', 'messages', 'on');
+SELECT test.stream('min_protocol', '1', 'max_protocol', '9', 'frame_bytes', '4194304', 'origin', 'none', 'messages', 'on', 'streaming', 'off', 'two_phase', 'off');
 -- text mode of the server's functions does not fit
 SELECT pg_logical_slot_peek_changes('regress', NULL, NULL);
 SELECT test.close();

@@ -1,0 +1,25 @@
+// Transactions that are sent while they are in progress, in runs (docs/protocol.md).
+#pragma once
+
+#include "plugin_state.h"
+
+namespace towline::plugin {
+
+// What is known of such a transaction between its runs. Kept with the server's own transaction,
+// because runs of several take turns.
+struct StreamedTransaction {
+  uint64_t xid;  // 64 bits
+  uint64_t change_count;
+  bool is_sent;  // the reader knows of it: something was sent in a run
+};
+
+// Writes what must stand before an entry of the change at hand: the beginning of the run, the
+// subtransaction that the change belongs to.
+void OpenInRun(PluginState* state);
+
+// Null if the server has not streamed anything of the transaction.
+StreamedTransaction* StreamedOf(ReorderBufferTXN* txn);
+// The transaction has ended.
+void ForgetStreamed(ReorderBufferTXN* txn);
+
+}  // namespace towline::plugin
