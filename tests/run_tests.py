@@ -20,7 +20,7 @@ import xml.etree.ElementTree as ElementTree
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "build" / "test-results"
-BUDGET = {"build": 600, "lint": 30, "unit": 60, "regress": 90, "support": 60, "smoke": 60,
+BUDGET = {"build": 600, "lint": 30, "unit": 60, "regress": 150, "support": 60, "smoke": 60,
           "kills": 420, "types": 120}
 BUDGET_OTHER = 180
 LIMIT = 4
