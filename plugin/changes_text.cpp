@@ -2,6 +2,8 @@
 
 #include "changes_rows.h"
 #include "changes_transactions.h"
+#include "compression.h"
+#include "frame.h"
 
 namespace towline::plugin {
 namespace {
@@ -127,6 +129,7 @@ void ReadHello(std::string_view message, ReadableEntry* entry) {
   namespace field = wire::hello;
   uint64_t protocol = 0, server = 0;
   const char *plugin = "", *encoding = "";
+  auto compression = CompressionMethod::kNone;
   WireField f;
   while (NextField(&message, &f)) {
     switch (f.number) {
@@ -142,13 +145,17 @@ void ReadHello(std::string_view message, ReadableEntry* entry) {
       case field::kServerEncoding:
         encoding = CopyText(f.bytes);
         break;
+      case field::kCompression:
+        compression = static_cast<CompressionMethod>(f.value);
+        break;
       default:
         break;
     }
   }
-  entry->detail =
-      psprintf("protocol " UINT64_FORMAT ", plugin %s, server " UINT64_FORMAT ", encoding %s",
-               protocol, plugin, server, encoding);
+  entry->detail = psprintf(
+      "protocol " UINT64_FORMAT ", plugin %s, server " UINT64_FORMAT ", encoding %s%s%s", protocol,
+      plugin, server, encoding, compression == CompressionMethod::kNone ? "" : ", compression ",
+      compression == CompressionMethod::kNone ? "" : CompressionName(compression));
 }
 
 void ReadEntry(ReadableStream* stream, const WireField& kind, ReadableEntry* entry) {
@@ -184,6 +191,34 @@ void ReadEntry(ReadableStream* stream, const WireField& kind, ReadableEntry* ent
   }
 }
 
+// The entries of a compressed frame. A frame is at most one CopyData before compression, too.
+std::string_view Decompress(std::string_view message) {
+  namespace field = wire::compressed_entries;
+  auto method = CompressionMethod::kNone;
+  uint64_t raw_bytes = 0;
+  std::string_view block;
+  WireField f;
+  while (NextField(&message, &f)) {
+    switch (f.number) {
+      case field::kMethod:
+        method = static_cast<CompressionMethod>(f.value);
+        break;
+      case field::kRawBytes:
+        raw_bytes = f.value;
+        break;
+      case field::kBlock:
+        block = f.bytes;
+        break;
+      default:
+        break;
+    }
+  }
+  if (raw_bytes > kCopyDataBytesMax) RefuseBytes("a frame that is too large");
+  auto* raw = static_cast<char*>(palloc(Max(raw_bytes, 1)));
+  if (!DecompressBlock(method, block, raw, raw_bytes)) RefuseBytes("a compressed frame");
+  return {raw, raw_bytes};
+}
+
 }  // namespace
 
 void InitReadableStream(ReadableStream* stream, MemoryContext context) {
@@ -195,6 +230,11 @@ void ReadFrame(ReadableStream* stream, std::string_view frame, XLogRecPtr lsn, E
                void* arg) {
   WireField outer, kind;
   while (NextField(&frame, &outer)) {
+    if (outer.number == wire::frame::kCompressed && outer.type == WireType::kBytes) {
+      if (!frame.empty()) RefuseBytes("more behind compressed entries");
+      frame = Decompress(outer.bytes);
+      continue;
+    }
     if (outer.number != wire::frame::kEntries || outer.type != WireType::kBytes) {
       RefuseBytes("something other than entries");
     }

@@ -5,8 +5,6 @@
 namespace towline::plugin {
 namespace {
 
-constexpr size_t kBufferBytesKept = 1024 * 1024;
-
 // As often as pgoutput: checking the clock for every change would show in the CPU time, and a
 // hundred changes that are passed over take far less than wal_sender_timeout.
 constexpr int kChangesBetweenProgress = 100;
@@ -79,8 +77,9 @@ const OriginFields* OriginOf(PluginState* state, const ReorderBufferTXN* txn,
 void PrepareFrame(PluginState* state) {
   if (state->hello_sent) return;
   state->hello_sent = true;
-  HelloFields hello{state->options.protocol_version, kPluginVersion, ServerVersionNum(),
-                    GetDatabaseEncodingName(), GetSystemIdentifier()};
+  HelloFields hello{
+      state->options.protocol_version, kPluginVersion,        ServerVersionNum(),
+      GetDatabaseEncodingName(),       GetSystemIdentifier(), state->options.compression};
   WriteHello(&state->frame, hello);
 }
 
@@ -100,9 +99,20 @@ void SendFrame(PluginState* state) {
                     errmsg("towline: a frame of %zu bytes exceeds the protocol's limit of %zu",
                            frame->size, kCopyDataBytesMax)));
   }
+  std::string_view bytes(frame->data, frame->size);
+  // Hello says how frames are compressed, so the one that begins with it is not.
+  size_t block_size = state->first_frame_sent ? CompressBlock(&state->compressor, bytes) : 0;
+  state->first_frame_sent = true;
   LogicalDecodingContext* ctx = state->ctx;
   OutputPluginPrepareWrite(ctx, true);
-  appendBinaryStringInfo(ctx->out, frame->data, static_cast<int>(frame->size));
+  if (block_size > 0) {
+    char room[kCompressedFrameHeaderMax];
+    ByteBuffer header = {room, 0, sizeof room};
+    WriteCompressedFrame(&header, state->compressor.method, bytes.size(), block_size);
+    appendBinaryStringInfo(ctx->out, header.data, static_cast<int>(header.size));
+    bytes = {state->compressor.block, block_size};
+  }
+  appendBinaryStringInfo(ctx->out, bytes.data(), static_cast<int>(bytes.size()));
   OutputPluginWrite(ctx, true);
   EmptyBuffer(frame, state->session_context);
   state->changes_since_progress = 0;

@@ -16,6 +16,7 @@ constexpr size_t kCopyDataBytesMax = 16 * 1024 * 1024;
 
 // Memory with which a frame or row buffer begins; a buffer that a large row has made grow beyond
 // kBufferBytesKept is given back.
+constexpr size_t kBufferBytesKept = 1024 * 1024;
 void InitBuffer(ByteBuffer* buffer, MemoryContext context, size_t capacity);
 void EmptyBuffer(ByteBuffer* buffer, MemoryContext context);
 

@@ -1,5 +1,6 @@
 #include "options.h"
 
+#include "compression.h"
 #include "table_patterns.h"
 
 namespace towline::plugin {
@@ -42,6 +43,26 @@ bool ParseChoice(const OptionSpec& spec, const char* value, const char* for_true
   if (strcmp(value, for_true) == 0) return true;
   if (strcmp(value, for_false) == 0) return false;
   RefuseValue(spec, value, psprintf("\"%s\" or \"%s\"", for_true, for_false));
+}
+
+CompressionMethod ParseCompression(const OptionSpec& spec, const char* value) {
+  for (CompressionMethod method :
+       {CompressionMethod::kNone, CompressionMethod::kLz4, CompressionMethod::kZstd}) {
+    if (strcmp(value, CompressionName(method)) != 0) continue;
+    if (!CompressionIsBuiltIn(method)) {
+      ereport(
+          ERROR,
+          (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+           errmsg("output plugin option \"%s\" asks for \"%s\", which plugin \"towline\" on this "
+                  "server was built without",
+                  spec.name, value),
+           errhint("Use another compression, or build the extension where the server has %s and "
+                   "its development files are installed.",
+                   value)));
+    }
+    return method;
+  }
+  RefuseValue(spec, value, "\"none\", \"lz4\" or \"zstd\"");
 }
 
 const char* Explain(PatternError error) {
@@ -149,6 +170,8 @@ constexpr OptionSpec kOptions[] = {
      [](const OptionSpec& spec, const char* value, Options* options) {
        options->is_two_phase = ParseChoice(spec, value, "on", "off");
      }},
+    {"compression", [](const OptionSpec& spec, const char* value,
+                       Options* options) { options->compression = ParseCompression(spec, value); }},
 };
 constexpr size_t kOptionCount = lengthof(kOptions);
 
@@ -232,6 +255,7 @@ void ParseOptions(List* elements, Options* options) {
   ChooseProtocol(options);
   CheckNeededProtocol(*options, options->is_streaming, "streaming");
   CheckNeededProtocol(*options, options->is_two_phase, "two_phase");
+  CheckNeededProtocol(*options, options->compression != CompressionMethod::kNone, "compression");
 }
 
 bool MatchesAny(const PatternList& list, std::string_view schema, std::string_view name) {

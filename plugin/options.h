@@ -4,6 +4,7 @@
 #pragma once
 
 #include "pg_headers.h"
+#include "wire_writer.h"
 
 namespace towline::plugin {
 
@@ -36,6 +37,7 @@ struct Options {
   size_t frame_bytes;
   bool is_streaming;  // transactions in progress are sent
   bool is_two_phase;  // prepared transactions are sent at PREPARE
+  CompressionMethod compression;
 };
 
 // Parses in the current memory context, which must live as long as the options. Raises an error

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "byte_buffer.h"
+#include "compression.h"
 #include "options.h"
 #include "pg_compat.h"
 #include "relation_cache.h"
@@ -31,6 +32,8 @@ struct PluginState {
   // The frame being filled: entries of one transaction that have not been sent.
   ByteBuffer frame;
   bool hello_sent;
+  bool first_frame_sent;
+  Compressor compressor;
 
   // Scratch for the row images of one change.
   ByteBuffer new_row;

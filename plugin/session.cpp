@@ -78,6 +78,7 @@ void towline_startup_cb(LogicalDecodingContext* ctx, OutputPluginOptions* option
   InitBuffer(&state->frame, session, state->options.frame_bytes + kRowBytes);
   InitBuffer(&state->new_row, session, kRowBytes);
   InitBuffer(&state->old_row, session, kRowBytes);
+  OpenCompressor(&state->compressor, state->options.compression, session);
   OpenRelationCache(state);
   MemoryContextSwitchTo(caller);
   state->settings_nest_level = PinSessionSettings();

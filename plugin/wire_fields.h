@@ -9,7 +9,10 @@ namespace towline::plugin::wire {
 enum class WireType : uint32_t { kVarint = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5 };
 
 namespace frame {
-constexpr uint32_t kEntries = 1;
+constexpr uint32_t kEntries = 1, kCompressed = 2;
+}
+namespace compressed_entries {
+constexpr uint32_t kMethod = 1, kRawBytes = 2, kBlock = 3;
 }
 namespace entry {
 constexpr uint32_t kBegin = 1, kCommit = 2, kRelation = 3, kInsert = 4, kUpdate = 5, kDelete = 6,
@@ -20,7 +23,7 @@ constexpr uint32_t kBegin = 1, kCommit = 2, kRelation = 3, kInsert = 4, kUpdate 
 }
 namespace hello {
 constexpr uint32_t kProtocolVersion = 1, kPluginVersion = 2, kServerVersionNum = 3,
-                   kServerEncoding = 4, kSystemIdentifier = 5;
+                   kServerEncoding = 4, kSystemIdentifier = 5, kCompression = 6;
 }
 namespace origin {
 constexpr uint32_t kName = 1, kLsn = 2;

@@ -161,6 +161,17 @@ void AppendColumn(ByteBuffer* frame, const ColumnFields& column) {
 
 }  // namespace
 
+void WriteCompressedFrame(ByteBuffer* frame, CompressionMethod method, size_t raw_bytes,
+                          size_t block_size) {
+  namespace field = wire::compressed_entries;
+  size_t body = VarintFieldSize(static_cast<uint32_t>(method)) + VarintFieldSize(raw_bytes) +
+                BytesFieldSize(block_size);
+  AppendBytesHeader(frame, wire::frame::kCompressed, body);
+  AppendVarintField(frame, field::kMethod, static_cast<uint32_t>(method));
+  AppendVarintField(frame, field::kRawBytes, raw_bytes);
+  AppendBytesHeader(frame, field::kBlock, block_size);
+}
+
 void WriteHello(ByteBuffer* frame, const HelloFields& hello) {
   namespace field = wire::hello;
   OpenEntry open = OpenEntryIn(frame);
@@ -169,6 +180,7 @@ void WriteHello(ByteBuffer* frame, const HelloFields& hello) {
   AppendVarintField(frame, field::kServerVersionNum, hello.server_version_num);
   AppendBytesField(frame, field::kServerEncoding, hello.server_encoding);
   AppendVarintField(frame, field::kSystemIdentifier, hello.system_identifier);
+  AppendVarintField(frame, field::kCompression, static_cast<uint32_t>(hello.compression));
   CloseEntry(frame, open, wire::entry::kHello);
 }
 

@@ -20,12 +20,15 @@ enum class OldImageKind : uint32_t { kNone = 0, kKey = 1, kFull = 2 };
 enum class ColumnFormat : uint32_t { kBinary = 0, kText = 1 };
 enum class IdentityKind : uint32_t { kDefault = 0, kNothing = 1, kFull = 2, kIndex = 3 };
 
+enum class CompressionMethod : uint32_t { kNone = 0, kLz4 = 1, kZstd = 2 };
+
 struct HelloFields {
   uint32_t protocol_version;
   std::string_view plugin_version;
   uint32_t server_version_num;
   std::string_view server_encoding;
   uint64_t system_identifier;
+  CompressionMethod compression;
 };
 
 // Of the record that ended the transaction: its commit, its prepare, or what became of a prepared
@@ -88,6 +91,10 @@ struct MessageFields {
   bool content_in_parts;
 };
 
+// A whole frame up to its block, which follows: `raw_bytes` of entries were compressed to it.
+void WriteCompressedFrame(ByteBuffer* frame, CompressionMethod method, size_t raw_bytes,
+                          size_t block_size);
+constexpr size_t kCompressedFrameHeaderMax = 64;
 void WriteHello(ByteBuffer* frame, const HelloFields& hello);
 // `origin` may be null: written on this server.
 void WriteBegin(ByteBuffer* frame, const TransactionFields& transaction,
