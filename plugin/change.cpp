@@ -4,6 +4,7 @@
 #include "frame.h"
 #include "plugin_state.h"
 #include "row_encoder.h"
+#include "row_rules.h"
 #include "wire_writer.h"
 
 namespace towline::plugin {
@@ -14,6 +15,10 @@ struct RowChange {
   RelationEntry* entry;
   Relation relation;
   RowEncoder encoder;
+  Operation operation;
+  RowFate fate;
+  RowValues old_row;  // without nulls if the WAL does not carry it
+  RowValues new_row;
 };
 
 [[noreturn]] void RefuseMissingRow() {
@@ -24,59 +29,74 @@ struct RowChange {
   pg_unreachable();
 }
 
-void EncodeNew(RowChange* change, HeapTuple tuple, RowValues old) {
-  if (tuple == nullptr) RefuseMissingRow();
+// The rows of the change, each taken apart once. An UPDATE or DELETE has an old row if the WAL has.
+void TakeApart(RowChange* change, ReorderBufferChange* decoded) {
   RelationEntry* entry = change->entry;
-  RowValues row = Deform(change->relation, tuple, entry->new_values, entry->new_nulls);
-  change->encoder.Encode(ImagePart::kFull, row, old, &change->state->new_row);
+  HeapTuple old_tuple = TupleOf(decoded->data.tp.oldtuple);
+  HeapTuple new_tuple = TupleOf(decoded->data.tp.newtuple);
+  if (change->operation != kInsertOperation && old_tuple != nullptr) {
+    change->old_row = Deform(change->relation, old_tuple, entry->old_values, entry->old_nulls);
+  }
+  if (change->operation == kDeleteOperation) return;
+  if (new_tuple == nullptr) RefuseMissingRow();
+  change->new_row = Deform(change->relation, new_tuple, entry->new_values, entry->new_nulls);
+}
+
+RowFate FateWithoutRules(Operation operation) {
+  switch (operation) {
+    case kInsertOperation:
+      return RowFate::kInsert;
+    case kUpdateOperation:
+      return RowFate::kUpdate;
+    default:
+      return RowFate::kDelete;
+  }
+}
+
+void EncodeNew(RowChange* change) {
+  RowValues old = {nullptr, nullptr};
+  if (change->entry->is_full_identity) old = change->old_row;
+  change->encoder.Encode(ImagePart::kFull, change->new_row, old, &change->state->new_row);
 }
 
 // What the WAL carries of the old row is decided by the replica identity at the time of the change,
 // and the relation is seen as it was then. Without an old row nothing is left out silently: the
 // entry says NONE, and the reader decides what an unidentified UPDATE or DELETE means.
-OldImageKind EncodeOld(RowChange* change, HeapTuple tuple, RowValues* full_row) {
-  *full_row = {nullptr, nullptr};
-  if (tuple == nullptr) return OldImageKind::kNone;
-  RelationEntry* entry = change->entry;
-  RowValues row = Deform(change->relation, tuple, entry->old_values, entry->old_nulls);
-  ByteBuffer* image = &change->state->old_row;
-  if (entry->is_full_identity) {
-    *full_row = row;
-    change->encoder.Encode(ImagePart::kFull, row, {nullptr, nullptr}, image);
-    return OldImageKind::kFull;
+OldImageKind EncodeOld(RowChange* change) {
+  const RelationEntry* entry = change->entry;
+  RowValues row = change->old_row;
+  // The key has not changed, so the new row has it; its image would lack the generated part.
+  if (row.nulls == nullptr && change->operation == kUpdateOperation && entry->has_unsent_key) {
+    row = change->new_row;
   }
-  change->encoder.Encode(ImagePart::kKey, row, {nullptr, nullptr}, image);
-  return OldImageKind::kKey;
+  if (row.nulls == nullptr) return OldImageKind::kNone;
+  ImagePart part = entry->is_full_identity ? ImagePart::kFull : ImagePart::kKey;
+  change->encoder.Encode(part, row, {nullptr, nullptr}, &change->state->old_row);
+  return entry->is_full_identity ? OldImageKind::kFull : OldImageKind::kKey;
 }
 
 std::string_view BytesOf(const ByteBuffer& buffer) { return {buffer.data, buffer.size}; }
 
-void WriteChange(RowChange* change, ReorderBufferChange* decoded) {
+void WriteChange(RowChange* change) {
   PluginState* state = change->state;
   uint32_t number = change->entry->number;
-  RowValues old;
   // A change that an error has left half done (a rollback found while decoding) may have filled
   // them.
   state->new_row.size = 0;
   state->old_row.size = 0;
-  switch (decoded->action) {
-    case REORDER_BUFFER_CHANGE_INSERT:
-      EncodeNew(change, TupleOf(decoded->data.tp.newtuple), {nullptr, nullptr});
+  switch (change->fate) {
+    case RowFate::kInsert:
+      EncodeNew(change);
       WriteInsert(&state->frame, number, BytesOf(state->new_row));
       break;
-    case REORDER_BUFFER_CHANGE_UPDATE: {
-      HeapTuple old_tuple = TupleOf(decoded->data.tp.oldtuple);
-      // The key has not changed, so the new row has it; its image would lack the generated part.
-      if (old_tuple == nullptr && change->entry->has_unsent_key) {
-        old_tuple = TupleOf(decoded->data.tp.newtuple);
-      }
-      OldImageKind kind = EncodeOld(change, old_tuple, &old);
-      EncodeNew(change, TupleOf(decoded->data.tp.newtuple), old);
+    case RowFate::kUpdate: {
+      OldImageKind kind = EncodeOld(change);
+      EncodeNew(change);
       WriteUpdate(&state->frame, number, BytesOf(state->new_row), kind, BytesOf(state->old_row));
       break;
     }
     default: {
-      OldImageKind kind = EncodeOld(change, TupleOf(decoded->data.tp.oldtuple), &old);
+      OldImageKind kind = EncodeOld(change);
       WriteDelete(&state->frame, number, kind, BytesOf(state->old_row));
       break;
     }
@@ -87,16 +107,31 @@ void WriteChange(RowChange* change, ReorderBufferChange* decoded) {
   EmptyBuffer(&state->old_row, state->session_context);
 }
 
-const char* OperationName(const ReorderBufferChange* change) {
+Operation OperationOf(const ReorderBufferChange* change) {
   switch (change->action) {
     case REORDER_BUFFER_CHANGE_INSERT:
-      return "INSERT";
+      return kInsertOperation;
     case REORDER_BUFFER_CHANGE_UPDATE:
-      return "UPDATE";
+      return kUpdateOperation;
     case REORDER_BUFFER_CHANGE_DELETE:
-      return "DELETE";
+      return kDeleteOperation;
     default:
-      return nullptr;
+      break;
+  }
+  ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
+                  errmsg("towline: unknown change %d from logical decoding",
+                         static_cast<int>(change->action))));
+  pg_unreachable();
+}
+
+const char* NameOf(Operation operation) {
+  switch (operation) {
+    case kInsertOperation:
+      return "INSERT";
+    case kUpdateOperation:
+      return "UPDATE";
+    default:
+      return "DELETE";
   }
 }
 
@@ -106,7 +141,7 @@ const char* OperationName(const ReorderBufferChange* change) {
 // because one of them may not be selected.
 bool IsTruncateTarget(const PluginState* state, Relation relation, const RelationEntry* entry,
                       bool root_is_sent) {
-  if (!entry->is_selected) return false;
+  if (!entry->is_selected || (entry->operations & kTruncateOperation) == 0) return false;
   bool is_partitioned = relation->rd_rel->relkind == RELKIND_PARTITIONED_TABLE;
   if (state->options.partitions == PublishPartitions::kLeaf) return !is_partitioned;
   if (entry->root_oid == entry->oid) return true;
@@ -118,7 +153,8 @@ bool IsTruncateTarget(const PluginState* state, Relation relation, const Relatio
 bool IsRootSent(PluginState* state, Relation relations[], int count, Oid root_oid) {
   for (int i = 0; i < count; ++i) {
     if (RelationGetRelid(relations[i]) == root_oid) {
-      return LookUpRelation(state, relations[i])->is_selected;
+      const RelationEntry* root = LookUpRelation(state, relations[i]);
+      return root->is_selected && (root->operations & kTruncateOperation) != 0;
     }
   }
   return false;
@@ -129,26 +165,34 @@ bool IsRootSent(PluginState* state, Relation relations[], int count, Oid root_oi
 void towline_change_cb(LogicalDecodingContext* ctx, ReorderBufferTXN* txn, Relation relation,
                        ReorderBufferChange* change) {
   PluginState* state = StateOf(ctx);
-  const char* operation = OperationName(change);
+  Operation operation = OperationOf(change);
   ReportProgress(state);
-  if (operation == nullptr) {
-    ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
-                    errmsg("towline: unknown change %d from logical decoding",
-                           static_cast<int>(change->action))));
-  }
   ChangeErrorContext error_context;
-  PushErrorContext(&error_context, operation, txn->xid);
+  PushErrorContext(&error_context, NameOf(operation), txn->xid);
   error_context.relation_name = RelationGetRelationName(relation);
   MemoryContext caller = MemoryContextSwitchTo(state->change_context);
 
   RelationEntry* entry = LookUpRelation(state, relation);
-  if (entry->is_selected) {
+  if (entry->is_selected && (entry->operations & operation) != 0) {
     error_context.relation_name = entry->display_name;
-    PrepareFrameIn(state, txn);
-    DescribeRelation(state, entry);
-    RowChange row_change{state, entry, relation,
-                         RowEncoder(state, entry, &error_context.column_name)};
-    WriteChange(&row_change, change);
+    RowChange row_change{state,
+                         entry,
+                         relation,
+                         RowEncoder(state, entry, &error_context.column_name),
+                         operation,
+                         FateWithoutRules(operation),
+                         {nullptr, nullptr},
+                         {nullptr, nullptr}};
+    TakeApart(&row_change, change);
+    if (entry->rules != nullptr) {
+      row_change.fate =
+          ApplyRowRules(state, entry, operation, row_change.old_row, row_change.new_row);
+    }
+    if (row_change.fate != RowFate::kDropped) {
+      PrepareFrameIn(state, txn);
+      DescribeRelation(state, entry);
+      WriteChange(&row_change);
+    }
   }
 
   MemoryContextSwitchTo(caller);

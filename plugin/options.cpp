@@ -1,7 +1,6 @@
 #include "options.h"
 
 #include "compression.h"
-#include "table_patterns.h"
 
 namespace towline::plugin {
 namespace {
@@ -65,65 +64,6 @@ CompressionMethod ParseCompression(const OptionSpec& spec, const char* value) {
   RefuseValue(spec, value, "\"none\", \"lz4\" or \"zstd\"");
 }
 
-const char* Explain(PatternError error) {
-  switch (error) {
-    case PatternError::kNone:
-      break;
-    case PatternError::kEmpty:
-      return "A pattern or a part of it is empty.";
-    case PatternError::kTooManyParts:
-      return "A pattern is a table or schema.table; a database cannot be named.";
-    case PatternError::kUnclosedQuote:
-      return "A double quote is not closed.";
-  }
-  return "";
-}
-
-bool MatchesRegex(text* regex, std::string_view name) {
-  text* subject = cstring_to_text_with_len(name.data(), static_cast<int>(name.size()));
-  return DatumGetBool(DirectFunctionCall2Coll(textregexeq, DEFAULT_COLLATION_OID,
-                                              PointerGetDatum(subject), PointerGetDatum(regex)));
-}
-
-text* TakeRegex(ByteBuffer* regex) {
-  if (regex->size == 0) return nullptr;
-  text* result = cstring_to_text_with_len(regex->data, static_cast<int>(regex->size));
-  regex->size = 0;
-  // The server refuses a malformed expression now rather than at the first table.
-  (void)MatchesRegex(result, "");
-  return result;
-}
-
-void NameOption(void* spec) {
-  errcontext("output plugin option \"%s\"", static_cast<const OptionSpec*>(spec)->name);
-}
-
-void ParsePatterns(const OptionSpec& spec, const char* value, PatternList* list) {
-  size_t size = strlen(value);
-  list->patterns = static_cast<TablePattern*>(palloc((size / 2 + 1) * sizeof(TablePattern)));
-  ByteBuffer schema = {static_cast<char*>(palloc(NAMEDATALEN)), 0, NAMEDATALEN};
-  ByteBuffer name = {static_cast<char*>(palloc(NAMEDATALEN)), 0, NAMEDATALEN};
-  ErrorContextCallback context = {error_context_stack, NameOption, const_cast<OptionSpec*>(&spec)};
-  error_context_stack = &context;
-  PatternReader reader{std::string_view(value, size), 0};
-  bool is_last = false;
-  while (!is_last) {
-    PatternError error = ReadPattern(&reader, &schema, &name, &is_last);
-    if (error != PatternError::kNone) {
-      ereport(ERROR,
-              (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-               errmsg("invalid value for output plugin option \"%s\": \"%s\"", spec.name, value),
-               errdetail("At character %zu: %s", reader.at + 1, Explain(error)),
-               errhint("Patterns are written as in psql, separated by commas: schema.table with * "
-                       "and ?, \"double quotes\" keep upper case and special characters.")));
-    }
-    TablePattern* pattern = &list->patterns[list->count++];
-    pattern->schema_regex = TakeRegex(&schema);
-    pattern->name_regex = TakeRegex(&name);
-  }
-  error_context_stack = context.previous;
-}
-
 constexpr OptionSpec kOptions[] = {
     {"min_protocol",
      [](const OptionSpec& spec, const char* value, Options* options) {
@@ -135,12 +75,14 @@ constexpr OptionSpec kOptions[] = {
      }},
     {"include_tables",
      [](const OptionSpec& spec, const char* value, Options* options) {
-       ParsePatterns(spec, value, &options->include_tables);
+       ParsePatternList(spec.name, value, &options->include_tables);
      }},
     {"exclude_tables",
      [](const OptionSpec& spec, const char* value, Options* options) {
-       ParsePatterns(spec, value, &options->exclude_tables);
+       ParsePatternList(spec.name, value, &options->exclude_tables);
      }},
+    {"table_rules",
+     [](const OptionSpec&, const char* value, Options* options) { options->table_rules = value; }},
     {"partitions",
      [](const OptionSpec& spec, const char* value, Options* options) {
        options->partitions = ParseChoice(spec, value, "root", "leaf") ? PublishPartitions::kRoot
@@ -256,15 +198,6 @@ void ParseOptions(List* elements, Options* options) {
   CheckNeededProtocol(*options, options->is_streaming, "streaming");
   CheckNeededProtocol(*options, options->is_two_phase, "two_phase");
   CheckNeededProtocol(*options, options->compression != CompressionMethod::kNone, "compression");
-}
-
-bool MatchesAny(const PatternList& list, std::string_view schema, std::string_view name) {
-  for (size_t i = 0; i < list.count; ++i) {
-    const TablePattern& pattern = list.patterns[i];
-    if (pattern.schema_regex != nullptr && !MatchesRegex(pattern.schema_regex, schema)) continue;
-    if (MatchesRegex(pattern.name_regex, name)) return true;
-  }
-  return false;
 }
 
 }  // namespace towline::plugin

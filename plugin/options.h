@@ -4,25 +4,16 @@
 #pragma once
 
 #include "pg_headers.h"
+#include "table_selection.h"
 #include "wire_writer.h"
 
 namespace towline::plugin {
 
 constexpr uint32_t kProtocolVersionMin = 1;
 constexpr uint32_t kProtocolVersionMax = 2;
-constexpr const char* kPluginVersion = "0.1";
+constexpr const char* kPluginVersion = "0.2";
 
 enum class PublishPartitions { kLeaf, kRoot };
-
-struct TablePattern {
-  text* schema_regex;  // null: every schema
-  text* name_regex;
-};
-
-struct PatternList {
-  TablePattern* patterns;
-  size_t count;
-};
 
 struct Options {
   uint32_t min_protocol;  // what the reader understands
@@ -30,6 +21,7 @@ struct Options {
   uint32_t protocol_version;   // the highest that both understand
   PatternList include_tables;  // none: all
   PatternList exclude_tables;
+  const char* table_rules;  // as given (table_rules.h); null: none
   PublishPartitions partitions;
   bool is_binary;
   bool sends_messages;
@@ -43,9 +35,5 @@ struct Options {
 // Parses in the current memory context, which must live as long as the options. Raises an error
 // that names the option otherwise.
 void ParseOptions(List* elements, Options* options);
-
-// Whether the table `schema.name` matches a pattern of the list. Leaves garbage in the current
-// memory context.
-bool MatchesAny(const PatternList& list, std::string_view schema, std::string_view name);
 
 }  // namespace towline::plugin

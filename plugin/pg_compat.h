@@ -216,6 +216,62 @@ constexpr Oid kPgLsnOid = PG_LSNOID;
 constexpr Oid kPgLsnOid = LSNOID;
 #endif
 
+// Since 14 the parser is told what it parses.
+inline List* ParseRaw(const char* text) {
+#if PG_VERSION_NUM >= 140000
+  return raw_parser(text, RAW_PARSE_DEFAULT);
+#else
+  return raw_parser(text);
+#endif
+}
+
+// Since 15 a constant of the grammar holds nodes instead of a Value. Null if it is no string.
+inline const char* StringOf(const A_Const* constant) {
+#if PG_VERSION_NUM >= 150000
+  return !constant->isnull && IsA(&constant->val.node, String) ? constant->val.sval.sval : nullptr;
+#else
+  return IsA(&constant->val, String) ? constant->val.val.str : nullptr;
+#endif
+}
+
+// The walkers take a callback of any type: until 15 one without a prototype, since then by a macro
+// that casts it.
+using NodeVisitor = bool (*)(Node* node, void* arg);
+#if PG_VERSION_NUM >= 160000
+inline bool WalkExpression(Node* node, NodeVisitor visit, void* arg) {
+  return expression_tree_walker_impl(node, visit, arg);
+}
+inline bool WalkRawExpression(Node* node, NodeVisitor visit, void* arg) {
+  return raw_expression_tree_walker_impl(node, visit, arg);
+}
+#else
+inline auto WithoutPrototype(NodeVisitor visit) {
+  return reinterpret_cast<bool (*)()>(reinterpret_cast<void (*)()>(visit));
+}
+inline bool WalkExpression(Node* node, NodeVisitor visit, void* arg) {
+  return expression_tree_walker(node, WithoutPrototype(visit), arg);
+}
+inline bool WalkRawExpression(Node* node, NodeVisitor visit, void* arg) {
+  return raw_expression_tree_walker(node, WithoutPrototype(visit), arg);
+}
+#endif
+
+// Objects below this OID are written in the server's sources: nobody can drop or replace them with
+// others. (13 has the same bound under another name.)
+#ifdef FirstUnpinnedObjectId
+constexpr Oid kFirstUserObjectId = FirstUnpinnedObjectId;
+#else
+constexpr Oid kFirstUserObjectId = FirstBootstrapObjectId;
+#endif
+
+constexpr bool IsMultirangeKind(char type_kind) {
+#ifdef TYPTYPE_MULTIRANGE
+  return type_kind == TYPTYPE_MULTIRANGE;
+#else
+  return type_kind != type_kind;
+#endif
+}
+
 // 19 gave the system caches' identifiers a type of their own.
 #if PG_VERSION_NUM >= 190000
 using SysCacheId = SysCacheIdentifier;

@@ -8,6 +8,7 @@
 #include "options.h"
 #include "pg_compat.h"
 #include "relation_cache.h"
+#include "table_rules.h"
 
 namespace towline::plugin {
 
@@ -26,6 +27,8 @@ struct PluginState {
   MemoryContext session_context;  // as long as this struct
   MemoryContext change_context;   // reset after every callback that used it
   Options options;
+  TableRules rules;
+  ExprContext* expression_context;  // for the rules' expressions
   int settings_nest_level;
   RelationCache relations;
 

@@ -12,6 +12,7 @@
 namespace towline::plugin {
 
 struct PluginState;
+struct RowRules;
 
 // How a value becomes bytes.
 enum class ValueMethod : uint8_t {
@@ -31,12 +32,15 @@ enum class ValueMethod : uint8_t {
 };
 
 struct ColumnCodec {
-  int index;  // in the tuple descriptor of the relation that was written to
+  // In the tuple descriptor of the relation that was written to, or behind it: computed columns.
+  int index;
   ValueMethod method;
   bool can_be_toasted;
   bool is_sent;    // in full images
   bool is_in_key;  // in key images
   const char* name;
+  // Null but for computed columns: whether the row at hand, null there, leaves its value unchanged.
+  const bool* is_unchanged;
   FmgrInfo function;  // kNumeric and what follows
 };
 
@@ -46,7 +50,8 @@ struct RelationEntry {
   bool is_outdated;  // invalidated since it began to be made
   bool is_selected;  // else its changes are passed over
   bool is_full_identity;
-  uint32_t number;  // 0: not yet described in this connection
+  uint8_t operations;  // those that are sent (table_rules.h)
+  uint32_t number;     // 0: not yet described in this connection
   Oid root_oid;
 
   // Everything below lives in this context, which is made again with the entry.
@@ -57,7 +62,7 @@ struct RelationEntry {
   int sent_count;
   int key_count;
   bool has_unsent_key;  // a key column is generated: full images lack a part of the key
-  int attribute_count;  // of the tuple descriptor
+  RowRules* rules;      // filter and computed columns; null if there are none
   // The old and the new row taken apart; one change at a time uses them.
   Datum* old_values;
   bool* old_nulls;

@@ -2,6 +2,8 @@
 
 #include "numeric_bytes.h"
 #include "plugin_state.h"
+#include "replica_identity.h"
+#include "row_rules.h"
 #include "type_rules.h"
 
 namespace towline::plugin {
@@ -81,13 +83,17 @@ void AddRelation(Oid relation_oid, void* dependencies) {
 }
 
 // Selected if the table or one of the partitioned tables above it matches `include`, and none of
-// them matches `exclude`: naming a partitioned table means all of its partitions.
+// them matches `exclude`: naming a partitioned table means all of its partitions. Asked from the
+// table upwards.
 struct Selection {
   const Options* options;
+  const TableRules* rules;
   bool is_included;
   bool is_excluded;
+  const TableRule* rule;  // of the nearest that has one
 
   void Consider(const RelationName& name) {
+    if (rule == nullptr) rule = FindTableRule(*rules, name.schema, name.name);
     if (MatchesAny(options->include_tables, name.schema, name.name)) is_included = true;
     if (MatchesAny(options->exclude_tables, name.schema, name.name)) is_excluded = true;
     for (std::string_view own : kOwnSchemas) {
@@ -95,7 +101,7 @@ struct Selection {
     }
   }
   bool is_selected() const {
-    return !is_excluded && (is_included || options->include_tables.count == 0);
+    return !is_excluded && (is_included || !options->include_tables.is_given);
   }
 };
 
@@ -110,48 +116,6 @@ bool IsNeverSent(Relation relation) {
   // Tables that CREATE EXTENSION makes: the destination's extension has its own, and the copy
   // leaves them out as well (a job of pg_cron must not run twice).
   return OidIsValid(getExtensionOfObject(RelationRelationId, RelationGetRelid(relation)));
-}
-
-// Which columns the old image of an UPDATE or DELETE carries, by attribute number from 1.
-struct Identity {
-  IdentityKind kind;
-  bool* is_key;
-};
-
-Identity ReadIdentity(Relation relation) {
-  int count = RelationGetDescr(relation)->natts;
-  Identity identity{IdentityKind::kDefault,
-                    static_cast<bool*>(palloc0(static_cast<size_t>(count + 1) * sizeof(bool)))};
-  switch (relation->rd_rel->relreplident) {
-    case REPLICA_IDENTITY_FULL:
-      identity.kind = IdentityKind::kFull;
-      for (int i = 1; i <= count; ++i) identity.is_key[i] = true;
-      return identity;
-    case REPLICA_IDENTITY_NOTHING:
-      identity.kind = IdentityKind::kNothing;
-      return identity;
-    case REPLICA_IDENTITY_INDEX:
-      identity.kind = IdentityKind::kIndex;
-      break;
-    default:
-      break;
-  }
-  Oid index_oid = RelationGetReplicaIndex(relation);
-  if (!OidIsValid(index_oid)) return identity;
-  // Not RelationGetIdentityKeyBitmap(): releases before 14 lack it, and its general sibling opens
-  // indexes whose expressions cannot be evaluated under a historic snapshot.
-  Relation index = RelationIdGetRelation(index_oid);
-  if (!RelationIsValid(index)) {
-    ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
-                    errmsg("could not open replica identity index %u of relation \"%s\"", index_oid,
-                           RelationGetRelationName(relation))));
-  }
-  for (int i = 0; i < index->rd_index->indnkeyatts; ++i) {
-    AttrNumber attnum = index->rd_index->indkey.values[i];
-    if (attnum > 0) identity.is_key[attnum] = true;
-  }
-  RelationClose(index);
-  return identity;
 }
 
 // Fixed-size types can be written without a function call where typsend does nothing but put the
@@ -262,35 +226,35 @@ void DescribeType(const FormData_pg_attribute* attribute, ColumnFields* column,
   VisitUserTypes(attribute->atttypid, {AddType, AddRelation, dependencies});
 }
 
-// Columns of the published relation (`published`), whose values are found in rows of `relation`.
-void DescribeColumns(PluginState* state, Relation relation, Relation published,
-                     RelationEntry* entry, RelationFields* fields, Dependencies* dependencies) {
-  TupleDesc source = RelationGetDescr(relation);
-  TupleDesc target = RelationGetDescr(published);
-  // Partitions may have their columns in another order than their root.
-  AttrMap* map = relation == published ? nullptr : BuildAttrMap(source, target);
-  Identity identity = ReadIdentity(relation);
-  fields->replica_identity = identity.kind;
-  entry->is_full_identity = identity.kind == IdentityKind::kFull;
+bool HasColumn(TupleDesc descriptor, const char* name) {
+  for (int i = 0; i < descriptor->natts; ++i) {
+    Form_pg_attribute attribute = TupleDescAttr(descriptor, i);
+    if (!attribute->attisdropped && strcmp(NameStr(attribute->attname), name) == 0) return true;
+  }
+  return false;
+}
 
-  auto room = static_cast<size_t>(Max(target->natts, 1));
-  auto* columns = static_cast<ColumnFields*>(palloc0(room * sizeof(ColumnFields)));
-  entry->columns =
-      static_cast<ColumnCodec*>(MemoryContextAllocZero(entry->context, room * sizeof(ColumnCodec)));
-  entry->column_count = entry->sent_count = entry->key_count = 0;
-  entry->has_unsent_key = false;
-  for (int i = 0; i < target->natts; ++i) {
-    Form_pg_attribute attribute = TupleDescAttr(target, i);
-    if (attribute->attisdropped) continue;
-    int source_attnum = map == nullptr ? i + 1 : map->attnums[i];
+// The columns that are described, one after the other.
+struct ColumnList {
+  PluginState* state;
+  Relation relation;  // that was written to
+  RelationEntry* entry;
+  ColumnFields* columns;
+  Identity identity;
+  Dependencies* dependencies;
+
+  // `computed` may be null, and then `attribute` is a column of the table.
+  void Add(const FormData_pg_attribute* attribute, int source_attnum,
+           const ComputedColumn* computed) {
     ColumnFields* column = &columns[entry->column_count];
     ColumnCodec* codec = &entry->columns[entry->column_count++];
-
-    codec->index = source_attnum - 1;
+    codec->index = computed == nullptr ? source_attnum - 1 : computed->index;
+    codec->is_unchanged = computed == nullptr ? nullptr : &computed->is_unchanged;
     codec->is_sent = attribute->attgenerated == '\0';
     // Under FULL the old image is a full one, so the key has just the columns that it has.
-    codec->is_in_key =
-        identity.is_key[source_attnum] && (codec->is_sent || !entry->is_full_identity);
+    codec->is_in_key = entry->is_full_identity
+                           ? codec->is_sent
+                           : computed == nullptr && identity.is_key[source_attnum];
     codec->can_be_toasted = attribute->attlen == -1;
     codec->name = CopyName(entry->context, NameStr(attribute->attname));
     column->format = ChooseMethod(state->options.is_binary, attribute, entry->context, codec);
@@ -307,13 +271,117 @@ void DescribeColumns(PluginState* state, Relation relation, Relation published,
     column->in_key = codec->is_in_key;
     column->sent = codec->is_sent;
   }
+};
+
+// A column that only the rule has, as if the table had it.
+FormData_pg_attribute MakeAttribute(const ComputedColumn& computed) {
+  FormData_pg_attribute attribute = {};
+  namestrcpy(&attribute.attname, computed.source.column);
+  attribute.atttypid = computed.expression.type;
+  attribute.atttypmod = computed.expression.typmod;
+  attribute.attcollation = computed.expression.collation;
+  attribute.attlen = get_typlen(computed.expression.type);
+  return attribute;
+}
+
+void AddInputTypes(const Expression& expression, TupleDesc descriptor, Dependencies* dependencies) {
+  for (int i = 0; i < expression.input_count; ++i) {
+    VisitUserTypes(TupleDescAttr(descriptor, expression.inputs[i])->atttypid,
+                   {AddType, AddRelation, dependencies});
+  }
+}
+
+const ComputedColumn* Bind(const ColumnList& list, const ColumnRule* column,
+                           const FormData_pg_attribute* attribute) {
+  RelationEntry* entry = list.entry;
+  TupleDesc descriptor = RelationGetDescr(list.relation);
+  const ComputedColumn* computed = BindComputedColumn(entry->rules, column, entry->display_name,
+                                                      descriptor, attribute, entry->context);
+  CheckInputsAreSent(entry->rules->rule, *computed, list.relation, list.identity);
+  AddInputTypes(computed->expression, descriptor, list.dependencies);
+  return computed;
+}
+
+// The rule's columns that the table does not have.
+void AddOwnColumns(const TableRule* rule, TupleDesc descriptor, ColumnList* list) {
+  for (int i = 0; i < rule->column_count; ++i) {
+    const ColumnRule* column = &rule->columns[i];
+    if (HasColumn(descriptor, column->name)) continue;
+    if (column->expression == nullptr) {
+      RefuseMissingColumn(list->entry->display_name, column);
+    }
+    const ComputedColumn* computed = Bind(*list, column, nullptr);
+    FormData_pg_attribute attribute = MakeAttribute(*computed);
+    list->Add(&attribute, 0, computed);
+  }
+}
+
+// Which columns name a row in error messages.
+void ListNamingColumns(RelationEntry* entry, const Identity& identity) {
+  RowRules* rules = entry->rules;
+  rules->naming_codecs = static_cast<int*>(MemoryContextAllocZero(
+      entry->context, static_cast<size_t>(Max(entry->column_count, 1)) * sizeof(int)));
+  for (int i = 0; i < entry->column_count; ++i) {
+    const ColumnCodec& codec = entry->columns[i];
+    if (codec.is_unchanged != nullptr || !identity.names_row[codec.index + 1]) continue;
+    rules->naming_codecs[rules->naming_count++] = i;
+  }
+}
+
+void BindRule(const TableRule* rule, Relation relation, const Identity& identity,
+              RelationEntry* entry, Dependencies* dependencies) {
+  entry->rules = nullptr;
+  entry->operations = rule == nullptr ? static_cast<uint8_t>(kAllOperations) : rule->operations;
+  if (rule == nullptr) return;
+  CheckKeyIsSent(rule, entry->display_name, relation, identity);
+  entry->rules = BindRowRules(rule, entry->display_name, relation, identity, entry->context);
+  AddInputTypes(entry->rules->filter, RelationGetDescr(relation), dependencies);
+}
+
+// Columns of the published relation (`published`), whose values are found in rows of `relation`.
+void DescribeColumns(PluginState* state, Relation relation, Relation published,
+                     const TableRule* rule, RelationEntry* entry, RelationFields* fields,
+                     Dependencies* dependencies) {
+  TupleDesc source = RelationGetDescr(relation);
+  TupleDesc target = RelationGetDescr(published);
+  // Partitions may have their columns in another order than their root.
+  AttrMap* map = relation == published ? nullptr : BuildAttrMap(source, target);
+  Identity identity = ReadIdentity(relation);
+  fields->replica_identity = identity.kind;
+  entry->is_full_identity = identity.kind == IdentityKind::kFull;
+  BindRule(rule, relation, identity, entry, dependencies);
+
+  int rule_columns = rule == nullptr ? 0 : rule->column_count;
+  auto room = static_cast<size_t>(Max(target->natts + rule_columns, 1));
+  auto* columns = static_cast<ColumnFields*>(palloc0(room * sizeof(ColumnFields)));
+  entry->columns =
+      static_cast<ColumnCodec*>(MemoryContextAllocZero(entry->context, room * sizeof(ColumnCodec)));
+  entry->column_count = entry->sent_count = entry->key_count = 0;
+  entry->has_unsent_key = false;
+  ColumnList list{state, relation, entry, columns, identity, dependencies};
+  for (int i = 0; i < target->natts; ++i) {
+    Form_pg_attribute attribute = TupleDescAttr(target, i);
+    const ColumnRule* column = nullptr;
+    if (attribute->attisdropped || !IsListed(rule, attribute, &column)) continue;
+    bool is_computed = column != nullptr && column->expression != nullptr;
+    list.Add(attribute, map == nullptr ? i + 1 : map->attnums[i],
+             is_computed ? Bind(list, column, attribute) : nullptr);
+  }
+  if (rule != nullptr) {
+    AddOwnColumns(rule, target, &list);
+    ListNamingColumns(entry, identity);
+    // A rule of nothing but listed columns and operations asks nothing of a row.
+    if (entry->rules->filter.state == nullptr && entry->rules->computed_count == 0) {
+      entry->rules = nullptr;
+    }
+  }
   fields->columns = columns;
   fields->column_count = static_cast<size_t>(entry->column_count);
 }
 
 void MakeRowSpace(Relation relation, RelationEntry* entry) {
-  entry->attribute_count = RelationGetDescr(relation)->natts;
-  auto count = static_cast<size_t>(Max(entry->attribute_count, 1));
+  int computed = entry->rules == nullptr ? 0 : entry->rules->computed_count;
+  auto count = static_cast<size_t>(Max(RelationGetDescr(relation)->natts + computed, 1));
   auto allocate = [entry](size_t size) { return MemoryContextAlloc(entry->context, size); };
   entry->old_values = static_cast<Datum*>(allocate(count * sizeof(Datum)));
   entry->new_values = static_cast<Datum*>(allocate(count * sizeof(Datum)));
@@ -357,7 +425,7 @@ void KeepDependencies(const Dependencies& dependencies, RelationEntry* entry) {
 
 RelationFields ReadRelation(PluginState* state, Relation relation, RelationEntry* entry) {
   RelationFields fields = {};
-  Selection selection{&state->options, false, false};
+  Selection selection{&state->options, &state->rules, false, false, nullptr};
   Dependencies dependencies{EmptyList(), EmptyList()};
 
   RelationName name = NameOf(relation);
@@ -380,7 +448,7 @@ RelationFields ReadRelation(PluginState* state, Relation relation, RelationEntry
       fields.leaf_name = name.name;
     }
     fields.kind = CharAsText(published->rd_rel->relkind);
-    DescribeColumns(state, relation, published, entry, &fields, &dependencies);
+    DescribeColumns(state, relation, published, selection.rule, entry, &fields, &dependencies);
     fields.shape_hash = ShapeHash(fields);
     MakeRowSpace(relation, entry);
   }

@@ -119,7 +119,8 @@ void RowEncoder::Encode(ImagePart part, RowValues row, RowValues old, ByteBuffer
     if (part == ImagePart::kFull ? !codec.is_sent : !codec.is_in_key) continue;
     --fields_left;
     if (row.nulls[codec.index]) {
-      at = PutLength(at, kNullMark);
+      bool is_unchanged = codec.is_unchanged != nullptr && *codec.is_unchanged;
+      at = PutLength(at, is_unchanged ? kUnchangedToastMark : kNullMark);
       continue;
     }
     Datum value = row.values[codec.index];
@@ -183,6 +184,27 @@ void RowEncoder::AppendValue(std::string_view bytes, ByteBuffer* image) {
   StoreBigEndian32(at, static_cast<uint32_t>(bytes.size()));
   memcpy(at + 4, bytes.data(), bytes.size());
   image->size += 4 + bytes.size();
+}
+
+std::string_view FieldBytes(const ColumnCodec& codec, Datum value) {
+  constexpr size_t kLengthBytes = 4;
+  char* fixed = static_cast<char*>(palloc(kFixedFieldMax));
+  if (char* end = PutFixed(fixed, codec.method, value); end != nullptr) {
+    return {fixed + kLengthBytes, static_cast<size_t>(end - fixed) - kLengthBytes};
+  }
+  auto* function = const_cast<FmgrInfo*>(&codec.function);
+  switch (codec.method) {
+    case ValueMethod::kName:
+      return DatumGetCString(value);
+    case ValueMethod::kVarlena:
+      return VarlenaBytes(value);
+    case ValueMethod::kOutput:
+      return OutputFunctionCall(function, value);
+    default:
+      break;
+  }
+  bytea* bytes = SendFunctionCall(function, value);
+  return {VARDATA(bytes), VARSIZE(bytes) - VARHDRSZ};
 }
 
 void SendValueParts(PluginState* state, std::string_view bytes) {

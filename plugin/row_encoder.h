@@ -38,6 +38,10 @@ class RowEncoder {
   size_t inline_bytes_;       // in the images of this change so far
 };
 
+// The bytes of one value as images have them, in the current memory context. For messages about a
+// row; never sent.
+std::string_view FieldBytes(const ColumnCodec& codec, Datum value);
+
 // Sends a value as ValuePart entries.
 void SendValueParts(PluginState* state, std::string_view bytes);
 // Values above this travel in parts of this size.

@@ -50,6 +50,19 @@ void RequestFeatures(LogicalDecodingContext* ctx, bool is_streaming, bool is_two
   }
 }
 
+// After the session's settings are pinned: they decide what a text means.
+void OpenRules(PluginState* state) {
+  if (state->options.table_rules == nullptr) return;
+  MemoryContext caller = MemoryContextSwitchTo(state->session_context);
+  ParseTableRules(state->options.table_rules, &state->rules);
+  CheckRulesSyntax(state->rules);
+  auto* context = makeNode(ExprContext);
+  context->ecxt_per_query_memory = state->session_context;
+  context->ecxt_per_tuple_memory = state->change_context;
+  state->expression_context = context;
+  MemoryContextSwitchTo(caller);
+}
+
 }  // namespace
 
 void towline_startup_cb(LogicalDecodingContext* ctx, OutputPluginOptions* options, bool is_init) {
@@ -82,6 +95,7 @@ void towline_startup_cb(LogicalDecodingContext* ctx, OutputPluginOptions* option
   OpenRelationCache(state);
   MemoryContextSwitchTo(caller);
   state->settings_nest_level = PinSessionSettings();
+  OpenRules(state);
   ctx->output_plugin_private = state;
 }
 

@@ -24,6 +24,10 @@ constexpr Setting kPinned[] = {
     // Names inside values (regclass and the like) come out with their schema.
     {"search_path", "pg_catalog, pg_temp"},
     {"quote_all_identifiers", "off"},
+    // What the texts of table rules mean.
+    {"standard_conforming_strings", "on"},
+    {"transform_null_equals", "off"},
+    {"array_nulls", "on"},
 };
 
 void Set(const char* name, const char* value, GucAction action) {

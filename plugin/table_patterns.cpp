@@ -87,4 +87,19 @@ PatternError ReadPattern(PatternReader* reader, ByteBuffer* schema_regex, ByteBu
   return PatternError::kNone;
 }
 
+bool ReadLiteral(std::string_view regex, ByteBuffer* name) {
+  constexpr std::string_view kBegin = "^(", kEnd = ")$";
+  std::string_view inner = regex.substr(kBegin.size(), regex.size() - kBegin.size() - kEnd.size());
+  for (size_t i = 0; i < inner.size(); ++i) {
+    if (inner[i] == '\\') {
+      // Before a letter or digit a backslash means something else than that character.
+      if (++i == inner.size() || !IsRegexSpecial(inner[i])) return false;
+    } else if (IsRegexSpecial(inner[i]) && inner[i] != ']') {
+      return false;
+    }
+    AppendBytes(name, &inner[i], 1);
+  }
+  return true;
+}
+
 }  // namespace towline::plugin

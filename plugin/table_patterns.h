@@ -5,7 +5,7 @@
 // differences: a pattern without a dot matches the table's name in every schema, and a comma
 // outside of quotes separates patterns.
 //
-// Knows no server header, so that the unit tests can use it; options.cpp does the matching.
+// Knows no server header, so that the unit tests can use it; table_selection.cpp does the matching.
 #pragma once
 
 #include <cstddef>
@@ -33,5 +33,9 @@ struct PatternReader {
 // none.
 PatternError ReadPattern(PatternReader* reader, ByteBuffer* schema_regex, ByteBuffer* name_regex,
                          bool* is_last);
+
+// Appends the one name that a regular expression of ReadPattern() matches. False, with something
+// appended all the same, if it may match others.
+bool ReadLiteral(std::string_view regex, ByteBuffer* name);
 
 }  // namespace towline::plugin

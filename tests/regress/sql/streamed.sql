@@ -278,6 +278,9 @@ SELECT test.fill(80000, 2000);
 SELECT kind, detail FROM towline.changes('regress', options => '{streaming,on}') WHERE kind = 'stream_commit';
 SELECT kind, detail FROM towline.changes('regress', options => '{streaming,on,origin,none}') WHERE kind IN ('stream_commit', 'stream_abort');
 SELECT test.compare('origin', 'none');
+-- rules decide row by row, in runs as in whole transactions
+SELECT test.compare('table_rules', '[{"schema": "public", "table": "st", "where": "id % 100 = 0", "columns": ["id", {"name": "length", "expression": "length(a)"}]}]');
+SELECT count(*) FROM towline.changes('regress', options => ARRAY['streaming', 'on', 'table_rules', '[{"schema": "public", "table": "st", "where": "false"}]']) WHERE kind IN ('insert', 'relation');
 SELECT pg_replication_origin_drop('up');
 SELECT test.close();
 DROP TABLE st, quiet, big;

@@ -67,5 +67,35 @@ TEST(TablePatternsTest, WhatCannotBeAPatternIsRefused) {
   EXPECT_EQ(Parse("a.\"b"), Patterns{"error 3"});
 }
 
+// The name that a pattern stands for, or "many".
+std::string Literal(std::string_view pattern) {
+  PatternReader reader{pattern, 0};
+  bool is_last = false;
+  ByteBuffer schema{nullptr, 0, 0}, regex{nullptr, 0, 0}, name{nullptr, 0, 0};
+  EXPECT_EQ(ReadPattern(&reader, &schema, &regex, &is_last), PatternError::kNone) << pattern;
+  bool is_literal = ReadLiteral(std::string_view(regex.data, regex.size), &name);
+  std::string text = is_literal ? std::string(name.data, name.size) : "many";
+  std::free(schema.data);
+  std::free(regex.data);
+  std::free(name.data);
+  return text;
+}
+
+TEST(TablePatternsTest, PatternsWithoutWildcardsStandForOneName) {
+  EXPECT_EQ(Literal("Orders"), "orders");
+  EXPECT_EQ(Literal("two words"), "two words");
+  EXPECT_EQ(Literal("a$b"), "a$b");
+  EXPECT_EQ(Literal("a[]"), "a[]");
+  EXPECT_EQ(Literal(R"("A.b*(c)\d""]")"), R"(A.b*(c)\d"])");
+  EXPECT_EQ(Literal("\xc3\xa4"), "\xc3\xa4");
+}
+
+TEST(TablePatternsTest, AnythingElseMayMatchOtherNames) {
+  for (const char* pattern :
+       {"a*", "a?", "a|b", "(a)", "[ab]", "a+", "a{2}", R"(\d)", R"(a\y)", "^a", R"(a"b"*)"}) {
+    EXPECT_EQ(Literal(pattern), "many") << pattern;
+  }
+}
+
 }  // namespace
 }  // namespace towline

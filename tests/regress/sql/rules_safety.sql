@@ -1,0 +1,72 @@
+-- What an expression may hold: nothing that runs users' code or depends on anything but the row.
+SET client_min_messages = error;
+CREATE TYPE mood AS ENUM ('glad', 'sad');
+CREATE TYPE pair AS (x int, y int);
+CREATE DOMAIN positive AS int CHECK (VALUE > 0);
+CREATE TYPE evil;
+CREATE FUNCTION evil_in(cstring) RETURNS evil LANGUAGE internal STRICT IMMUTABLE AS 'int4in';
+CREATE FUNCTION evil_out(evil) RETURNS cstring LANGUAGE internal STRICT IMMUTABLE AS 'int4out';
+CREATE TYPE evil (INPUT = evil_in, OUTPUT = evil_out, INTERNALLENGTH = 4, PASSEDBYVALUE);
+CREATE FUNCTION pure(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1';
+CREATE FUNCTION same(text, text) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT true';
+CREATE OPERATOR === (FUNCTION = same, LEFTARG = text, RIGHTARG = text);
+CREATE CAST (text AS positive) WITH INOUT AS IMPLICIT;
+CREATE COLLATION mine FROM "C";
+RESET client_min_messages;
+CREATE TABLE s (id int PRIMARY KEY, t text, n numeric, d timestamptz, day date, j jsonb, a int[], m mood, ms mood[], p pair, e evil,
+    pos positive, x xml, r int4range, c text COLLATE mine, pt point, pts point[], k regclass, u uuid, b boolean);
+SELECT test.open();
+INSERT INTO s (id, t, n, d, day, j, a, m, pos, r, c, b) VALUES (1, 'Text', 1.5, '2020-01-01', '2020-01-01', '{"k": 1}', '{1,2}', 'glad', 5, '[1,5)', 'c', true);
+CREATE FUNCTION test.verdict(filter text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN (SELECT CASE WHEN count(*) > 0 THEN 'sent' ELSE 'not sent' END FROM test.rules(json_build_array(json_build_object(
+        'schema', 'public', 'table', 's', 'where', filter, 'operations', '{insert}'::text[]))::text));
+EXCEPTION WHEN OTHERS THEN
+    RETURN SQLERRM;
+END $$;
+-- allowed
+SELECT filter, test.verdict(filter) FROM unnest(ARRAY[
+    'id = 1', 'id BETWEEN 1 AND 2', 'id IN (1, 2, 3)', 'id = ANY (a)', 'id <> ALL (ARRAY[5, 6])', 't LIKE ''T%''', 't ~ ''^T''', 'lower(t) = ''text''',
+    't IS DISTINCT FROM ''x''', 'nullif(t, ''x'') IS NOT NULL', 'coalesce(t, ''-'') = ''Text''', 'greatest(id, 2) = 2', 'n > 1 AND NOT n > 2',
+    'CASE id WHEN 1 THEN true ELSE false END', 'j ->> ''k'' = ''1''', 'j @> ''{"k": 1}''', '(j ->> ''k'')::int = 1', 'a[1] = 1', 'a[1:2] = ''{1,2}''',
+    'd > ''2019-12-31 00:00+00''', 'd < timestamptz ''2021-01-01''', 'day = ''2020-01-01''', 'extract(year FROM day) = 2020', 'm = ''glad''', 'm <> ''sad''',
+    'm IN (''glad'')', 'pos = 5', 'pos + 1 = 6', 'r @> 3', 'b', 'b IS TRUE', 't COLLATE "C" < ''z''', 'c COLLATE "C" = ''c''', '(id, t) = (1, ''Text'')',
+    '(id, t) < (2, ''a'')', '(id, n) IN ((1, 1.5))', 'md5(t) = ''9dffbf69ffba8bc38bc4e01abf4b1675''', 'substring(t FROM 2 FOR 2) = ''ex''', 'trim(t) = ''Text''',
+    'position(''x'' IN t) = 3', 'length(t || ''!'') = 5', 'id::text = ''1''', 'id::numeric(5,1) = 1.0', 'pg_catalog.upper(t) = ''TEXT''',
+    't = ''now''', 'NULL', 'false', 'id OPERATOR(pg_catalog.=) 1', 'u IS NULL', 'E''\\x54'' = ''T''', 'date_trunc(''day'', day::timestamp) = day',
+    'jsonb_path_exists(j, ''$.k'')', '''a\b'' = E''a\\b''', 'ROW(id, t) IS NOT NULL']) filter;
+-- refused
+SELECT filter, test.verdict(filter) FROM unnest(ARRAY[
+    'nobody = 1', 'id', 't', 'random() > 0.5', 'now() > d', 'clock_timestamp() > d', 'd::text = ''x''', 'd::date = ''2020-01-01''', 'date_trunc(''day'', d) = d',
+    't::timestamptz = d', 'to_char(id, ''9'') = ''1''', 'concat(t, ''x'') = ''x''', 'd > ''now''', 'd > ''yesterday''', 'day = ''TODAY''', 'd = ANY (''{tomorrow,now}'')',
+    'd > timestamptz ''now''', 'day <@ daterange ''[today,)''', 'pure(id) = 1', 'same(t, t)', 't === ''x''', 'e IS NULL', 'p IS NULL', 'x IS NULL', 'pts IS NULL', 'k IS NULL',
+    'k = ''s''', 't::regclass IS NULL', '''s''::regclass IS NULL', 't::evil IS NULL', 't::mood = ''glad''', 'm::text = ''glad''', 'id::positive = 1',
+    'count(id) > 1', 'generate_series(1, 2) = 1', 'row_number() > 1', 'unnest(a) = 1', 'c < ''z''', 'c = ''c''', 't COLLATE mine = ''x''', 't COLLATE nobody = ''x''',
+    'to_tsvector(t) IS NULL', 'to_tsvector(''english'', t) IS NULL', 'pg_sleep(1) IS NULL', 'set_config(''work_mem'', t, false) IS NULL',
+    'pg_read_file(t) IS NULL', 'query_to_xml(t, true, true, t) IS NULL', 'current_setting(t) IS NULL', 'nextval(''x'') = 1', 'pg_backend_pid() = 1',
+    'pg_typeof(id) IS NULL', 'nofunction(id)', 'pt = pt', 'ROW(id, t)', 'ARRAY[p] IS NULL', 'xpath(t, x) IS NULL', 'txid_current() = 1',
+    'information_schema._pg_char_max_length(25, 1) = 1', 't = 5', 'id = ''x''']) filter;
+-- a function of an extension in pg_catalog is not built in, nor is what shares its name
+SET allow_system_table_mods = on;
+CREATE FUNCTION pg_catalog.lower(evil) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT 'x' $$;
+SELECT test.close(), test.open();
+INSERT INTO s (id, t, d) VALUES (2, 'Text', '2020-01-01 00:00+00');
+SELECT test.verdict('lower(t) = ''text'''), test.verdict('upper(t) = ''TEXT''');
+DROP FUNCTION pg_catalog.lower(evil);
+RESET allow_system_table_mods;
+-- nothing of the session's own settings matters
+SET standard_conforming_strings = off;
+SET transform_null_equals = on;
+SET timezone = 'Asia/Tokyo';
+SET datestyle = 'German';
+SELECT test.verdict($$length('a\b') = 3$$), test.verdict($$u = NULL$$), test.verdict($$d = '2020-01-01 00:00'$$), test.verdict($$d < '02.01.2020'$$);
+RESET ALL;
+SELECT test.close();
+SET client_min_messages = error;
+DROP TABLE s;
+DROP OPERATOR === (text, text);
+DROP CAST (text AS positive);
+DROP FUNCTION pure, same;
+DROP TYPE mood, pair, evil CASCADE;
+DROP DOMAIN positive;
+DROP COLLATION mine;
