@@ -81,6 +81,7 @@ bool CheckSyntax(Node* node, void* arg) {
     case T_A_ArrayExpr:
     case T_A_Indices:
     case T_RowExpr:
+    case T_Integer:  // the bounds of an array type
       break;
     case T_ColumnRef:
       CheckColumnReference(pstate, reinterpret_cast<ColumnRef*>(node));

@@ -264,11 +264,12 @@ constexpr Oid kFirstUserObjectId = FirstUnpinnedObjectId;
 constexpr Oid kFirstUserObjectId = FirstBootstrapObjectId;
 #endif
 
-constexpr bool IsMultirangeKind(char type_kind) {
+// Multiranges came with 14.
+constexpr bool IsMultirangeKind([[maybe_unused]] char type_kind) {
 #ifdef TYPTYPE_MULTIRANGE
   return type_kind == TYPTYPE_MULTIRANGE;
 #else
-  return type_kind != type_kind;
+  return false;
 #endif
 }
 

@@ -28,7 +28,7 @@ END $$;
 SELECT filter, test.verdict(filter) FROM unnest(ARRAY[
     'id = 1', 'id BETWEEN 1 AND 2', 'id IN (1, 2, 3)', 'id = ANY (a)', 'id <> ALL (ARRAY[5, 6])', 't LIKE ''T%''', 't ~ ''^T''', 'lower(t) = ''text''',
     't IS DISTINCT FROM ''x''', 'nullif(t, ''x'') IS NOT NULL', 'coalesce(t, ''-'') = ''Text''', 'greatest(id, 2) = 2', 'n > 1 AND NOT n > 2',
-    'CASE id WHEN 1 THEN true ELSE false END', 'j ->> ''k'' = ''1''', 'j @> ''{"k": 1}''', '(j ->> ''k'')::int = 1', 'a[1] = 1', 'a[1:2] = ''{1,2}''',
+    'CASE id WHEN 1 THEN true ELSE false END', 'j ->> ''k'' = ''1''', 'j @> ''{"k": 1}''', '(j ->> ''k'')::int = 1', 'a[1] = 1', 'a = ARRAY[1, 2]::int[]', 'a = ''{1,2}''::int[2]', 'a[1:2] = ''{1,2}''',
     'd > ''2019-12-31 00:00+00''', 'd < timestamptz ''2021-01-01''', 'day = ''2020-01-01''', 'extract(year FROM day) = 2020', 'm = ''glad''', 'm <> ''sad''',
     'm IN (''glad'')', 'pos = 5', 'pos + 1 = 6', 'r @> 3', 'b', 'b IS TRUE', 't COLLATE "C" < ''z''', 'c COLLATE "C" = ''c''', '(id, t) = (1, ''Text'')',
     '(id, t) < (2, ''a'')', '(id, n) IN ((1, 1.5))', 'md5(t) = ''9dffbf69ffba8bc38bc4e01abf4b1675''', 'substring(t FROM 2 FOR 2) = ''ex''', 'trim(t) = ''Text''',
@@ -39,7 +39,7 @@ SELECT filter, test.verdict(filter) FROM unnest(ARRAY[
 SELECT filter, test.verdict(filter) FROM unnest(ARRAY[
     'nobody = 1', 'id', 't', 'random() > 0.5', 'now() > d', 'clock_timestamp() > d', 'd::text = ''x''', 'd::date = ''2020-01-01''', 'date_trunc(''day'', d) = d',
     't::timestamptz = d', 'to_char(id, ''9'') = ''1''', 'concat(t, ''x'') = ''x''', 'd > ''now''', 'd > ''yesterday''', 'day = ''TODAY''', 'd = ANY (''{tomorrow,now}'')',
-    'd > timestamptz ''now''', 'day <@ daterange ''[today,)''', 'pure(id) = 1', 'same(t, t)', 't === ''x''', 'e IS NULL', 'p IS NULL', 'x IS NULL', 'pts IS NULL', 'k IS NULL',
+    'd > timestamptz ''now''', 'day = date(''now'')', 'day IN (''2020-01-01'', ''today'')', 'day = ANY (ARRAY[''today'']::date[])', 'd > E''\156ow''', 'd > (''n'' || ''ow'')::timestamptz', 'day <@ daterange ''[today,)''', 'pure(id) = 1', 'same(t, t)', 't === ''x''', 'e IS NULL', 'p IS NULL', 'x IS NULL', 'pts IS NULL', 'k IS NULL',
     'k = ''s''', 't::regclass IS NULL', '''s''::regclass IS NULL', 't::evil IS NULL', 't::mood = ''glad''', 'm::text = ''glad''', 'id::positive = 1',
     'count(id) > 1', 'generate_series(1, 2) = 1', 'row_number() > 1', 'unnest(a) = 1', 'c < ''z''', 'c = ''c''', 't COLLATE mine = ''x''', 't COLLATE nobody = ''x''',
     'to_tsvector(t) IS NULL', 'to_tsvector(''english'', t) IS NULL', 'pg_sleep(1) IS NULL', 'set_config(''work_mem'', t, false) IS NULL',
