@@ -1,5 +1,7 @@
 #include "changes_rows.h"
 
+#include "text_encoding.h"
+
 namespace towline::plugin {
 
 void RefuseBytes(const char* what) {
@@ -20,7 +22,10 @@ bool NextField(std::string_view* message, WireField* field) {
   RefuseBytes("malformed field");
 }
 
-char* CopyText(std::string_view bytes) { return pnstrdup(bytes.data(), bytes.size()); }
+char* CopyText(std::string_view sent) {
+  std::string_view text = StoredText(sent);
+  return pnstrdup(text.data(), text.size());
+}
 
 void AppendHex(StringInfo out, std::string_view bytes) {
   appendStringInfoString(out, "\\x");
@@ -69,7 +74,7 @@ void AppendValue(StringInfo out, std::string_view* image, ColumnFormat format) {
   std::string_view bytes = image->substr(0, static_cast<size_t>(length));
   image->remove_prefix(bytes.size());
   if (format == ColumnFormat::kText) {
-    AppendQuoted(out, bytes);
+    AppendQuoted(out, StoredText(bytes));
   } else {
     AppendHex(out, bytes);
   }

@@ -68,7 +68,7 @@ void ReadTruncate(const ReadableStream* stream, std::string_view message, Readab
 
 const char* ContentText(std::string_view content) {
   if (pg_verifymbstr(content.data(), static_cast<int>(content.size()), true)) {
-    return CopyText(content);
+    return pnstrdup(content.data(), content.size());
   }
   StringInfoData out;
   initStringInfo(&out);

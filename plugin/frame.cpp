@@ -1,6 +1,7 @@
 #include "frame.h"
 
 #include "streamed.h"
+#include "text_encoding.h"
 
 namespace towline::plugin {
 namespace {
@@ -69,8 +70,9 @@ const OriginFields* OriginOf(PluginState* state, const ReorderBufferTXN* txn,
   char* name = nullptr;
   MemoryContext caller = MemoryContextSwitchTo(state->change_context);
   (void)replorigin_by_oid(txn->origin_id, true, &name);
+  // Origins belong to the cluster: a database of another encoding may have named it.
+  *origin = {name == nullptr ? std::string_view() : SentLabel(name), txn->origin_lsn};
   MemoryContextSwitchTo(caller);
-  *origin = {name == nullptr ? std::string_view() : std::string_view(name), txn->origin_lsn};
   return origin;
 }
 

@@ -26,6 +26,7 @@ enum class ValueMethod : uint8_t {
   kUuid,
   kName,
   kVarlena,  // the value's own bytes: text, bytea and what is stored like them
+  kText,     // the same where texts are converted
   kNumeric,  // numeric_bytes.h, or kSend
   kSend,     // typsend
   kOutput,   // typoutput

@@ -4,6 +4,7 @@
 #include "plugin_state.h"
 #include "replica_identity.h"
 #include "row_rules.h"
+#include "text_encoding.h"
 #include "type_rules.h"
 
 namespace towline::plugin {
@@ -118,6 +119,10 @@ bool IsNeverSent(Relation relation) {
   return OidIsValid(getExtensionOfObject(RelationRelationId, RelationGetRelid(relation)));
 }
 
+ValueMethod MethodOfText() {
+  return TextsAreConverted() ? ValueMethod::kText : ValueMethod::kVarlena;
+}
+
 // Fixed-size types can be written without a function call where typsend does nothing but put the
 // bytes in network order. The send function decides, not the type, so domains and types that
 // borrow one (citext) profit too; the storage is compared because anybody may declare a type.
@@ -153,7 +158,8 @@ ValueMethod MethodOfSend(Oid function, const FormData_pg_attribute* attribute) {
   for (const Fast& fast : kFast) {
     if (fast.function != function || fast.length != attribute->attlen) continue;
     if (fast.method == ValueMethod::kNumeric && !NumericLayoutIsKnown()) break;
-    return fast.method;
+    bool is_text = fast.method == ValueMethod::kVarlena && function != F_BYTEASEND;
+    return is_text ? MethodOfText() : fast.method;
   }
   return ValueMethod::kSend;
 }
@@ -161,7 +167,7 @@ ValueMethod MethodOfSend(Oid function, const FormData_pg_attribute* attribute) {
 ValueMethod MethodOfOutput(Oid function, const FormData_pg_attribute* attribute) {
   bool is_plain = function == F_TEXTOUT || function == F_VARCHAROUT || function == F_BPCHAROUT ||
                   function == F_JSON_OUT;
-  return is_plain && attribute->attlen == -1 ? ValueMethod::kVarlena : ValueMethod::kOutput;
+  return is_plain && attribute->attlen == -1 ? MethodOfText() : ValueMethod::kOutput;
 }
 
 // How values of the column are written. Returns the format that the description names.
@@ -200,7 +206,7 @@ std::string_view CollationName(Oid collation, Oid type_default, Dependencies* de
   const char* name = psprintf("%s.%s", schema == nullptr ? "" : schema, NameStr(form->collname));
   dependencies->AddCatalogRow(COLLOID, collation);
   ReleaseSysCache(tuple);
-  return name;
+  return SentName(name);
 }
 
 void DescribeType(const FormData_pg_attribute* attribute, ColumnFields* column,
@@ -214,8 +220,8 @@ void DescribeType(const FormData_pg_attribute* attribute, ColumnFields* column,
   auto* type = reinterpret_cast<Form_pg_type>(GETSTRUCT(tuple));
   const char* schema = get_namespace_name(type->typnamespace);
   column->type_oid = attribute->atttypid;
-  column->type_schema = schema == nullptr ? "" : schema;
-  column->type_name = pstrdup(NameStr(type->typname));
+  column->type_schema = schema == nullptr ? "" : SentName(schema);
+  column->type_name = SentName(pstrdup(NameStr(type->typname)));
   column->typmod = attribute->atttypmod;
   column->type_kind = CharAsText(type->typtype);
   column->collation = CollationName(attribute->attcollation, type->typcollation, dependencies);
@@ -262,7 +268,7 @@ struct ColumnList {
     entry->key_count += codec->is_in_key;
     entry->has_unsent_key |= codec->is_in_key && !codec->is_sent;
 
-    column->name = codec->name;
+    column->name = SentName(codec->name);
     column->attnum = attribute->attnum;
     DescribeType(attribute, column, dependencies);
     column->not_null = attribute->attnotnull;
@@ -441,11 +447,11 @@ RelationFields ReadRelation(PluginState* state, Relation relation, RelationEntry
     RelationName published_name = as_root ? NameOf(root) : name;
     fields.oid = RelationGetRelid(relation);
     fields.root_oid = entry->root_oid;
-    fields.schema = published_name.schema;
-    fields.name = published_name.name;
+    fields.schema = SentName(published_name.schema);
+    fields.name = SentName(published_name.name);
     if (as_root) {
-      fields.leaf_schema = name.schema;
-      fields.leaf_name = name.name;
+      fields.leaf_schema = SentName(name.schema);
+      fields.leaf_name = SentName(name.name);
     }
     fields.kind = CharAsText(published->rd_rel->relkind);
     DescribeColumns(state, relation, published, selection.rule, entry, &fields, &dependencies);

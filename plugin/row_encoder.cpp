@@ -2,6 +2,7 @@
 
 #include "frame.h"
 #include "numeric_bytes.h"
+#include "text_encoding.h"
 
 namespace towline::plugin {
 namespace {
@@ -150,9 +151,11 @@ void RowEncoder::Encode(ImagePart part, RowValues row, RowValues old, ByteBuffer
 void RowEncoder::EncodeVariable(const ColumnCodec& codec, Datum value, ByteBuffer* image) {
   switch (codec.method) {
     case ValueMethod::kName:
-      return AppendValue(DatumGetCString(value), image);
+      return AppendValue(SentText(DatumGetCString(value)), image);
     case ValueMethod::kVarlena:
       return AppendValue(VarlenaBytes(value), image);
+    case ValueMethod::kText:
+      return AppendValue(SentText(VarlenaBytes(value)), image);
     case ValueMethod::kNumeric: {
       // Its binary form is at most twice what is stored, plus a header of eight bytes. Near the
       // bound of an entry it goes the general way, which knows how to send values in parts.
@@ -165,7 +168,8 @@ void RowEncoder::EncodeVariable(const ColumnCodec& codec, Datum value, ByteBuffe
       break;
     }
     case ValueMethod::kOutput:
-      return AppendValue(OutputFunctionCall(const_cast<FmgrInfo*>(&codec.function), value), image);
+      return AppendValue(
+          SentText(OutputFunctionCall(const_cast<FmgrInfo*>(&codec.function), value)), image);
     default:
       break;
   }

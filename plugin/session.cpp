@@ -3,20 +3,10 @@
 #include "frame.h"
 #include "plugin_state.h"
 #include "session_settings.h"
+#include "text_encoding.h"
 
 namespace towline::plugin {
 namespace {
-
-// Values go out as the server stores them, and the reader takes text to be UTF-8. SQL_ASCII says
-// that nobody knows the encoding; the bytes are passed on and the destination judges them.
-void CheckEncoding() {
-  int encoding = GetDatabaseEncoding();
-  if (encoding == PG_UTF8 || encoding == PG_SQL_ASCII) return;
-  ereport(ERROR,
-          (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-           errmsg("towline cannot read a database with encoding \"%s\"", GetDatabaseEncodingName()),
-           errdetail("Supported encodings: UTF8, SQL_ASCII.")));
-}
 
 [[noreturn]] void RefuseOption(const char* option) {
   ereport(ERROR,

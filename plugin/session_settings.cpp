@@ -1,6 +1,6 @@
 #include "session_settings.h"
 
-#include "pg_headers.h"
+#include "text_encoding.h"
 
 namespace towline::plugin {
 namespace {
@@ -34,6 +34,21 @@ void Set(const char* name, const char* value, GucAction action) {
   (void)set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, action, true, 0, false);
 }
 
+// Where texts are converted, their functions are looked up in the catalogs now. The search_path
+// that has just been pinned finds the server's own, never a conversion that a user has made the
+// default. A walsender that begins to stream is not in a transaction.
+void SetClientEncoding(GucAction action) {
+  bool needs_transaction = TextsAreConverted() && !IsTransactionState();
+  MemoryContext caller = CurrentMemoryContext;
+  ResourceOwner owner = CurrentResourceOwner;
+  if (needs_transaction) StartTransactionCommand();
+  Set("client_encoding", SentEncodingName(), action);
+  if (!needs_transaction) return;
+  CommitTransactionCommand();
+  MemoryContextSwitchTo(caller);
+  CurrentResourceOwner = owner;
+}
+
 }  // namespace
 
 int PinSessionSettings() {
@@ -41,8 +56,8 @@ int PinSessionSettings() {
   int nest_level = in_transaction ? NewGUCNestLevel() : kForTheSession;
   GucAction action = in_transaction ? GUC_ACTION_SAVE : GUC_ACTION_SET;
   for (const Setting& setting : kPinned) Set(setting.name, setting.value, action);
-  // Send functions convert text to the client's encoding; values are sent in the server's.
-  Set("client_encoding", GetDatabaseEncodingName(), action);
+  // Send functions convert text to the client's encoding.
+  SetClientEncoding(action);
   return nest_level;
 }
 

@@ -4,6 +4,7 @@
 #include "frame.h"
 #include "plugin_state.h"
 #include "row_encoder.h"
+#include "text_encoding.h"
 #include "wire_writer.h"
 
 namespace towline::plugin {
@@ -19,7 +20,7 @@ std::string_view BoundedPrefix(const char* prefix) {
     size = static_cast<size_t>(
         pg_mbcliplen(prefix, static_cast<int>(size), static_cast<int>(kPrefixBytesMax)));
   }
-  return {prefix, size};
+  return SentLabel({prefix, size});
 }
 
 }  // namespace
@@ -60,6 +61,7 @@ void towline_message_cb(LogicalDecodingContext* ctx, ReorderBufferTXN* txn, XLog
     // empty here.
     PrepareFrame(state);
   }
+  MemoryContext caller = MemoryContextSwitchTo(state->change_context);
   MessageFields message{transactional, BoundedPrefix(prefix), {content, size}, message_lsn, false};
   if (size > kValuePartBytes) {
     SendValueParts(state, message.content);
@@ -72,6 +74,8 @@ void towline_message_cb(LogicalDecodingContext* ctx, ReorderBufferTXN* txn, XLog
   } else {
     SendFrame(state);
   }
+  MemoryContextSwitchTo(caller);
+  MemoryContextReset(state->change_context);
   PopErrorContext(&error_context);
 }
 

@@ -4,6 +4,7 @@
 #include "callbacks.h"
 #include "frame.h"
 #include "streamed.h"
+#include "text_encoding.h"
 #include "wire_writer.h"
 
 namespace towline::plugin {
@@ -12,7 +13,7 @@ namespace {
 void WriteBeginPrepareOf(PluginState* state, ReorderBufferTXN* txn) {
   PrepareFrame(state);
   OriginFields origin;
-  WriteBeginPrepare(&state->frame, TransactionOf(state->xid, txn), GidOf(txn, 0),
+  WriteBeginPrepare(&state->frame, TransactionOf(state->xid, txn), SentLabel(GidOf(txn, 0)),
                     OriginOf(state, txn, &origin));
 }
 
@@ -48,7 +49,7 @@ void towline_stream_prepare_cb(LogicalDecodingContext* ctx, ReorderBufferTXN* tx
     OriginFields origin;
     PrepareFrame(state);
     WriteStreamPrepare(&state->frame, TransactionOf(streamed->xid, txn), streamed->change_count,
-                       GidOf(txn, 0), OriginOf(state, txn, &origin));
+                       SentLabel(GidOf(txn, 0)), OriginOf(state, txn, &origin));
   } else {
     // No run had anything to send: an empty one, as if it had never been streamed.
     state->xid = FullXid(txn->xid);
@@ -63,8 +64,8 @@ void towline_commit_prepared_cb(LogicalDecodingContext* ctx, ReorderBufferTXN* t
   PluginState* state = StateOf(ctx);
   OriginFields origin;
   PrepareFrame(state);
-  WriteCommitPrepared(&state->frame, TransactionOf(FullXid(txn->xid), txn), GidOf(txn, 0),
-                      OriginOf(state, txn, &origin));
+  WriteCommitPrepared(&state->frame, TransactionOf(FullXid(txn->xid), txn),
+                      SentLabel(GidOf(txn, 0)), OriginOf(state, txn, &origin));
   FinishPrepare(state);
 }
 
@@ -74,7 +75,7 @@ void towline_rollback_prepared_cb(LogicalDecodingContext* ctx, ReorderBufferTXN*
   PrepareFrame(state);
   TransactionFields fields = TransactionOf(FullXid(txn->xid), txn);
   fields.commit_lsn = prepare_end_lsn;
-  WriteRollbackPrepared(&state->frame, fields, GidOf(txn, 0));
+  WriteRollbackPrepared(&state->frame, fields, SentLabel(GidOf(txn, 0)));
   FinishPrepare(state);
 }
 

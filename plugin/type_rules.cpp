@@ -9,7 +9,7 @@ constexpr int kTypeDepthMax = 32;
 
 struct TypeFacts {
   char kind;        // pg_type.typtype
-  bool is_array;    // a variable-length array with an element type
+  bool is_array;    // a true one: its element names it as its array type
   bool has_binary;  // typsend and typreceive
   Oid inner;        // element of an array, base type of a domain, subtype of a (multi)range
   Oid relation;     // of a composite
@@ -20,8 +20,8 @@ bool ReadType(Oid type_oid, TypeFacts* facts) {
   if (!HeapTupleIsValid(tuple)) return false;
   auto* type = reinterpret_cast<Form_pg_type>(GETSTRUCT(tuple));
   facts->kind = type->typtype;
-  // Fixed-length types with an element type (point, name) are subscriptable, but no arrays.
-  facts->is_array = OidIsValid(type->typelem) && type->typlen == -1;
+  // Others with an element type (point, name, int2vector) are subscriptable, but no arrays.
+  facts->is_array = OidIsValid(type->typelem) && get_array_type(type->typelem) == type_oid;
   facts->has_binary = OidIsValid(type->typsend) && OidIsValid(type->typreceive);
   facts->inner = facts->kind == TYPTYPE_DOMAIN ? type->typbasetype
                  : facts->is_array             ? type->typelem
