@@ -44,15 +44,28 @@ done <"$here/schedule" >"$out/schedule"
 
 # The port only names the socket; pg_regress takes the next one if it is in use.
 port=$((20000 + $$ % 20000))
-status=0
-(
-  cd "$out"
-  unset PGHOST PGPORT PGUSER PGDATABASE PGOPTIONS PGCLIENTENCODING
+unset PGHOST PGPORT PGUSER PGDATABASE PGOPTIONS PGCLIENTENCODING
+
+run_suite() {  # PROGRAM INSTANCE options
+  program=$1 instance=$2
+  shift 2
   # shellcheck disable=SC2086
-  $as_user "$pg_regress" --bindir="$bindir" --temp-instance="$out/instance" --port=$port \
-    --temp-config="$out/regress.conf" --encoding=UTF8 --no-locale --inputdir="$here" \
-    --outputdir="$out" --schedule="$out/schedule" --dbname=towline_regress "$@"
-) || status=$?
+  (cd "$out" && $as_user "$program" --bindir="$bindir" --temp-instance="$out/$instance" --port=$port \
+    --temp-config="$out/regress.conf" --encoding=UTF8 --no-locale --inputdir="$here" "$@")
+}
+
+status=0
+run_suite "$pg_regress" instance --outputdir="$out" --schedule="$out/schedule" --dbname=towline_regress "$@" ||
+  status=$?
+# Sessions side by side, for what servers before 14 do not decode before its commit.
+isolation=$(dirname "$pg_regress")/../isolation/pg_isolation_regress
+if [ $status -eq 0 ] && [ "$major" -ge 14 ] && [ -x "$isolation" ]; then
+  mkdir "$out/isolation"
+  [ -z "$as_user" ] || chown postgres:postgres "$out/isolation"
+  run_suite "$isolation" isolation/instance --outputdir="$out/isolation" --schedule="$here/schedule_specs" \
+    --dbname=towline_specs --load-extension=towline || status=$?
+  [ ! -f "$out/isolation/regression.diffs" ] || cat "$out/isolation/regression.diffs" >>"$out/regression.diffs"
+fi
 
 if [ $status -eq 0 ]; then
   rm -rf "$out"
