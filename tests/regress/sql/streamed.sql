@@ -1,6 +1,8 @@
 -- Needs server 14.
 -- Transactions in progress: what a reader makes of their runs is what it gets of whole transactions.
 SET client_min_messages = warning;
+-- Made outside of the function: decoding would look for a table of its own transaction in old catalogs.
+CREATE TEMP TABLE sent (n bigserial, xid xid8, owner text, line text);
 -- The reader: keeps the entries of runs until their transaction ends, cuts an aborted subtransaction
 -- off at its first entry, and holds the stream to the order of docs/protocol.md.
 CREATE FUNCTION test.replayed(VARIADIC options text[] DEFAULT '{}') RETURNS SETOF text
@@ -12,8 +14,7 @@ DECLARE
     count bigint;
     counts jsonb := '{}';
 BEGIN
-    CREATE TEMP TABLE IF NOT EXISTS sent (n bigserial, xid xid8, owner text, line text);
-    TRUNCATE sent;
+    DELETE FROM sent;
     FOR e IN SELECT * FROM towline.changes('regress', options => options) LOOP
         IF e.kind = 'stream_start' THEN
             IF in_run THEN RAISE 'a run in a run'; END IF;
@@ -178,7 +179,7 @@ ROLLBACK TO s;
 UPDATE big SET id = id + 10 WHERE id < 3;
 INSERT INTO big VALUES (4, test.bytes(1500000));
 COMMIT;
-SELECT * FROM test.kinds('streaming', 'on', 'binary', 'on') WHERE kind NOT IN ('relation', 'stream_abort', 'insert');
+SELECT * FROM test.kinds('streaming', 'on', 'binary', 'on') WHERE kind NOT IN ('relation', 'stream_abort', 'insert', 'subtransaction');
 SELECT test.compare('binary', 'on');
 SELECT test.close();
 
@@ -244,7 +245,8 @@ SELECT test.fill_d(1);
 ALTER TABLE shop.d ADD b int DEFAULT 5;
 SELECT test.fill_d(1000);
 SAVEPOINT s;
-ALTER TABLE shop.d DROP b, ADD c text DEFAULT 'c';
+-- nothing that is changed again later: the server would take the rolled back change of its catalogs for real
+ALTER TABLE shop.d ADD c text DEFAULT 'c';
 SELECT test.fill_d(2000);
 ROLLBACK TO s;
 SELECT test.fill_d(3000);
