@@ -17,6 +17,7 @@ namespace {
 constexpr int kVersionMin = 130000;
 // From 15 on a superuser can let others set a parameter.
 constexpr int kVersionOfParameterGrants = 150000;
+constexpr int kVersionOfSharedOrigins = 190000;
 // Besides the copy's workers: state, heartbeat of sessions, schema, applier, and one to spare.
 constexpr int64_t kOtherSessions = 5;
 
@@ -168,8 +169,11 @@ void CheckReplicationOrigin(CheckContext& context) {
   const char* limit = is_limit_own ? "max_active_replication_origins" : "max_replication_slots";
   std::string may = "true";
   std::vector<std::string> functions;
-  for (const char* name : {"oid", "create", "session_setup", "drop"}) {
-    functions.push_back(absl::StrCat("pg_catalog.pg_replication_origin_", name, "(text)"));
+  // From 19 on a second argument, with a default, names the process that holds the origin.
+  const char* setup = facts.version >= kVersionOfSharedOrigins ? "session_setup(text, integer)"
+                                                               : "session_setup(text)";
+  for (const char* function : {"oid(text)", "create(text)", setup, "drop(text)"}) {
+    functions.push_back(absl::StrCat("pg_catalog.pg_replication_origin_", function));
     absl::StrAppend(&may, " AND pg_catalog.has_function_privilege($1::name, '", functions.back(),
                     "', 'EXECUTE')");
   }
