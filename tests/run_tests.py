@@ -18,10 +18,12 @@ import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
 
+from matrix import servers
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "build" / "test-results"
 BUDGET = {"build": 600, "lint": 30, "unit": 60, "regress": 150, "support": 60, "smoke": 60,
-          "kills": 420, "types": 120}
+          "matrix": 300, "kills": 420, "types": 120}
 BUDGET_OTHER = 180
 LIMIT = 4
 SANITIZERS = ("asan", "tsan")
@@ -145,22 +147,54 @@ class Runner:
         read_junit(file, outcome)
         return status
 
-    def regress(self, outcome, seconds):
+    def regress(self, outcome, seconds, programs=None, env=None):
+        """pg_regress on a server in which the extension is installed (default: the usual one)."""
         script = ROOT / "tests/regress/run.sh"
-        if not script.exists():
-            return 0
         # From a copy: the servers' user cannot read a checkout under /root.
         with tempfile.TemporaryDirectory(prefix="towline-regress-") as directory:
             os.chmod(directory, 0o755)
             copy = pathlib.Path(directory) / "regress"
             shutil.copytree(script.parent, copy)
-            status, text = run([str(copy / "run.sh"), self.env["TOWLINE_SERVER_BIN"]], seconds, self.env,
-                               capture=True)
-        outcome.passed = len(re.findall(r"\.\.\. ok\b", text))
-        outcome.failed = len(re.findall(r"\.\.\. (?:FAILED|failed)", text))
+            status, text = run([str(copy / "run.sh"), str(programs or self.env["TOWLINE_SERVER_BIN"])], seconds,
+                               env or self.env, capture=True)
+        # Up to 15 pg_regress says "test name ... ok", later "ok 1 - name".
+        failed = len(re.findall(r"\.\.\. (?:FAILED|failed)|^not ok ", text, re.M))
+        outcome.passed += len(re.findall(r"\.\.\. ok\b|^ok ", text, re.M))
+        outcome.failed += failed if failed or status == 0 else 1
         return status
 
-    def pytest(self, outcome, seconds, arguments):
+    def build_plugin(self, programs, directory, *more):
+        """Builds the plugin with warnings as errors and installs it into that server's tree."""
+        return run(["make", "--no-print-directory", "-s", "-j", str(os.cpu_count()), "-f", "Makefile.pgxs",
+                    f"PG_CONFIG={programs / 'pg_config'}", f"BUILD_DIR={directory}", *more, "install"], 600)[0]
+
+    def matrix(self, outcome, seconds):
+        """Other versions of the server: the plugin built for each, pg_regress, the whole way from and to it."""
+        usual = pathlib.Path(self.env["TOWLINE_SERVER_BIN"])
+        named = os.environ.get("TOWLINE_MATRIX_VERSIONS", "").split()
+        found, wanted = {}, []
+        for part in named or map(str, sorted(servers.SUITES) if self.options.all else servers.IN_CI):
+            version, _, programs = part.partition("=")
+            if programs:
+                found[int(version)] = pathlib.Path(programs)
+            else:
+                wanted.append(int(version))
+        try:
+            found.update(servers.get(wanted, usual.parents[3].parent, ROOT / "build" / "matrix"))
+        except servers.Unavailable as why:
+            print(f"{why}\nTOWLINE_MATRIX_VERSIONS names the versions to run, for example '13 17'.", flush=True)
+            return 1
+        status = 0
+        for version, programs in sorted(found.items()):
+            print(f"-- server {version}", flush=True)
+            if self.build_plugin(programs, f"build/plugin/pg{version}", "TOWLINE_CXXFLAGS=-Werror") != 0:
+                outcome.failed += 1
+                continue
+            status = self.regress(outcome, seconds, programs) or status
+        env = dict(self.env, TOWLINE_MATRIX=" ".join(f"{version}={programs}" for version, programs in found.items()))
+        return self.pytest(outcome, seconds, ["tests/e2e/test_matrix.py"], env) or status
+
+    def pytest(self, outcome, seconds, arguments, env=None):
         file = RESULTS / f"{outcome.group.replace('/', '_')}.xml"
         file.unlink(missing_ok=True)
         command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-c",
@@ -174,7 +208,7 @@ class Runner:
             command += ["--size", str(self.options.size)]
         directory = pathlib.Path(tempfile.mkdtemp(prefix="tl-", dir="/tmp"))
         directory.chmod(0o755)
-        status, _ = run(command + arguments, seconds, dict(self.env, TOWLINE_TEST_DIR=str(directory)))
+        status, _ = run(command + arguments, seconds, dict(env or self.env, TOWLINE_TEST_DIR=str(directory)))
         end_servers(directory)
         with contextlib.suppress(OSError):
             directory.rmdir()  # what failed tests keep stays
@@ -221,7 +255,7 @@ def end_servers(directory):
 def outside_groups():
     """Group name → files: one for the support package's own tests, one per file of tests/e2e."""
     groups = {"support": ["tests/e2e/support"]}
-    files = sorted((ROOT / "tests/e2e").glob("test_*.py"), key=lambda file: (file.stem != "test_smoke", file.stem))
+    files = sorted((file for file in (ROOT / "tests/e2e").glob("test_*.py") if file.stem != "test_matrix"), key=lambda file: (file.stem != "test_smoke", file.stem))
     for file in files:
         groups[file.stem[len("test_"):]] = [str(file.relative_to(ROOT))]
     return groups
@@ -234,16 +268,18 @@ def main():
     parser.add_argument("--list", action="store_true", help="list the groups")
     parser.add_argument("--seed", type=int, help="seed of the random tests")
     parser.add_argument("--size", type=int, help="multiplies the amounts of data")
+    parser.add_argument("--all", action="store_true", help="matrix: all versions, not only those of CI")
     parser.add_argument("--long", action="store_true", help="also the tests marked long")
     options = parser.parse_args()
-    known = ["build", "lint", "unit", "regress", *outside]
+    known = ["build", "lint", "unit", "regress", "matrix", *outside]
     if options.list:
         print("\n".join([*known, "e2e = " + " ".join(outside)]))
         return 0
     options.preset = next((name for name in options.names if name in SANITIZERS), "dev")
     names = [name for name in options.names if name not in SANITIZERS]
     if not names:
-        names = known if options.preset == "dev" else ["unit", "smoke", *(["kills"] if "kills" in outside else [])]
+        usual = [name for name in known if name != "matrix"]  # which needs a mirror of Debian's other suites
+        names = usual if options.preset == "dev" else ["unit", "smoke", *(["kills"] if "kills" in outside else [])]
     names = [part for name in names for part in (outside if name == "e2e" else [name])]
 
     RESULTS.mkdir(parents=True, exist_ok=True)
@@ -253,7 +289,7 @@ def main():
         for name in names:
             if name == "build":
                 continue
-            if name in ("lint", "unit", "regress"):
+            if name in ("lint", "unit", "regress", "matrix"):
                 runner.group(name, getattr(runner, name))
             elif name in outside:
                 runner.files(name, outside[name])

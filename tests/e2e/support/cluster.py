@@ -90,9 +90,9 @@ def free_port():
 
 
 @functools.lru_cache(None)
-def known_settings():
+def known_settings(programs=None):
     """Names of the settings that the server knows; an unknown one in postgresql.conf stops it."""
-    output = subprocess.run([server_bin() / "postgres", "--describe-config"], check=True, text=True,
+    output = subprocess.run([(programs or server_bin()) / "postgres", "--describe-config"], check=True, text=True,
                             stdout=subprocess.PIPE, cwd="/", **as_server_user()).stdout
     return {line.split("\t", 1)[0] for line in output.splitlines()}
 
@@ -152,7 +152,7 @@ class Database:
 
     def psql(self, text, check=True):
         """Runs a script through psql and returns what it prints, unaligned."""
-        done = subprocess.run([server_bin() / "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1",
+        done = subprocess.run([self.cluster.programs / "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1",
                                "-d", self.uri(), "-f", "-"], input=text, text=True, check=False,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         if check and done.returncode != 0:
@@ -184,17 +184,18 @@ class Database:
 
 class Cluster:
     """settings: name → value for postgresql.conf. fsync: leave it on only for tests that take the
-    machine's power away in thought; killing processes loses nothing that was written."""
+    machine's power away in thought; killing processes loses nothing that was written. programs: of
+    another server than the usual one."""
 
-    def __init__(self, directory, name="server", settings=None, hba=TRUST, fsync=False, initdb=()):
-        self.name = name
+    def __init__(self, directory, name="server", settings=None, hba=TRUST, fsync=False, initdb=(), programs=None):
+        self.name, self.programs = name, programs or server_bin()
         self.directory = make_directory(pathlib.Path(directory) / name, 0o755)
         self.data = self.directory / "data"
         self.sockets = make_directory(self.directory / "run", 0o755)
         self.log = self.directory / "log"
         self.port = free_port()
         self.process = None
-        self._run([server_bin() / "initdb", "--no-sync", "-U", "postgres", "--auth=trust", "-E", "UTF8",
+        self._run([self.programs / "initdb", "--no-sync", "-U", "postgres", "--auth=trust", "-E", "UTF8",
                    "--locale=C.UTF-8", "-D", self.data, *initdb])
         self.settings = {
             "listen_addresses": "127.0.0.1", "unix_socket_directories": str(self.sockets),
@@ -204,7 +205,7 @@ class Cluster:
             "log_line_prefix": "%m [%p] %a ", "log_min_messages": "warning", "ssl": "off",
             "timezone": "UTC", "logging_collector": "off",
         }
-        if "output_plugin_libraries" in known_settings():
+        if "output_plugin_libraries" in known_settings(self.programs):
             self.settings["output_plugin_libraries"] = "pgoutput, test_decoding, towline"
         self.settings.update(settings or {})
         self.set_hba(hba, reload=False)
@@ -239,7 +240,7 @@ class Cluster:
         for attempt in range(5):
             self._write_settings()
             with open(self.log, "ab") as log:
-                self.process = subprocess.Popen([str(server_bin() / "postgres"), "-D", str(self.data)],
+                self.process = subprocess.Popen([str(self.programs / "postgres"), "-D", str(self.data)],
                                                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/",
                                                 start_new_session=True, **as_server_user())
             wait_until(lambda: self.process.poll() is not None or self._answers(), seconds,
@@ -320,13 +321,13 @@ class Cluster:
         """Becomes a standby of another server: a copy of its data that follows its log once started."""
         assert not self.is_running, "stop the server first"
         shutil.rmtree(self.data)
-        self._run([server_bin() / "pg_basebackup", "-R", "-c", "fast", "-D", self.data, "-d", primary.uri()])
+        self._run([self.programs / "pg_basebackup", "-R", "-c", "fast", "-D", self.data, "-d", primary.uri()])
         self.settings["primary_conninfo"] = f"host=127.0.0.1 port={primary.port} user=postgres"
 
     def resetwal(self, *arguments):
         """pg_resetwal on the stopped server, for example to move the transaction counter."""
         assert not self.is_running, "stop the server first"
-        self._run([server_bin() / "pg_resetwal", *arguments, "-D", self.data])
+        self._run([self.programs / "pg_resetwal", *arguments, "-D", self.data])
 
     # --- use
 

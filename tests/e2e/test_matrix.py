@@ -1,0 +1,121 @@
+"""The whole way once between servers of different versions, each as source and as destination.
+
+TOWLINE_MATRIX holds `version=directory of its programs`, parted by blanks; `./dev test matrix` sets it.
+Besides those there is the usual server. pg_dump is the source's own.
+"""
+import os
+import pathlib
+import re
+import subprocess
+
+import pytest
+
+from support.cluster import server_bin
+from support.compare import assert_equal
+from support.waiting import wait_until
+from support.workload import Workload
+from support.workload_tables import SHAPES
+
+# One row of many types, as the oldest server knows them.
+TYPES = """
+CREATE TYPE mood AS ENUM ('sad', 'it''s ok'); CREATE TYPE pair AS (a int, b mood);
+CREATE DOMAIN few AS int[] CHECK (cardinality(VALUE) < 5);
+CREATE TABLE types (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, b bool, c "char", i2 int2, f4 float4, f8 float8,
+    n numeric(30, 5), t text, v varchar(9), bp char(5), by bytea, d date, ti time, ttz timetz, ts timestamp, tstz timestamptz,
+    iv interval, m money, u uuid, j json, jb jsonb, jp jsonpath, x xml, i inet, mac macaddr8, bi bit(3), p point, po polygon,
+    r int4range, tr tstzrange, tv tsvector, tq tsquery, l pg_lsn, s txid_snapshot, rc regclass, mo mood, pa pair, ai int[],
+    at text[], am mood[], ap pair[], few few, sum int GENERATED ALWAYS AS (i2 + 1) STORED);
+"""
+ROW = """INSERT INTO types (b, c, i2, f4, f8, n, t, v, bp, by, d, ti, ttz, ts, tstz, iv, m, u, j, jb, jp, x, i, mac, bi, p, po,
+    r, tr, tv, tq, l, s, rc, mo, pa, ai, at, am, ap, few)
+VALUES (true, 'x', %(n)s, 1.1, '-0', 12345678901234567890.12345, 'tëxt %(n)s', 'v', 'bp', '\\x00ff', '4713-01-01 BC', '24:00',
+    '12:00-15:59', 'infinity', '2020-02-29 12:00:00.000001+00', '-1 year 2 days 0.000001 s', -12.34,
+    '00112233-4455-6677-8899-aabbccddeeff', '{"b": 1,"a":2}', '{"b":1e2,"a":[null]}', '$.a[*] ? (@ > 1)', '<a>ü</a>', '::1/64',
+    '08:00:2b:01:02:03:04:05', '101', '(1e300,-0)', '((0,0),(1,1))', '[1,5)', '["2000-01-01 00:00+00",)', 'a:1A b:2', 'a & !b',
+    'FF/10000001', '10:20:10,14', 'pg_class', 'it''s ok', '(1,sad)', '[2:3]={7,NULL}', '{"a,b","",NULL}', '{sad,"it''s ok"}',
+    '{"(1,sad)"}', '{1,2}')"""
+
+
+def versions():
+    text = os.environ.get("TOWLINE_MATRIX")
+    if not text:
+        return {}
+    found = {int(version): pathlib.Path(programs) for version, programs in
+             (part.split("=", 1) for part in text.split())}
+    usual = subprocess.run([server_bin() / "postgres", "--version"], check=True, text=True,
+                           stdout=subprocess.PIPE).stdout
+    found.setdefault(int(re.search(r"\) (\d+)", usual).group(1)), server_bin())
+    return dict(sorted(found.items()))
+
+
+VERSIONS = versions()
+
+
+def pairs():
+    """Every other version to and from the usual one, and the oldest and newest to each other."""
+    usual = next((version for version, programs in VERSIONS.items() if programs == server_bin()), None)
+    others = [version for version in VERSIONS if version != usual]
+    both = [(usual, other) for other in others] + [(min(VERSIONS, default=0), max(VERSIONS, default=0))]
+    return [pair for one, other in dict.fromkeys(both) if one != other for pair in ((one, other), (other, one))]
+
+
+@pytest.fixture(scope="module")
+def cluster_of(module_clusters):
+    """cluster_of(version, which): a server for the whole module."""
+    made = {}
+
+    def get(version, which):
+        if (version, which) not in made:
+            made[version, which] = module_clusters(f"pg{version}{which}", programs=VERSIONS[version])
+        return made[version, which]
+    return get
+
+
+def make_service(cluster_of, towline_factory, source_version, destination_version, number=[0]):
+    number[0] += 1
+    source = cluster_of(source_version, "s").create_database(f"src{number[0]}")
+    source.execute("CREATE EXTENSION towline")
+    destination = cluster_of(destination_version, "d").create_database(f"dst{number[0]}")
+    pg_dump = str(VERSIONS[source_version] / "pg_dump")
+    return source, destination, towline_factory(source, destination, environment={"TOWLINE_PG_DUMP": pg_dump})
+
+
+def test_versions_are_given():
+    assert VERSIONS, "TOWLINE_MATRIX is not set: run ./dev test matrix"
+    for version, programs in VERSIONS.items():
+        text = subprocess.run([programs / "postgres", "--version"], check=True, text=True, stdout=subprocess.PIPE).stdout
+        assert f") {version}" in text, f"{programs} is not version {version}: {text}"
+
+
+@pytest.mark.parametrize("source_version,destination_version", pairs())
+def test_pair(cluster_of, towline_factory, source_version, destination_version, seed, size):
+    source, destination, towline = make_service(cluster_of, towline_factory, source_version, destination_version)
+    assert source.value("SHOW server_version_num").startswith(str(source_version))
+    assert destination.value("SHOW server_version_num").startswith(str(destination_version))
+    source.script(TYPES, *[ROW % {"n": number} for number in range(3)])
+    # TRUNCATE while tables are copied is test_copy_locks.py's; a column of the shape "types" is a multirange.
+    left_out = {"truncated"} | ({"types"} if min(source_version, destination_version) < 14 else set())
+    load = Workload(source.uri(), seed, clients=2, rate=150 * size,
+                    shapes=[shape.name for shape in SHAPES if shape.name not in left_out]).create()
+    load.run(transactions=60)
+    checked = towline.call("check")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    with load:
+        towline.start().wait_for_state("streaming")
+        position = towline.position()
+        wait_until(lambda: towline.position() > position, 30, "the position to move")
+        source.script(*[ROW % {"n": number} for number in range(3, 6)],
+                      "UPDATE types SET t = 'changed', l = NULL, jb = '[1]', am = '{}' WHERE i2 IN (1, 4)",
+                      "DELETE FROM types WHERE i2 = 2")
+        towline.kill()
+        towline.start().wait_for_state("streaming")
+        done = load.transactions
+        wait_until(lambda: load.transactions > done + 50, 60, "more load")
+    source.execute("TRUNCATE load.composite; INSERT INTO load.composite VALUES (1, 2, 'after', 3.0, now())")
+    towline.wait_until_caught_up()
+    result = assert_equal(source.uri(), destination.uri())
+    assert result.rows["public.types"] == 5
+    assert len(result.rows) >= len(load.shapes)
+    assert towline.stop() == 0
+    towline.call("drop", check=True)
+    assert source.query("SELECT slot_name FROM pg_replication_slots WHERE database = %s", [source.name]) == []
