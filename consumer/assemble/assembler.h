@@ -3,6 +3,17 @@
 // holds is dropped whole) and of the rule that a transaction whose end is not beyond the position
 // was applied before (hazards B10). One thread: the applier's.
 //
+// Transactions that come while in progress are none of ours until their commit: decode keeps them
+// and begins them here then, so both rules are decided by the commit's xid and LSNs. Until then
+// they count as nothing pending, and the position may pass their runs. That is right because of
+// what a position means to the source: "all transactions whose commit record ends at or before it
+// are done". A keepalive says that the source has sent all that was committed before wal_end; the
+// commit record of a transaction still in progress comes behind it. When the source starts again
+// from there it still decodes such a transaction from its first record (restart_lsn stays before
+// the oldest one running) and sends it again whole, because its commit lies beyond the position. So
+// nothing that a spool holds is needed for what has been confirmed, and a spool may be lost at any
+// time.
+//
 // Use, per frame of the stream (a frame never holds two transactions):
 //   decoder.Decode(frame, assembler); assembler.AddFrame(std::move(frame));
 // then Take() while it gives batches: with `is_idle` (nothing more has arrived) whatever is whole,

@@ -3,7 +3,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/check.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "base/status_macros.h"
 #include "decode/proto_reader.h"
 #include "decode/relation_reader.h"
@@ -13,9 +15,12 @@
 namespace towline {
 namespace {
 
-constexpr uint32_t kProtocolVersion = 1;  // the one this reader knows
+// The range that this reader knows.
+constexpr uint32_t kProtocolVersionMin = 1;
+constexpr uint32_t kProtocolVersionMax = 2;
 
-constexpr uint32_t kEntriesField = 1;  // of Frame
+constexpr uint32_t kEntriesField = v1::Frame::kEntriesFieldNumber;
+constexpr uint32_t kCompressedField = v1::Frame::kCompressedFieldNumber;
 constexpr uint32_t kInsertField = v1::Entry::kInsertFieldNumber;
 constexpr uint32_t kUpdateField = v1::Entry::kUpdateFieldNumber;
 constexpr uint32_t kDeleteField = v1::Entry::kDeleteFieldNumber;
@@ -30,6 +35,33 @@ absl::Status Parse(absl::string_view entry, Message* message) {
     return absl::OkStatus();
   }
   return Malformed(absl::StrCat("malformed ", Message::descriptor()->name()));
+}
+
+absl::string_view MethodName(int method) {
+  switch (method) {
+    case v1::CompressedEntries::NONE:
+      return "none";
+    case v1::CompressedEntries::LZ4:
+      return "lz4";
+    case v1::CompressedEntries::ZSTD:
+      return "zstd";
+    default:
+      return "unknown";
+  }
+}
+
+absl::Status CheckCompression(const v1::Hello& hello, const std::string& asked) {
+  absl::string_view got = MethodName(hello.compression());
+  if (got == (asked.empty() ? "none" : asked)) return absl::OkStatus();
+  if (hello.compression() == v1::CompressedEntries::NONE) {
+    LogWarning(absl::StrCat("the source's server cannot compress by ", asked,
+                            ": the stream comes uncompressed"),
+               {{"stage", "decode"}});
+    return absl::OkStatus();
+  }
+  return absl::DataLossError(absl::StrCat("the plugin (version ", hello.plugin_version(),
+                                          ") compresses by ", got, ", and ",
+                                          asked.empty() ? "none" : asked, " was asked for"));
 }
 
 }  // namespace
@@ -64,12 +96,31 @@ struct Decoder::RowEntry {
   }
 };
 
+Decoder::Decoder(const Options& options)
+    : options_(options), streamed_(options.spool, options.subtransactions_max) {}
+
+absl::StatusOr<Frame> Decoder::Unpack(Frame frame) {
+  ProtoReader reader(frame.bytes);
+  if (!reader.Next() || reader.field() != kCompressedField || !reader.has_bytes()) return frame;
+  absl::string_view compressed = reader.bytes();
+  if (reader.Next() || reader.is_bad()) return Malformed("a compressed frame with more in it");
+  if (protocol_version_ == 0) return Malformed("it does not begin with a greeting");
+  TOWLINE_ASSIGN_OR_RETURN(Frame plain, decompressor_.Decompress(compressed, compression_));
+  plain.wal_start = frame.wal_start;
+  return plain;
+}
+
 absl::Status Decoder::Decode(const Frame& frame, ChangeSink& sink) {
+  TOWLINE_CHECK(!is_replaying());
   has_begun_in_frame_ = false;
+  frame_entries_ = 0;
+  if (mode_ == Mode::kEnded) mode_ = Mode::kPlain;
   ProtoReader reader(frame.bytes);
   while (reader.Next()) {
+    if (reader.field() == kCompressedField) return Malformed("a compressed frame within a frame");
     if (reader.field() != kEntriesField) continue;
     if (!reader.has_bytes()) return Malformed("an entry is no message");
+    ++frame_entries_;
     TOWLINE_RETURN_IF_ERROR(DecodeEntry(reader.bytes(), sink));
   }
   return reader.is_bad() ? Malformed("the frame is not well-formed") : absl::OkStatus();
@@ -84,6 +135,7 @@ absl::Status Decoder::DecodeEntry(absl::string_view entry, ChangeSink& sink) {
   if (protocol_version_ == 0 && kind != v1::Entry::kHelloFieldNumber) {
     return Malformed("it does not begin with a greeting");
   }
+  if (mode_ != Mode::kPlain) return DecodeInRun(kind, content, entry);
   switch (kind) {
     case kInsertField:
       return DecodeRow(ChangeKind::kInsert, content, sink);
@@ -122,7 +174,7 @@ absl::Status Decoder::DecodeRare(uint32_t kind, absl::string_view entry, ChangeS
     case v1::Entry::kStreamAbortFieldNumber:
     case v1::Entry::kStreamCommitFieldNumber:
     case v1::Entry::kStreamPrepareFieldNumber:
-      return Malformed("part of a transaction in progress, which was not asked for");
+      return DecodeStreaming(kind, entry, sink);
     case v1::Entry::kBeginPrepareFieldNumber:
     case v1::Entry::kPrepareFieldNumber:
     case v1::Entry::kCommitPreparedFieldNumber:
@@ -137,10 +189,12 @@ absl::Status Decoder::DecodeHello(absl::string_view entry) {
   v1::Hello hello;
   TOWLINE_RETURN_IF_ERROR(Parse(entry, &hello));
   if (protocol_version_ != 0) return Malformed("a second greeting");
-  if (hello.protocol_version() != kProtocolVersion) {
+  if (hello.protocol_version() < kProtocolVersionMin ||
+      hello.protocol_version() > kProtocolVersionMax) {
     return WithHint(absl::FailedPreconditionError(absl::StrCat(
                         "the plugin (version ", hello.plugin_version(), ") speaks protocol ",
-                        hello.protocol_version(), ", this towline protocol ", kProtocolVersion)),
+                        hello.protocol_version(), ", this towline protocol ", kProtocolVersionMin,
+                        " to ", kProtocolVersionMax)),
                     "Install plugin and towline of the same release.");
   }
   // SQL_ASCII is bytes of any kind; the checks see to it that the destination takes them as such.
@@ -150,7 +204,10 @@ absl::Status Decoder::DecodeHello(absl::string_view entry) {
                                      ", and towline moves texts in UTF8 only")),
                     "Convert the source database to UTF8 (dump and restore).");
   }
+  TOWLINE_RETURN_IF_ERROR(CheckCompression(hello, options_.compression));
+  compression_ = hello.compression();
   protocol_version_ = hello.protocol_version();
+  frame_entries_ = 0;
   return absl::OkStatus();
 }
 
@@ -164,15 +221,20 @@ absl::Status Decoder::DecodeBegin(absl::string_view entry, ChangeSink& sink) {
   header_.end_lsn = {begin.end_lsn()};
   header_.commit_time_us = begin.commit_time();
   header_.origin = begin.origin().name();
+  TOWLINE_RETURN_IF_ERROR(CheckHeader());
+  is_inside_ = true;
+  has_begun_in_frame_ = true;
+  change_count_ = 0;
+  return sink.OnBegin(header_);
+}
+
+absl::Status Decoder::CheckHeader() const {
   if (header_.xid == 0 || !header_.commit_lsn.is_valid() || header_.end_lsn <= header_.commit_lsn) {
     return Malformed("a transaction without xid or position");
   }
   if (header_.commit_lsn < last_end_lsn_) return Malformed("transactions out of commit order");
   if (!parts_.is_empty()) return Malformed("a value that belongs to no row");
-  is_inside_ = true;
-  has_begun_in_frame_ = true;
-  change_count_ = 0;
-  return sink.OnBegin(header_);
+  return absl::OkStatus();
 }
 
 absl::Status Decoder::DecodeCommit(absl::string_view entry, ChangeSink& sink) {

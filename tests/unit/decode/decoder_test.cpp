@@ -175,7 +175,7 @@ TEST_F(DecoderTest, GreetingComesFirstAndOnce) {
 }
 
 TEST_F(DecoderTest, OtherProtocolAndEncodingAreRefusedWithAHint) {
-  EXPECT_EQ(Decode(FrameBuilder().Hello(2)).code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(Decode(FrameBuilder().Hello(3)).code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ(Decode(FrameBuilder().Hello(1, "LATIN1")).code(),
             absl::StatusCode::kFailedPrecondition);
 }

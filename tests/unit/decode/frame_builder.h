@@ -134,7 +134,42 @@ class FrameBuilder {
     return *this;
   }
 
+  FrameBuilder& StreamStart(uint64_t xid, bool is_first) {
+    v1::StreamStart* start = Add()->mutable_stream_start();
+    start->set_xid(xid);
+    start->set_is_first(is_first);
+    return *this;
+  }
+
+  FrameBuilder& StreamStop(uint64_t xid) {
+    Add()->mutable_stream_stop()->set_xid(xid);
+    return *this;
+  }
+
+  FrameBuilder& Subtransaction(uint64_t xid) {
+    Add()->mutable_subtransaction()->set_xid(xid);
+    return *this;
+  }
+
+  FrameBuilder& StreamAbort(uint64_t xid, uint64_t subxid) {
+    v1::StreamAbort* abort = Add()->mutable_stream_abort();
+    abort->set_xid(xid);
+    abort->set_subxid(subxid);
+    return *this;
+  }
+
+  FrameBuilder& StreamCommit(uint64_t xid, uint64_t lsn, uint64_t change_count) {
+    v1::StreamCommit* commit = Add()->mutable_stream_commit();
+    commit->set_xid(xid);
+    commit->set_commit_lsn(lsn);
+    commit->set_end_lsn(lsn + 50);
+    commit->set_commit_time(1);
+    commit->set_change_count(change_count);
+    return *this;
+  }
+
   v1::Entry* Add() { return frame_.add_entries(); }
+  int size() const { return frame_.entries_size(); }
   std::string Bytes() const { return frame_.SerializeAsString(); }
   Frame Build() const { return MakeFrame(Bytes()); }
 
