@@ -33,9 +33,10 @@ void InstallSignalHandlers(Shutdown& shutdown) {
   struct sigaction action = {};
   action.sa_handler = RequestShutdown;
   for (int signal : {SIGINT, SIGTERM, SIGHUP}) sigaction(signal, &action, nullptr);
-  // A peer that goes away is an error code, not the end of the process.
+  // A peer that goes away, or a file beyond ulimit -f, is an error code, not the end of the
+  // process.
   action.sa_handler = SIG_IGN;
-  sigaction(SIGPIPE, &action, nullptr);
+  for (int signal : {SIGPIPE, SIGXFSZ}) sigaction(signal, &action, nullptr);
 }
 
 // TASK as a word is the same as --task.

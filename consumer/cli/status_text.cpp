@@ -52,6 +52,13 @@ std::string LagText(const TaskStatus& status) {
                       absl::StrFormat("%.1f s", status.lag_seconds));
 }
 
+std::string SpoolText(const TaskStatus& status) {
+  if (status.spool_transactions == 0) return "";
+  return absl::StrCat(FormatCount(status.spool_transactions), " transactions, ",
+                      FormatBytes(status.spool_memory_bytes), " in memory, ",
+                      FormatBytes(status.spool_disk_bytes), " on disk");
+}
+
 // Before the stream begins there is nothing to lag behind.
 bool HasLag(const KnownTask& task) {
   if (!task.is_running) return false;
@@ -88,6 +95,7 @@ std::string StatusText(const KnownTask& task) {
                              : ""));
   }
   if (HasLag(task)) AddLine(out, "lag", LagText(status));
+  if (task.is_running) AddLine(out, "in progress", SpoolText(status));
   if (status.tables_total > 0) AddLine(out, "copy", CopyText(status));
   if (task.is_running && status.transactions > 0) {
     AddLine(out, "applied",

@@ -23,6 +23,8 @@ struct Limits {
   int64_t batch_bytes_max = 16 << 20;  // frames of one destination transaction; a larger
                                        // source transaction passes in parts of this size
   int64_t batch_rows_max = 50'000;
+  int64_t spool_memory_max = 64 << 20;  // bytes of transactions in progress; beyond: on disk
+  int64_t spool_disk_max = 0;           // 0: what the file system holds
   absl::Duration batch_time_max = absl::Milliseconds(500);  // gathering, while frames keep coming
   absl::Duration durable_interval_max = absl::Seconds(1);   // I2: between synchronous commits
   absl::Duration status_interval = absl::Seconds(10);       // B8: status updates to the source
@@ -43,8 +45,11 @@ struct Config {
   std::vector<std::string> exclude;
   ExistingTables existing = ExistingTables::kStop;
   std::map<std::string, ExistingTables> existing_by_table;  // key: "schema.table" as written
-  absl::Duration retry_connection = absl::Minutes(720);     // 10 to 1440 minutes
-  absl::Duration retry_other = absl::Minutes(10);           // 1 to 1440, below retry_connection
+  bool streaming = true;        // transactions in progress are taken from the source
+  std::string spool_directory;  // where they wait when memory does not hold them; empty: $TMPDIR
+  std::string compression = "none";                      // of the stream: none, lz4, zstd
+  absl::Duration retry_connection = absl::Minutes(720);  // 10 to 1440 minutes
+  absl::Duration retry_other = absl::Minutes(10);        // 1 to 1440, below retry_connection
   Limits limits;
   LogFormat log_format = LogFormat::kText;
   LogLevel log_level = LogLevel::kInfo;

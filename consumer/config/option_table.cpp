@@ -14,6 +14,7 @@ using Values = std::vector<std::string>;
 
 constexpr char kServers[] = "Servers";
 constexpr char kTables[] = "Tables";
+constexpr char kStream[] = "Stream";
 constexpr char kRetry[] = "Retry";
 constexpr char kLimits[] = "Limits";
 constexpr char kOutput[] = "Output";
@@ -210,6 +211,50 @@ void AddTables(std::vector<OptionSpec>& table) {
   table.push_back(existing);
 }
 
+constexpr Word<bool> kOnOff[] = {{"on", true}, {"off", false}};
+constexpr Word<const char*> kCompressions[] = {{"none", "none"}, {"lz4", "lz4"}, {"zstd", "zstd"}};
+
+void AddStream(std::vector<OptionSpec>& table) {
+  OptionSpec streaming = Named("streaming", "streaming", kStream);
+  streaming.value_name = "SWITCH";
+  streaming.default_text = "on";
+  streaming.range = "on or off";
+  streaming.help =
+      "Whether the source sends a large transaction while it is in progress instead of keeping it "
+      "on its own disk until the commit. It is applied after its commit all the same. Needs a "
+      "source of version 14 or later with plugin 0.2; without them it is off.";
+  streaming.set = [](Config& config, const Values& values) {
+    return SetWord(kOnOff, values[0], config.streaming);
+  };
+  table.push_back(streaming);
+  OptionSpec directory = Named("spool_directory", "spool_directory", kStream);
+  directory.value_name = "DIRECTORY";
+  directory.example = "/var/tmp";
+  directory.help =
+      "Where transactions in progress wait that limits.spool_memory_max does not hold: files "
+      "without a name, gone with the process. Without one: TMPDIR, else /var/tmp.";
+  directory.set = [](Config& config, const Values& values) -> absl::Status {
+    if (values[0].empty()) return absl::InvalidArgumentError("is empty");
+    config.spool_directory = values[0];
+    return absl::OkStatus();
+  };
+  table.push_back(directory);
+  OptionSpec compression = Named("compression", "compression", kStream);
+  compression.value_name = "METHOD";
+  compression.default_text = "none";
+  compression.range = "none, lz4 or zstd";
+  compression.help =
+      "How the source compresses what it sends. It costs the source CPU and saves network. Needs "
+      "plugin 0.2, and a server built with the method.";
+  compression.set = [](Config& config, const Values& values) -> absl::Status {
+    const char* method = nullptr;
+    TOWLINE_RETURN_IF_ERROR(SetWord(kCompressions, values[0], method));
+    config.compression = method;
+    return absl::OkStatus();
+  };
+  table.push_back(compression);
+}
+
 void AddRetry(std::vector<OptionSpec>& table) {
   table.push_back(RetryWindow("retry.connection", "retry_connection", &Config::retry_connection, 10,
                               "How long a lost or refused connection is tried again, in minutes."));
@@ -229,6 +274,12 @@ void AddLimits(std::vector<OptionSpec>& table) {
                              "passes through in parts of this size."));
   table.push_back(CountLimit("batch_rows_max", &Limits::batch_rows_max, 1, 10'000'000,
                              "Row changes of one destination transaction."));
+  table.push_back(BytesLimit("spool_memory_max", &Limits::spool_memory_max, 64 * kKilo, 4 * kGiga,
+                             "Transactions in progress that are kept in memory, all together; "
+                             "beyond it they go to files in spool_directory."));
+  table.push_back(BytesLimit("spool_disk_max", &Limits::spool_disk_max, 0, 64 * 1024 * kGiga,
+                             "Those files, all together; 0: what the file system holds. When it "
+                             "is reached the task stops as for a full disk and tries again."));
   table.push_back(TimeLimit("batch_time_max", &Limits::batch_time_max, absl::Milliseconds(1),
                             absl::Minutes(1),
                             "How long changes are gathered for one destination transaction while "
@@ -301,6 +352,7 @@ const std::vector<OptionSpec>& OptionTable() {
     auto* made = new std::vector<OptionSpec>;
     AddServers(*made);
     AddTables(*made);
+    AddStream(*made);
     AddRetry(*made);
     AddLimits(*made);
     AddOutput(*made);

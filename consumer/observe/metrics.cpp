@@ -95,6 +95,13 @@ void AddStream(const TaskStatus& status, Families& families) {
                    status.received_bytes);
   families.Gauge("towline_queue_bytes", "Received bytes that wait for the applier",
                  static_cast<double>(status.queue_bytes));
+  families.Gauge("towline_spool_transactions",
+                 "Transactions in progress at the source of which something was received",
+                 static_cast<double>(status.spool_transactions));
+  families.Begin("towline_spool_bytes", "What was received of transactions in progress, by place",
+                 MetricType::Gauge);
+  families.Add(static_cast<double>(status.spool_memory_bytes), "place", "memory");
+  families.Add(static_cast<double>(status.spool_disk_bytes), "place", "disk");
 }
 
 void AddCopy(const TaskStatus& status, Families& families) {

@@ -43,6 +43,9 @@ std::string TaskStatusToJson(const TaskStatus& status) {
       {"transactions", status.transactions},
       {"received_bytes", status.received_bytes},
       {"queue_bytes", status.queue_bytes},
+      {"spool_transactions", status.spool_transactions},
+      {"spool_memory_bytes", status.spool_memory_bytes},
+      {"spool_disk_bytes", status.spool_disk_bytes},
       {"wal_status", status.wal_status},
       {"slot_safe_wal_bytes", status.slot_safe_wal_bytes},
       {"slot_retained_bytes", status.slot_retained_bytes},
@@ -106,6 +109,9 @@ absl::StatusOr<TaskStatus> TaskStatusFromJson(absl::string_view text) {
   read_number("transactions", status.transactions);
   read_number("received_bytes", status.received_bytes);
   read_number("queue_bytes", status.queue_bytes);
+  read_number("spool_transactions", status.spool_transactions);
+  read_number("spool_memory_bytes", status.spool_memory_bytes);
+  read_number("spool_disk_bytes", status.spool_disk_bytes);
   read_number("slot_safe_wal_bytes", status.slot_safe_wal_bytes);
   read_number("slot_retained_bytes", status.slot_retained_bytes);
   read_number("retries", status.retries);

@@ -49,6 +49,9 @@ struct TaskStatus {
   int64_t transactions = 0;
   int64_t received_bytes = 0;
   int64_t queue_bytes = 0;
+  int64_t spool_transactions = 0;  // in progress at the source, received in part
+  int64_t spool_memory_bytes = 0;
+  int64_t spool_disk_bytes = 0;
 
   // slot
   std::string wal_status;

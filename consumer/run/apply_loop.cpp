@@ -22,6 +22,7 @@ constexpr absl::Duration kProgressIntervalMin = absl::Seconds(1);
 ApplyLoop::ApplyLoop(Options options, std::unique_ptr<Applier> applier,
                      BoundedQueue<Received>* queue)
     : options_(std::move(options)),
+      decoder_(options_.decoder),
       assembler_(options_.assembler),
       applier_(std::move(applier)),
       queue_(queue),
@@ -59,8 +60,20 @@ absl::Status ApplyLoop::Consume(Received received) {
     assembler_.OnProgress(received.wal_end);
     return absl::OkStatus();
   }
-  TOWLINE_RETURN_IF_ERROR(decoder_.Decode(received.frame, assembler_));
-  assembler_.AddFrame(std::move(received.frame));
+  TOWLINE_ASSIGN_OR_RETURN(Frame frame, decoder_.Unpack(std::move(received.frame)));
+  TOWLINE_RETURN_IF_ERROR(decoder_.Decode(frame, assembler_));
+  assembler_.AddFrame(std::move(frame));
+  return Replay();
+}
+
+// A transaction that came while in progress and is committed now. It is applied in parts while it
+// is read back: it may be larger than any memory.
+absl::Status ApplyLoop::Replay() {
+  while (decoder_.is_replaying() && !stop_) {
+    TOWLINE_ASSIGN_OR_RETURN(Frame frame, decoder_.Replay(assembler_));
+    assembler_.AddFrame(std::move(frame));
+    TOWLINE_RETURN_IF_ERROR(ApplyDue(/*is_idle=*/false));
+  }
   return absl::OkStatus();
 }
 

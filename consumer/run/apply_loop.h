@@ -27,6 +27,7 @@ namespace towline {
 class ApplyLoop {
  public:
   struct Options {
+    Decoder::Options decoder;
     Assembler::Options assembler;
     absl::Duration batch_time_max;
     std::function<void(Lsn)> on_durable;             // the source may forget all before it (I2)
@@ -52,6 +53,7 @@ class ApplyLoop {
  private:
   absl::Status Gather(Received first);
   absl::Status Consume(Received received);
+  absl::Status Replay();
   absl::Status ApplyDue(bool is_idle);
   absl::Status ApplyBatch(const Batch& batch);
   absl::Status ApplyProgress();

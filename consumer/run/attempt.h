@@ -11,6 +11,7 @@
 #include "base/shutdown.h"
 #include "run/linked_shutdown.h"
 #include "run/monitor.h"
+#include "run/plugin_options.h"
 #include "run/stream_session.h"
 #include "run/task_context.h"
 #include "snapshot/copier.h"
@@ -47,6 +48,7 @@ class Attempt {
   absl::Status Stream();
   absl::StatusOr<StreamSession::Options> StreamOptions();
   absl::Status SetStatusInterval(Connection& source);
+  absl::Status SetPluginOptions(Connection& source);
   absl::Status WatchStream(StreamSession& session);
   absl::Status MoveOn(Lsn position);
   absl::Status NoteProgress(Lsn position);
@@ -69,6 +71,7 @@ class Attempt {
   CopyProgress copy_progress_;
   Lsn catch_up_to_;  // what the source had written when streaming began
   absl::Duration status_interval_;
+  PluginOptions plugin_options_;
   absl::Time connected_at_;
   bool has_progressed_ = false;
   bool is_final_ = false;

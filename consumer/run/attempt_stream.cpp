@@ -1,9 +1,9 @@
 // The part of an attempt that streams, and the pauses between.
 #include <algorithm>
+#include <cstdlib>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/status_macros.h"
@@ -22,6 +22,13 @@ constexpr absl::Duration kTick = absl::Milliseconds(100);
 // What a batch that is being applied may take when we are told to stop, within the 5 s that a stop
 // may last altogether.
 constexpr absl::Duration kStopGrace = absl::Seconds(3);
+
+// /tmp is memory on many machines, and what goes to files is what memory should not hold.
+std::string SpoolDirectory(const Config& config) {
+  if (!config.spool_directory.empty()) return config.spool_directory;
+  const char* directory = std::getenv("TMPDIR");
+  return directory != nullptr && *directory != '\0' ? directory : "/var/tmp";
+}
 
 }  // namespace
 
@@ -49,6 +56,7 @@ absl::Status Attempt::Stream() {
                              source.QueryValue("SELECT pg_catalog.pg_current_wal_flush_lsn()"));
     TOWLINE_ASSIGN_OR_RETURN(catch_up_to_, Lsn::Parse(flush_lsn));
     TOWLINE_RETURN_IF_ERROR(SetStatusInterval(source));
+    TOWLINE_RETURN_IF_ERROR(SetPluginOptions(source));
   }
   TOWLINE_RETURN_IF_ERROR(SetState(TaskState::kCatchingUp));
   TOWLINE_ASSIGN_OR_RETURN(StreamSession::Options options, StreamOptions());
@@ -112,6 +120,21 @@ absl::Status Attempt::SetStatusInterval(Connection& source) {
   return absl::OkStatus();
 }
 
+absl::Status Attempt::SetPluginOptions(Connection& source) {
+  TOWLINE_ASSIGN_OR_RETURN(Result installed,
+                           source.Exec("SELECT default_version FROM "
+                                       "pg_catalog.pg_available_extensions WHERE name = "
+                                       "'towline'"));
+  plugin_options_ = ChoosePluginOptions(context_.config, source.server_version(),
+                                        installed.row_count() > 0 ? installed.GetString(0, 0) : "");
+  for (const std::string& refusal : plugin_options_.refusals) {
+    LogWarning(refusal, {{"mend",
+                          "update the extension at the source: install the newer files, "
+                          "then ALTER EXTENSION towline UPDATE"}});
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<StreamSession::Options> Attempt::StreamOptions() {
   const Config& config = context_.config;
   const Limits& limits = config.limits;
@@ -121,17 +144,14 @@ absl::StatusOr<StreamSession::Options> Attempt::StreamOptions() {
                       .slot = row_.slot,
                       .position = row_.position,
                       .status_interval = status_interval_,
-                      .plugin_options = {{"min_protocol", "1"},
-                                         {"max_protocol", "1"},
-                                         {"binary", "on"},
-                                         {"partitions", "leaf"},
-                                         {"messages", "off"}}};
-  auto add_patterns = [&](const char* name, const std::vector<std::string>& patterns) {
-    if (patterns.empty()) return;
-    options.receiver.plugin_options.emplace_back(name, absl::StrJoin(patterns, ","));
-  };
-  add_patterns("include_tables", config.include);
-  add_patterns("exclude_tables", config.exclude);
+                      .plugin_options = std::move(plugin_options_.options)};
+  options.compression = plugin_options_.compression;
+  if (plugin_options_.is_streaming) {
+    options.spool = Spool::Options{.memory_max = limits.spool_memory_max,
+                                   .disk_max = limits.spool_disk_max,
+                                   .directory = SpoolDirectory(config),
+                                   .prefix = SlotName(context_.task)};
+  }
 
   options.applier.destination = config.destination;
   options.applier.claim = store_->claim();

@@ -178,6 +178,9 @@ void Monitor::ShowStream(TaskStatus& status) {
   status.position = apply.position;
   status.durable_lsn = apply.durable_lsn;
   status.queue_bytes = progress.queue_bytes;
+  status.spool_transactions = progress.spool.logs;
+  status.spool_memory_bytes = progress.spool.memory_bytes;
+  status.spool_disk_bytes = progress.spool.disk_bytes;
   status.received_bytes = before_stream_.received_bytes + progress.received_bytes;
   status.rows_inserted = before_stream_.rows_inserted + apply.counts.inserted;
   status.rows_updated = before_stream_.rows_updated + apply.counts.updated;

@@ -13,18 +13,24 @@ absl::StatusOr<std::unique_ptr<StreamSession>> StreamSession::Start(Options opti
   TOWLINE_ASSIGN_OR_RETURN(std::unique_ptr<Applier> applier,
                            Applier::Open(options.applier, shutdown));
   TOWLINE_RETURN_IF_ERROR(store.AddSession(applier->session(), "apply"));
+  std::unique_ptr<Spool> spool;
+  if (options.spool.has_value()) {
+    TOWLINE_ASSIGN_OR_RETURN(spool, Spool::Open(*options.spool));
+  }
   FaultPoint("run:before-stream");
   TOWLINE_ASSIGN_OR_RETURN(std::unique_ptr<Receiver> receiver,
                            Receiver::Open(options.receiver, shutdown));
-  return std::unique_ptr<StreamSession>(
-      new StreamSession(std::move(options), std::move(receiver), std::move(applier)));
+  return std::unique_ptr<StreamSession>(new StreamSession(std::move(options), std::move(receiver),
+                                                          std::move(applier), std::move(spool)));
 }
 
 StreamSession::StreamSession(Options options, std::unique_ptr<Receiver> receiver,
-                             std::unique_ptr<Applier> applier)
+                             std::unique_ptr<Applier> applier, std::unique_ptr<Spool> spool)
     : queue_(static_cast<size_t>(options.queue_bytes_max)),
+      spool_(std::move(spool)),
       receiver_(std::move(receiver)),
-      loop_({.assembler = std::move(options.assembler),
+      loop_({.decoder = {.spool = spool_.get(), .compression = std::move(options.compression)},
+             .assembler = std::move(options.assembler),
              .batch_time_max = options.batch_time_max,
              .on_durable = [this](Lsn durable_lsn) { receiver_->SetDurable(durable_lsn); },
              .on_applied = std::move(options.on_applied)},
@@ -65,6 +71,7 @@ StreamSession::Progress StreamSession::progress() const {
   progress.wal_end = Lsn{received.wal_end};
   progress.received_bytes = received.received_bytes;
   progress.queue_bytes = static_cast<int64_t>(queue_.bytes());
+  if (spool_ != nullptr) progress.spool = spool_->usage();
   return progress;
 }
 

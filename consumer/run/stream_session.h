@@ -3,6 +3,8 @@
 #pragma once
 
 #include <memory>
+#include <optional>
+#include <string>
 #include <thread>
 
 #include "absl/base/thread_annotations.h"
@@ -12,6 +14,7 @@
 #include "base/bounded_queue.h"
 #include "base/shutdown.h"
 #include "run/apply_loop.h"
+#include "spool/spool.h"
 #include "state/state_store.h"
 #include "stream/receiver.h"
 
@@ -23,6 +26,8 @@ class StreamSession {
     Receiver::Options receiver;
     Applier::Options applier;
     Assembler::Options assembler;
+    std::optional<Spool::Options> spool;  // none: transactions in progress were not asked for
+    std::string compression;              // asked for; empty: none
     int64_t queue_bytes_max = 0;
     absl::Duration batch_time_max;
     std::function<void(absl::Duration)> on_applied;
@@ -33,6 +38,7 @@ class StreamSession {
     Lsn wal_end;  // of the last keepalive
     int64_t received_bytes = 0;
     int64_t queue_bytes = 0;
+    Spool::Usage spool;  // transactions in progress
   };
 
   // Opens both ends and starts the threads. `shutdown` ends every wait in them.
@@ -49,11 +55,12 @@ class StreamSession {
 
  private:
   StreamSession(Options options, std::unique_ptr<Receiver> receiver,
-                std::unique_ptr<Applier> applier);
+                std::unique_ptr<Applier> applier, std::unique_ptr<Spool> spool);
   void Apply();
 
   // In this order: the threads use what stands above them.
   BoundedQueue<Received> queue_;
+  std::unique_ptr<Spool> spool_;  // null: none asked for. Empty with each START_REPLICATION (B10)
   std::unique_ptr<Receiver> receiver_;
   ApplyLoop loop_;
   mutable absl::Mutex mutex_;

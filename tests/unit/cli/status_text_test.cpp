@@ -29,6 +29,10 @@ TEST(StatusTextTest, RunningTaskShowsStateSlotLagAndWork) {
   EXPECT_THAT(text, HasSubstr("lag          100 bytes, 0.0 s"));
   EXPECT_THAT(text, HasSubstr("5 transactions: 1,234 inserts"));
   EXPECT_THAT(text, HasSubstr("pid 77"));
+  EXPECT_THAT(text, Not(HasSubstr("in progress")));
+  task.status.spool_transactions = 2;
+  task.status.spool_disk_bytes = 3 << 20;
+  EXPECT_THAT(StatusText(task), HasSubstr("in progress  2 transactions, 0 bytes in memory, 3"));
 }
 
 TEST(StatusTextTest, StoppedTaskShowsWhereItGoesOnAndWhyItStopped) {

@@ -57,6 +57,9 @@ TEST_F(ConfigLoaderTest, NothingGivenIsTheDefaults) {
   EXPECT_FALSE(config->has_source);
   EXPECT_EQ(config->retry_connection, absl::Minutes(720));
   EXPECT_EQ(config->limits.queue_bytes_max, 64 << 20);
+  EXPECT_TRUE(config->streaming);
+  EXPECT_EQ(config->spool_directory, "");
+  EXPECT_EQ(config->compression, "none");
 }
 
 TEST_F(ConfigLoaderTest, YamlReadsEveryKind) {
@@ -75,6 +78,11 @@ limits:
   queue_bytes_max: 128MB
   batch_time_max: 250ms
   copy_workers: 8
+  spool_memory_max: 1MB
+  spool_disk_max: 20GB
+streaming: off
+spool_directory: /var/spool
+compression: zstd
 log_format: json
 log_level: warning
 metrics_port: 9187
@@ -94,6 +102,11 @@ metrics_port: 9187
   EXPECT_EQ(config->limits.queue_bytes_max, 128 << 20);
   EXPECT_EQ(config->limits.batch_time_max, absl::Milliseconds(250));
   EXPECT_EQ(config->limits.copy_workers, 8);
+  EXPECT_EQ(config->limits.spool_memory_max, 1 << 20);
+  EXPECT_EQ(config->limits.spool_disk_max, int64_t{20} << 30);
+  EXPECT_FALSE(config->streaming);
+  EXPECT_EQ(config->spool_directory, "/var/spool");
+  EXPECT_EQ(config->compression, "zstd");
   EXPECT_EQ(config->log_format, LogFormat::kJson);
   EXPECT_EQ(config->log_level, LogLevel::kWarning);
   EXPECT_EQ(config->metrics_port, 9187);

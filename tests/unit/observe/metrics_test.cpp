@@ -23,6 +23,8 @@ TEST(MetricsTest, GivesTheAgreedNamesFromTheBoard) {
     status.rows_updated = 7;
     status.retries = 3;
     status.wal_status = "extended";
+    status.spool_transactions = 2;
+    status.spool_disk_bytes = 77;
   });
   Metrics metrics(board);
   metrics.ObserveApply(absl::Milliseconds(15));
@@ -42,6 +44,9 @@ TEST(MetricsTest, GivesTheAgreedNamesFromTheBoard) {
            R"(towline_copy_bytes_done{task="shop"} 0)",
            R"(towline_conflicts_total{task="shop",type="all"} 0)",
            R"(towline_retries_total{task="shop"} 3)",
+           R"(towline_spool_transactions{task="shop"} 2)",
+           R"(towline_spool_bytes{task="shop",place="memory"} 0)",
+           R"(towline_spool_bytes{task="shop",place="disk"} 77)",
            R"(towline_apply_seconds_count{task="shop"} 1)",
            R"(towline_apply_seconds_bucket{task="shop",le="0.02"} 1)",
            "# TYPE towline_lag_bytes gauge",

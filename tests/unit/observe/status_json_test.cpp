@@ -40,6 +40,9 @@ TEST(TaskStatusToJsonTest, WayBackGivesTheSameText) {
   status.since = absl::UnixEpoch() + absl::Seconds(1'700'000'000);
   status.received_lsn = Lsn{77};
   status.rows_deleted = 3;
+  status.spool_transactions = 4;
+  status.spool_memory_bytes = 5;
+  status.spool_disk_bytes = 6;
   status.lag_seconds = 0.25;
   status.retry_in = absl::Seconds(9);
   status.waiting_for = "a server";
@@ -51,6 +54,7 @@ TEST(TaskStatusToJsonTest, WayBackGivesTheSameText) {
     return json;
   };
   EXPECT_EQ(without_clock(*back), without_clock(status));
+  EXPECT_EQ(back->spool_disk_bytes, 6);
   EXPECT_FALSE(TaskStatusFromJson("[]").ok());
   EXPECT_FALSE(TaskStatusFromJson("{").ok());
 }

@@ -1,0 +1,68 @@
+#include "run/plugin_options.h"
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+
+namespace towline {
+namespace {
+
+constexpr int kServerOfStreaming = 140000;
+
+// The first plugin that speaks version 2 of the protocol. An older one refuses options that it does
+// not know, so they must not be sent.
+constexpr int kPluginOfProtocol2 = 2;  // 0.2
+
+bool SpeaksProtocol2(absl::string_view plugin_version) {
+  std::vector<absl::string_view> parts = absl::StrSplit(plugin_version, '.');
+  int major = 0;
+  int minor = 0;
+  if (parts.size() < 2 || !absl::SimpleAtoi(parts[0], &major) ||
+      !absl::SimpleAtoi(parts[1], &minor)) {
+    return false;
+  }
+  return major > 0 || minor >= kPluginOfProtocol2;
+}
+
+}  // namespace
+
+PluginOptions ChoosePluginOptions(const Config& config, int server_version,
+                                  absl::string_view plugin_version) {
+  const bool is_new = SpeaksProtocol2(plugin_version);
+  PluginOptions chosen;
+  auto add = [&chosen](const char* name, std::string value) {
+    chosen.options.emplace_back(name, std::move(value));
+  };
+  auto refuse = [&](absl::string_view what) {
+    chosen.refusals.push_back(
+        absl::StrCat(what, " needs plugin 0.2, and the source has ",
+                     plugin_version.empty() ? "one of unknown version" : plugin_version));
+  };
+  add("min_protocol", "1");
+  add("max_protocol", is_new ? "2" : "1");
+  add("binary", "on");
+  add("partitions", "leaf");
+  add("messages", "off");
+  if (!config.include.empty()) add("include_tables", absl::StrJoin(config.include, ","));
+  if (!config.exclude.empty()) add("exclude_tables", absl::StrJoin(config.exclude, ","));
+  if (config.streaming && server_version >= kServerOfStreaming) {
+    chosen.is_streaming = is_new;
+    if (is_new) {
+      add("streaming", "on");
+    } else {
+      refuse("streaming of transactions in progress");
+    }
+  }
+  if (config.compression != "none") {
+    if (is_new) {
+      chosen.compression = config.compression;
+      add("compression", config.compression);
+    } else {
+      refuse("compression");
+    }
+  }
+  return chosen;
+}
+
+}  // namespace towline

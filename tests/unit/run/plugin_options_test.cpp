@@ -1,0 +1,67 @@
+// What is asked of the plugin: all that is wanted where it can be had, never what an older plugin
+// would refuse.
+#include "run/plugin_options.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace towline {
+namespace {
+
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Key;
+using ::testing::Not;
+using ::testing::Pair;
+
+TEST(PluginOptionsTest, AllThatIsWanted) {
+  Config config;
+  config.compression = "zstd";
+  config.include = {"a.*", "b.c"};
+  PluginOptions chosen = ChoosePluginOptions(config, 150000, "0.2");
+  EXPECT_TRUE(chosen.is_streaming);
+  EXPECT_EQ(chosen.compression, "zstd");
+  EXPECT_THAT(chosen.refusals, IsEmpty());
+  EXPECT_THAT(chosen.options, Contains(Pair("max_protocol", "2")));
+  EXPECT_THAT(chosen.options, Contains(Pair("streaming", "on")));
+  EXPECT_THAT(chosen.options, Contains(Pair("compression", "zstd")));
+  EXPECT_THAT(chosen.options, Contains(Pair("include_tables", "a.*,b.c")));
+  EXPECT_THAT(chosen.options, Not(Contains(Key("exclude_tables"))));
+}
+
+TEST(PluginOptionsTest, NotWantedIsNotAskedFor) {
+  Config config;
+  config.streaming = false;
+  PluginOptions chosen = ChoosePluginOptions(config, 150000, "1.0");
+  EXPECT_FALSE(chosen.is_streaming);
+  EXPECT_EQ(chosen.compression, "");
+  EXPECT_THAT(chosen.options, Not(Contains(Key("streaming"))));
+  EXPECT_THAT(chosen.options, Not(Contains(Key("compression"))));
+  EXPECT_THAT(chosen.refusals, IsEmpty());
+}
+
+TEST(PluginOptionsTest, OlderPluginIsTakenAsItIsAndNamed) {
+  Config config;
+  config.compression = "lz4";
+  for (const char* version : {"0.1", "", "odd"}) {
+    PluginOptions chosen = ChoosePluginOptions(config, 150000, version);
+    EXPECT_FALSE(chosen.is_streaming);
+    EXPECT_EQ(chosen.compression, "");
+    EXPECT_THAT(chosen.options, Contains(Pair("max_protocol", "1")));
+    EXPECT_THAT(chosen.options, Not(Contains(Key("streaming"))));
+    EXPECT_THAT(chosen.options, Not(Contains(Key("compression"))));
+    EXPECT_THAT(chosen.refusals, ElementsAre(HasSubstr("streaming"), HasSubstr("compression")));
+  }
+}
+
+TEST(PluginOptionsTest, Server13HasNoStreamingAndNobodyNeedsToHear) {
+  PluginOptions chosen = ChoosePluginOptions(Config(), 130018, "0.2");
+  EXPECT_FALSE(chosen.is_streaming);
+  EXPECT_THAT(chosen.options, Not(Contains(Key("streaming"))));
+  EXPECT_THAT(chosen.refusals, IsEmpty());
+}
+
+}  // namespace
+}  // namespace towline
