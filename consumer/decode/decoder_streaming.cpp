@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
+#include "base/fault_point.h"
 #include "base/status_macros.h"
 #include "decode/decoder.h"
 #include "decode/proto_reader.h"
@@ -83,6 +84,7 @@ absl::Status Decoder::DecodeStreamStop(absl::string_view content) {
   TOWLINE_RETURN_IF_ERROR(Parse(content, &stop));
   TOWLINE_RETURN_IF_ERROR(streamed_.StopRun(stop.xid()));
   mode_ = Mode::kEnded;
+  FaultPoint("decode:run-taken");
   return absl::OkStatus();
 }
 
@@ -145,6 +147,7 @@ absl::StatusOr<Frame> Decoder::Replay(ChangeSink& sink) {
   while (reader.Next()) TOWLINE_RETURN_IF_ERROR(DecodeEntry(reader.bytes(), sink));
   if (reader.is_bad()) return absl::InternalError("the spool gave a frame that is not well-formed");
   if (replay_offset_ == replay_.log->size()) TOWLINE_RETURN_IF_ERROR(EndReplay(sink));
+  FaultPoint("decode:in-replay");
   return frame;
 }
 

@@ -55,7 +55,11 @@ POINTS = {
     "apply:before-commit": Point(STREAM, passage=5),
     "apply:after-commit": Point(STREAM, passage=5),
     "apply:in-part": Point(STREAM, passage=3, arguments=IN_PARTS),
+    "decode:run-taken": Point(STREAM, passage=4, arguments=IN_PARTS),
+    "decode:in-replay": Point(STREAM, passage=3, arguments=IN_PARTS),
 }
+# Only a transaction larger than a batch, or than what the source decodes in memory, passes here.
+OF_LARGE_ONES = ("apply:in-part", "decode:run-taken", "decode:in-replay")
 
 
 def fault_points_in_the_code():
@@ -78,7 +82,9 @@ def make_load(source, seed, clients=2):
                   "INSERT INTO load.bulk SELECT i, repeat(md5(i::text), 5) FROM generate_series(1, 15000) i",
                   "CREATE INDEX ON load.bulk (n)",
                   "CREATE TABLE load.keyed (id int PRIMARY KEY, filler text)",
-                  "INSERT INTO load.keyed SELECT i, md5(i::text) FROM generate_series(1, 1000) i")
+                  "INSERT INTO load.keyed SELECT i, md5(i::text) FROM generate_series(1, 1000) i",
+                  # Large transactions come while they are in progress.
+                  f"ALTER DATABASE {source.name} SET logical_decoding_work_mem = '64kB'")
     load.run(transactions=40)
     return load
 
@@ -118,7 +124,7 @@ def test_killed_at(name, source, destination, towline_factory, seed):
     service = towline_factory(source, destination, fault=f"{name}:kill:{point.passage}", arguments=arguments)
     with load:
         service.start()
-        if name == "apply:in-part":
+        if name in OF_LARGE_ONES:
             def passes():
                 large_transaction(source)
                 return not service.is_running
