@@ -14,6 +14,8 @@
 #include "base/fault_point.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "pg/quoting.h"
+#include "state/prepared.h"
 
 namespace towline {
 
@@ -47,6 +49,14 @@ class Applier::Impl {
     return status;
   }
 
+  absl::Status CountPrepared() {
+    TOWLINE_ASSIGN_OR_RETURN(std::vector<PreparedTransaction> open,
+                             ListPrepared(connection_, options_.claim.task));
+    open_prepared_ = static_cast<int64_t>(open.size());
+    writer_.set_skips_locked(open_prepared_ > 0);
+    return absl::OkStatus();
+  }
+
   Lsn position() const { return position_; }
   Lsn durable_lsn() const { return durable_lsn_; }
   const Counts& counts() const { return counts_; }
@@ -60,15 +70,20 @@ class Applier::Impl {
   }
 
   absl::Status ApplyPart(const Batch& batch) {
+    const bool prepares = batch.two_phase == TwoPhase::kPrepare;
+    if (batch.two_phase != TwoPhase::kNone && !prepares) return EndPrepared(batch);
     bool opens = batch.part == BatchPart::kWhole || batch.part == BatchPart::kFirst;
     TOWLINE_CHECK(opens != is_open_);
-    if (opens) TOWLINE_RETURN_IF_ERROR(Begin(batch.end_lsn));
-    absl::Status written = writer_.Write(batch);
-    if (!written.ok()) return Explain(batch, written);
+    if (opens) TOWLINE_RETURN_IF_ERROR(prepares ? BeginPrepare(batch) : Begin(batch.end_lsn));
+    if (!prepares || !IsPrepared()) {
+      absl::Status written = writer_.Write(batch);
+      if (!written.ok()) return Explain(batch, written);
+    }
     if (batch.part == BatchPart::kFirst || batch.part == BatchPart::kMiddle) {
       FaultPoint("apply:in-part");
       return absl::OkStatus();
     }
+    if (prepares) return Prepare(batch);
     FaultPoint("apply:before-commit");
     TOWLINE_RETURN_IF_ERROR(Commit(batch.end_lsn, IsFlushDue()));
     FaultPoint("apply:after-commit");
@@ -102,6 +117,124 @@ class Applier::Impl {
       durable_time_ = std::chrono::steady_clock::now();
     }
     return absl::OkStatus();
+  }
+
+  bool IsPrepared() const { return prepared_.exists || prepared_.has_row; }
+
+  // The first statements of a transaction that is to be prepared, in the place of Begin().
+  absl::Status BeginPrepare(const Batch& batch) {
+    TOWLINE_RETURN_IF_ERROR(ReadPrepared(batch));
+    is_empty_ = batch.part == BatchPart::kWhole && batch.changes.empty();
+    if (!IsPrepared()) {
+      if (!is_empty_) TOWLINE_RETURN_IF_ERROR(connection_.Exec("BEGIN").status());
+    } else if (!prepared_.exists) {
+      // The Prepare that comes again has been committed here already: so has the source's.
+      TOWLINE_RETURN_IF_ERROR(CheckPreparedFate(prepared_, gid_, PreparedFate::kCommitted));
+    }
+    is_open_ = true;
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadPrepared(const Batch& batch) {
+    if (database_oid_.empty()) {
+      TOWLINE_ASSIGN_OR_RETURN(
+          database_oid_, connection_.QueryValue("SELECT oid FROM pg_catalog.pg_database WHERE "
+                                                "datname = pg_catalog.current_database()"));
+    }
+    gid_ = PreparedGid(options_.claim, database_oid_, batch.prepared_xid);
+    TOWLINE_RETURN_IF_ERROR(LockPrepares(connection_, options_.claim));
+    TOWLINE_ASSIGN_OR_RETURN(prepared_, ReadPreparedState(connection_, options_.claim, position_,
+                                                          gid_, batch.prepared_xid));
+    return absl::OkStatus();
+  }
+
+  absl::Status Prepare(const Batch& batch) {
+    if (!IsPrepared() && !is_empty_) {
+      FaultPoint("apply:before-prepare");
+      TOWLINE_RETURN_IF_ERROR(
+          ExplainPrepare(ExecTagged("PREPARE TRANSACTION ", "PREPARE TRANSACTION")));
+      FaultPoint("apply:after-prepare");
+    }
+    is_open_ = false;
+    if (!IsPrepared() && !is_empty_) ++open_prepared_;
+    TOWLINE_RETURN_IF_ERROR(Begin(batch.end_lsn));
+    if (!prepared_.has_row) {
+      TOWLINE_RETURN_IF_ERROR(AddPreparedRow(connection_, options_.claim, gid_, batch.prepared_xid,
+                                             batch.prepared_gid, is_empty_));
+    }
+    TOWLINE_RETURN_IF_ERROR(Commit(batch.end_lsn, IsFlushDue()));
+    FaultPoint("apply:prepare-stored");
+    return LeavePrepared(batch);
+  }
+
+  absl::Status EndPrepared(const Batch& batch) {
+    TOWLINE_CHECK(!is_open_);
+    const bool commits = batch.two_phase == TwoPhase::kCommitPrepared;
+    TOWLINE_RETURN_IF_ERROR(ReadPrepared(batch));
+    if (prepared_.exists) {
+      FaultPoint("apply:before-end-prepared");
+      TOWLINE_RETURN_IF_ERROR(commits ? ExecTagged("COMMIT PREPARED ", "COMMIT PREPARED")
+                                      : ExecTagged("ROLLBACK PREPARED ", "ROLLBACK PREPARED"));
+      FaultPoint("apply:after-end-prepared");
+    } else if (prepared_.has_row) {
+      TOWLINE_RETURN_IF_ERROR(CheckPreparedFate(
+          prepared_, gid_, commits ? PreparedFate::kCommitted : PreparedFate::kRolledBack));
+    } else if (commits) {
+      TOWLINE_RETURN_IF_ERROR(CheckMayBeUnknown(batch));
+    }
+    if (prepared_.exists) --open_prepared_;
+    TOWLINE_RETURN_IF_ERROR(Begin(batch.end_lsn));
+    if (prepared_.has_row) {
+      TOWLINE_RETURN_IF_ERROR(RemovePreparedRow(connection_, options_.claim, batch.prepared_xid));
+    }
+    TOWLINE_RETURN_IF_ERROR(Commit(batch.end_lsn, IsFlushDue()));
+    return LeavePrepared(batch);
+  }
+
+  absl::Status CheckMayBeUnknown(const Batch& batch) const {
+    std::string text =
+        absl::StrCat("COMMIT PREPARED of transaction ", batch.prepared_xid, " has come at ",
+                     batch.end_lsn.ToString(), ", and its PREPARE had not");
+    if (!options_.misses_prepares) {
+      return WithHint(absl::DataLossError(text),
+                      "Its changes are not at the destination. Drop the task (towline drop) and "
+                      "copy anew.");
+    }
+    LogWarning(absl::StrCat(text, ": it was prepared by somebody whose changes are left out"),
+               {{"stage", "apply"}});
+    return absl::OkStatus();
+  }
+
+  absl::Status LeavePrepared(const Batch& batch) {
+    UpdateCounts(batch);
+    writer_.set_skips_locked(open_prepared_ > 0);
+    return UnlockPrepares(connection_, options_.claim);
+  }
+
+  // These statements take no parameters, and one of them in a transaction that has failed succeeds
+  // as something else.
+  absl::Status ExecTagged(absl::string_view statement, absl::string_view tag) {
+    TOWLINE_ASSIGN_OR_RETURN(Result done,
+                             connection_.Exec(absl::StrCat(statement, QuoteLiteral(gid_))));
+    absl::string_view got = PQcmdStatus(done.raw());
+    if (got == tag) return absl::OkStatus();
+    return absl::InternalError(absl::StrCat(tag, " was answered with ", got));
+  }
+
+  absl::Status ExplainPrepare(const absl::Status& status) {
+    const std::string sqlstate = GetSqlState(status);
+    if (sqlstate == "55000" || sqlstate == "53200") {
+      return WithHint(WithContext(status, "cannot hold a transaction prepared at the destination"),
+                      "ALTER SYSTEM SET max_prepared_transactions to the source's value or more "
+                      "and restart the destination.");
+    }
+    if (sqlstate == "42710") return WithCode(status, absl::StatusCode::kAborted);
+    if (sqlstate != "0A000") return status;
+    return WithHint(
+        WithCode(WithContext(status, "the destination cannot prepare what the source has prepared"),
+                 absl::StatusCode::kFailedPrecondition),
+        "A trigger or rule of the destination that fires for replicated rows (ENABLE ALWAYS or "
+        "REPLICA) does what a prepared transaction may not: disable it, then run again.");
   }
 
   // Tells what went wrong with which change, and writes conflicts down.
@@ -139,6 +272,11 @@ class Applier::Impl {
   Lsn position_;
   Lsn durable_lsn_;
   std::chrono::steady_clock::time_point durable_time_;  // of the last synchronous commit
+  std::string database_oid_;                            // empty: not asked for yet
+  std::string gid_;  // of the prepared transaction in hand, and what is known of it
+  PreparedState prepared_;
+  bool is_empty_ = false;  // it holds nothing for us
+  int64_t open_prepared_ = 0;
   bool is_open_ = false;  // a destination transaction, which the next part continues
   bool has_failed_ = false;
   Counts counts_;
@@ -146,11 +284,13 @@ class Applier::Impl {
 
 absl::StatusOr<std::unique_ptr<Applier>> Applier::Open(const Options& options,
                                                        const Shutdown& shutdown) {
-  TOWLINE_ASSIGN_OR_RETURN(Connection connection,
-                           OpenApplySession(options.destination, options.claim.task, shutdown));
+  TOWLINE_ASSIGN_OR_RETURN(
+      Connection connection,
+      OpenApplySession(options.destination, options.claim.task, options.requires_origin, shutdown));
   auto impl = std::make_unique<Impl>(options, std::move(connection));
   // What we read as the position may be an asynchronous commit that is not on disk yet.
   TOWLINE_RETURN_IF_ERROR(impl->Flush());
+  TOWLINE_RETURN_IF_ERROR(impl->CountPrepared());
   return std::unique_ptr<Applier>(new Applier(std::move(impl)));
 }
 

@@ -5,6 +5,15 @@
 // in. Every statement's row count is checked (C5): one row more or less is a conflict and stops the
 // task.
 //
+// A transaction that is prepared at the source is written in a destination transaction that does
+// not move the position and ends with PREPARE TRANSACTION; the position follows in one of its own
+// (state/prepared.h has the states and why two writers cannot meet). What it has locked can only be
+// in the way of our own later batches where the destination differs from the source: there rows
+// that the source's other transactions could lock as well are free. A unique or exclusion
+// constraint that the source lacks, a lock that somebody takes by hand, or a TRUNCATE that meets
+// more tables here is waited for, and its COMMIT PREPARED stands behind in the same stream; the
+// bounded wait for locks ends that with an error.
+//
 // One session, one thread, one decoder (it remembers the relations it has seen). After any error
 // the applier must be thrown away: the destination transaction is rolled back by closing the
 // session, and the position says what was applied.
@@ -33,6 +42,8 @@ class Applier {
     Lsn position;                         // where the task stands now
     absl::Duration durable_interval_max;  // I2
     int64_t conflict_rows_max = 0;
+    bool misses_prepares = false;  // origin: none, which may leave out one without its end
+    bool requires_origin = false;  // an error where what we write cannot be marked
     // Destination tables whose rows existed before the copy (existing: append): an INSERT
     // overwrites.
     std::vector<TableName> append_tables;

@@ -45,6 +45,7 @@ class BatchWriter {
   std::optional<Failed> TakeFailure(const Batch& batch);
 
   const Counts& counts() const { return counts_; }
+  void set_skips_locked(bool skips_locked) { row_writer_.set_skips_locked(skips_locked); }
 
  private:
   struct TableWork {

@@ -47,6 +47,7 @@ std::string CacheKey(const Target& target, const StatementShape& shape) {
   };
   append('u', shape.is_unchanged);
   append('n', shape.is_null);
+  if (shape.skips_locked) key.push_back('s');
   return key;
 }
 
@@ -132,6 +133,7 @@ StatementShape RowWriter::ShapeOf(const Target& target, const Change& change) co
     }
   }
   if (target.matching == Matching::kExact) {
+    shape.skips_locked = skips_locked_;
     for (int index : target.match) {
       int field = target.columns[static_cast<size_t>(index)].field;
       shape.is_null.push_back(old_fields_[static_cast<size_t>(field)].kind == FieldKind::kNull);
@@ -171,7 +173,7 @@ absl::Status RowWriter::WriteShape(const Target& target, const StatementShape& s
 
 absl::StatusOr<const Statement*> RowWriter::Prepared(const Target& target,
                                                      const StatementShape& shape, size_t index) {
-  bool is_plain = shape.is_unchanged.empty() && shape.is_null.empty();
+  bool is_plain = shape.is_unchanged.empty() && shape.is_null.empty() && !shape.skips_locked;
   if (last_target_ != &target) {
     last_target_ = &target;
     for (auto& row : last_) std::fill(std::begin(row), std::end(row), nullptr);

@@ -26,6 +26,10 @@ class RowWriter {
   // Sends what one change asks for. `index` is its place in the batch, for messages.
   absl::Status Write(const Target& target, const Change& change, size_t index);
 
+  // While transactions are prepared: the row that a change without key means may be any of several
+  // equal ones, but not one that they have locked. The source's other transaction has met another.
+  void set_skips_locked(bool skips_locked) { skips_locked_ = skips_locked; }
+
  private:
   absl::Status ReadImages(const Target& target, const Change& change);
   absl::Status CheckIdentity(const Target& target, const Change& change) const;
@@ -49,6 +53,7 @@ class RowWriter {
   const Target* last_target_ = nullptr;
   const Statement* last_[5][3] = {};
   int64_t statement_number_ = 0;
+  bool skips_locked_ = false;
 
   // Of the change being written.
   std::vector<Field> new_fields_;

@@ -4,9 +4,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
-#include "base/log.h"
 #include "base/status_macros.h"
 #include "pg/quoting.h"
+#include "state/origin.h"
 #include "state/task_name.h"
 
 namespace towline {
@@ -27,32 +27,11 @@ absl::Status TakeReplicaRole(Connection& connection) {
                          "set session_replication_role)"));
 }
 
-// One origin per session at a time; a predecessor's session that has not ended yet may still hold
-// it.
-void TakeOrigin(Connection& connection, const std::string& task) {
-  std::string name = QuoteLiteral(absl::StrCat("towline_", task));
-  absl::Status status =
-      connection
-          .Exec(absl::StrCat("SELECT pg_catalog.pg_replication_origin_create(", name,
-                             ") WHERE pg_catalog.pg_replication_origin_oid(", name, ") IS NULL"))
-          .status();
-  if (status.ok()) {
-    status =
-        connection
-            .Exec(absl::StrCat("SELECT pg_catalog.pg_replication_origin_session_setup(", name, ")"))
-            .status();
-  }
-  if (status.ok()) return;
-  LogInfo(
-      "writing without a replication origin: others that replicate from the destination cannot "
-      "tell our changes from local ones",
-      {{"stage", "apply"}, {"reason", std::string(status.message())}});
-}
-
 }  // namespace
 
 absl::StatusOr<Connection> OpenApplySession(const ConnectOptions& destination,
-                                            const std::string& task, const Shutdown& shutdown) {
+                                            const std::string& task, bool requires_origin,
+                                            const Shutdown& shutdown) {
   Connection::Purpose purpose;
   purpose.application_name = ApplicationName(task, "apply");
   purpose.settings = {
@@ -65,7 +44,7 @@ absl::StatusOr<Connection> OpenApplySession(const ConnectOptions& destination,
       "SET xmloption = content", "SET array_nulls = on"};
   TOWLINE_ASSIGN_OR_RETURN(Connection connection, Connection::Open(destination, purpose, shutdown));
   TOWLINE_RETURN_IF_ERROR(TakeReplicaRole(connection));
-  TakeOrigin(connection, task);
+  TOWLINE_RETURN_IF_ERROR(TakeOrigin(connection, OriginName(task, 0), requires_origin));
   return connection;
 }
 

@@ -10,9 +10,9 @@
 namespace towline {
 
 // The role must be allowed to set session_replication_role; kPermissionDenied says how to allow it.
-// The replication origin "towline_<task>", by which others can tell our writes from local ones, is
-// taken where the role may, with a log line where it may not.
+// The replication origin "towline_<task>" is taken, if it is required or may be (state/origin.h).
 absl::StatusOr<Connection> OpenApplySession(const ConnectOptions& destination,
-                                            const std::string& task, const Shutdown& shutdown);
+                                            const std::string& task, bool requires_origin,
+                                            const Shutdown& shutdown);
 
 }  // namespace towline

@@ -150,7 +150,8 @@ class Builder {
     }
     std::string same = SameRow();
     std::string from =
-        absl::StrCat(" FROM ", Table(), same.empty() ? "" : " WHERE ", same, " LIMIT 1)");
+        absl::StrCat(" FROM ", Table(), same.empty() ? "" : " WHERE ", same, " LIMIT 1",
+                     shape_.skips_locked ? " FOR UPDATE SKIP LOCKED)" : ")");
     // Rows that are equal in every column: any one of them, but only one. Partitions number their
     // rows apart, so there the partition is part of the row's address.
     return target_.table.kind == 'p'

@@ -26,6 +26,7 @@ struct StatementShape {
   OldImage old_image = OldImage::kNone;
   std::vector<bool> is_unchanged;  // of target.written: unchanged TOAST values; empty: none
   std::vector<bool> is_null;       // of target.match under kExact: the old row's NULLs; empty: none
+  bool skips_locked = false;       // kExact: of equal rows, one that nobody has locked
 };
 
 struct ParamSource {

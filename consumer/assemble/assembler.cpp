@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
+#include "base/status_macros.h"
 
 namespace towline {
 namespace {
@@ -36,16 +37,38 @@ bool Assembler::IsBeforeUs(const TransactionHeader& header) const {
          options_.boundary->snapshot.IsVisible(header.xid);
 }
 
+absl::Status Assembler::CheckOrder(const TransactionHeader& header) const {
+  if (late_prepared_ != 0 && header.xid != late_prepared_) {
+    return absl::DataLossError(absl::StrCat("transaction ", late_prepared_,
+                                            " was sent long after its PREPARE, and transaction ",
+                                            header.xid, " follows instead of its COMMIT PREPARED"));
+  }
+  if (header.end_lsn > whole_end_lsn_) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat(
+      "transaction ", header.xid, " ends at ", header.end_lsn.ToString(),
+      ", and the source had said that all before ", whole_end_lsn_.ToString(), " was sent"));
+}
+
 absl::Status Assembler::OnBegin(const TransactionHeader& header) {
   TOWLINE_CHECK(!is_inside_ && !is_in_parts_);
   header_ = header;
   is_inside_ = true;
+  if (is_prepared()) return BeginPrepared();
   is_dropped_ = IsBeforeUs(header);
-  if (!is_dropped_ && header.end_lsn <= whole_end_lsn_) {
-    return absl::DataLossError(absl::StrCat(
-        "transaction ", header.xid, " ends at ", header.end_lsn.ToString(),
-        ", and the source had said that all before ", whole_end_lsn_.ToString(), " was sent"));
+  return is_dropped_ ? absl::OkStatus() : CheckOrder(header);
+}
+
+absl::Status Assembler::BeginPrepared() {
+  is_dropped_ = false;
+  if (options_.boundary.has_value()) {
+    // B5: one that is passed over here would be missing when its COMMIT PREPARED comes.
+    return absl::DataLossError(
+        absl::StrCat("transaction ", header_.xid,
+                     " was sent at its PREPARE, and the stream has not passed the copy yet"));
   }
+  if (late_prepared_ != 0) TOWLINE_RETURN_IF_ERROR(CheckOrder(header_));
+  if (header_.end_lsn <= whole_end_lsn_) late_prepared_ = header_.xid;
+  CutAllBefore();
   return absl::OkStatus();
 }
 
@@ -78,6 +101,12 @@ absl::Status Assembler::OnCommit(const TransactionHeader& header) {
   TOWLINE_CHECK(is_inside_ && header.xid == header_.xid && header.end_lsn == header_.end_lsn);
   is_inside_ = false;
   dropped_row_ = std::string();
+  if (is_prepared()) {
+    // Also one without changes for us: its end must find that it was here.
+    has_last_part_ = true;
+    whole_end_lsn_ = std::max(whole_end_lsn_, header.end_lsn);
+    return absl::OkStatus();
+  }
   if (!is_dropped_) {
     gathered_.transaction_count += 1;
     gathered_.oldest_commit_time_us =
@@ -91,6 +120,28 @@ absl::Status Assembler::OnCommit(const TransactionHeader& header) {
     // A dropped transaction moves the position, but not back to before the resume point.
     whole_end_lsn_ = std::max(whole_end_lsn_, header.end_lsn);
   }
+  return absl::OkStatus();
+}
+
+absl::Status Assembler::OnPreparedEnd(const TransactionHeader& header, PreparedFate fate) {
+  TOWLINE_CHECK(!is_inside_ && !is_in_parts_);
+  if (header.end_lsn <= options_.position) return absl::OkStatus();
+  TOWLINE_RETURN_IF_ERROR(CheckOrder(header));
+  late_prepared_ = 0;
+  CutAllBefore();
+  Batch end;
+  end.end_lsn = header.end_lsn;
+  end.prepared_xid = header.xid;
+  end.prepared_gid = header.gid;
+  if (fate == PreparedFate::kCommitted) {
+    end.two_phase = TwoPhase::kCommitPrepared;
+    end.transaction_count = 1;
+    end.oldest_commit_time_us = end.newest_commit_time_us = header.commit_time_us;
+  } else {
+    end.two_phase = TwoPhase::kRollbackPrepared;
+  }
+  ready_.push_back(std::move(end));
+  whole_end_lsn_ = taken_lsn_ = header.end_lsn;
   return absl::OkStatus();
 }
 
@@ -112,7 +163,7 @@ void Assembler::AddFrame(Frame frame) {
     is_frame_used_ = false;
   }
   if (has_last_part_) {
-    CutPart(BatchPart::kLast);
+    CutPart(is_in_parts_ ? BatchPart::kLast : BatchPart::kWhole);
     return;
   }
   if (!is_inside_) whole_ = AllGathered();
@@ -141,18 +192,28 @@ void Assembler::CutWhole() {
   whole_ = {};
 }
 
+// What is whole must not share a batch with what comes now.
+void Assembler::CutAllBefore() {
+  if (whole_.changes > 0 || whole_end_lsn_ > taken_lsn_) CutWhole();
+}
+
 // Moves all that has come of the open transaction to ready_; it is alone there.
 void Assembler::CutPart(BatchPart part) {
   TOWLINE_CHECK(whole_.changes == 0);
+  whole_end_lsn_ = std::max(whole_end_lsn_, header_.end_lsn);
+  taken_lsn_ = whole_end_lsn_;
   gathered_.part = part;
-  gathered_.end_lsn = header_.end_lsn;
+  gathered_.end_lsn = whole_end_lsn_;
+  if (is_prepared()) {
+    gathered_.two_phase = TwoPhase::kPrepare;
+    gathered_.prepared_xid = header_.xid;
+    gathered_.prepared_gid = header_.gid;
+  }
   ready_.push_back(std::move(gathered_));
   gathered_ = {};
   whole_ = {};
-  is_in_parts_ = part != BatchPart::kLast;
+  is_in_parts_ = part == BatchPart::kFirst || part == BatchPart::kMiddle;
   has_last_part_ = false;
-  whole_end_lsn_ = std::max(whole_end_lsn_, header_.end_lsn);
-  taken_lsn_ = whole_end_lsn_;
 }
 
 void Assembler::OnProgress(Lsn wal_end) {
@@ -169,7 +230,9 @@ std::optional<Batch> Assembler::Take(bool is_idle) {
 }
 
 int64_t Assembler::oldest_commit_time_us() const {
-  int64_t oldest = is_inside_ && !is_dropped_ ? header_.commit_time_us : 0;
+  // What is only prepared makes nobody wait for it.
+  bool is_pending = is_inside_ && !is_dropped_ && !is_prepared();
+  int64_t oldest = is_pending ? header_.commit_time_us : 0;
   oldest = OlderOf(oldest, gathered_.oldest_commit_time_us);
   for (const Batch& batch : ready_) oldest = OlderOf(oldest, batch.oldest_commit_time_us);
   return oldest;

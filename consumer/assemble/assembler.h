@@ -14,6 +14,12 @@
 // nothing that a spool holds is needed for what has been confirmed, and a spool may be lost at any
 // time.
 //
+// A prepared transaction is alone in its batch or its parts, and its end is a batch without
+// changes, in the order of the stream. It is never dropped by its LSNs: one that was prepared
+// before two-phase decoding was switched on comes at its COMMIT PREPARED, with the LSNs of a
+// PREPARE long passed, directly before that end. Whether it is at the destination already the
+// applier finds there.
+//
 // Use, per frame of the stream (a frame never holds two transactions):
 //   decoder.Decode(frame, assembler); assembler.AddFrame(std::move(frame));
 // then Take() while it gives batches: with `is_idle` (nothing more has arrived) whatever is whole,
@@ -48,6 +54,7 @@ class Assembler final : public ChangeSink {
   absl::Status OnChange(Change change) override;
   absl::string_view KeepSplicedRow(std::string spliced) override;
   absl::Status OnCommit(const TransactionHeader& header) override;
+  absl::Status OnPreparedEnd(const TransactionHeader& header, PreparedFate fate) override;
 
   // Takes over the buffer of the frame that was just decoded.
   void AddFrame(Frame frame);
@@ -65,6 +72,9 @@ class Assembler final : public ChangeSink {
 
  private:
   bool IsBeforeUs(const TransactionHeader& header) const;
+  absl::Status CheckOrder(const TransactionHeader& header) const;
+  absl::Status BeginPrepared();
+  bool is_prepared() const { return !header_.gid.empty(); }
   bool IsFull() const;
   // How much of gathered_ belongs to whole transactions; the rest to the open one.
   struct Extent {
@@ -76,6 +86,7 @@ class Assembler final : public ChangeSink {
   };
   Extent AllGathered() const;
   void CutWhole();
+  void CutAllBefore();
   void CutPart(BatchPart part);
 
   Options options_;
@@ -89,6 +100,7 @@ class Assembler final : public ChangeSink {
   bool is_dropped_ = false;     // the open transaction is not to be applied
   bool is_in_parts_ = false;    // a part of the open transaction has been cut off already
   bool has_last_part_ = false;  // it has ended; its last frame is about to come
+  uint64_t late_prepared_ = 0;  // xid whose end must come next
   bool is_frame_used_ = false;  // changes point into the frame being decoded
   std::string dropped_row_;     // what changes of a dropped transaction point into
 };

@@ -19,6 +19,8 @@ CheckOptions CheckOptionsOf(const Config& config) {
   options.existing = config.existing;
   options.existing_by_table = config.existing_by_table;
   options.copy_workers = config.limits.copy_workers;
+  options.two_phase = config.two_phase;
+  options.requires_origin = !config.foreign_origins;
   options.task = config.task;
   options.finds_task = true;
   return options;

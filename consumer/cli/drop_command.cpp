@@ -18,6 +18,8 @@
 #include "observe/control_socket.h"
 #include "pg/quoting.h"
 #include "snapshot/slot.h"
+#include "state/origin.h"
+#include "state/prepared.h"
 #include "state/task_name.h"
 
 namespace towline {
@@ -27,6 +29,7 @@ struct Target {
   std::string task;
   std::string slot;
   bool has_state = false;
+  std::vector<PreparedTransaction> prepared;
   std::vector<std::string> known;  // tasks at the destination, for messages
   std::optional<Connection> source;
   std::optional<Connection> destination;
@@ -41,14 +44,18 @@ std::string StatementsForSource(const Target& target) {
 
 std::string StatementsForDestination(const Target& target) {
   std::string text;
-  for (const char* table : {"conflict", "schema_statement", "piece", "session", "task"}) {
+  for (const PreparedTransaction& transaction : target.prepared) {
+    absl::StrAppend(&text, "ROLLBACK PREPARED ", QuoteLiteral(transaction.gid), ";\n");
+  }
+  for (const char* table :
+       {"conflict", "prepared", "schema_statement", "piece", "session", "task"}) {
     absl::StrAppend(&text, "DELETE FROM towline_state.", table,
                     " WHERE task = ", QuoteLiteral(target.task), ";\n");
   }
   absl::StrAppend(&text,
                   "SELECT pg_catalog.pg_replication_origin_drop(roname) FROM "
-                  "pg_catalog.pg_replication_origin WHERE roname = ",
-                  QuoteLiteral(absl::StrCat("towline_", target.task)), ";\n");
+                  "pg_catalog.pg_replication_origin WHERE ",
+                  OriginsCondition(QuoteLiteral(target.task)), ";\n");
   return absl::StrCat(text, "-- and if no task is left: DROP SCHEMA towline_state CASCADE;\n");
 }
 
@@ -90,6 +97,9 @@ absl::StatusOr<Target> FindTarget(const Config& config, const Shutdown& shutdown
   }
   std::optional<TaskRow> row = FindTask(tasks, target.task);
   target.has_state = row.has_value();
+  if (target.destination) {
+    TOWLINE_ASSIGN_OR_RETURN(target.prepared, ListPrepared(*target.destination, target.task));
+  }
   target.slot = row && !row->slot.empty() ? row->slot : SlotName(target.task);
   return target;
 }
@@ -115,7 +125,10 @@ bool Confirm(const Target& target, const std::vector<std::string>& deeds) {
 // True if nothing is left there.
 bool CleanDestination(Target& target) {
   if (!target.destination) return false;
-  absl::Status removed = StateStore::RemoveTask(*target.destination, target.task);
+  absl::Status removed =
+      StateStore::RemoveTask(*target.destination, target.task, [&](const std::string& gid) {
+        printf("destination: prepared transaction %s rolled back\n", gid.c_str());
+      });
   if (!removed.ok()) {
     target.destination_failure = removed;
     return false;
@@ -171,7 +184,8 @@ absl::StatusOr<int> DropCommand(const Arguments& arguments, const Config& config
   if (target.source) {
     TOWLINE_ASSIGN_OR_RETURN(slot, ReadSlot(*target.source, target.slot));
   }
-  if (target.source && target.destination && !slot && !target.has_state) {
+  if (target.source && target.destination && !slot && !target.has_state &&
+      target.prepared.empty()) {
     return WithHint(
         absl::NotFoundError(absl::StrCat("there is no task \"", target.task, "\"")),
         target.known.empty()
@@ -181,6 +195,10 @@ absl::StatusOr<int> DropCommand(const Arguments& arguments, const Config& config
   std::vector<std::string> deeds;
   if (wants_destination && target.destination) {
     deeds.push_back(absl::StrCat("remove the state of task ", target.task, " at the destination"));
+    if (!target.prepared.empty()) {
+      deeds.push_back(absl::StrCat("roll back ", target.prepared.size(),
+                                   " transactions that it has prepared there"));
+    }
   }
   if (wants_source && target.source) {
     deeds.push_back(absl::StrCat("drop slot ", target.slot, " at the source"));

@@ -15,6 +15,7 @@
 #include "observe/control_socket.h"
 #include "observe/progress_line.h"
 #include "snapshot/slot.h"
+#include "state/prepared.h"
 #include "state/task_state.h"
 
 namespace towline {
@@ -89,6 +90,14 @@ void AddWhereItRuns(Connection& destination, KnownTask& known) {
   known.ran_at = absl::StrCat("on ", result->Get(0, 0), ", pid ", result->Get(0, 1));
 }
 
+void AddPrepared(Connection& destination, KnownTask& known) {
+  absl::StatusOr<std::vector<PreparedTransaction>> prepared =
+      ListPrepared(destination, known.status.task);
+  if (!prepared.ok() || prepared->empty()) return;
+  known.status.prepared = static_cast<int64_t>(prepared->size());
+  known.status.prepared_oldest_seconds = prepared->front().age_seconds;
+}
+
 absl::StatusOr<std::vector<KnownTask>> TasksAtDestination(const Config& config,
                                                           const Shutdown& shutdown) {
   std::vector<KnownTask> tasks;
@@ -98,6 +107,7 @@ absl::StatusOr<std::vector<KnownTask>> TasksAtDestination(const Config& config,
   for (const TaskRow& row : rows) {
     tasks.push_back(FromRow(row, config));
     AddWhereItRuns(destination, tasks.back());
+    AddPrepared(destination, tasks.back());
   }
   return tasks;
 }

@@ -106,6 +106,11 @@ std::string StatusText(const KnownTask& task) {
                          " truncates"));
   }
   if (status.conflicts > 0) AddLine(out, "conflicts", FormatCount(status.conflicts));
+  if (status.prepared > 0) {
+    AddLine(out, "prepared",
+            absl::StrCat(FormatCount(status.prepared), " transactions, the oldest for ",
+                         towline::FormatDuration(absl::Seconds(status.prepared_oldest_seconds))));
+  }
   AddLine(out, "process", task.is_running ? absl::StrCat("pid ", status.pid) : task.ran_at);
   return out;
 }

@@ -48,6 +48,8 @@ struct Config {
   bool streaming = true;        // transactions in progress are taken from the source
   std::string spool_directory;  // where they wait when memory does not hold them; empty: $TMPDIR
   std::string compression = "none";                      // of the stream: none, lz4, zstd
+  bool two_phase = false;       // PREPARE TRANSACTION is repeated at the destination
+  bool foreign_origins = true;  // also what the source itself got by replication
   absl::Duration retry_connection = absl::Minutes(720);  // 10 to 1440 minutes
   absl::Duration retry_other = absl::Minutes(10);        // 1 to 1440, below retry_connection
   Limits limits;

@@ -255,6 +255,37 @@ void AddStream(std::vector<OptionSpec>& table) {
   table.push_back(compression);
 }
 
+constexpr Word<bool> kOrigins[] = {{"any", true}, {"none", false}};
+
+void AddTwoPhaseAndOrigin(std::vector<OptionSpec>& table) {
+  OptionSpec two_phase = Named("two_phase", "two_phase", kStream);
+  two_phase.value_name = "SWITCH";
+  two_phase.default_text = "off";
+  two_phase.range = "on or off";
+  two_phase.help =
+      "Whether PREPARE TRANSACTION at the source is repeated at the destination, and its COMMIT "
+      "PREPARED or ROLLBACK PREPARED too. off: a prepared transaction arrives at its COMMIT "
+      "PREPARED. Begins when the stream has passed the copy. Needs a source of version 15 or later "
+      "and max_prepared_transactions at the destination. Before version 18 a slot that was "
+      "switched on stays so.";
+  two_phase.set = [](Config& config, const Values& values) {
+    return SetWord(kOnOff, values[0], config.two_phase);
+  };
+  table.push_back(two_phase);
+  OptionSpec origin = Named("origin", "origin", kStream);
+  origin.value_name = "WHICH";
+  origin.default_text = "any";
+  origin.range = "any or none";
+  origin.help =
+      "Whose changes are streamed: any, or none but those that were written at the source itself. "
+      "With none, two databases can be each other's source without changes going in circles. The "
+      "initial copy takes all rows.";
+  origin.set = [](Config& config, const Values& values) {
+    return SetWord(kOrigins, values[0], config.foreign_origins);
+  };
+  table.push_back(origin);
+}
+
 void AddRetry(std::vector<OptionSpec>& table) {
   table.push_back(RetryWindow("retry.connection", "retry_connection", &Config::retry_connection, 10,
                               "How long a lost or refused connection is tried again, in minutes."));
@@ -353,6 +384,7 @@ const std::vector<OptionSpec>& OptionTable() {
     AddServers(*made);
     AddTables(*made);
     AddStream(*made);
+    AddTwoPhaseAndOrigin(*made);
     AddRetry(*made);
     AddLimits(*made);
     AddOutput(*made);

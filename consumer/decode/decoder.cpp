@@ -1,5 +1,6 @@
 #include "decode/decoder.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -176,10 +177,13 @@ absl::Status Decoder::DecodeRare(uint32_t kind, absl::string_view entry, ChangeS
     case v1::Entry::kStreamPrepareFieldNumber:
       return DecodeStreaming(kind, entry, sink);
     case v1::Entry::kBeginPrepareFieldNumber:
+      return DecodeBeginPrepare(entry, sink);
     case v1::Entry::kPrepareFieldNumber:
+      return DecodePrepare(entry, sink);
     case v1::Entry::kCommitPreparedFieldNumber:
+      return DecodeCommitPrepared(entry, sink);
     case v1::Entry::kRollbackPreparedFieldNumber:
-      return Malformed("part of a two-phase commit, which was not asked for");
+      return DecodeRollbackPrepared(entry, sink);
     default:
       return Malformed(absl::StrCat("entry of unknown kind ", kind));
   }
@@ -214,13 +218,33 @@ absl::Status Decoder::DecodeHello(absl::string_view entry) {
 absl::Status Decoder::DecodeBegin(absl::string_view entry, ChangeSink& sink) {
   v1::Begin begin;
   TOWLINE_RETURN_IF_ERROR(Parse(entry, &begin));
+  TransactionHeader header;
+  header.xid = begin.xid();
+  header.commit_lsn = {begin.commit_lsn()};
+  header.end_lsn = {begin.end_lsn()};
+  header.commit_time_us = begin.commit_time();
+  header.origin = begin.origin().name();
+  return Begin(std::move(header), sink);
+}
+
+absl::Status Decoder::DecodeBeginPrepare(absl::string_view entry, ChangeSink& sink) {
+  v1::BeginPrepare begin;
+  TOWLINE_RETURN_IF_ERROR(Parse(entry, &begin));
+  TransactionHeader header;
+  header.xid = begin.xid();
+  header.commit_lsn = {begin.prepare_lsn()};
+  header.end_lsn = {begin.end_lsn()};
+  header.commit_time_us = begin.prepare_time();
+  header.origin = begin.origin().name();
+  header.gid = begin.gid();
+  if (header.gid.empty()) return Malformed("a prepared transaction without its name");
+  return Begin(std::move(header), sink);
+}
+
+absl::Status Decoder::Begin(TransactionHeader header, ChangeSink& sink) {
   if (is_inside_) return Malformed("a transaction begins within another");
   if (has_begun_in_frame_) return Malformed("two transactions in one frame");
-  header_.xid = begin.xid();
-  header_.commit_lsn = {begin.commit_lsn()};
-  header_.end_lsn = {begin.end_lsn()};
-  header_.commit_time_us = begin.commit_time();
-  header_.origin = begin.origin().name();
+  header_ = std::move(header);
   TOWLINE_RETURN_IF_ERROR(CheckHeader());
   is_inside_ = true;
   has_begun_in_frame_ = true;
@@ -232,7 +256,11 @@ absl::Status Decoder::CheckHeader() const {
   if (header_.xid == 0 || !header_.commit_lsn.is_valid() || header_.end_lsn <= header_.commit_lsn) {
     return Malformed("a transaction without xid or position");
   }
-  if (header_.commit_lsn < last_end_lsn_) return Malformed("transactions out of commit order");
+  // One that was prepared before two-phase decoding was switched on comes at its COMMIT PREPARED,
+  // with the LSNs of its PREPARE.
+  if (header_.gid.empty() && header_.commit_lsn < last_end_lsn_) {
+    return Malformed("transactions out of commit order");
+  }
   if (!parts_.is_empty()) return Malformed("a value that belongs to no row");
   return absl::OkStatus();
 }
@@ -240,21 +268,81 @@ absl::Status Decoder::CheckHeader() const {
 absl::Status Decoder::DecodeCommit(absl::string_view entry, ChangeSink& sink) {
   v1::Commit commit;
   TOWLINE_RETURN_IF_ERROR(Parse(entry, &commit));
+  if (is_inside_ && !header_.gid.empty()) return Malformed("a prepared transaction that commits");
+  return End(commit.xid(), {commit.commit_lsn()}, {commit.end_lsn()}, commit.change_count(), sink);
+}
+
+absl::Status Decoder::DecodePrepare(absl::string_view entry, ChangeSink& sink) {
+  v1::Prepare prepare;
+  TOWLINE_RETURN_IF_ERROR(Parse(entry, &prepare));
+  if (is_inside_ && header_.gid.empty()) return Malformed("a prepare that was not announced");
+  return End(prepare.xid(), {prepare.prepare_lsn()}, {prepare.end_lsn()}, prepare.change_count(),
+             sink);
+}
+
+absl::Status Decoder::End(uint64_t xid, Lsn commit_lsn, Lsn end_lsn, uint64_t change_count,
+                          ChangeSink& sink) {
   if (!is_inside_) return Malformed("a commit outside a transaction");
-  if (!parts_.is_empty()) return Malformed("a value that belongs to no row");
-  if (commit.xid() != header_.xid || commit.commit_lsn() != header_.commit_lsn.value ||
-      commit.end_lsn() != header_.end_lsn.value) {
-    return Malformed(absl::StrCat("transaction ", header_.xid, " ends as transaction ",
-                                  commit.xid(), " at ", Lsn{commit.end_lsn()}.ToString()));
+  if (!parts_.is_empty()) {
+    if (header_.gid.empty()) return Malformed("a value that belongs to no row");
+    // The server stops within a row when it finds that the transaction was rolled back meanwhile.
+    parts_ = ValueParts();
+    cut_short_.insert(header_.xid);
   }
-  if (commit.change_count() != change_count_) {
+  if (xid != header_.xid || commit_lsn != header_.commit_lsn || end_lsn != header_.end_lsn) {
+    return Malformed(absl::StrCat("transaction ", header_.xid, " ends as transaction ", xid, " at ",
+                                  end_lsn.ToString()));
+  }
+  if (change_count != change_count_) {
     return Malformed(absl::StrCat("transaction ", header_.xid, " at ",
-                                  header_.commit_lsn.ToString(), " has ", commit.change_count(),
+                                  header_.commit_lsn.ToString(), " has ", change_count,
                                   " changes, and ", change_count_, " arrived"));
   }
   is_inside_ = false;
-  last_end_lsn_ = header_.end_lsn;
+  last_end_lsn_ = std::max(last_end_lsn_, header_.end_lsn);
   return sink.OnCommit(header_);
+}
+
+absl::Status Decoder::DecodeCommitPrepared(absl::string_view entry, ChangeSink& sink) {
+  v1::CommitPrepared commit;
+  TOWLINE_RETURN_IF_ERROR(Parse(entry, &commit));
+  TransactionHeader header;
+  header.xid = commit.xid();
+  header.commit_lsn = {commit.commit_lsn()};
+  header.end_lsn = {commit.end_lsn()};
+  header.commit_time_us = commit.commit_time();
+  header.origin = commit.origin().name();
+  header.gid = commit.gid();
+  return EndPrepared(header, PreparedFate::kCommitted, sink);
+}
+
+absl::Status Decoder::DecodeRollbackPrepared(absl::string_view entry, ChangeSink& sink) {
+  v1::RollbackPrepared rollback;
+  TOWLINE_RETURN_IF_ERROR(Parse(entry, &rollback));
+  TransactionHeader header;
+  header.xid = rollback.xid();
+  header.commit_lsn = {rollback.prepare_end_lsn()};  // that record's start is not told
+  header.end_lsn = {rollback.rollback_end_lsn()};
+  header.commit_time_us = rollback.rollback_time();
+  header.gid = rollback.gid();
+  return EndPrepared(header, PreparedFate::kRolledBack, sink);
+}
+
+absl::Status Decoder::EndPrepared(const TransactionHeader& header, PreparedFate fate,
+                                  ChangeSink& sink) {
+  if (is_inside_) return Malformed("the end of a prepared transaction within another");
+  if (has_begun_in_frame_) return Malformed("two transactions in one frame");
+  if (header.xid == 0 || header.gid.empty() || !header.end_lsn.is_valid() ||
+      header.end_lsn <= header.commit_lsn) {
+    return Malformed("the end of a prepared transaction without xid, name or position");
+  }
+  if (header.end_lsn <= last_end_lsn_) return Malformed("transactions out of commit order");
+  if (cut_short_.erase(header.xid) > 0 && fate == PreparedFate::kCommitted) {
+    return Malformed("a value that belongs to no row, in a transaction that was committed");
+  }
+  has_begun_in_frame_ = true;
+  last_end_lsn_ = header.end_lsn;
+  return sink.OnPreparedEnd(header, fate);
 }
 
 absl::Status Decoder::DecodeRelation(absl::string_view entry) {

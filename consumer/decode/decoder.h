@@ -17,6 +17,7 @@
 #include <string>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -69,6 +70,10 @@ class Decoder {
   absl::Status DecodeHello(absl::string_view entry);
   absl::Status DecodeBegin(absl::string_view entry, ChangeSink& sink);
   absl::Status DecodeCommit(absl::string_view entry, ChangeSink& sink);
+  absl::Status DecodeBeginPrepare(absl::string_view entry, ChangeSink& sink);
+  absl::Status DecodePrepare(absl::string_view entry, ChangeSink& sink);
+  absl::Status DecodeCommitPrepared(absl::string_view entry, ChangeSink& sink);
+  absl::Status DecodeRollbackPrepared(absl::string_view entry, ChangeSink& sink);
   absl::Status DecodeRelation(absl::string_view entry);
   absl::Status DecodeTruncate(absl::string_view entry, ChangeSink& sink);
   absl::Status DecodeValuePart(absl::string_view entry);
@@ -86,6 +91,11 @@ class Decoder {
   absl::Status EndReplay(ChangeSink& sink);
 
   absl::Status CheckHeader() const;
+  absl::Status Begin(TransactionHeader header, ChangeSink& sink);
+  absl::Status End(uint64_t xid, Lsn commit_lsn, Lsn end_lsn, uint64_t change_count,
+                   ChangeSink& sink);
+  absl::Status EndPrepared(const TransactionHeader& header, PreparedFate fate, ChangeSink& sink);
+
   absl::StatusOr<const Relation*> FindRelation(uint64_t number);
   absl::Status CheckOldImage(const RowEntry& row, const Relation& relation, Change* change,
                              RowImageFacts* facts);
@@ -110,6 +120,7 @@ class Decoder {
   bool has_begun_in_frame_ = false;
   uint64_t change_count_ = 0;  // in the open transaction
   Lsn last_end_lsn_;
+  absl::flat_hash_set<uint64_t> cut_short_;  // prepared transactions that ended within a row
   int64_t message_count_ = 0;
 
   Mode mode_ = Mode::kPlain;

@@ -152,9 +152,12 @@ absl::StatusOr<Frame> Decoder::Replay(ChangeSink& sink) {
 }
 
 absl::Status Decoder::EndReplay(ChangeSink& sink) {
-  // One that is rolled back by now may have been cut short in the middle of a row.
-  if (!header_.gid.empty()) parts_ = {};
-  if (!parts_.is_empty()) return Malformed("a value that belongs to no row");
+  if (!parts_.is_empty()) {
+    if (header_.gid.empty()) return Malformed("a value that belongs to no row");
+    // The server stops within a row when it finds that the transaction was rolled back meanwhile.
+    parts_ = ValueParts();
+    cut_short_.insert(header_.xid);
+  }
   if (change_count_ != replay_.change_count) {
     return absl::InternalError(absl::StrCat("the spool held ", replay_.change_count,
                                             " changes of transaction ", header_.xid, " and gave ",

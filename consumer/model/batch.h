@@ -20,6 +20,10 @@ enum class BatchPart : uint8_t {
   kLast,  // commits it
 };
 
+// What a batch does with a prepared transaction of the source. It is alone in such a batch, which
+// has changes only with kPrepare.
+enum class TwoPhase : uint8_t { kNone, kPrepare, kCommitPrepared, kRollbackPrepared };
+
 // Where a transaction's changes begin within a batch, for messages about one of them.
 struct TransactionMark {
   size_t first_change = 0;
@@ -33,6 +37,9 @@ struct Batch {
   Batch& operator=(Batch&&) = default;
 
   BatchPart part = BatchPart::kWhole;
+  TwoPhase two_phase = TwoPhase::kNone;
+  uint64_t prepared_xid = 0;             // the transaction that two_phase is about
+  std::string prepared_gid;              // as the source calls it
   std::vector<Change> changes;           // in source order, transactions one after another
   std::vector<Frame> frames;             // own the bytes that changes point into
   std::deque<std::string> spliced_rows;  // images put together from value parts; stable addresses

@@ -39,4 +39,7 @@ struct TransactionHeader {
                                // the LSNs are the prepare record's and the time is that of PREPARE
 };
 
+// How a prepared transaction ended, in a record of its own.
+enum class PreparedFate : uint8_t { kCommitted, kRolledBack };
+
 }  // namespace towline

@@ -18,7 +18,11 @@ class ChangeSink {
   // `spliced` was put together from value parts; changes that follow may point into it. Its owner
   // is the sink from now on.
   virtual absl::string_view KeepSplicedRow(std::string spliced) = 0;
+  // The end of a transaction; of one with a gid its PREPARE.
   virtual absl::Status OnCommit(const TransactionHeader& header) = 0;
+  // COMMIT PREPARED or ROLLBACK PREPARED of a transaction that may have been sent long before, in
+  // another connection. The header's LSNs are this record's.
+  virtual absl::Status OnPreparedEnd(const TransactionHeader& header, PreparedFate fate) = 0;
 };
 
 }  // namespace towline

@@ -54,6 +54,8 @@ std::string TaskStatusToJson(const TaskStatus& status) {
       {"retry_in_seconds", seconds(status.retry_in)},
       {"retry_window_left_seconds", seconds(status.retry_window_left)},
       {"conflicts", status.conflicts},
+      {"prepared", status.prepared},
+      {"prepared_oldest_seconds", status.prepared_oldest_seconds},
   };
   // Names of servers may hold any bytes; the answer must go through all the same.
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
@@ -116,6 +118,8 @@ absl::StatusOr<TaskStatus> TaskStatusFromJson(absl::string_view text) {
   read_number("slot_retained_bytes", status.slot_retained_bytes);
   read_number("retries", status.retries);
   read_number("conflicts", status.conflicts);
+  read_number("prepared", status.prepared);
+  read_number("prepared_oldest_seconds", status.prepared_oldest_seconds);
   return status;
 }
 

@@ -64,6 +64,8 @@ struct TaskStatus {
   absl::Duration retry_in;  // until the next try
   absl::Duration retry_window_left;
   int64_t conflicts = 0;
+  int64_t prepared = 0;  // transactions held prepared at the destination
+  int64_t prepared_oldest_seconds = 0;
 };
 
 class StatusBoard {

@@ -65,6 +65,12 @@ absl::Status ReplicationConnection::Start(
   return absl::OkStatus();
 }
 
+absl::Status ReplicationConnection::SwitchTwoPhaseOff(const std::string& slot) {
+  return connection_
+      .Exec(absl::StrCat("ALTER_REPLICATION_SLOT ", QuoteIdentifier(slot), " (TWO_PHASE false)"))
+      .status();
+}
+
 absl::StatusOr<std::optional<StreamMessage>> ReplicationConnection::Receive(
     absl::Duration timeout) {
   PGconn* raw = connection_.raw();

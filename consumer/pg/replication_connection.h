@@ -39,6 +39,10 @@ class ReplicationConnection {
   absl::Status Start(const std::string& slot, Lsn position,
                      const std::vector<std::pair<std::string, std::string>>& options);
 
+  // ALTER_REPLICATION_SLOT (18 and later), for a slot that nobody uses: prepared transactions are
+  // sent at their COMMIT PREPARED from then on.
+  absl::Status SwitchTwoPhaseOff(const std::string& slot);
+
   // The next message, or nothing when none came within `timeout`. kUnavailable when the server
   // ended the stream or the connection is lost.
   absl::StatusOr<std::optional<StreamMessage>> Receive(absl::Duration timeout);

@@ -67,6 +67,11 @@ const std::vector<CheckInfo>& CheckCatalog() {
       {"source.long_transactions", "warn",
        "The slot and the copy's snapshot wait until all older transactions have ended.",
        "End the transactions that the finding names, or wait for them."},
+      {"source.two_phase", "fail",
+       "From version 15 on a slot can be switched to sending transactions at their PREPARE after "
+       "the "
+       "copy.",
+       "Set two_phase: off: prepared transactions then arrive at COMMIT PREPARED."},
       {"source.pg_dump", "fail",
        "The schema is read by pg_dump, which refuses servers newer than itself.",
        "Install postgresql-client of the source's version where towline runs, or name a pg_dump in "
@@ -97,11 +102,18 @@ const std::vector<CheckInfo>& CheckCatalog() {
        "session_replication_role = replica switches them off.",
        "GRANT SET ON PARAMETER session_replication_role TO ... ; (15 and later), else a "
        "superuser."},
-      {"destination.replication_origin", "warn",
+      {"destination.replication_origin", "fail, warn",
        "Changes are marked with a replication origin, by which whoever replicates from the "
-       "destination tells them from its own.",
+       "destination tells them from its own. With origin: none it must be so, or changes could go "
+       "in "
+       "circles.",
        "GRANT EXECUTE ON FUNCTION for the four functions of the finding, or a higher "
        "max_replication_slots (max_active_replication_origins from 18 on)."},
+      {"destination.two_phase", "fail, warn",
+       "With two_phase: on every transaction that is prepared at the source is prepared at the "
+       "destination as well.",
+       "ALTER SYSTEM SET max_prepared_transactions to the source's value or more, and restart; or "
+       "two_phase: off."},
       {"destination.tables", "fail", "A table that exists must have the source's columns.",
        "The ALTER TABLE statements of the finding, or drop the table and let towline create it."},
       {"destination.rows", "fail",

@@ -161,7 +161,7 @@ void CheckReplicationRoleSetting(CheckContext& context) {
                {.statement = statement});
 }
 
-// A convenience for others; the task works without it.
+// A convenience for others; the task works without it, unless it is one of a loop.
 void CheckReplicationOrigin(CheckContext& context) {
   constexpr char kId[] = "destination.replication_origin";
   const ServerFacts& facts = context.destination_facts;
@@ -180,22 +180,55 @@ void CheckReplicationOrigin(CheckContext& context) {
   std::optional<bool> allowed = Has(context, kId, may);
   std::optional<Result> used = context.Ask(
       kId, *context.destination,
-      "SELECT pg_catalog.count(*) FROM pg_catalog.pg_replication_origin WHERE roname <> $1",
+      "SELECT pg_catalog.count(*) FROM pg_catalog.pg_replication_origin WHERE roname <> $1 "
+      "AND NOT pg_catalog.starts_with(roname, $1 || '_')",
       {{context.options.slot}});
   if (!allowed || !used) return;
   int64_t max = 0;
   if (!absl::SimpleAtoi(facts.Value(limit), &max)) max = 0;
   std::string role = facts.QuotedRole();
+  auto refuse = [&](std::string found, Mend mend) {
+    if (context.options.requires_origin) {
+      context.Fail(kId, std::move(found), std::move(mend));
+    } else {
+      context.Warn(kId, std::move(found), std::move(mend));
+    }
+  };
+  // The applier's, and those of the copy: schema and each worker (state/origin.h).
+  const int64_t needed =
+      1 + (context.options.is_first_start ? 1 + context.options.copy_workers : 0);
   if (!*allowed) {
-    context.Warn(kId, absl::StrCat("role ", role, " may not set a replication origin"),
-                 {.statement = absl::StrCat("GRANT EXECUTE ON FUNCTION ",
-                                            absl::StrJoin(functions, ", "), " TO ", role, ";")});
-  } else if (used->GetInt(0, 0) >= max) {
-    context.Warn(kId,
-                 absl::StrCat(used->GetInt(0, 0), " replication origins, ", limit, " is ", max),
-                 AlterSystem(facts, limit, absl::StrCat(used->GetInt(0, 0) + 10)));
+    refuse(absl::StrCat("role ", role, " may not set a replication origin"),
+           {.statement = absl::StrCat("GRANT EXECUTE ON FUNCTION ", absl::StrJoin(functions, ", "),
+                                      " TO ", role, ";")});
+  } else if (used->GetInt(0, 0) + needed > max) {
+    refuse(absl::StrCat(used->GetInt(0, 0), " replication origins, towline needs ", needed, ", ",
+                        limit, " is ", max),
+           AlterSystem(facts, limit, absl::StrCat(used->GetInt(0, 0) + needed + 10)));
   } else {
     context.Pass(kId, absl::StrCat("role ", role, " may set a replication origin"));
+  }
+}
+
+void CheckTwoPhase(CheckContext& context) {
+  constexpr char kId[] = "destination.two_phase";
+  constexpr char kSetting[] = "max_prepared_transactions";
+  if (!context.options.two_phase) return;
+  auto number = [&](const ServerFacts& server) {
+    int64_t value = 0;
+    return absl::SimpleAtoi(server.Value(kSetting), &value) ? value : 0;
+  };
+  const ServerFacts& facts = context.destination_facts;
+  const int64_t here = number(facts);
+  const int64_t there = context.source ? number(context.source_facts) : 0;
+  std::string found = absl::StrCat(kSetting, " is ", here);
+  Mend mend = AlterSystem(facts, kSetting, absl::StrCat(there > 0 ? there : 100));
+  if (here == 0) {
+    context.Fail(kId, found, mend);
+  } else if (here < there) {
+    context.Warn(kId, absl::StrCat(found, ", and ", there, " at the source"), mend);
+  } else {
+    context.Pass(kId, found);
   }
 }
 
@@ -313,6 +346,7 @@ void CheckDestinationServer(CheckContext& context) {
   CheckCreateSchema(context);
   CheckReplicationRoleSetting(context);
   CheckReplicationOrigin(context);
+  CheckTwoPhase(context);
   CheckConnectionsFree(context);
   CheckExtensions(context);
 }

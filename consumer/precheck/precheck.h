@@ -28,6 +28,8 @@ struct CheckOptions {
   // counts only where the servers cannot be asked.
   bool finds_task = false;
   int copy_workers = 2;
+  bool two_phase = false;
+  bool requires_origin = false;  // origin: none
   // The role that `run` will connect as, if another than the URIs' (init --role).
   std::string role;
 };

@@ -11,6 +11,8 @@ namespace towline {
 namespace {
 
 constexpr int kVersionMin = 130000;
+// Before, a slot can be made so at its creation only, which is before the copy.
+constexpr int kTwoPhaseVersionMin = 150000;
 
 // Transactions younger than this end by themselves while the start waits.
 constexpr int64_t kLongTransactionSeconds = 60;
@@ -156,6 +158,16 @@ void CheckLongTransactions(CheckContext& context) {
                {.text = absl::StrCat("Let them end, or end them: ", first_end)});
 }
 
+void CheckTwoPhase(CheckContext& context) {
+  if (!context.options.two_phase) return;
+  if (context.source_facts.version < kTwoPhaseVersionMin) {
+    context.Fail("source.two_phase",
+                 absl::StrCat("two_phase is on, ", VersionText(context.source_facts.version)), {});
+  } else {
+    context.Pass("source.two_phase", "transactions can be sent at their PREPARE");
+  }
+}
+
 void CheckPgDump(CheckContext& context) {
   if (!context.options.is_first_start) return;
   absl::StatusOr<std::string> program = FindPgDump(context.source_facts.version, context.shutdown);
@@ -177,6 +189,7 @@ void CheckSourceServer(CheckContext& context) {
   CheckReplicationRole(context);
   CheckPlugin(context);
   CheckLongTransactions(context);
+  CheckTwoPhase(context);
   CheckPgDump(context);
 }
 

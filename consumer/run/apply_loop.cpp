@@ -81,7 +81,8 @@ absl::Status ApplyLoop::ApplyDue(bool is_idle) {
   while (!stop_) {
     std::optional<Batch> batch = assembler_.Take(is_idle);
     if (!batch.has_value()) break;
-    if (batch->part == BatchPart::kWhole && batch->changes.empty()) {
+    if (batch->part == BatchPart::kWhole && batch->changes.empty() &&
+        batch->two_phase == TwoPhase::kNone) {
       // Nothing to write: the position follows in its own time.
       progress_lsn_ = std::max(progress_lsn_.value_or(Lsn{}), batch->end_lsn);
       continue;

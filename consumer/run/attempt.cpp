@@ -10,9 +10,12 @@
 #include "base/fault_point.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "pg/quoting.h"
 #include "precheck/precheck.h"
 #include "run/start_checks.h"
 #include "snapshot/slot.h"
+#include "state/origin.h"
+#include "state/prepared.h"
 #include "state/task_lock.h"
 #include "state/task_name.h"
 
@@ -112,6 +115,8 @@ absl::Status Attempt::Check(bool may_have_slot) {
   options.existing = config.existing;
   options.existing_by_table = config.existing_by_table;
   options.copy_workers = config.limits.copy_workers;
+  options.two_phase = config.two_phase;
+  options.requires_origin = !config.foreign_origins;
   // A crash may have left our slot: PrepareSlot() knows what to do with it.
   if (!may_have_slot) {
     options.task = context_.task;
@@ -230,6 +235,7 @@ absl::Status Attempt::PrepareSlot() {
           absl::StrCat("If no other towline uses it: SELECT pg_drop_replication_slot('", slot,
                        "'); else give another --task."));
     }
+    TOWLINE_RETURN_IF_ERROR(CheckNothingPrepared());
     FaultPoint("run:before-slot");
     TOWLINE_RETURN_IF_ERROR(store_->SetSlot(slot, /*is_created=*/false, Lsn{}, ""));
     row_.slot = slot;
@@ -241,6 +247,21 @@ absl::Status Attempt::PrepareSlot() {
     TOWLINE_RETURN_IF_ERROR(DropSlot(source, slot));
   }
   return CreateOurSlot(source);
+}
+
+// What an earlier task of this name has left prepared would be taken for this one's.
+absl::Status Attempt::CheckNothingPrepared() {
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<PreparedTransaction> left,
+                           ListPrepared(store_->connection(), context_.task));
+  if (left.empty()) return absl::OkStatus();
+  std::string statements;
+  for (const PreparedTransaction& transaction : left) {
+    absl::StrAppend(&statements, " ROLLBACK PREPARED ", QuoteLiteral(transaction.gid), ";");
+  }
+  return WithHint(absl::FailedPreconditionError(
+                      absl::StrCat("an earlier task ", context_.task, " has left ", left.size(),
+                                   " prepared transactions at the destination")),
+                  absl::StrCat("At the destination:", statements));
 }
 
 absl::Status Attempt::CreateOurSlot(Connection& source) {
@@ -279,12 +300,14 @@ absl::Status Attempt::Copy() {
   options.workers = config.limits.copy_workers;
   options.part_bytes = config.limits.copy_part_bytes;
   options.snapshot_wait_max = config.limits.snapshot_wait_max;
+  options.requires_origin = !config.foreign_origins;
   options.application_name = SlotName(context_.task);
   monitor_->Watch(&copy_progress_);
   absl::Status copied = WaitEnded(RunCopy(options, *store_, copy_progress_, shutdown_, on_wait));
   monitor_->Watch(static_cast<const CopyProgress*>(nullptr));
   TOWLINE_RETURN_IF_ERROR(copied);
   TOWLINE_ASSIGN_OR_RETURN(row_, store_->ReadTask());
+  DropCopyOrigins(store_->connection(), context_.task);
   TOWLINE_RETURN_IF_ERROR(SetState(TaskState::kCatchingUp));
   context_.control.set_is_copying(false);
   LogInfo("the copy is complete", {{"tables", absl::StrCat(copy_progress_.tables_total.load())},

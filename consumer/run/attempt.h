@@ -15,6 +15,7 @@
 #include "run/stream_session.h"
 #include "run/task_context.h"
 #include "snapshot/copier.h"
+#include "snapshot/slot.h"
 #include "state/state_store.h"
 
 namespace towline {
@@ -42,6 +43,7 @@ class Attempt {
   absl::Status Compare();
   absl::Status StartMonitor();
   absl::Status PrepareSlot();
+  absl::Status CheckNothingPrepared();
   absl::Status CreateOurSlot(Connection& source);
   absl::Status Copy();
   absl::Status StayPaused();
@@ -49,6 +51,9 @@ class Attempt {
   absl::StatusOr<StreamSession::Options> StreamOptions();
   absl::Status SetStatusInterval(Connection& source);
   absl::Status SetPluginOptions(Connection& source);
+  absl::Status DecideTwoPhase(Connection& source, const SlotInfo& slot);
+  absl::Status CheckTwoPhase(Connection& source);
+  absl::StatusOr<bool> SwitchTwoPhaseOff(Connection& source);
   absl::Status WatchStream(StreamSession& session);
   absl::Status MoveOn(Lsn position);
   absl::Status NoteProgress(Lsn position);
@@ -72,6 +77,7 @@ class Attempt {
   Lsn catch_up_to_;  // what the source had written when streaming began
   absl::Duration status_interval_;
   PluginOptions plugin_options_;
+  bool uses_two_phase_ = false;  // the present stream
   absl::Time connected_at_;
   bool has_progressed_ = false;
   bool is_final_ = false;

@@ -8,9 +8,11 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "model/snapshot.h"
+#include "pg/replication_connection.h"
 #include "run/attempt.h"
 #include "run/start_checks.h"
 #include "snapshot/slot.h"
+#include "state/prepared.h"
 #include "state/task_name.h"
 
 namespace towline {
@@ -29,6 +31,9 @@ std::string SpoolDirectory(const Config& config) {
   const char* directory = std::getenv("TMPDIR");
   return directory != nullptr && *directory != '\0' ? directory : "/var/tmp";
 }
+// Before, a slot can be made so at its creation only, which is before the copy.
+constexpr int kTwoPhaseVersionMin = 150000;
+constexpr int kTwoPhaseOffVersionMin = 180000;
 
 }  // namespace
 
@@ -52,6 +57,7 @@ absl::Status Attempt::Stream() {
     TOWLINE_RETURN_IF_ERROR(CheckSlot(row_, source_identity_.database, slot));
     TOWLINE_RETURN_IF_ERROR(FreeSlot(source, row_.slot, row_.slot,
                                      context_.config.limits.slot_busy_wait_max, shutdown_));
+    TOWLINE_RETURN_IF_ERROR(DecideTwoPhase(source, *slot));
     TOWLINE_ASSIGN_OR_RETURN(std::string flush_lsn,
                              source.QueryValue("SELECT pg_catalog.pg_current_wal_flush_lsn()"));
     TOWLINE_ASSIGN_OR_RETURN(catch_up_to_, Lsn::Parse(flush_lsn));
@@ -76,12 +82,99 @@ absl::Status Attempt::Stream() {
   return ended;
 }
 
-// OK when a pause is wished.
+// Two-phase decoding belongs to the slot: START_REPLICATION switches it on, and before version 18
+// nothing switches it off. While the copy has not been passed it must be off (hazards B5): a
+// prepared transaction that the copy does not hold could be passed over at its PREPARE, and nothing
+// would come at its COMMIT PREPARED. Once it is on, the stream is always asked for with it,
+// whatever the configuration says now: without, the position would pass a PREPARE that is sent no
+// more when the option comes back (B3).
+absl::Status Attempt::DecideTwoPhase(Connection& source, const SlotInfo& slot) {
+  uses_two_phase_ = false;
+  const bool is_wanted = context_.config.two_phase;
+  if (slot.is_two_phase && !row_.snapshot.empty()) {
+    return WithHint(
+        absl::DataLossError(absl::StrCat("slot ", row_.slot,
+                                         " sends transactions at their PREPARE, and the stream "
+                                         "has not passed the copy yet: somebody switched it on")),
+        "Drop the task (towline drop) and copy anew.");
+  }
+  if (is_wanted && !row_.snapshot.empty()) {
+    LogInfo("two-phase decoding is switched on when the stream has passed the copy",
+            {{"position", row_.position.ToString()}, {"copy", row_.lsn_after.ToString()}});
+    return absl::OkStatus();
+  }
+  if (is_wanted) TOWLINE_RETURN_IF_ERROR(CheckTwoPhase(source));
+  if (slot.is_two_phase && !is_wanted) {
+    TOWLINE_ASSIGN_OR_RETURN(bool is_off, SwitchTwoPhaseOff(source));
+    if (is_off) return absl::OkStatus();
+  }
+  uses_two_phase_ = is_wanted || slot.is_two_phase;
+  if (uses_two_phase_ && !slot.is_two_phase) {
+    LogInfo(
+        "two-phase decoding is switched on: transactions are prepared at the destination when "
+        "the source prepares them",
+        {{"slot", row_.slot}, {"position", row_.position.ToString()}});
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Attempt::CheckTwoPhase(Connection& source) {
+  if (source.server_version() < kTwoPhaseVersionMin) {
+    return WithHint(
+        absl::FailedPreconditionError("two_phase is on, and the source is older than version 15"),
+        "Set two_phase: off; prepared transactions then arrive at COMMIT PREPARED.");
+  }
+  TOWLINE_ASSIGN_OR_RETURN(std::string max,
+                           store_->connection().QueryValue(
+                               "SELECT pg_catalog.current_setting('max_prepared_transactions')"));
+  if (max != "0") return absl::OkStatus();
+  return WithHint(
+      absl::FailedPreconditionError(
+          "two_phase is on, and max_prepared_transactions of the destination is 0"),
+      "ALTER SYSTEM SET max_prepared_transactions to the source's value or more and restart the "
+      "destination; or set two_phase: off.");
+}
+
+// What is prepared at the destination would come once more, whole, at its COMMIT PREPARED. So it is
+// switched off at a start that finds nothing prepared.
+absl::StatusOr<bool> Attempt::SwitchTwoPhaseOff(Connection& source) {
+  if (source.server_version() < kTwoPhaseOffVersionMin) {
+    LogWarning(
+        "two_phase is off, but the slot was used with it and sends transactions at their "
+        "PREPARE for good: they go on being prepared at the destination. To be rid of it "
+        "drop the task and copy anew",
+        {{"slot", row_.slot}});
+    return false;
+  }
+  TOWLINE_ASSIGN_OR_RETURN(
+      std::string rows,
+      store_->connection().QueryValue("SELECT count(*) FROM towline_state.prepared WHERE task = $1",
+                                      {context_.task}));
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<PreparedTransaction> open,
+                           ListPrepared(store_->connection(), context_.task));
+  if (rows != "0" || !open.empty()) {
+    LogWarning(
+        "two_phase is off, but transactions are prepared at the destination: it stays on "
+        "until a start that finds none",
+        {{"prepared", absl::StrCat(open.size())}});
+    return false;
+  }
+  TOWLINE_ASSIGN_OR_RETURN(
+      ReplicationConnection session,
+      ReplicationConnection::Open(context_.config.source, ApplicationName(context_.task, "slot"),
+                                  shutdown_));
+  TOWLINE_RETURN_IF_ERROR(session.SwitchTwoPhaseOff(row_.slot));
+  LogInfo("two-phase decoding is switched off", {{"slot", row_.slot}});
+  return true;
+}
+
+// OK when a pause is wished, or when two-phase decoding can be switched on.
 absl::Status Attempt::WatchStream(StreamSession& session) {
   while (!context_.control.wants_pause()) {
     TOWLINE_RETURN_IF_ERROR(session.status());
     TOWLINE_RETURN_IF_ERROR(monitor_->status());
     TOWLINE_RETURN_IF_ERROR(MoveOn(session.progress().apply.position));
+    if (context_.config.two_phase && !uses_two_phase_ && row_.snapshot.empty()) break;
     if (!outer_.SleepFor(kTick)) return absl::CancelledError("shutting down");
   }
   return absl::OkStatus();
@@ -145,6 +238,7 @@ absl::StatusOr<StreamSession::Options> Attempt::StreamOptions() {
                       .position = row_.position,
                       .status_interval = status_interval_,
                       .plugin_options = std::move(plugin_options_.options)};
+  if (uses_two_phase_) options.receiver.plugin_options.emplace_back("two_phase", "on");
   options.compression = plugin_options_.compression;
   if (plugin_options_.is_streaming) {
     options.spool = Spool::Options{.memory_max = limits.spool_memory_max,
@@ -158,6 +252,8 @@ absl::StatusOr<StreamSession::Options> Attempt::StreamOptions() {
   options.applier.position = row_.position;
   options.applier.durable_interval_max = limits.durable_interval_max;
   options.applier.conflict_rows_max = limits.conflict_rows_max;
+  options.applier.misses_prepares = !config.foreign_origins;
+  options.applier.requires_origin = !config.foreign_origins;
   TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_->ReadPieces());
   for (const PieceRow& piece : pieces) {
     options.applier.source_oids[piece.table] = piece.source_oid;

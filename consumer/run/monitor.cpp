@@ -5,6 +5,7 @@
 
 #include "absl/time/clock.h"
 #include "base/status_macros.h"
+#include "state/prepared.h"
 #include "state/task_name.h"
 
 namespace towline {
@@ -96,7 +97,13 @@ absl::Status Monitor::LookAtDestination() {
       Result conflicts,
       destination_.Query("SELECT count(*) FROM towline_state.conflict WHERE task = $1",
                          {options_.claim.task}));
-  board_.Update([&](TaskStatus& status) { status.conflicts = conflicts.GetInt(0, 0); });
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<PreparedTransaction> prepared,
+                           ListPrepared(destination_, options_.claim.task));
+  board_.Update([&](TaskStatus& status) {
+    status.conflicts = conflicts.GetInt(0, 0);
+    status.prepared = static_cast<int64_t>(prepared.size());
+    status.prepared_oldest_seconds = prepared.empty() ? 0 : prepared.front().age_seconds;
+  });
   return absl::OkStatus();
 }
 

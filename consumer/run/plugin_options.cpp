@@ -44,6 +44,7 @@ PluginOptions ChoosePluginOptions(const Config& config, int server_version,
   add("binary", "on");
   add("partitions", "leaf");
   add("messages", "off");
+  add("origin", config.foreign_origins ? "any" : "none");
   if (!config.include.empty()) add("include_tables", absl::StrJoin(config.include, ","));
   if (!config.exclude.empty()) add("exclude_tables", absl::StrJoin(config.exclude, ","));
   if (config.streaming && server_version >= kServerOfStreaming) {

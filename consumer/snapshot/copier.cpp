@@ -95,7 +95,7 @@ absl::Status CopyRun::StartOver() {
   const std::vector<Table>& tables = start.snapshot.tables();
   is_partial_ = start.is_partial;
   TOWLINE_ASSIGN_OR_RETURN(Connection session,
-                           OpenDestination(options_, "schema", store_, shutdown_));
+                           OpenDestination(options_, "schema", kSchemaOrigin, store_, shutdown_));
   TOWLINE_RETURN_IF_ERROR(LookAtDestination(session, tables));
   TOWLINE_RETURN_IF_ERROR(EmptyBegun(session));
   TOWLINE_RETURN_IF_ERROR(StoreSchema(start));
@@ -248,7 +248,7 @@ absl::Status CopyRun::Finish() {
   TOWLINE_ASSIGN_OR_RETURN(std::vector<SchemaStatement> statements,
                            store_.ReadSchemaStatements("post"));
   TOWLINE_ASSIGN_OR_RETURN(Connection session,
-                           OpenDestination(options_, "index", store_, shutdown_));
+                           OpenDestination(options_, "index", kSchemaOrigin, store_, shutdown_));
   TOWLINE_RETURN_IF_ERROR(RaiseMaintenanceMemory(session));
   int64_t count = 0;
   for (const SchemaStatement& statement : statements) count += statement.is_setting ? 0 : 1;

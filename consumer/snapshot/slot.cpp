@@ -22,7 +22,8 @@ constexpr char kSlotSql[] = R"sql(
 SELECT s.plugin, s.database, s.active, s.active_pid, a.application_name, s.confirmed_flush_lsn,
        s.restart_lsn, s.wal_status, s.safe_wal_size,
        CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()
-            ELSE pg_catalog.pg_current_wal_lsn() END - s.restart_lsn
+            ELSE pg_catalog.pg_current_wal_lsn() END - s.restart_lsn,
+       COALESCE((pg_catalog.to_jsonb(s) ->> 'two_phase')::boolean, false)
 FROM pg_catalog.pg_replication_slots s
 LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = s.active_pid
 WHERE s.slot_name = $1
@@ -193,6 +194,7 @@ absl::StatusOr<std::optional<SlotInfo>> ReadSlot(Connection& source, const std::
   info.wal_status = result.GetString(0, 7);
   if (!result.IsNull(0, 8)) info.safe_wal_bytes = result.GetInt(0, 8);
   info.retained_bytes = result.GetInt(0, 9);
+  info.is_two_phase = result.GetBool(0, 10);
   return std::optional<SlotInfo>(std::move(info));
 }
 

@@ -25,6 +25,7 @@ struct SlotInfo {
   std::string wal_status;       // reserved, extended, unreserved, lost; empty before 13
   int64_t safe_wal_bytes = -1;  // -1: unlimited
   int64_t retained_bytes = 0;   // WAL that the slot keeps on the source
+  bool is_two_phase = false;    // prepared transactions are sent at their PREPARE
 };
 
 // Called after a second of a wait, then about every ten, with what is waited for ("transaction of

@@ -13,6 +13,7 @@
 #include "base/status_macros.h"
 #include "pg/quoting.h"
 #include "snapshot/copy_worker.h"
+#include "state/origin.h"
 
 namespace towline {
 namespace {
@@ -98,11 +99,12 @@ absl::Status WorkOnParts(const TableCopyJob& job, CopyWorker& worker, WorkQueue&
   return absl::OkStatus();
 }
 
-absl::StatusOr<CopyWorker> OpenWorker(const CopierOptions& options, int64_t lock_key,
-                                      Connection source, StateStore& store, CopyProgress& progress,
-                                      const Shutdown& stop) {
+absl::StatusOr<CopyWorker> OpenWorker(const CopierOptions& options, int origin_number,
+                                      int64_t lock_key, Connection source, StateStore& store,
+                                      CopyProgress& progress, const Shutdown& stop) {
   source.set_shutdown(stop);
-  TOWLINE_ASSIGN_OR_RETURN(Connection destination, OpenDestination(options, "copy", store, stop));
+  TOWLINE_ASSIGN_OR_RETURN(Connection destination,
+                           OpenDestination(options, "copy", origin_number, store, stop));
   return CopyWorker(std::move(source), std::move(destination), {store.claim(), lock_key},
                     &progress);
 }
@@ -110,7 +112,8 @@ absl::StatusOr<CopyWorker> OpenWorker(const CopierOptions& options, int64_t lock
 }  // namespace
 
 absl::StatusOr<Connection> OpenDestination(const CopierOptions& options, absl::string_view purpose,
-                                           StateStore& store, const Shutdown& shutdown) {
+                                           int origin_number, StateStore& store,
+                                           const Shutdown& shutdown) {
   Connection::Purpose session;
   session.application_name = absl::StrCat(options.application_name, " ", purpose);
   session.settings = {"SET synchronous_commit = off", kLockTimeoutSql};
@@ -122,6 +125,8 @@ absl::StatusOr<Connection> OpenDestination(const CopierOptions& options, absl::s
   } else {
     TOWLINE_RETURN_IF_ERROR(replica);
   }
+  TOWLINE_RETURN_IF_ERROR(
+      TakeOrigin(connection, OriginName(store.task(), origin_number), options.requires_origin));
   TOWLINE_RETURN_IF_ERROR(store.AddSession(connection, std::string(purpose)));
   return connection;
 }
@@ -136,7 +141,8 @@ absl::Status CopyTables(const CopierOptions& options, const TableCopyJob& job,
     if (shutdown.is_requested()) return absl::CancelledError("shutting down");
     TOWLINE_ASSIGN_OR_RETURN(
         CopyWorker worker,
-        OpenWorker(options, snapshot.lock_key(), std::move(readers[i]), store, progress, stop));
+        OpenWorker(options, kSchemaOrigin + 1 + static_cast<int>(i), snapshot.lock_key(),
+                   std::move(readers[i]), store, progress, stop));
     workers.push_back(std::move(worker));
   }
   WorkQueue queue(job, static_cast<int>(count));

@@ -31,9 +31,13 @@ absl::Status CopyTables(const CopierOptions& options, const TableCopyJob& job,
                         ExportedSnapshot& snapshot, std::vector<Connection> readers,
                         StateStore& store, CopyProgress& progress, const Shutdown& shutdown);
 
+// Of the copy's sessions (state/origin.h): the one for schema and indexes, then the workers.
+inline constexpr int kSchemaOrigin = 1;
+
 // A session with the destination for rows and schema: replica role where we may, commits not waited
-// for.
+// for, its own replication origin.
 absl::StatusOr<Connection> OpenDestination(const CopierOptions& options, absl::string_view purpose,
-                                           StateStore& store, const Shutdown& shutdown);
+                                           int origin_number, StateStore& store,
+                                           const Shutdown& shutdown);
 
 }  // namespace towline

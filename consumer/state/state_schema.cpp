@@ -118,6 +118,20 @@ CREATE TABLE towline_state.conflict (
 COMMENT ON TABLE towline_state.conflict IS
   'Changes that the destination did not take as they came, and what was done about each. Row values stand here and in no log.';
 )sql",
+    // Version 2: prepared transactions (state/prepared.h).
+    R"sql(
+CREATE TABLE towline_state.prepared (
+  task text NOT NULL,
+  xid numeric(20) NOT NULL,
+  gid text NOT NULL,
+  source_gid text NOT NULL,
+  destination_xid xid8,
+  prepared_at timestamptz NOT NULL,
+  PRIMARY KEY (task, xid)
+);
+COMMENT ON TABLE towline_state.prepared IS
+  'Transactions that are prepared at the source and, as gid, at this server. Do not edit: how each has ended here could not be told any more.';
+)sql",
 };
 
 absl::StatusOr<int> ReadVersion(Connection& connection) {

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/status_macros.h"
+#include "state/prepared.h"
 #include "state/process_identity.h"
 #include "state/state_schema.h"
 #include "state/task_lock.h"
@@ -90,6 +91,7 @@ absl::StatusOr<TaskRow> StateStore::TakeOver(const ServerIdentity& source,
   TOWLINE_ASSIGN_OR_RETURN(TaskRow task, GetTaskRow(row, 0));
   epoch_ = task.epoch;
   TOWLINE_RETURN_IF_ERROR(EndOtherSessions(connection_, options_.task, *shutdown_));
+  TOWLINE_RETURN_IF_ERROR(WaitForPrepares(connection_, options_.task));
   TOWLINE_RETURN_IF_ERROR(
       connection_.Query("DELETE FROM towline_state.session WHERE task = $1", {options_.task})
           .status());

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "base/lsn.h"
 #include "base/shutdown.h"
@@ -130,9 +131,10 @@ class StateStore {
   static absl::Status RecordStop(Connection& session, const TaskClaim& claim, TaskState state,
                                  absl::string_view error);
 
-  // Removes every row of the task (drop); kFailedPrecondition while a consumer runs it. Drops the
-  // schema when it was the last task.
-  static absl::Status RemoveTask(Connection& destination, const std::string& task);
+  // Removes every row of the task (drop) and rolls back what it has prepared; kFailedPrecondition
+  // while a consumer runs it. Drops the schema when it was the last task.
+  static absl::Status RemoveTask(Connection& destination, const std::string& task,
+                                 absl::FunctionRef<void(const std::string& gid)> on_rolled_back);
   // All tasks in this destination, or none if there is no schema.
   static absl::StatusOr<std::vector<TaskRow>> ListTasks(Connection& destination);
 

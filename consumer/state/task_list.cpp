@@ -1,6 +1,10 @@
 // What commands other than `run` do with the tasks of a destination: list and remove them.
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/status_macros.h"
+#include "pg/quoting.h"
+#include "state/origin.h"
+#include "state/prepared.h"
 #include "state/state_schema.h"
 #include "state/state_store.h"
 #include "state/task_lock.h"
@@ -8,18 +12,47 @@
 
 namespace towline {
 
-absl::Status StateStore::RemoveTask(Connection& destination, const std::string& task) {
+namespace {
+
+absl::Status RollBackPrepared(Connection& destination, const std::string& task,
+                              absl::FunctionRef<void(const std::string& gid)> on_rolled_back) {
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<PreparedTransaction> prepared,
+                           ListPrepared(destination, task));
+  for (const PreparedTransaction& transaction : prepared) {
+    TOWLINE_RETURN_IF_ERROR(
+        destination.Exec(absl::StrCat("ROLLBACK PREPARED ", QuoteLiteral(transaction.gid)))
+            .status());
+    on_rolled_back(transaction.gid);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status StateStore::RemoveTask(
+    Connection& destination, const std::string& task,
+    absl::FunctionRef<void(const std::string& gid)> on_rolled_back) {
   TOWLINE_ASSIGN_OR_RETURN(bool exists, HasStateSchema(destination));
-  if (!exists) return absl::OkStatus();
+  if (!exists) return RollBackPrepared(destination, task, on_rolled_back);
   Shutdown never;
   TOWLINE_RETURN_IF_ERROR(AcquireTaskLock(destination, {task, ""}, never));
   TOWLINE_RETURN_IF_ERROR(EndOtherSessions(destination, task, never));
+  // Before its rows go: what is interrupted here is mended by the same command again.
+  TOWLINE_RETURN_IF_ERROR(RollBackPrepared(destination, task, on_rolled_back));
   absl::Status removed = InTransaction(destination, [&]() -> absl::Status {
     TOWLINE_RETURN_IF_ERROR(LockStateSchema(destination));
-    for (const char* table : {"conflict", "schema_statement", "piece", "session", "task"}) {
+    // An older towline may have made the schema.
+    TOWLINE_ASSIGN_OR_RETURN(
+        Result tables, destination.Exec("SELECT c.relname FROM pg_catalog.pg_class c JOIN "
+                                        "pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+                                        "WHERE n.nspname = 'towline_state' AND c.relkind = 'r'"));
+    std::vector<std::string> names;
+    for (int row = 0; row < tables.row_count(); ++row) {
+      std::string table = tables.GetString(row, 0);
+      names.push_back(absl::StrCat("towline_state.", QuoteIdentifier(table)));
+      if (table == "meta") continue;
       TOWLINE_RETURN_IF_ERROR(
-          destination
-              .Query(absl::StrCat("DELETE FROM towline_state.", table, " WHERE task = $1"), {task})
+          destination.Query(absl::StrCat("DELETE FROM ", names.back(), " WHERE task = $1"), {task})
               .status());
     }
     TOWLINE_ASSIGN_OR_RETURN(std::string left,
@@ -31,22 +64,10 @@ absl::Status StateStore::RemoveTask(Connection& destination, const std::string& 
         destination.QueryValue("SELECT pg_catalog.pg_has_role(nspowner, 'USAGE') FROM "
                                "pg_catalog.pg_namespace WHERE nspname = 'towline_state'"));
     if (is_ours == "t") return destination.Exec("DROP SCHEMA towline_state CASCADE").status();
-    return destination
-        .Exec(
-            "DROP TABLE towline_state.conflict, towline_state.schema_statement, "
-            "towline_state.piece, towline_state.session, towline_state.task, towline_state.meta")
-        .status();
+    return destination.Exec(absl::StrCat("DROP TABLE ", absl::StrJoin(names, ", "))).status();
   });
   TOWLINE_RETURN_IF_ERROR(removed);
-  // The applier's replication origin, of a limited number. Dropping it is a right of its own; an
-  // origin that stays harms nobody.
-  destination
-      .Query(
-          "SELECT pg_catalog.pg_replication_origin_drop(roname) "
-          "FROM pg_catalog.pg_replication_origin WHERE roname = 'towline_' || $1",
-          {task})
-      .status()
-      .IgnoreError();
+  DropOrigins(destination, task);
   return destination.Exec("SELECT pg_catalog.pg_advisory_unlock_all()").status();
 }
 

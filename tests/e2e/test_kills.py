@@ -60,6 +60,9 @@ POINTS = {
 }
 # Only a transaction larger than a batch, or than what the source decodes in memory, passes here.
 OF_LARGE_ONES = ("apply:in-part", "decode:run-taken", "decode:in-replay")
+# Of prepared transactions: test_two_phase.py.
+TWO_PHASE_POINTS = ("apply:before-prepare", "apply:after-prepare", "apply:prepare-stored", "apply:before-end-prepared",
+                    "apply:after-end-prepared")
 
 
 def fault_points_in_the_code():
@@ -72,7 +75,7 @@ def fault_points_in_the_code():
 
 
 def test_every_fault_point_is_tested():
-    assert fault_points_in_the_code() == set(POINTS)
+    assert fault_points_in_the_code() == {*POINTS, *TWO_PHASE_POINTS}
 
 
 def make_load(source, seed, clients=2):

@@ -33,6 +33,7 @@ Mirror::Mirror(const std::string& uri) {
   auto connection = Connection::Open(*destination, purpose, shutdown_);
   if (!connection.ok()) Fail(connection.status(), "connect");
   connection_ = std::make_unique<Connection>(*std::move(connection));
+  RollBackPrepared();
   Sql("DROP SCHEMA IF EXISTS src CASCADE; DROP SCHEMA IF EXISTS dst CASCADE; "
       "DROP SCHEMA IF EXISTS towline_state CASCADE; CREATE SCHEMA src; CREATE SCHEMA dst");
   if (auto status = EnsureStateSchema(*connection_); !status.ok()) Fail(status, "state schema");
@@ -51,6 +52,17 @@ Mirror::Mirror(const std::string& uri) {
 
 void Mirror::Sql(const std::string& sql) {
   if (auto result = connection_->Exec(sql); !result.ok()) Fail(result.status(), sql);
+}
+
+// What a test has left prepared would hold its locks.
+void Mirror::RollBackPrepared() {
+  while (true) {
+    std::string gid = Value(
+        "SELECT COALESCE((SELECT gid FROM pg_prepared_xacts WHERE database = current_database() "
+        "LIMIT 1), '')");
+    if (gid.empty()) return;
+    Sql(absl::StrCat("ROLLBACK PREPARED ", QuoteLiteral(gid)));
+  }
 }
 
 std::string Mirror::Value(const std::string& sql) {
@@ -246,6 +258,24 @@ Batch Mirror::TakeBatch() {
   for (const Recorded& change : recorded) {
     batch.changes.push_back(MakeChange(tables_[change.table], change, &batch));
   }
+  return batch;
+}
+
+Batch Mirror::PrepareBatch(uint64_t xid) {
+  Batch batch = TakeBatch();
+  batch.two_phase = TwoPhase::kPrepare;
+  batch.prepared_xid = batch.transactions[0].xid = xid;
+  batch.prepared_gid = absl::StrCat("it's ", xid);
+  batch.transaction_count = 0;
+  return batch;
+}
+
+Batch Mirror::EndBatch(uint64_t xid, bool is_commit) {
+  Batch batch;
+  batch.end_lsn = {next_lsn_ += 100};
+  batch.two_phase = is_commit ? TwoPhase::kCommitPrepared : TwoPhase::kRollbackPrepared;
+  batch.prepared_xid = xid;
+  batch.prepared_gid = absl::StrCat("it's ", xid);
   return batch;
 }
 

@@ -23,6 +23,7 @@ class Mirror {
 
   void Sql(const std::string& sql);
   std::string Value(const std::string& sql);
+  void RollBackPrepared();
 
   // "name (columns...)" with what may follow; the table is created in both schemas.
   void Create(const std::string& table, const std::string& definition);
@@ -35,6 +36,9 @@ class Mirror {
 
   // What was recorded since the last call, as one batch (the next position).
   Batch TakeBatch();
+  // The same as a prepared transaction, and its end.
+  Batch PrepareBatch(uint64_t xid);
+  Batch EndBatch(uint64_t xid, bool is_commit);
   Batch TruncateBatch(const std::vector<std::string>& tables, bool restarts_identity);
   absl::Status Apply(const Batch& batch) { return applier().Apply(batch); }
   absl::Status ApplyRecorded() { return Apply(TakeBatch()); }

@@ -32,11 +32,16 @@ class RecordingSink final : public ChangeSink {
     committed.push_back(header);
     return absl::OkStatus();
   }
+  absl::Status OnPreparedEnd(const TransactionHeader& header, PreparedFate fate) override {
+    ended.emplace_back(header, fate);
+    return absl::OkStatus();
+  }
 
   std::vector<TransactionHeader> begun;
   std::vector<Change> changes;
   std::deque<std::string> spliced;
   std::vector<TransactionHeader> committed;
+  std::vector<std::pair<TransactionHeader, PreparedFate>> ended;
 };
 
 class DecoderTest : public testing::Test {
@@ -291,9 +296,6 @@ TEST_F(DecoderTest, KindsThatWereNotAskedForAreRefused) {
   FrameBuilder stream;
   stream.Add()->mutable_stream_start()->set_xid(1);
   ExpectRefused(stream, "in progress");
-  FrameBuilder prepare;
-  prepare.Add()->mutable_prepare()->set_xid(1);
-  ExpectRefused(prepare, "two-phase");
   FrameBuilder subtransaction;
   subtransaction.Add()->mutable_subtransaction()->set_xid(1);
   ExpectRefused(subtransaction, "in progress");
@@ -303,6 +305,82 @@ TEST_F(DecoderTest, KindsThatWereNotAskedForAreRefused) {
   FrameBuilder ddl;
   ddl.Add()->mutable_ddl()->set_tag("DROP TABLE");
   EXPECT_EQ(Decode(ddl).code(), absl::StatusCode::kUnimplemented);
+}
+
+TEST_F(DecoderTest, PreparedTransactionCarriesItsName) {
+  ASSERT_TRUE(Decode(FrameBuilder()
+                         .Hello(2)
+                         .Describe(TextRelation(1, "t", 2, 1))
+                         .BeginPrepare(700, 1000, "it's")
+                         .Insert(1, TextImage({"a", "b"})))
+                  .ok());
+  ASSERT_EQ(sink_.begun.size(), 1u);
+  EXPECT_EQ(sink_.begun[0].gid, "it's");
+  EXPECT_EQ(sink_.begun[0].xid, 700u);
+  EXPECT_EQ(sink_.begun[0].commit_lsn.value, 1000u);
+  EXPECT_EQ(sink_.begun[0].end_lsn.value, 1050u);
+  ASSERT_TRUE(Decode(FrameBuilder().Prepare(700, 1000, 1)).ok());
+  ASSERT_EQ(sink_.committed.size(), 1u);
+  EXPECT_EQ(sink_.committed[0].gid, "it's");
+  EXPECT_TRUE(sink_.ended.empty());
+
+  ASSERT_TRUE(Decode(FrameBuilder().Begin(701, 1100).Commit(701, 1100, 0)).ok());
+  EXPECT_EQ(sink_.committed[1].gid, "");
+  ASSERT_TRUE(Decode(FrameBuilder().CommitPrepared(700, 1200, "it's")).ok());
+  ASSERT_TRUE(Decode(FrameBuilder().RollbackPrepared(650, 500, 1300, "other")).ok());
+  ASSERT_EQ(sink_.ended.size(), 2u);
+  EXPECT_EQ(sink_.ended[0].first.xid, 700u);
+  EXPECT_EQ(sink_.ended[0].first.gid, "it's");
+  EXPECT_EQ(sink_.ended[0].first.end_lsn.value, 1250u);
+  EXPECT_EQ(sink_.ended[0].second, PreparedFate::kCommitted);
+  EXPECT_EQ(sink_.ended[1].first.end_lsn.value, 1350u);
+  EXPECT_EQ(sink_.ended[1].second, PreparedFate::kRolledBack);
+}
+
+TEST_F(DecoderTest, PreparedTransactionMayComeLongAfterItsPrepare) {
+  Start();
+  ASSERT_TRUE(Decode(FrameBuilder().Commit(700, 1000, 0)).ok());
+  ASSERT_TRUE(Decode(FrameBuilder().BeginPrepare(600, 300, "late").Prepare(600, 300, 0)).ok());
+  ASSERT_TRUE(Decode(FrameBuilder().CommitPrepared(600, 1100, "late")).ok());
+  ExpectRefused(FrameBuilder().Begin(701, 900), "out of commit order");
+}
+
+TEST_F(DecoderTest, BeginAndEndMustBeOfOneKind) {
+  Start();
+  ExpectRefused(FrameBuilder().Prepare(700, 1000, 0), "not announced");
+  Decoder other;
+  RecordingSink sink;
+  Frame begin = FrameBuilder().Hello(2).BeginPrepare(7, 100, "g").Build();
+  ASSERT_TRUE(other.Decode(begin, sink).ok());
+  Frame commit = FrameBuilder().Commit(7, 100, 0).Build();
+  EXPECT_EQ(other.Decode(commit, sink).code(), absl::StatusCode::kDataLoss);
+}
+
+TEST_F(DecoderTest, PreparedTransactionNeedsItsNameAndItsCount) {
+  ASSERT_TRUE(Decode(FrameBuilder().Hello(2)).ok());
+  ExpectRefused(FrameBuilder().BeginPrepare(700, 1000, ""), "without its name");
+  ExpectRefused(FrameBuilder().CommitPrepared(700, 1000, ""), "name");
+  ExpectRefused(FrameBuilder().CommitPrepared(0, 1000, "g"), "xid");
+  ASSERT_TRUE(Decode(FrameBuilder().BeginPrepare(700, 1000, "g")).ok());
+  ExpectRefused(FrameBuilder().Prepare(700, 1000, 3), "0 arrived");
+}
+
+TEST_F(DecoderTest, RolledBackWhileItWasSentItMayEndWithinARow) {
+  ASSERT_TRUE(
+      Decode(FrameBuilder().Hello(2).BeginPrepare(700, 1000, "g").Part(9, "abc", false)).ok());
+  ASSERT_TRUE(Decode(FrameBuilder().Prepare(700, 1000, 0)).ok());
+  ASSERT_TRUE(Decode(FrameBuilder().RollbackPrepared(700, 1000, 1100, "g")).ok());
+  ASSERT_TRUE(Decode(FrameBuilder().BeginPrepare(701, 1200, "g").Part(9, "abc", false)).ok());
+  ASSERT_TRUE(Decode(FrameBuilder().Prepare(701, 1200, 0)).ok());
+  ExpectRefused(FrameBuilder().CommitPrepared(701, 1300, "g"), "belongs to no row");
+}
+
+TEST_F(DecoderTest, EndOfPreparedTransactionStandsAlone) {
+  Start();
+  ExpectRefused(FrameBuilder().CommitPrepared(600, 1100, "g"), "within another");
+  ASSERT_TRUE(Decode(FrameBuilder().Commit(700, 1000, 0)).ok());
+  ExpectRefused(FrameBuilder().CommitPrepared(600, 990, "g"), "out of commit order");
+  ExpectRefused(FrameBuilder().CommitPrepared(600, 1100, "g").Begin(701, 1200), "two transactions");
 }
 
 TEST_F(DecoderTest, UnknownKindIsRefused) {

@@ -89,6 +89,46 @@ class FrameBuilder {
     return *this;
   }
 
+  FrameBuilder& BeginPrepare(uint64_t xid, uint64_t lsn, const std::string& gid) {
+    v1::BeginPrepare* begin = Add()->mutable_begin_prepare();
+    begin->set_xid(xid);
+    begin->set_prepare_lsn(lsn);
+    begin->set_end_lsn(lsn + 50);
+    begin->set_prepare_time(1);
+    begin->set_gid(gid);
+    return *this;
+  }
+
+  FrameBuilder& Prepare(uint64_t xid, uint64_t lsn, uint64_t change_count) {
+    v1::Prepare* prepare = Add()->mutable_prepare();
+    prepare->set_xid(xid);
+    prepare->set_prepare_lsn(lsn);
+    prepare->set_end_lsn(lsn + 50);
+    prepare->set_change_count(change_count);
+    return *this;
+  }
+
+  FrameBuilder& CommitPrepared(uint64_t xid, uint64_t lsn, const std::string& gid) {
+    v1::CommitPrepared* commit = Add()->mutable_commit_prepared();
+    commit->set_xid(xid);
+    commit->set_commit_lsn(lsn);
+    commit->set_end_lsn(lsn + 50);
+    commit->set_commit_time(2);
+    commit->set_gid(gid);
+    return *this;
+  }
+
+  FrameBuilder& RollbackPrepared(uint64_t xid, uint64_t prepare_lsn, uint64_t lsn,
+                                 const std::string& gid) {
+    v1::RollbackPrepared* rollback = Add()->mutable_rollback_prepared();
+    rollback->set_xid(xid);
+    rollback->set_prepare_end_lsn(prepare_lsn + 50);
+    rollback->set_rollback_end_lsn(lsn + 50);
+    rollback->set_rollback_time(3);
+    rollback->set_gid(gid);
+    return *this;
+  }
+
   FrameBuilder& Describe(const v1::Relation& relation) {
     *Add()->mutable_relation() = relation;
     return *this;

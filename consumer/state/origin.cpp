@@ -1,0 +1,84 @@
+#include "state/origin.h"
+
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "pg/quoting.h"
+
+namespace towline {
+namespace {
+
+// One by one: a refusal of one must not keep the others.
+void DropEach(Connection& session, const std::string& task, absl::string_view condition) {
+  absl::StatusOr<Result> names = session.Query(
+      absl::StrCat("SELECT roname FROM pg_catalog.pg_replication_origin WHERE ", condition),
+      {task});
+  if (!names.ok()) return;
+  for (int row = 0; row < names->row_count(); ++row) {
+    session.Query("SELECT pg_catalog.pg_replication_origin_drop($1)", {names->GetString(row, 0)})
+        .status()
+        .IgnoreError();
+  }
+}
+
+// Another task may be called like one of ours: "a_1" and the first of "a". Its applier's is in use
+// while it runs, and otherwise made again at its next start.
+std::string OfCopy(const std::string& task) {
+  return absl::StrCat("pg_catalog.starts_with(roname, 'towline_' || ", task, " || '_') AND ",
+                      "pg_catalog.substr(roname, pg_catalog.length('towline_' || ", task,
+                      ") + 2) ~ '^[0-9]{1,4}$'");
+}
+
+}  // namespace
+
+std::string OriginName(const std::string& task, int number) {
+  std::string name = absl::StrCat("towline_", task);
+  return number == 0 ? name : absl::StrCat(name, "_", number);
+}
+
+std::string OriginsCondition(const std::string& task) {
+  return absl::StrCat("roname = 'towline_' || ", task, " OR (", OfCopy(task), ")");
+}
+
+absl::Status TakeOrigin(Connection& session, const std::string& name, bool is_required) {
+  std::string quoted = QuoteLiteral(name);
+  absl::Status status =
+      session
+          .Exec(absl::StrCat("SELECT pg_catalog.pg_replication_origin_create(", quoted,
+                             ") WHERE pg_catalog.pg_replication_origin_oid(", quoted, ") IS NULL"))
+          .status();
+  if (status.ok()) {
+    status = session
+                 .Exec(absl::StrCat("SELECT pg_catalog.pg_replication_origin_session_setup(",
+                                    quoted, ")"))
+                 .status();
+  }
+  if (status.ok()) return status;
+  if (absl::IsUnavailable(status) || absl::IsCancelled(status)) return status;
+  if (is_required) {
+    // A predecessor's session may hold it still: that is over at the next try.
+    absl::StatusCode code = GetSqlState(status) == "55006" ? absl::StatusCode::kAborted
+                                                           : absl::StatusCode::kFailedPrecondition;
+    return WithHint(
+        WithContext(WithCode(status, code),
+                    "with origin: none, changes must be marked by a replication origin"),
+        "Without the mark changes could go in circles. `towline check` has the statement that "
+        "mends it.");
+  }
+  LogInfo(
+      "writing without a replication origin: others that replicate from the destination cannot "
+      "tell our changes from local ones",
+      {{"origin", name}, {"reason", std::string(status.message())}});
+  return absl::OkStatus();
+}
+
+void DropCopyOrigins(Connection& session, const std::string& task) {
+  DropEach(session, task, OfCopy("$1"));
+}
+
+void DropOrigins(Connection& session, const std::string& task) {
+  DropEach(session, task, OriginsCondition("$1"));
+}
+
+}  // namespace towline
