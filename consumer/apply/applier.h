@@ -47,6 +47,9 @@ class Applier {
     // Destination tables whose rows existed before the copy (existing: append): an INSERT
     // overwrites.
     std::vector<TableName> append_tables;
+    // Tables whose INSERTs the user does not want (operations): a row that is not there is none
+    // that was lost, so updates and deletes of it are passed over and counted.
+    std::vector<TableName> insertless_tables;
     // The source's table that was copied under each name. A change of another one under that name
     // (tables swapped by rename, dropped and made anew) stops the task.
     std::map<TableName, Oid> source_oids;
@@ -56,7 +59,7 @@ class Applier {
     int64_t updated = 0;
     int64_t deleted = 0;
     int64_t truncated = 0;
-    int64_t missed = 0;  // rows of append tables that a DELETE did not find
+    int64_t missed = 0;  // rows of append and insertless tables that were not there
     int64_t batches = 0;
     int64_t transactions = 0;
   };

@@ -37,9 +37,11 @@ KeyFields KeyFieldsOf(const Target& target) {
 }  // namespace
 
 BatchWriter::BatchWriter(Connection* connection, std::vector<TableName> append_tables,
+                         std::vector<TableName> insertless_tables,
                          std::map<TableName, Oid> source_oids)
     : connection_(connection),
       append_tables_(std::move(append_tables)),
+      insertless_tables_(std::move(insertless_tables)),
       source_oids_(std::move(source_oids)),
       pipeline_(connection),
       row_writer_(connection, &pipeline_) {}
@@ -74,6 +76,8 @@ absl::Status BatchWriter::ReadNewTargets(const Batch& batch) {
   for (Target& target : targets) {
     const Relation* relation = target.relation;
     TOWLINE_RETURN_IF_ERROR(CheckIsCopied(*relation));
+    target.may_miss = std::find(insertless_tables_.begin(), insertless_tables_.end(),
+                                relation->name) != insertless_tables_.end();
     const Relation*& described = described_[relation->name];
     if (described != nullptr) {
       TOWLINE_RETURN_IF_ERROR(CheckRedescription(*described, *relation, target.table));

@@ -31,7 +31,7 @@ class BatchWriter {
   };
 
   BatchWriter(Connection* connection, std::vector<TableName> append_tables,
-              std::map<TableName, Oid> source_oids);
+              std::vector<TableName> insertless_tables, std::map<TableName, Oid> source_oids);
 
   absl::Status Write(const Batch& batch);
 
@@ -70,6 +70,7 @@ class BatchWriter {
 
   Connection* connection_;
   const std::vector<TableName> append_tables_;
+  const std::vector<TableName> insertless_tables_;
   const std::map<TableName, Oid> source_oids_;
   Pipeline pipeline_;
   RowWriter row_writer_;

@@ -148,7 +148,10 @@ StatementShape RowWriter::ShapeOf(const Target& target, const Change& change) co
 absl::Status RowWriter::Write(const Target& target, const Change& change, size_t index) {
   TOWLINE_RETURN_IF_ERROR(ReadImages(target, change));
   StatementShape shape = ShapeOf(target, change);
-  if (!target.overwrites) return WriteShape(target, shape, index, 1);
+  if (!target.overwrites) {
+    bool may_miss = target.may_miss && change.kind != ChangeKind::kInsert;
+    return WriteShape(target, shape, index, may_miss ? 0 : 1);
+  }
   if (change.kind == ChangeKind::kInsert) {
     return WriteShape(target, shape, index, OverwriteRowsMin(target));
   }

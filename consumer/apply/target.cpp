@@ -186,7 +186,7 @@ absl::Status CheckUnsent(Target* target) {
     if (there.is_not_null && !there.has_default) {
       return Unfit(relation,
                    absl::StrCat("column \"", there.name,
-                                "\" is NOT NULL without a default, and the source has no such "
+                                "\" is NOT NULL without a default, and the source sends no such "
                                 "column"),
                    absl::StrCat(AlterTable(relation), " ALTER COLUMN ", QuoteIdentifier(there.name),
                                 " DROP NOT NULL;"));
@@ -268,8 +268,10 @@ absl::Status CheckRedescription(const Relation& before, const Relation& now, con
         "again; then run again.");
   }
   for (const Column& old_column : before.columns) {
+    // Columns that a rule adds have no number, and stay as long as the connection.
     auto same = std::find_if(now.columns.begin(), now.columns.end(), [&](const Column& column) {
-      return column.attnum == old_column.attnum;
+      return column.attnum == old_column.attnum &&
+             (column.attnum != 0 || column.name == old_column.name);
     });
     const TableColumn* there = table.FindColumn(old_column.name);
     if (same == now.columns.end() && there != nullptr) {

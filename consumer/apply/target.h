@@ -51,6 +51,7 @@ struct Target {
   bool can_copy = false;            // row images are what COPY BINARY reads
   bool can_fold = false;            // rows of different keys do not look at each other (fold.h)
   bool overwrites = false;          // existing rows give way (existing: append)
+  bool may_miss = false;            // a row that is not there never arrived (operations)
   bool may_change_always_identity = false;  // an UPDATE does not tell whether it does (C3)
   bool has_identity = false;
 };

@@ -91,6 +91,11 @@ void AddOwnOptions(CLI::App& app, const CommandSpec& spec, Parsed& parsed) {
                      "The role that run will use, if the URIs here are an administrator's")
           ->type_name("ROLE");
       break;
+    case Command::kRun:
+      app.add_flag("--accept-rule-change", arguments.accepts_rule_change,
+                   "Go on although where, columns or operations of a table differ from those under "
+                   "which it was copied: the new ones count for changes from here on");
+      break;
     case Command::kCheck:
       app.add_flag("--json", arguments.is_json, "Print JSON");
       app.add_flag("-v,--verbose", arguments.is_verbose, "Show what passed, too");

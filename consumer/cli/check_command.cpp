@@ -18,6 +18,7 @@ CheckOptions CheckOptionsOf(const Config& config) {
   options.selection = {config.include, config.exclude};
   options.existing = config.existing;
   options.existing_by_table = config.existing_by_table;
+  options.rules = config.rules;
   options.copy_workers = config.limits.copy_workers;
   options.two_phase = config.two_phase;
   options.requires_origin = !config.foreign_origins;

@@ -73,6 +73,7 @@ absl::StatusOr<int> Execute(const std::vector<std::string>& words, Shutdown& shu
   TOWLINE_RETURN_IF_ERROR(AddTaskWord(arguments));
   arguments.sources.get_env = [](const char* name) -> const char* { return getenv(name); };
   TOWLINE_ASSIGN_OR_RETURN(Config config, LoadConfig(arguments.sources));
+  config.accepts_rule_change = arguments.accepts_rule_change;
   if (!config.task.empty()) TOWLINE_RETURN_IF_ERROR(CheckTaskName(config.task));
   TOWLINE_RETURN_IF_ERROR(CheckPatterns(config));
   InitLog(config.log_format, config.log_level);

@@ -9,6 +9,8 @@
 
 #include "absl/time/time.h"
 #include "base/log.h"
+#include "model/name.h"
+#include "model/table_rule.h"
 #include "pg/connect_options.h"
 
 namespace towline {
@@ -44,12 +46,14 @@ struct Config {
   std::vector<std::string> include;  // psql patterns; empty: every table
   std::vector<std::string> exclude;
   ExistingTables existing = ExistingTables::kStop;
-  std::map<std::string, ExistingTables> existing_by_table;  // key: "schema.table" as written
+  std::map<TableName, ExistingTables> existing_by_table;
   bool streaming = true;        // transactions in progress are taken from the source
   std::string spool_directory;  // where they wait when memory does not hold them; empty: $TMPDIR
-  std::string compression = "none";                      // of the stream: none, lz4, zstd
-  bool two_phase = false;       // PREPARE TRANSACTION is repeated at the destination
-  bool foreign_origins = true;  // also what the source itself got by replication
+  std::string compression = "none";      // of the stream: none, lz4, zstd
+  bool two_phase = false;                // PREPARE TRANSACTION is repeated at the destination
+  bool foreign_origins = true;           // also what the source itself got by replication
+  std::map<TableName, TableRule> rules;  // of tables that have one
+  bool accepts_rule_change = false;      // run --accept-rule-change: for this start
   absl::Duration retry_connection = absl::Minutes(720);  // 10 to 1440 minutes
   absl::Duration retry_other = absl::Minutes(10);        // 1 to 1440, below retry_connection
   Limits limits;

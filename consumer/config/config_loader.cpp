@@ -28,7 +28,7 @@ absl::Status Apply(const OptionSpec& option, const std::vector<std::string>& val
 absl::Status ApplyYaml(const std::string& file, Config& config) {
   TOWLINE_ASSIGN_OR_RETURN(std::vector<YamlSetting> settings, ReadYamlFile(file));
   for (const YamlSetting& setting : settings) {
-    if (setting.table.empty()) {
+    if (!setting.table.has_value()) {
       TOWLINE_RETURN_IF_ERROR(
           Apply(*FindOption(setting.path), setting.values, setting.origin, config));
       continue;
@@ -36,7 +36,7 @@ absl::Status ApplyYaml(const std::string& file, Config& config) {
     for (const TableOptionSpec& option : TableOptionTable()) {
       if (option.key != setting.path) continue;
       TOWLINE_RETURN_IF_ERROR(
-          Located(option.set(config, setting.table, setting.values[0]), setting.origin, false));
+          Located(option.set(config, *setting.table, setting.table_value), setting.origin, false));
     }
   }
   return absl::OkStatus();

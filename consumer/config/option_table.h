@@ -31,17 +31,31 @@ struct OptionSpec {
 const std::vector<OptionSpec>& OptionTable();
 const OptionSpec* FindOption(absl::string_view path);
 
+// What a table's key may hold in YAML.
+enum class TableValueKind {
+  kWord,     // existing: append
+  kWords,    // operations: [insert, update]
+  kColumns,  // columns: [id, {email: "left(email, 2)"}]
+};
+
+struct TableValue {
+  std::vector<std::string> words;   // kWord: one
+  std::vector<RuleColumn> columns;  // kColumns
+};
+
 // Keys of YAML that stand per table, under table: {"schema.table": {...}}.
 struct TableOptionSpec {
   std::string key;
   std::string range;
   std::string help;
-  std::function<absl::Status(Config&, const std::string& table, const std::string& value)> set;
+  std::string example;  // as it is written in YAML
+  TableValueKind kind = TableValueKind::kWord;
+  std::function<absl::Status(Config&, const TableName& table, const TableValue& value)> set;
 };
 const std::vector<TableOptionSpec>& TableOptionTable();
 
 // Keys that are designed and not built: refused by name, never ignored and never called unknown.
 const std::vector<std::string>& FutureKeys();       // top level: "stages", "map", ...
-const std::vector<std::string>& FutureTableKeys();  // "where", "columns", ...
+const std::vector<std::string>& FutureTableKeys();  // "on_conflict", ...
 
 }  // namespace towline

@@ -41,6 +41,36 @@ std::string YamlValue(const OptionSpec& option) {
   return value;
 }
 
+constexpr char kRulesText[] = R"text(
+### Rows, columns and operations
+
+    table:
+      "shop.orders":
+        where: "region = 'eu'"
+        columns: [id, region, total, {email: "left(email, 2)"}, {origin: "'eu'::text"}]
+        operations: [insert, update, delete]
+
+`where` and the expressions of `columns` are SQL over the columns of the row. The source evaluates them, for the
+stream in its decoder and for the first copy in a SELECT, under the same settings (docs/protocol.md), with
+`search_path = pg_catalog, pg_temp`: only built-in immutable functions and operators, no subqueries, no functions of
+your own ([what exactly](../plugin.md)). The copy runs in a READ ONLY transaction with the rights of your own role.
+
+- A rule of a partitioned table holds for its partitions, unless a partition, or a partitioned table nearer to it,
+  has one of its own: that one then counts alone.
+- The columns of the replica identity must be listed as they are if updates or deletes are streamed. A `where` that
+  looks at other columns needs `REPLICA IDENTITY FULL`; `towline check` prints the statement.
+- Generated columns are never sent: the destination computes them, from what it got.
+- Columns left out stay at the destination with their defaults. In tables that Towline creates NOT NULL is dropped
+  for those without one; an added column is appended. Tables that are there already must have what is sent, and a
+  default or no NOT NULL for the rest.
+- `operations` says what is streamed; the first copy brings the rows that are there, whatever it says. Without
+  `insert`, updates and deletes of rows that never arrived are passed over. Without `delete` or `truncate`, an insert
+  of a key that is still there overwrites it.
+- A rule belongs to what was copied. When it has changed since, `run` stops. `run --accept-rule-change` goes on with
+  the new rule: it counts for changes from then on, rows already copied are not looked at again. Otherwise
+  `towline drop` and copy anew.
+)text";
+
 }  // namespace
 
 std::string OptionsMarkdown() {
@@ -71,13 +101,17 @@ std::string OptionsMarkdown() {
                       " | "),
         " |\n");
   }
-  absl::StrAppend(&out,
-                  "\n## For one table\n\nUnder `table: {\"schema.table\": {...}}` in YAML.\n\n"
-                  "| key | range | meaning |\n|---|---|---|\n");
+  absl::StrAppend(
+      &out,
+      "\n## For one table\n\nUnder `table: {\"schema.table\": {...}}` in YAML. The names "
+      "are those of the catalog, capitals as they are; one that\nholds a dot or begins "
+      "with a double quote stands in double quotes, as in `'\"my.schema\".orders'`.\n\n"
+      "| key | range | meaning |\n|---|---|---|\n");
   for (const TableOptionSpec& option : TableOptionTable()) {
     absl::StrAppend(&out, "| ", Code(option.key), " | ", Cell(option.range), " | ",
                     Cell(option.help), " |\n");
   }
+  absl::StrAppend(&out, kRulesText);
   absl::StrAppend(&out, "\nKeys that a later version will know are refused by this one: `",
                   absl::StrJoin(FutureKeys(), "`, `"), "`;\nper table `",
                   absl::StrJoin(FutureTableKeys(), "`, `"), "`.\n");
@@ -110,7 +144,7 @@ std::string ExampleYaml() {
   absl::StrAppend(&out, "\n# Keys of single tables.\ntable:\n  \"public.audit\":\n");
   for (const TableOptionSpec& option : TableOptionTable()) {
     absl::StrAppend(&out, Wrapped(option.help, "    #"), "    # ", option.range, "\n    ",
-                    option.key, ": append\n");
+                    option.key, ": ", option.example, "\n");
   }
   return out;
 }

@@ -8,6 +8,9 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/strip.h"
+#include "base/error.h"
+#include "base/status_macros.h"
 
 namespace towline {
 namespace {
@@ -22,6 +25,33 @@ constexpr Unit kUnits[] = {{"TB", int64_t{1} << 40},
                            {"kB", int64_t{1} << 10},
                            {"B", 1},
                            {"", 1}};
+
+// One part of a table's name off the front of the text.
+absl::StatusOr<std::string> TakeNamePart(absl::string_view* text) {
+  if (!absl::ConsumePrefix(text, "\"")) {
+    std::string part(text->substr(0, text->find('.')));
+    text->remove_prefix(part.size());
+    return part;
+  }
+  std::string part;
+  while (!text->empty()) {
+    char c = text->front();
+    text->remove_prefix(1);
+    if (c != '"') {
+      part.push_back(c);
+    } else if (absl::ConsumePrefix(text, "\"")) {
+      part.push_back('"');
+    } else {
+      return part;
+    }
+  }
+  return absl::InvalidArgumentError("a double quote is not closed");
+}
+
+std::string NamePartText(const std::string& part) {
+  bool is_plain = !absl::StrContains(part, '.') && !absl::StartsWith(part, "\"");
+  return is_plain ? part : absl::StrCat("\"", absl::StrReplaceAll(part, {{"\"", "\"\""}}), "\"");
+}
 
 size_t EditDistance(absl::string_view a, absl::string_view b) {
   std::vector<size_t> row(b.size() + 1);
@@ -89,6 +119,24 @@ absl::StatusOr<int64_t> ParseCount(absl::string_view text) {
   int64_t number = 0;
   if (absl::SimpleAtoi(text, &number)) return number;
   return absl::InvalidArgumentError("expected a whole number");
+}
+
+absl::StatusOr<TableName> ParseTableName(absl::string_view text) {
+  TableName name;
+  TOWLINE_ASSIGN_OR_RETURN(name.schema, TakeNamePart(&text));
+  bool has_dot = absl::ConsumePrefix(&text, ".");
+  if (has_dot) {
+    TOWLINE_ASSIGN_OR_RETURN(name.name, TakeNamePart(&text));
+  }
+  if (!has_dot || !text.empty() || name.schema.empty() || name.name.empty()) {
+    return WithHint(absl::InvalidArgumentError("expected \"schema.table\""),
+                    "A name that holds a dot stands in double quotes: '\"my.schema\".orders'.");
+  }
+  return name;
+}
+
+std::string TableNameText(const TableName& name) {
+  return absl::StrCat(NamePartText(name.schema), ".", NamePartText(name.name));
 }
 
 std::string NearestOf(absl::string_view word, const std::vector<std::string>& candidates) {

@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "model/name.h"
 
 namespace towline {
 
@@ -21,6 +22,11 @@ absl::StatusOr<absl::Duration> ParseTime(absl::string_view text);
 std::string TimeText(absl::Duration time);
 
 absl::StatusOr<int64_t> ParseCount(absl::string_view text);
+
+// "schema.table": the names as the catalog has them, capitals as they are. A name that holds a dot
+// or begins with a double quote stands in double quotes, those within doubled, as in SQL.
+absl::StatusOr<TableName> ParseTableName(absl::string_view text);
+std::string TableNameText(const TableName& name);
 
 // The candidate that `word` was probably meant to be, or empty. Few and small differences only:
 // a wrong guess is worse than none.

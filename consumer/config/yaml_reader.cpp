@@ -108,19 +108,30 @@ class Reader {
     if (!map.IsMap()) {
       return Error(at, "\"table\" holds keys of the form \"schema.table\": {existing: append}");
     }
+    std::set<TableName> seen;
     return ForEachKey(
         map, "table.",
-        [&](const YAML::Node& table_at, const std::string& table, const YAML::Node& keys) {
-          if (!keys.IsMap() || !absl::StrContains(table, '.')) {
+        [&](const YAML::Node& table_at, const std::string& table,
+            const YAML::Node& keys) -> absl::Status {
+          absl::StatusOr<TableName> name = ParseTableName(table);
+          if (!name.ok()) {
+            return WithHint(
+                Error(table_at, absl::StrCat("table \"", table, "\": ", name.status().message())),
+                GetHint(name.status()));
+          }
+          if (!seen.insert(*name).second) {
+            return Error(table_at, absl::StrCat("table \"", table, "\" is given twice"));
+          }
+          if (!keys.IsMap()) {
             return Error(table_at, absl::StrCat("table \"", table,
-                                                "\": expected \"schema.table\": {existing: "
+                                                "\": expected keys of its own, as in {existing: "
                                                 "append}"));
           }
-          return ReadTable(table, keys);
+          return ReadTable(table, *name, keys);
         });
   }
 
-  absl::Status ReadTable(const std::string& table, const YAML::Node& keys) {
+  absl::Status ReadTable(const std::string& table, const TableName& name, const YAML::Node& keys) {
     std::string prefix = absl::StrCat("table.\"", table, "\".");
     return ForEachKey(
         keys, prefix,
@@ -129,14 +140,52 @@ class Reader {
           std::vector<std::string> known;
           for (const TableOptionSpec& option : TableOptionTable()) {
             known.push_back(prefix + option.key);
+            if (option.key == key) return AddTableOption(at, prefix + key, name, option, value);
           }
-          if (!Contains(known, prefix + key)) return Unknown(at, prefix + key, known);
-          if (!value.IsScalar()) {
-            return Error(at, absl::StrCat("\"", prefix, key, "\" takes one value"));
-          }
-          settings_.push_back({key, table, {value.Scalar()}, Origin(at, prefix + key)});
-          return absl::OkStatus();
+          return Unknown(at, prefix + key, known);
         });
+  }
+
+  absl::Status AddTableOption(const YAML::Node& at, const std::string& path, const TableName& name,
+                              const TableOptionSpec& option, const YAML::Node& value) {
+    YamlSetting setting;
+    setting.path = option.key;
+    setting.origin = Origin(at, path);
+    setting.table = name;
+    if (option.kind == TableValueKind::kWord) {
+      if (!value.IsScalar()) return Error(at, absl::StrCat("\"", path, "\" takes one value"));
+      setting.table_value.words = {value.Scalar()};
+    } else if (!value.IsSequence()) {
+      return Error(at, absl::StrCat("\"", path, "\" takes a list, as in ", option.example));
+    } else {
+      for (const YAML::Node& item : value) {
+        TOWLINE_RETURN_IF_ERROR(AddItem(item, path, option, &setting.table_value));
+      }
+    }
+    settings_.push_back(std::move(setting));
+    return absl::OkStatus();
+  }
+
+  absl::Status AddItem(const YAML::Node& item, const std::string& path,
+                       const TableOptionSpec& option, TableValue* value) const {
+    if (option.kind == TableValueKind::kWords) {
+      if (!item.IsScalar()) return Error(item, absl::StrCat("\"", path, "\" takes words"));
+      value->words.push_back(item.Scalar());
+      return absl::OkStatus();
+    }
+    if (item.IsScalar()) {
+      value->columns.push_back({item.Scalar(), std::nullopt});
+      return absl::OkStatus();
+    }
+    bool is_pair = item.IsMap() && item.size() == 1 && item.begin()->first.IsScalar() &&
+                   item.begin()->second.IsScalar();
+    if (!is_pair) {
+      return Error(item, absl::StrCat("\"", path,
+                                      "\": each item is a column's name, or one {name: "
+                                      "\"expression\"}"));
+    }
+    value->columns.push_back({item.begin()->first.Scalar(), item.begin()->second.Scalar()});
+    return absl::OkStatus();
   }
 
   static bool IsSection(const std::string& key) { return !KeysOf(key + ".").empty(); }

@@ -3,18 +3,22 @@
 // line and key.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "config/option_table.h"
+#include "model/name.h"
 
 namespace towline {
 
 struct YamlSetting {
   std::string path;                 // of OptionTable(); for a table's key: its key
-  std::string table;                // not empty: a key of this table
   std::vector<std::string> values;  // one, or several for a list
+  std::optional<TableName> table;   // a key of this table, with
+  TableValue table_value;           // instead of values
   std::string origin;               // "towline.yaml:12: retry.connection", for messages
 };
 

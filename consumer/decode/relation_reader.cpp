@@ -83,7 +83,10 @@ absl::StatusOr<std::unique_ptr<const Relation>> ReadRelation(const v1::Relation&
     if (!column.ok()) return bad(column.status().message());
     int index = static_cast<int>(relation->columns.size());
     if (column->name.empty()) return bad("a column has no name");
-    if (index > 0 && column->attnum <= relation->columns.back().attnum) {
+    // Columns that a table's rule adds have no number and stand at the end.
+    int last = index == 0 ? 0 : relation->columns.back().attnum;
+    bool follows_added = index > 0 && last == 0;
+    if (column->attnum != 0 && (follows_added || column->attnum <= last)) {
       return bad("its columns are not in order");
     }
     if (column->is_sent) relation->sent.push_back(index);

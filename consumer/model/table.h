@@ -24,6 +24,9 @@ struct TableColumn {
   bool is_not_null = false;
   bool has_default = false;   // also identity
   bool has_equality = false;  // the type has a default btree or hash operator class
+  bool is_toastable = false;  // a value may be stored out of line
+  // Of a domain that an expression replaces: the type below it, quoted (schema/table_rules.h).
+  std::string base_type_sql;
   bool is_portable_binary =
       false;  // COPY BINARY may carry it between servers (schema/type_rules.h)
   char generated = '\0';
@@ -46,7 +49,8 @@ struct Table {
   char kind = 'r';  // pg_class.relkind: r or p
   char persistence = 'p';
   bool is_partition = false;
-  Oid root_oid = 0;  // topmost partitioned table, or oid
+  Oid root_oid = 0;                  // topmost partitioned table, or oid
+  std::vector<TableName> ancestors;  // of a partition: the tables above it, the nearest first
   ReplicaIdentity replica_identity = ReplicaIdentity::kDefault;
   bool has_always_triggers = false;  // ENABLE ALWAYS or REPLICA, or rules: fire for us as well
   bool has_row_security = false;     // applies to the role we connect as

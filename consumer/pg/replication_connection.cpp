@@ -3,8 +3,10 @@
 #include <sys/time.h>
 
 #include "absl/base/internal/endian.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/time/clock.h"
 #include "base/error.h"
 #include "base/status_macros.h"
@@ -21,6 +23,15 @@ constexpr int64_t kEpochDifferenceUs = int64_t{10957} * 86400 * 1000000;
 constexpr size_t kDataHeaderBytes = 1 + 8 + 8 + 8;
 // 'k', walEnd, sendTime, reply asked.
 constexpr size_t kKeepaliveBytes = 1 + 8 + 8 + 1;
+
+// Where in the log, in which table and row it happened. Our plugin writes no values there.
+absl::Status WithContextField(const absl::Status& status, const PGresult* result) {
+  const char* context = PQresultErrorField(result, PG_DIAG_CONTEXT);
+  if (context == nullptr) return status;
+  std::string where = absl::StrReplaceAll(context, {{"\n", "; "}});
+  std::string detail = GetDetail(status);
+  return WithDetail(status, detail.empty() ? where : absl::StrCat(detail, " ", where));
+}
 
 }  // namespace
 
@@ -58,7 +69,13 @@ absl::Status ReplicationConnection::Start(
   if (!options.empty()) sql.append(")");
   if (PQsendQuery(connection_.raw(), sql.c_str()) == 0) return connection_.ErrorOf(nullptr);
   absl::StatusOr<Result> result = connection_.LastResult(PGRES_COPY_BOTH);
-  TOWLINE_RETURN_IF_ERROR(result.status());
+  if (!result.ok()) {
+    // An option that is refused today is refused again.
+    std::string sqlstate = GetSqlState(result.status());
+    bool is_refusal = absl::StartsWith(sqlstate, "22") || absl::StartsWith(sqlstate, "0A");
+    return is_refusal ? WithCode(result.status(), absl::StatusCode::kFailedPrecondition)
+                      : result.status();
+  }
   if (PQresultStatus(result->raw()) != PGRES_COPY_BOTH) {
     return absl::InternalError("START_REPLICATION did not start streaming");
   }
@@ -101,7 +118,7 @@ absl::StatusOr<std::optional<StreamMessage>> ReplicationConnection::Receive(
       // The server ended the stream: an error result says why, or it shuts down.
       TOWLINE_ASSIGN_OR_RETURN(PgResultPtr result, connection_.NextResult());
       if (result != nullptr && PQresultStatus(result.get()) == PGRES_FATAL_ERROR) {
-        return connection_.ErrorOf(result.get());
+        return WithContextField(connection_.ErrorOf(result.get()), result.get());
       }
       return absl::UnavailableError("the source ended the stream");
     }

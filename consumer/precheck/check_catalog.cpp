@@ -64,6 +64,17 @@ const std::vector<CheckInfo>& CheckCatalog() {
        "Changes of unlogged tables are not in the write-ahead log: they are created empty and not "
        "streamed.",
        "ALTER TABLE ... SET LOGGED; or leave them out by tables.exclude."},
+      {"source.table_rules", "fail, warn",
+       "An expression that does not fit its table, or that the plugin cannot evaluate safely, "
+       "stops "
+       "the copy or the stream.",
+       "Correct where and columns of the table in the configuration; for the warning: CREATE "
+       "EXTENSION towline, or ALTER EXTENSION towline UPDATE, so that the plugin can be asked."},
+      {"source.table_rules_identity", "fail, warn",
+       "The old row of an update or delete holds the replica identity only: the key and what a "
+       "filter looks at must be in it (where the plugin can be asked, source.table_rules says so); "
+       "and a value that is stored out of line and did not change is not in the log.",
+       "ALTER TABLE ... REPLICA IDENTITY FULL; or list the key's columns as they are."},
       {"source.long_transactions", "warn",
        "The slot and the copy's snapshot wait until all older transactions have ended.",
        "End the transactions that the finding names, or wait for them."},
@@ -114,7 +125,10 @@ const std::vector<CheckInfo>& CheckCatalog() {
        "destination as well.",
        "ALTER SYSTEM SET max_prepared_transactions to the source's value or more, and restart; or "
        "two_phase: off."},
-      {"destination.tables", "fail", "A table that exists must have the source's columns.",
+      {"destination.tables", "fail",
+       "A table that exists must have the source's columns, as far as they are sent, and those "
+       "that "
+       "expressions add; a key is not complete without its columns.",
        "The ALTER TABLE statements of the finding, or drop the table and let towline create it."},
       {"destination.rows", "fail",
        "Rows that are there already would mix with those of the source.",

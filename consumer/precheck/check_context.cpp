@@ -62,7 +62,7 @@ std::optional<Result> CheckContext::Ask(const char* id, Connection& connection,
 }
 
 ExistingTables ExistingOf(const CheckOptions& options, const TableName& table) {
-  auto own = options.existing_by_table.find(absl::StrCat(table.schema, ".", table.name));
+  auto own = options.existing_by_table.find(table);
   return own == options.existing_by_table.end() ? options.existing : own->second;
 }
 

@@ -44,7 +44,9 @@ class CheckContext {
   std::optional<Connection> destination;
   ServerFacts source_facts;
   ServerFacts destination_facts;
-  std::vector<Table> tables;      // selected at the source, none if they cannot be read
+  std::vector<Table> tables;  // selected at the source, none if they cannot be read
+  // The same as their rules publish them; where a rule does not fit, as they are.
+  std::vector<Table> published;
   bool is_same_database = false;  // then nothing at the destination is worth a question
   CheckReport report;
 
@@ -69,6 +71,7 @@ void CheckSourceServer(CheckContext& context);    // source_checks.cpp
 void CheckSourceSettings(CheckContext& context);  // source_settings_checks.cpp
 void CheckSourceStream(CheckContext& context);    // source_checks.cpp, after the settings
 void CheckSourceTables(CheckContext& context);    // source_table_checks.cpp: reads context.tables
+void CheckTableRules(CheckContext& context);      // rule_checks.cpp: reads context.published
 void CheckDestinationServer(CheckContext& context);
 void CheckDestinationTables(CheckContext& context);
 void CheckTask(CheckContext& context);

@@ -1,5 +1,6 @@
 // The destination's tables against those of the source: what is there must fit, what is not there
 // must be possible to create. Only before the copy; afterwards the tables are ours.
+#include <algorithm>
 #include <map>
 #include <set>
 
@@ -34,18 +35,36 @@ std::vector<std::string> FittingStatements(const Pair& pair) {
                                         " USING ", name, "::", column.type_text, ";"));
     }
   }
-  for (const TableColumn& column : pair.destination->columns) {
-    if (pair.source->FindColumn(column.name) == nullptr && column.is_not_null &&
-        !column.has_default) {
-      statements.push_back(
-          absl::StrCat(alter, "ALTER COLUMN ", QuoteIdentifier(column.name), " DROP NOT NULL;"));
-    }
+  for (const TableColumn* column : UnfilledColumns(*pair.source, *pair.destination)) {
+    statements.push_back(
+        absl::StrCat(alter, "ALTER COLUMN ", QuoteIdentifier(column->name), " DROP NOT NULL;"));
   }
   return statements;
 }
 
-void CheckColumns(CheckContext& context, const std::vector<Pair>& pairs) {
+// Of tables that will be created: primary keys of which a column gets no value.
+std::vector<std::string> UnfilledKeys(const CheckContext& context,
+                                      const std::vector<Table>& there) {
   std::vector<std::string> found;
+  for (size_t i = 0; i < there.size(); ++i) {
+    const Table& table = context.tables[i];
+    if (there[i].oid != 0) continue;
+    for (const TableColumn* column : UnfilledColumns(context.published[i], table)) {
+      for (const UniqueIndex& index : table.unique_indexes) {
+        bool is_in = std::find(index.columns.begin(), index.columns.end(), column->name) !=
+                     index.columns.end();
+        if (!index.is_primary || !is_in) continue;
+        found.push_back(
+            absl::StrCat(QuotedName(table.name), ": column ", QuoteIdentifier(column->name),
+                         " of its primary key is not sent and has no default; list it"));
+      }
+    }
+  }
+  return found;
+}
+
+void CheckColumns(CheckContext& context, const std::vector<Pair>& pairs,
+                  std::vector<std::string> found) {
   std::vector<std::string> statements;
   for (const Pair& pair : pairs) {
     for (const std::string& misfit : DescribeMisfit(*pair.source, *pair.destination)) {
@@ -257,9 +276,9 @@ void CheckDestinationTables(CheckContext& context) {
   }
   std::vector<Pair> pairs;
   for (size_t i = 0; i < there->size(); ++i) {
-    if ((*there)[i].oid != 0) pairs.push_back({&context.tables[i], &(*there)[i]});
+    if ((*there)[i].oid != 0) pairs.push_back({&context.published[i], &(*there)[i]});
   }
-  CheckColumns(context, pairs);
+  CheckColumns(context, pairs, UnfilledKeys(context, *there));
   CheckRows(context, pairs);
   CheckTablePrivileges(context, pairs);
   CheckCreateTables(context, context.tables.size() - pairs.size());

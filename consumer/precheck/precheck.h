@@ -18,7 +18,8 @@ struct CheckOptions {
   ConnectOptions destination;
   TableSelection selection;
   ExistingTables existing = ExistingTables::kStop;
-  std::map<std::string, ExistingTables> existing_by_table;  // "schema.table"
+  std::map<TableName, ExistingTables> existing_by_table;
+  std::map<TableName, TableRule> rules;
   std::string task;  // empty: not known yet (checks about task and slot are left out)
   std::string slot;  // "towline_<task>"
   // True before the copy has begun: tables at the destination are compared, a slot of our name must

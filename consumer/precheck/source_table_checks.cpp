@@ -211,6 +211,7 @@ void CheckSourceTables(CheckContext& context) {
   CheckRowSecurity(context);
   CheckReplicaIdentity(context);
   CheckUnlogged(context);
+  CheckTableRules(context);
 }
 
 }  // namespace towline

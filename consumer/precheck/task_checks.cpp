@@ -13,15 +13,24 @@ namespace towline {
 namespace {
 
 void CheckTableOptions(CheckContext& context) {
-  if (context.options.existing_by_table.empty() || context.tables.empty()) return;
+  const CheckOptions& options = context.options;
+  std::set<TableName> named;
+  for (const auto& [name, policy] : options.existing_by_table) named.insert(name);
+  for (const auto& [name, rule] : options.rules) named.insert(name);
+  if (named.empty() || context.tables.empty()) return;
   std::vector<std::string> known;
+  std::set<TableName> selected;
   for (const Table& table : context.tables) {
-    known.push_back(absl::StrCat(table.name.schema, ".", table.name.name));
+    known.push_back(TableNameText(table.name));
+    selected.insert(table.name);
+    // A rule of a partitioned table may be meant for a partition that alone is selected.
+    for (const TableName& ancestor : table.ancestors) {
+      if (options.rules.contains(ancestor)) selected.insert(ancestor);
+    }
   }
-  std::set<std::string> known_set(known.begin(), known.end());
   std::vector<std::string> strange;
-  for (const auto& [name, policy] : context.options.existing_by_table) {
-    if (known_set.count(name) == 0) strange.push_back(name);
+  for (const TableName& name : named) {
+    if (!selected.contains(name)) strange.push_back(TableNameText(name));
   }
   if (strange.empty()) {
     context.Pass("task.table_options", "every table with options of its own is selected");

@@ -114,6 +114,7 @@ absl::Status Attempt::Check(bool may_have_slot) {
   options.selection = SelectionOf(config);
   options.existing = config.existing;
   options.existing_by_table = config.existing_by_table;
+  options.rules = config.rules;
   options.copy_workers = config.limits.copy_workers;
   options.two_phase = config.two_phase;
   options.requires_origin = !config.foreign_origins;
@@ -293,10 +294,11 @@ absl::Status Attempt::Copy() {
   options.destination = config.destination;
   options.selection = SelectionOf(config);
   options.existing = [&config](const TableName& table) {
-    auto found = config.existing_by_table.find(absl::StrCat(table.schema, ".", table.name));
+    auto found = config.existing_by_table.find(table);
     return std::string(
         ExistingName(found != config.existing_by_table.end() ? found->second : config.existing));
   };
+  options.rules = config.rules;
   options.workers = config.limits.copy_workers;
   options.part_bytes = config.limits.copy_part_bytes;
   options.snapshot_wait_max = config.limits.snapshot_wait_max;

@@ -48,6 +48,7 @@ class Attempt {
   absl::Status Copy();
   absl::Status StayPaused();
   absl::Status Stream();
+  absl::Status CheckRules(const std::vector<PieceRow>& pieces, Applier::Options* applier);
   absl::StatusOr<StreamSession::Options> StreamOptions();
   absl::Status SetStatusInterval(Connection& source);
   absl::Status SetPluginOptions(Connection& source);

@@ -8,9 +8,11 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "model/snapshot.h"
+#include "pg/quoting.h"
 #include "pg/replication_connection.h"
 #include "run/attempt.h"
 #include "run/start_checks.h"
+#include "schema/table_rules.h"
 #include "snapshot/slot.h"
 #include "state/prepared.h"
 #include "state/task_name.h"
@@ -31,9 +33,22 @@ std::string SpoolDirectory(const Config& config) {
   const char* directory = std::getenv("TMPDIR");
   return directory != nullptr && *directory != '\0' ? directory : "/var/tmp";
 }
+
 // Before, a slot can be made so at its creation only, which is before the copy.
 constexpr int kTwoPhaseVersionMin = 150000;
 constexpr int kTwoPhaseOffVersionMin = 180000;
+
+// Where some operations are not wanted, the destination's rows are not those of the source.
+void NoteOperations(const TableRule* rule, const TableName& table, Applier::Options* applier) {
+  if (rule == nullptr) return;
+  const RuleOperations& operations = rule->operations;
+  if (!operations.has_insert) {
+    applier->insertless_tables.push_back(table);
+  } else if (!operations.has_delete || !operations.has_truncate) {
+    // A key that is free at the source may be taken here.
+    applier->append_tables.push_back(table);
+  }
+}
 
 }  // namespace
 
@@ -228,6 +243,39 @@ absl::Status Attempt::SetPluginOptions(Connection& source) {
   return absl::OkStatus();
 }
 
+// Rows that were copied under one rule and changes that come under another make a table that no
+// rule describes: only by the user's word.
+absl::Status Attempt::CheckRules(const std::vector<PieceRow>& pieces, Applier::Options* applier) {
+  const Config& config = context_.config;
+  bool has_rules = !config.rules.empty();
+  for (const PieceRow& piece : pieces) has_rules |= !piece.rule.empty();
+  if (!has_rules) return absl::OkStatus();
+  // Partitions may have moved since; a table that is gone brings no changes.
+  std::vector<TableName> names;
+  for (const PieceRow& piece : pieces) names.push_back(piece.table);
+  TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenSource());
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> tables, ReadTablesByName(source, names));
+  for (const Table& table : tables)
+    NoteOperations(FindRule(config.rules, table), table.name, applier);
+  for (const auto& [name, rule] : config.rules) {  // tables that were not there yet, too
+    if (std::find(names.begin(), names.end(), name) == names.end()) {
+      NoteOperations(&rule, name, applier);
+    }
+  }
+  std::vector<PieceRow> changed = ChangedRules(pieces, tables, config.rules);
+  if (changed.empty()) return absl::OkStatus();
+  if (!config.accepts_rule_change) return RefuseRuleChange(row_, changed);
+  for (const PieceRow& piece : changed) {
+    LogWarning(
+        "the rule of a table has changed, as accepted: it counts for changes from here on, "
+        "rows that are at the destination are not looked at again",
+        {{"table", QuoteQualified(piece.table.schema, piece.table.name)},
+         {"rule", piece.rule.empty() ? "none" : piece.rule},
+         {"position", row_.position.ToString()}});
+  }
+  return store_->SetPieceRules(changed);
+}
+
 absl::StatusOr<StreamSession::Options> Attempt::StreamOptions() {
   const Config& config = context_.config;
   const Limits& limits = config.limits;
@@ -255,6 +303,7 @@ absl::StatusOr<StreamSession::Options> Attempt::StreamOptions() {
   options.applier.misses_prepares = !config.foreign_origins;
   options.applier.requires_origin = !config.foreign_origins;
   TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_->ReadPieces());
+  TOWLINE_RETURN_IF_ERROR(CheckRules(pieces, &options.applier));
   for (const PieceRow& piece : pieces) {
     options.applier.source_oids[piece.table] = piece.source_oid;
     if (piece.existing == "append") options.applier.append_tables.push_back(piece.table);

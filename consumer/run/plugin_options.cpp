@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "schema/table_rules.h"
 
 namespace towline {
 namespace {
@@ -44,9 +45,11 @@ PluginOptions ChoosePluginOptions(const Config& config, int server_version,
   add("binary", "on");
   add("partitions", "leaf");
   add("messages", "off");
-  add("origin", config.foreign_origins ? "any" : "none");
+  if (!config.foreign_origins) add("origin", "none");
   if (!config.include.empty()) add("include_tables", absl::StrJoin(config.include, ","));
   if (!config.exclude.empty()) add("exclude_tables", absl::StrJoin(config.exclude, ","));
+  // Never left out: an older plugin, which would send every row, refuses the option instead.
+  if (!config.rules.empty()) add("table_rules", RulesJson(config.rules));
   if (config.streaming && server_version >= kServerOfStreaming) {
     chosen.is_streaming = is_new;
     if (is_new) {

@@ -1,8 +1,13 @@
 #include "run/start_checks.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/error.h"
 #include "base/status_macros.h"
+#include "pg/quoting.h"
 
 namespace towline {
 namespace {
@@ -92,6 +97,38 @@ absl::Status CheckLeftSlot(const TaskRow& task, const std::string& database, con
                                                  " in database \"", slot.database,
                                                  "\" stands in the way")),
       absl::StrCat("If nothing uses it: SELECT pg_drop_replication_slot('", task.slot, "');"));
+}
+
+std::vector<PieceRow> ChangedRules(const std::vector<PieceRow>& pieces,
+                                   const std::vector<Table>& tables, const TableRules& rules) {
+  std::vector<PieceRow> changed;
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    if (tables[i].oid == 0) continue;
+    std::string rule = RuleText(FindRule(rules, pieces[i].table, tables[i].ancestors));
+    if (rule == pieces[i].rule) continue;
+    changed.push_back(pieces[i]);
+    changed.back().rule = std::move(rule);
+  }
+  return changed;
+}
+
+absl::Status RefuseRuleChange(const TaskRow& task, const std::vector<PieceRow>& changed) {
+  constexpr size_t kNamedMax = 5;
+  std::vector<std::string> names;
+  for (size_t i = 0; i < std::min(changed.size(), kNamedMax); ++i) {
+    names.push_back(QuoteQualified(changed[i].table.schema, changed[i].table.name));
+  }
+  std::string more =
+      changed.size() > kNamedMax ? absl::StrCat(" and ", changed.size() - kNamedMax, " more") : "";
+  return WithHint(
+      absl::InvalidArgumentError(
+          absl::StrCat("where, columns or operations of ", absl::StrJoin(names, ", "), more,
+                       changed.size() == 1 ? " differ from those under which it was copied"
+                                           : " differ from those under which they were copied")),
+      absl::StrCat(
+          "Put them back; or run with --accept-rule-change: the new ones count for changes "
+          "from here on, rows already copied are not looked at again. ",
+          StartAgainHint(task)));
 }
 
 }  // namespace towline

@@ -5,8 +5,11 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
+#include "model/table.h"
+#include "schema/table_rules.h"
 #include "snapshot/slot.h"
 #include "state/state_store.h"
 
@@ -28,5 +31,13 @@ absl::Status CheckSlot(const TaskRow& task, const std::string& database,
 // For a slot that stands in the task row as intended, and exists: kFailedPrecondition unless it can
 // only be the one that a crash left between its creation and the note of it.
 absl::Status CheckLeftSlot(const TaskRow& task, const std::string& database, const SlotInfo& slot);
+
+// The pieces whose table has another rule now than when it was copied, with the rule of now.
+// `tables` are the pieces' tables at the source by the same index; oid 0: gone, and left out.
+std::vector<PieceRow> ChangedRules(const std::vector<PieceRow>& pieces,
+                                   const std::vector<Table>& tables, const TableRules& rules);
+
+// kInvalidArgument that names tables and both ways to go on.
+absl::Status RefuseRuleChange(const TaskRow& task, const std::vector<PieceRow>& changed);
 
 }  // namespace towline

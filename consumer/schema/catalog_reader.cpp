@@ -68,12 +68,23 @@ ORDER BY wanted.number
 constexpr char kColumnsSql[] = R"sql(
 SELECT a.attrelid, a.attname, a.attnum, t.oid, t.typrelid, n.nspname, t.typname,
        pg_catalog.format_type(a.atttypid, a.atttypmod), t.typtype, a.atttypmod, a.attnotnull,
-       a.atthasdef OR a.attidentity <> '', a.attgenerated, a.attidentity
+       a.atthasdef OR a.attidentity <> '', a.attgenerated, a.attidentity,
+       a.attlen = -1 AND a.attstorage <> 'p'
 FROM pg_catalog.pg_attribute a
 JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
 JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
 WHERE a.attrelid = ANY ($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attrelid, a.attnum
+)sql";
+
+constexpr char kAncestorsSql[] = R"sql(
+SELECT c.oid, n.nspname, a.relname
+FROM pg_catalog.pg_class c
+CROSS JOIN LATERAL pg_catalog.pg_partition_ancestors(c.oid) WITH ORDINALITY AS above(relid, number)
+JOIN pg_catalog.pg_class a ON a.oid = above.relid
+JOIN pg_catalog.pg_namespace n ON n.oid = a.relnamespace
+WHERE c.oid = ANY ($1::oid[]) AND c.relispartition AND above.relid <> c.oid
+ORDER BY c.oid, above.number
 )sql";
 
 constexpr char kIndexesSql[] = R"sql(
@@ -145,6 +156,7 @@ TableColumn ReadColumnRow(const Result& result, int row, const TypeCatalog& type
   column.has_default = result.GetBool(row, 11);
   column.generated = FirstChar(result, row, 12);
   column.identity = FirstChar(result, row, 13);
+  column.is_toastable = result.GetBool(row, 14);
   column.is_portable_binary = IsPortableBinary(types, column.type_oid);
   column.has_equality = HasEquality(types, column.type_oid);
   return column;
@@ -184,6 +196,13 @@ absl::StatusOr<std::vector<Table>> ReadTablesByOid(Connection& connection,
     auto place = places.find(GetOid(columns, row, 0));
     if (place == places.end()) continue;
     tables[place->second].columns.push_back(ReadColumnRow(columns, row, types));
+  }
+  TOWLINE_ASSIGN_OR_RETURN(Result ancestors, connection.Query(kAncestorsSql, params));
+  for (int row = 0; row < ancestors.row_count(); ++row) {
+    auto place = places.find(GetOid(ancestors, row, 0));
+    if (place == places.end()) continue;
+    tables[place->second].ancestors.push_back(
+        {ancestors.GetString(row, 1), ancestors.GetString(row, 2)});
   }
   TOWLINE_ASSIGN_OR_RETURN(Result indexes, connection.Query(kIndexesSql, params));
   for (int row = 0; row < indexes.row_count(); ++row) {

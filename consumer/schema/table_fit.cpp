@@ -39,14 +39,39 @@ std::vector<std::string> DescribeMisfit(const Table& source, const Table& destin
                                          : " is not generated, at the source it is"));
     }
   }
-  for (const TableColumn& column : destination.columns) {
-    if (source.FindColumn(column.name) != nullptr || !column.is_not_null || column.has_default) {
-      continue;
-    }
-    misfits.push_back(absl::StrCat("column ", QuoteIdentifier(column.name),
-                                   " is not at the source, NOT NULL and without a default"));
+  for (const TableColumn* column : UnfilledColumns(source, destination)) {
+    misfits.push_back(absl::StrCat("column ", QuoteIdentifier(column->name),
+                                   " gets no value from the source, is NOT NULL and without a "
+                                   "default"));
   }
   return misfits;
+}
+
+std::vector<const TableColumn*> UnfilledColumns(const Table& source, const Table& destination) {
+  std::vector<const TableColumn*> unfilled;
+  for (const TableColumn& column : destination.columns) {
+    bool is_unfilled =
+        source.FindColumn(column.name) == nullptr && column.is_not_null && !column.has_default;
+    if (is_unfilled) unfilled.push_back(&column);
+  }
+  return unfilled;
+}
+
+std::vector<std::string> AdjustingStatements(const Table& source, const Table& destination) {
+  const TableName& top =
+      destination.ancestors.empty() ? destination.name : destination.ancestors.back();
+  std::string alter = absl::StrCat("ALTER TABLE ", QuoteQualified(top.schema, top.name), " ");
+  std::vector<std::string> statements;
+  for (const TableColumn& column : source.columns) {
+    if (column.attnum != 0 || destination.FindColumn(column.name) != nullptr) continue;
+    statements.push_back(absl::StrCat(alter, "ADD COLUMN IF NOT EXISTS ",
+                                      QuoteIdentifier(column.name), " ", column.type_text, ";"));
+  }
+  for (const TableColumn* column : UnfilledColumns(source, destination)) {
+    statements.push_back(
+        absl::StrCat(alter, "ALTER COLUMN ", QuoteIdentifier(column->name), " DROP NOT NULL;"));
+  }
+  return statements;
 }
 
 }  // namespace towline

@@ -1,5 +1,6 @@
 #include "snapshot/copier.h"
 
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <set>
@@ -12,6 +13,7 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "pg/quoting.h"
+#include "schema/table_fit.h"
 #include "snapshot/append_staging.h"
 #include "snapshot/copy_finish.h"
 #include "snapshot/copy_start.h"
@@ -43,8 +45,9 @@ class CopyRun {
   absl::Status StoreSchema(const CopyStart& start);
   absl::Status EmptyBegun(Connection& session);
   absl::Status EmptyAsAsked(Connection& session, const std::vector<Table>& tables);
-  absl::Status MakeSchema(Connection& session);
-  absl::Status CopyRows(Connection& session, CopyStart& start);
+  absl::Status MakeSchema(Connection& session, const std::vector<Table>& tables);
+  absl::Status AdjustTables(Connection& session, const std::vector<Table>& tables);
+  absl::Status CopyRows(Connection& session, const std::vector<Table>& tables, CopyStart& start);
   absl::Status Finish();
 
   std::string EffectivePolicy(const Table& destination) const;
@@ -92,7 +95,10 @@ absl::Status CopyRun::StartOver() {
     if (piece.existing != "append") ours_.insert(piece.table);
   }
   TOWLINE_ASSIGN_OR_RETURN(CopyStart start, StartAtSource(options_, shutdown_, on_wait_));
-  const std::vector<Table>& tables = start.snapshot.tables();
+  // From here on a table is what is published of it.
+  TOWLINE_ASSIGN_OR_RETURN(const std::vector<Table> tables,
+                           PublishTables(start.snapshot.connection(), options_.rules,
+                                         start.snapshot.tables(), AssignmentCheck::kSkip));
   is_partial_ = start.is_partial;
   TOWLINE_ASSIGN_OR_RETURN(Connection session,
                            OpenDestination(options_, "schema", kSchemaOrigin, store_, shutdown_));
@@ -101,9 +107,9 @@ absl::Status CopyRun::StartOver() {
   TOWLINE_RETURN_IF_ERROR(StoreSchema(start));
   FaultPoint("copy:schema-stored");
   TOWLINE_RETURN_IF_ERROR(EmptyAsAsked(session, tables));
-  TOWLINE_RETURN_IF_ERROR(MakeSchema(session));
+  TOWLINE_RETURN_IF_ERROR(MakeSchema(session, tables));
   FaultPoint("copy:after-pre-data");
-  TOWLINE_RETURN_IF_ERROR(CopyRows(session, start));
+  TOWLINE_RETURN_IF_ERROR(CopyRows(session, tables, start));
   return store_.SetState(TaskState::kIndexing);
 }
 
@@ -126,7 +132,14 @@ std::string CopyRun::EffectivePolicy(const Table& destination) const {
 
 absl::Status CopyRun::LookAtDestination(Connection& session, const std::vector<Table>& tables) {
   TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> there, ReadDestination(session, tables));
-  TOWLINE_RETURN_IF_ERROR(CheckFit(tables, there, /*all_exist=*/false));
+  std::vector<Table> looked_at = there;
+  if (!begun_.empty()) {
+    // A crash may have come between their creation and AdjustTables().
+    for (size_t i = 0; i < tables.size(); ++i) {
+      if (FindRule(options_.rules, tables[i]) != nullptr) looked_at[i].oid = 0;
+    }
+  }
+  TOWLINE_RETURN_IF_ERROR(CheckFit(tables, looked_at, /*all_exist=*/false));
   TOWLINE_RETURN_IF_ERROR(CheckExistingRows(session, tables, there, {options_.existing, ours_}));
   for (const Table& table : there) {
     if (table.oid != 0) existed_.insert(table.name);
@@ -153,8 +166,8 @@ absl::Status CopyRun::StoreSchema(const CopyStart& start) {
                  {{"table", QuoteQualified(table.name.schema, table.name.name)}});
     }
     if (!HasRowsToCopy(table)) continue;
-    pieces.push_back(
-        {table.name, table.oid, policies_[table.name], "pending", table.total_bytes, 0});
+    pieces.push_back({table.name, table.oid, policies_[table.name], "pending", table.total_bytes, 0,
+                      RuleText(FindRule(options_.rules, table))});
   }
   LogInfo("schema read", {{"tables", absl::StrCat(snapshot.tables().size())},
                           {"statements", absl::StrCat(statements.size())}});
@@ -189,27 +202,61 @@ absl::Status CopyRun::EmptyAsAsked(Connection& session, const std::vector<Table>
   return session.Exec("COMMIT").status();
 }
 
-absl::Status CopyRun::MakeSchema(Connection& session) {
+absl::Status CopyRun::MakeSchema(Connection& session, const std::vector<Table>& tables) {
   SchemaRun run;
   run.section = "pre";
   run.existed = existed_;
   run.is_partial = is_partial_;
   run.is_repeated = !begun_.empty();
   run.batch_max = 100;
-  return RunSchemaStatements(session, store_, run);
+  TOWLINE_RETURN_IF_ERROR(RunSchemaStatements(session, store_, run));
+  return AdjustTables(session, tables);
 }
 
-absl::Status CopyRun::CopyRows(Connection& session, CopyStart& start) {
+// The dump makes tables as they are at the source. What the destination still lacks for what is
+// published follows from what is there, so a crash in between does no harm; a table that was there
+// before us fits already.
+absl::Status CopyRun::AdjustTables(Connection& session, const std::vector<Table>& tables) {
+  if (options_.rules.empty()) return absl::OkStatus();
+  FaultPoint("copy:before-adjusting");
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> there, ReadDestination(session, tables));
+  std::vector<std::string> statements;
+  for (size_t i = 0; i < tables.size(); ++i) {
+    if (there[i].oid == 0 || FindRule(options_.rules, tables[i]) == nullptr) continue;
+    for (std::string& statement : AdjustingStatements(tables[i], there[i])) {
+      if (std::find(statements.begin(), statements.end(), statement) == statements.end()) {
+        statements.push_back(std::move(statement));
+      }
+    }
+  }
+  if (statements.empty()) return absl::OkStatus();
+  TOWLINE_RETURN_IF_ERROR(session.Exec("BEGIN").status());
+  TOWLINE_RETURN_IF_ERROR(CheckEpoch(session, store_.claim()));
+  for (const std::string& statement : statements) {
+    LogInfo("a table is adjusted to its rule", {{"statement", statement}});
+    absl::Status done = session.Exec(statement).status();
+    if (!done.ok()) {
+      return WithHint(WithContext(done, absl::StrCat("adjusting a table to its rule: ", statement)),
+                      "Mend the cause, or adjust the table at the destination yourself, then run "
+                      "towline again.");
+    }
+  }
+  return session.Exec("COMMIT").status();
+}
+
+absl::Status CopyRun::CopyRows(Connection& session, const std::vector<Table>& tables,
+                               CopyStart& start) {
   ExportedSnapshot& snapshot = start.snapshot;
   TableCopyJob job;
-  job.tables = snapshot.tables();
+  job.tables = tables;
   TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> there, ReadDestination(session, job.tables));
   TOWLINE_RETURN_IF_ERROR(CheckFit(job.tables, there, /*all_exist=*/true));
 
   std::vector<StagedTable> staged;
   int64_t bytes_total = 0;
   for (size_t i = 0; i < job.tables.size(); ++i) {
-    CopyTarget target = MakeTarget(job.tables[i], there[i]);
+    CopyTarget target =
+        MakeTarget(job.tables[i], there[i], FindRule(options_.rules, job.tables[i]));
     bool is_staged = HasRowsToCopy(job.tables[i]) && policies_[there[i].name] == "append";
     if (is_staged) {
       target.relation = StagingName(store_.task(), staged.size());

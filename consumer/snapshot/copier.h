@@ -17,6 +17,7 @@
 #include "model/name.h"
 #include "pg/connect_options.h"
 #include "schema/catalog_reader.h"
+#include "schema/table_rules.h"
 #include "state/state_store.h"
 
 namespace towline {
@@ -38,6 +39,7 @@ struct CopierOptions {
   TableSelection selection;
   // "stop", "append" or "truncate", for one table.
   std::function<std::string(const TableName&)> existing;
+  TableRules rules;
   int workers = 2;
   int64_t part_bytes = 0;  // larger tables are copied in ctid ranges of this size
   absl::Duration snapshot_wait_max;

@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "pg/quoting.h"
+#include "schema/table_rules.h"
 
 namespace towline {
 namespace {
@@ -11,24 +12,35 @@ std::string Qualified(const Table& table) {
   return QuoteQualified(table.name.schema, table.name.name);
 }
 
-std::string Where(const CopyPart& part) {
-  std::string condition = PartCondition(part);
-  return condition.empty() ? "" : absl::StrCat(" WHERE ", condition);
+std::string Where(const CopyTarget& target, const CopyPart& part) {
+  std::string range = PartCondition(part);
+  std::string rule = target.where.empty() ? "" : AsOperand(target.where);
+  if (range.empty() && rule.empty()) return "";
+  // The range first: it is what the server finds rows by.
+  return absl::StrCat(" WHERE ", range, range.empty() || rule.empty() ? "" : " AND ", rule);
 }
 
 }  // namespace
 
-CopyTarget MakeTarget(const Table& source, const Table& destination) {
+CopyTarget MakeTarget(const Table& source, const Table& destination, const TableRule* rule) {
   CopyTarget target;
   target.is_binary = true;
   target.relation = Qualified(destination);
+  if (rule != nullptr) target.where = rule->where;
+  bool has_expressions = false;
   for (const TableColumn& column : source.columns) {
     if (column.generated != '\0') continue;
     const TableColumn* other = destination.FindColumn(column.name);
     target.columns.push_back(QuoteIdentifier(column.name));
     target.is_binary = target.is_binary && column.is_portable_binary && other != nullptr &&
                        other->is_portable_binary;
+    const RuleColumn* listed = rule == nullptr ? nullptr : rule->FindColumn(column.name);
+    bool is_expression = listed != nullptr && listed->expression.has_value();
+    has_expressions |= is_expression;
+    target.values.push_back(is_expression ? RuleValueSql(column, *listed->expression)
+                                          : target.columns.back());
   }
+  if (!has_expressions) target.values.clear();
   return target;
 }
 
@@ -37,9 +49,12 @@ std::string CopyOutSql(const Table& source, const CopyTarget& target, const Copy
   absl::string_view format = target.is_binary ? " TO STDOUT (FORMAT binary)" : " TO STDOUT";
   // The plain form spares the executor; like the other it reads this table alone, not those that
   // inherit from it.
-  if (part.is_whole) return absl::StrCat("COPY ", Qualified(source), " (", columns, ")", format);
-  return absl::StrCat("COPY (SELECT ", columns, " FROM ONLY ", Qualified(source), Where(part), ")",
-                      format);
+  if (part.is_whole && target.values.empty() && target.where.empty()) {
+    return absl::StrCat("COPY ", Qualified(source), " (", columns, ")", format);
+  }
+  std::string values = target.values.empty() ? columns : absl::StrJoin(target.values, ", ");
+  return absl::StrCat("COPY (SELECT ", values, " FROM ONLY ", Qualified(source),
+                      Where(target, part), ")", format);
 }
 
 std::string CopyInSql(const CopyTarget& target) {
@@ -47,8 +62,9 @@ std::string CopyInSql(const CopyTarget& target) {
                       ") FROM STDIN", target.is_binary ? " (FORMAT binary)" : "");
 }
 
-std::string CountRowsSql(const Table& source, const CopyPart& part) {
-  return absl::StrCat("SELECT pg_catalog.count(*) FROM ONLY ", Qualified(source), Where(part));
+std::string CountRowsSql(const Table& source, const CopyTarget& target, const CopyPart& part) {
+  return absl::StrCat("SELECT pg_catalog.count(*) FROM ONLY ", Qualified(source),
+                      Where(target, part));
 }
 
 std::string MakeRowsSql(const CopyTarget& target, int64_t rows) {

@@ -25,7 +25,8 @@ bool IsRowTooLarge(const absl::Status& status) {
           absl::StrContains(status.message(), "invalid memory alloc request size"));
 }
 
-absl::Status ExplainTableError(const absl::Status& status, const Table& table) {
+absl::Status ExplainTableError(const absl::Status& status, const Table& table,
+                               const CopyTarget& target) {
   std::string name = QuoteQualified(table.name.schema, table.name.name);
   if (IsRowTooLarge(status)) {
     return WithHint(
@@ -52,6 +53,14 @@ absl::Status ExplainTableError(const absl::Status& status, const Table& table) {
                     "A value of regclass or a type like it names something that the destination "
                     "does not have, as indexes are made after the rows: exclude the table, or take "
                     "the value out, and run again.");
+  }
+  if (is_at_source && absl::StartsWith(sqlstate, "22") &&
+      (!target.values.empty() || !target.where.empty())) {
+    return WithHint(
+        WithCode(WithContext(explained, "an expression of the table's rule fails"),
+                 absl::StatusCode::kUnimplemented),
+        "Correct the table's where or columns in the configuration so that it holds for "
+        "every row, and run again: the copy starts anew.");
   }
   if (absl::StartsWith(sqlstate, "23") || absl::StartsWith(sqlstate, "22")) {
     // The same rows meet the same constraint again.
@@ -98,7 +107,7 @@ absl::StatusOr<int64_t> CopyWorker::CopyPartOf(const Table& table, const CopyTar
     return marks_piece ? MarkPieceCopied(destination_, options_.claim, table.name, rows)
                        : absl::OkStatus();
   });
-  if (!status.ok()) return ExplainTableError(status, table);
+  if (!status.ok()) return ExplainTableError(status, table, target);
   progress_->rows_done.fetch_add(rows, std::memory_order_relaxed);
   return rows;
 }
@@ -110,7 +119,8 @@ absl::Status CopyWorker::MarkTable(const TableName& table, int64_t rows) {
 absl::StatusOr<int64_t> CopyWorker::CopyRows(const Table& table, const CopyTarget& target,
                                              const CopyPart& part) {
   if (target.columns.empty()) {
-    TOWLINE_ASSIGN_OR_RETURN(std::string count, source_.QueryValue(CountRowsSql(table, part)));
+    TOWLINE_ASSIGN_OR_RETURN(std::string count,
+                             source_.QueryValue(CountRowsSql(table, target, part)));
     int64_t rows = 0;
     if (!absl::SimpleAtoi(count, &rows)) return absl::InternalError("a count is no number");
     TOWLINE_ASSIGN_OR_RETURN(Result made, destination_.Query(MakeRowsSql(target, rows)));

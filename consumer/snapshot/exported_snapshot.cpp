@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "pg/quoting.h"
+#include "schema/table_rules.h"
 
 namespace towline {
 namespace {
@@ -42,7 +43,7 @@ absl::StatusOr<Connection> Open(const ExportedSnapshot::Options& options, absl::
                                 const Shutdown& shutdown) {
   Connection::Purpose purpose;
   purpose.application_name = absl::StrCat(options.application_name, " ", word);
-  purpose.settings = {kLockTimeoutSql};
+  purpose.settings = {kLockTimeoutSql, kRuleSearchPathSql};
   return Connection::Open(options.source, purpose, shutdown);
 }
 

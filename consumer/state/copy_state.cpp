@@ -43,7 +43,7 @@ absl::Status StateStore::StartCopy(const std::vector<PieceRow>& pieces,
         piece_values.end(),
         {options_.task, piece.table.schema, piece.table.name, absl::StrCat(piece_values.size()),
          absl::StrCat(piece.source_oid), piece.existing, piece.state,
-         absl::StrCat(piece.bytes_total), absl::StrCat(piece.rows_done)});
+         absl::StrCat(piece.bytes_total), absl::StrCat(piece.rows_done), piece.rule});
   }
   std::vector<Param> statement_values;
   for (const SchemaStatement& statement : statements) {
@@ -61,12 +61,12 @@ absl::Status StateStore::StartCopy(const std::vector<PieceRow>& pieces,
                      {options_.task})
               .status());
     }
-    TOWLINE_RETURN_IF_ERROR(
-        InsertRows(connection_,
-                   "towline_state.piece (task, schema_name, table_name, ordinal, source_oid, "
-                   "existing, state, bytes_total, rows_done)",
-                   {"text", "text", "text", "bigint", "bigint", "text", "text", "bigint", "bigint"},
-                   std::move(piece_values)));
+    TOWLINE_RETURN_IF_ERROR(InsertRows(
+        connection_,
+        "towline_state.piece (task, schema_name, table_name, ordinal, source_oid, "
+        "existing, state, bytes_total, rows_done, rule)",
+        {"text", "text", "text", "bigint", "bigint", "text", "text", "bigint", "bigint", "text"},
+        std::move(piece_values)));
     return InsertRows(connection_,
                       "towline_state.schema_statement (task, section, ordinal, is_setting, "
                       "statement, is_done)",
@@ -81,7 +81,7 @@ absl::StatusOr<std::vector<PieceRow>> StateStore::ReadPieces() {
   TOWLINE_ASSIGN_OR_RETURN(
       Result rows,
       connection_.Query("SELECT schema_name, table_name, source_oid, existing, state, bytes_total, "
-                        "rows_done FROM towline_state.piece WHERE task = $1 ORDER BY ordinal",
+                        "rows_done, rule FROM towline_state.piece WHERE task = $1 ORDER BY ordinal",
                         {options_.task}));
   std::vector<PieceRow> pieces;
   for (int i = 0; i < rows.row_count(); ++i) {
@@ -90,9 +90,25 @@ absl::StatusOr<std::vector<PieceRow>> StateStore::ReadPieces() {
                       rows.GetString(i, 3),
                       rows.GetString(i, 4),
                       rows.GetInt(i, 5),
-                      rows.GetInt(i, 6)});
+                      rows.GetInt(i, 6),
+                      rows.GetString(i, 7)});
   }
   return pieces;
+}
+
+absl::Status StateStore::SetPieceRules(const std::vector<PieceRow>& pieces) {
+  return InTransaction(connection_, [&]() -> absl::Status {
+    TOWLINE_RETURN_IF_ERROR(CheckEpoch(connection_, claim()));
+    for (const PieceRow& piece : pieces) {
+      TOWLINE_RETURN_IF_ERROR(
+          connection_
+              .Query("UPDATE towline_state.piece SET rule = $4 WHERE task = $1 AND schema_name = "
+                     "$2 AND table_name = $3",
+                     {options_.task, piece.table.schema, piece.table.name, piece.rule})
+              .status());
+    }
+    return CheckEpoch(connection_, claim());
+  });
 }
 
 absl::StatusOr<std::vector<SchemaStatement>> StateStore::ReadSchemaStatements(

@@ -132,6 +132,10 @@ CREATE TABLE towline_state.prepared (
 COMMENT ON TABLE towline_state.prepared IS
   'Transactions that are prepared at the source and, as gid, at this server. Do not edit: how each has ended here could not be told any more.';
 )sql",
+    // Version 3: rows, columns and operations of tables may be chosen.
+    R"sql(
+ALTER TABLE towline_state.piece ADD COLUMN rule text NOT NULL DEFAULT '';
+)sql",
 };
 
 absl::StatusOr<int> ReadVersion(Connection& connection) {

@@ -72,6 +72,7 @@ struct PieceRow {
   std::string state;        // pending, copying, copied
   int64_t bytes_total = 0;  // heap and TOAST at planning
   int64_t rows_done = 0;
+  std::string rule = "";  // under which it was copied (schema/table_rules.h); empty: none
 };
 
 // A statement of the schema dump, kept until it has run.
@@ -114,6 +115,8 @@ class StateStore {
   absl::Status StartCopy(const std::vector<PieceRow>& pieces,
                          const std::vector<SchemaStatement>& statements, TaskState state);
   absl::StatusOr<std::vector<PieceRow>> ReadPieces();
+  // The rules that count from now on.
+  absl::Status SetPieceRules(const std::vector<PieceRow>& pieces);
   absl::StatusOr<std::vector<SchemaStatement>> ReadSchemaStatements(const std::string& section);
 
   // Called after each state that was stored, whoever of us stored it: what people see follows what

@@ -4,10 +4,12 @@
 #include <optional>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "base/check.h"
+#include "base/error.h"
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "stream/status_clock.h"
@@ -21,12 +23,37 @@ constexpr absl::Duration kTick = absl::Milliseconds(100);
 // What a queued message costs beside its payload: list node, allocator, Received itself.
 constexpr size_t kQueuedOverheadBytes = 128;
 
+// What an expression of a rule, or a value, makes impossible today it makes impossible again: the
+// operator must look (data_exception, feature_not_supported; of a rule also a name that is gone and
+// an old row that lacks what it looks at). The slot stays where it is.
+absl::Status ExplainDecodingError(const absl::Status& status, bool has_rules) {
+  std::string sqlstate = GetSqlState(status);
+  bool is_of_value = absl::StartsWith(sqlstate, "22") || absl::StartsWith(sqlstate, "0A");
+  bool is_of_rule = has_rules && (absl::StartsWith(sqlstate, "42") || sqlstate == "55000");
+  if (!is_of_value && !is_of_rule) return status;
+  absl::Status explained = WithCode(status, absl::StatusCode::kUnimplemented);
+  if (!has_rules) return explained;
+  constexpr absl::string_view kMend =
+      "A table's rule is mended in the configuration (where, columns, operations); then run again "
+      "with --accept-rule-change. Nothing is lost: the slot stays where it is.";
+  std::string hint = GetHint(status);
+  return WithHint(explained, hint.empty() ? std::string(kMend) : absl::StrCat(hint, " ", kMend));
+}
+
+bool HasRules(const Receiver::Options& options) {
+  for (const auto& [name, value] : options.plugin_options) {
+    if (name == "table_rules") return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 class Receiver::Impl {
  public:
   Impl(const Options& options, ReplicationConnection connection)
       : connection_(std::move(connection)),
+        has_rules_(HasRules(options)),
         clock_(options.status_interval, absl::Now()),
         durable_(options.position.value) {
     progress_.received_lsn = options.position.value;
@@ -73,8 +100,9 @@ class Receiver::Impl {
   absl::Status Pump(BoundedQueue<Received>* queue) {
     while (!stop_) {
       TOWLINE_RETURN_IF_ERROR(SendStatusIfDue());
-      TOWLINE_ASSIGN_OR_RETURN(std::optional<StreamMessage> message,
-                               connection_.Receive(NextWait()));
+      absl::StatusOr<std::optional<StreamMessage>> read = connection_.Receive(NextWait());
+      if (!read.ok()) return ExplainDecodingError(read.status(), has_rules_);
+      std::optional<StreamMessage>& message = *read;
       if (!message.has_value()) continue;
       Received received;
       if (message->kind == StreamMessage::Kind::kFrame) {
@@ -130,7 +158,8 @@ class Receiver::Impl {
   }
 
   ReplicationConnection connection_;  // the thread's, once it runs
-  StatusClock clock_;                 // likewise
+  const bool has_rules_;
+  StatusClock clock_;  // the thread's, too
   std::atomic<uint64_t> durable_;
   std::atomic<bool> stop_{false};
   Progress progress_;

@@ -21,7 +21,7 @@ TABLES = ("CREATE TABLE keyed (id int PRIMARY KEY, v text)", "CREATE TABLE keyle
 
 @pytest.fixture(scope="module")
 def source_cluster(module_clusters):
-    """Spills early."""
+    """Spills or streams early, so that large prepared transactions go both ways."""
     return module_clusters("source", settings={"logical_decoding_work_mem": "64kB"})
 
 
@@ -214,10 +214,12 @@ def test_prepared_while_the_copy_runs(source, destination, towline_factory):
     finish(service, source, destination)
 
 
-def test_large_prepared_transactions(source, destination, towline_factory):
-    """In parts."""
+@pytest.mark.parametrize("streaming", ["on", "off"])
+def test_large_prepared_transactions(streaming, source, destination, towline_factory):
+    """In parts, and (streaming: on) sent while in progress."""
     source.script(*TABLES)
-    service = towline_factory(source, destination, arguments=[*ON, "--batch-rows-max", "500"]).start()
+    service = towline_factory(source, destination,
+                              arguments=[*ON, "--streaming", streaming, "--batch-rows-max", "500"]).start()
     wait_for_two_phase(service, source)
     for number, how in ((0, "COMMIT"), (1, "ROLLBACK"), (2, "COMMIT")):
         first = 10000 * (number + 1)

@@ -219,6 +219,12 @@ class Side:
             BinaryRows(lines) if binary else TextRows(lines), size=1 << 16)
         return lines.sorted()
 
+    def selected(self, sql, binary, directory):
+        lines = Lines(directory)
+        self.cursor.copy_expert(f"COPY ({sql}) TO STDOUT" + (" (FORMAT binary)" if binary else ""),
+                                BinaryRows(lines) if binary else TextRows(lines), size=1 << 16)
+        return lines.sorted()
+
     def listed(self, sql):
         self.cursor.execute(sql)
         return [row[0] for row in self.cursor.fetchall()]
@@ -274,7 +280,7 @@ class Result:
 
 
 def compare(source, destination, tables=None, ignore=(), binary=False, sequences=False, definitions=False,
-            columns=None, names=None, roots=False):
+            columns=None, names=None, roots=False, selects=None):
     """Compares two databases given as DSNs or URIs.
 
     tables, ignore  names "schema.table" or patterns (*, ?): what to compare (all), what to leave out
@@ -284,9 +290,11 @@ def compare(source, destination, tables=None, ignore=(), binary=False, sequences
     columns         table → columns to compare, where not all of them are replicated
     names           source table → destination table, where they differ
     roots           partitioned tables as wholes instead of leaf by leaf
+    selects         table → (SELECT at the source, SELECT at the destination): compared by the rows that these
+                    give instead of by its own, where not all rows, columns or values are replicated
     """
     result = Result()
-    columns, names = columns or {}, names or {}
+    columns, names, selects = columns or {}, names or {}, selects or {}
     left = right = None
     try:
         left, right = Side(source), Side(destination)
@@ -308,7 +316,17 @@ def compare(source, destination, tables=None, ignore=(), binary=False, sequences
             if table not in known and selected(right, table):
                 result.differences.append(f"table {table}: only at the destination")
         with tempfile.TemporaryDirectory(prefix="towline-compare-") as directory:
+            for table in selects:
+                if table not in wanted:
+                    result.differences.append(f"table {table}: not among those that are compared")
+                    continue
+                shown, rows = row_differences(table, left.selected(selects[table][0], binary, directory),
+                                              right.selected(selects[table][1], binary, directory))
+                result.differences += shown
+                result.rows[table] = rows
             for table in wanted:
+                if table in selects:
+                    continue
                 compare_table(result, left, right, table, names.get(table, table), columns.get(table),
                               binary, directory, roots)
         if sequences:

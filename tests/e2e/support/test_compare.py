@@ -149,3 +149,13 @@ def test_many_and_long_rows_go_through_files(pair, monkeypatch):
     found = differences(pair)
     assert "table public.twins: 1 rows only at the source, 0 only" in found
     assert "table public.plain: 1 rows only at the source, 1 only" in found
+
+
+def test_selects_stand_for_the_table(pair):
+    pair[1].execute("DELETE FROM plain WHERE id > 50; UPDATE plain SET t = upper(t); ALTER TABLE plain ADD extra int")
+    selects = {"public.plain": ("SELECT id, upper(t) FROM public.plain WHERE id <= 50", "SELECT id, t FROM public.plain")}
+    result = assert_equal(pair[0].uri(), pair[1].uri(), selects=selects)
+    assert result.rows["public.plain"] == 50 and result.rows["public.twins"] == 6
+    pair[1].execute("UPDATE plain SET t = 'row 7' WHERE id = 7")
+    assert "table public.plain: 1 rows only at the source, 1 only" in differences(pair, selects=selects)
+    assert "table public.plain: not among those" in differences(pair, selects=selects, ignore=["public.plain"])

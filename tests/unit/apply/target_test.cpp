@@ -286,6 +286,16 @@ TEST_F(TargetTest, AnotherShapeOfTheSourceIsNoticed) {
   EXPECT_TRUE(CheckRedescription(relation_, now, table_).ok());
 }
 
+TEST_F(TargetTest, ColumnsThatARuleAddsAreToldApartByTheirNames) {
+  relation_.oid = 900;
+  for (size_t i = 0; i < relation_.columns.size(); ++i) {
+    relation_.columns[i].attnum = i < 2 ? static_cast<int>(i) + 1 : 0;
+  }
+  Relation now = relation_;
+  now.columns[1].is_not_null = true;
+  EXPECT_TRUE(CheckRedescription(relation_, now, table_).ok());
+}
+
 TEST(CopyContextTest, LineIsFound) {
   EXPECT_EQ(LineOfCopyContext("COPY orders, line 12"), 12u);
   EXPECT_EQ(LineOfCopyContext("COPY orders, line 12, column id"), 12u);

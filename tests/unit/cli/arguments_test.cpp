@@ -31,6 +31,12 @@ TEST(ArgumentsTest, FlagsGoToTheirOptions) {
                   Pair("tables.include", ElementsAre("a.*", "b.*"))));
 }
 
+TEST(ArgumentsTest, ARuleChangeIsAcceptedByTheFlagOfRunOnly) {
+  EXPECT_FALSE(ParseArguments({"run"})->accepts_rule_change);
+  EXPECT_TRUE(ParseArguments({"run", "--accept-rule-change"})->accepts_rule_change);
+  EXPECT_THAT(ErrorOf({"check", "--accept-rule-change"}), HasSubstr("has no option"));
+}
+
 TEST(ArgumentsTest, TaskMayStandAlone) {
   auto arguments = ParseArguments({"status", "shop", "--json"});
   ASSERT_TRUE(arguments.ok()) << arguments.status();

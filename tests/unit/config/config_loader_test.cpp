@@ -96,7 +96,7 @@ metrics_port: 9187
   EXPECT_THAT(config->include, ElementsAre("public.*", "sales.order"));
   EXPECT_THAT(config->exclude, ElementsAre("public.tmp_*"));
   EXPECT_EQ(config->existing, ExistingTables::kTruncate);
-  EXPECT_EQ(config->existing_by_table.at("public.audit"), ExistingTables::kAppend);
+  EXPECT_EQ(config->existing_by_table.at({"public", "audit"}), ExistingTables::kAppend);
   EXPECT_EQ(config->retry_connection, absl::Minutes(100));
   EXPECT_EQ(config->retry_other, absl::Minutes(5));
   EXPECT_EQ(config->limits.queue_bytes_max, 128 << 20);
@@ -147,6 +147,64 @@ TEST_F(ConfigLoaderTest, EmptyFileIsTheDefaults) {
   EXPECT_EQ(ErrorOf("# nothing yet\n"), "no error");
 }
 
+TEST_F(ConfigLoaderTest, RulesOfTablesAreRead) {
+  WriteYaml(R"yaml(
+table:
+  shop.orders:
+    where: region = 'eu'
+    columns: [id, total, {email: "left(email, 2)"}, {tag: "'eu'::text"}]
+    operations: [insert, update]
+  '"my.Schema"."a""b"': {where: "a > 1 -- all"}
+  Shop.Orders: {operations: [delete, truncate]}
+)yaml");
+  absl::StatusOr<Config> config = LoadConfig(sources_);
+  ASSERT_TRUE(config.ok()) << config.status();
+  ASSERT_EQ(config->rules.size(), 3u);
+  const TableRule& orders = config->rules.at({"shop", "orders"});
+  EXPECT_EQ(orders.table.name, "orders");
+  EXPECT_EQ(orders.where, "region = 'eu'");
+  EXPECT_TRUE(orders.has_columns);
+  EXPECT_THAT(orders.columns,
+              ElementsAre(RuleColumn{"id", std::nullopt}, RuleColumn{"total", std::nullopt},
+                          RuleColumn{"email", "left(email, 2)"}, RuleColumn{"tag", "'eu'::text"}));
+  EXPECT_EQ(orders.operations, (RuleOperations{true, true, false, false}));
+  const TableRule& quoted = config->rules.at({"my.Schema", "a\"b"});
+  EXPECT_EQ(quoted.where, "a > 1 -- all");
+  EXPECT_FALSE(quoted.has_columns);
+  EXPECT_EQ(quoted.operations, RuleOperations());
+  EXPECT_EQ(config->rules.at({"Shop", "Orders"}).operations,
+            (RuleOperations{false, false, true, true}));
+}
+
+TEST_F(ConfigLoaderTest, BadRulesNameFileLineAndKey) {
+  auto of = [this](const std::string& keys) { return ErrorOf("table:\n  a.b: {" + keys + "}\n"); };
+  EXPECT_EQ(of("where: ''"), "t.yaml:2: table.\"a.b\".where is empty");
+  EXPECT_THAT(of("where: 'a = 1) OR (b = 2'"),
+              HasSubstr("t.yaml:2: table.\"a.b\".where has a \")\" that closes nothing"));
+  EXPECT_EQ(of("where: [a]"), "t.yaml:2: \"table.\"a.b\".where\" takes one value");
+  EXPECT_EQ(of("columns: []"), "t.yaml:2: table.\"a.b\".columns lists no column");
+  EXPECT_THAT(of("columns: id"), HasSubstr("\"table.\"a.b\".columns\" takes a list, as in ["));
+  EXPECT_EQ(of("columns: [id, {id: '1'}]"), "t.yaml:2: table.\"a.b\".columns lists \"id\" twice");
+  EXPECT_THAT(of("columns: [{id: '1', no: '2'}]"), HasSubstr("or one {name: \"expression\"}"));
+  EXPECT_THAT(of("columns: [{id: }]"), HasSubstr("or one {name: \"expression\"}"));
+  EXPECT_EQ(of("columns: [{id: '(1'}]"),
+            "t.yaml:2: table.\"a.b\".columns has an expression for \"id\" that has a \"(\" that "
+            "is not closed");
+  EXPECT_EQ(of("operations: [upsert]"),
+            "t.yaml:2: table.\"a.b\".operations must be a list of insert, update, delete and "
+            "truncate");
+  EXPECT_EQ(of("operations: [insert, insert]"),
+            "t.yaml:2: table.\"a.b\".operations lists insert twice");
+  EXPECT_THAT(of("operations: []"), HasSubstr("lists no operation\nHINT:  Leave the table out"));
+  EXPECT_THAT(of("columms: [id]"), HasSubstr("Did you mean \"table.\"a.b\".columns\"?"));
+  EXPECT_THAT(ErrorOf("table:\n  a.b: {}\n  '\"a\".b': {}\n"),
+              HasSubstr("t.yaml:3: table \"\"a\".b\" is given twice"));
+  for (const char* name : {"a.b.c", ".b", "a.", "'\"a.b'", "'\"a\"b.c'"}) {
+    EXPECT_THAT(ErrorOf(std::string("table:\n  ") + name + ": {}\n"), HasSubstr("t.yaml:2: table "))
+        << name;
+  }
+}
+
 TEST_F(ConfigLoaderTest, UnknownKeyNamesFileLineKeyAndTheNearestKnown) {
   EXPECT_EQ(ErrorOf("task: a\nsorce: x\n"),
             "t.yaml:2: unknown key \"sorce\"\nHINT:  Did you mean \"source\"?");
@@ -173,7 +231,7 @@ TEST_F(ConfigLoaderTest, LaterKeysAreRefusedAndNotIgnored) {
     EXPECT_THAT(ErrorOf(std::string(key) + ": x\n"),
                 HasSubstr("\" is not supported yet by this version"));
   }
-  for (const char* key : {"where", "columns", "operations", "on_conflict", "ddl"}) {
+  for (const char* key : {"on_conflict", "ddl"}) {
     EXPECT_THAT(ErrorOf(std::string("table: {\"a.b\": {") + key + ": x}}\n"),
                 HasSubstr("is not supported yet by this version"));
   }

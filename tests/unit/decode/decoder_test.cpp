@@ -126,6 +126,19 @@ TEST_F(DecoderTest, RelationKeepsWhatItsDescriptionSays) {
   EXPECT_EQ(relation.columns[2].format, ValueFormat::kText);
 }
 
+TEST_F(DecoderTest, ColumnsThatARuleAddsComeLastWithoutNumbers) {
+  v1::Relation message = TextRelation(3, "masked", 4, 1);
+  message.mutable_columns(1)->set_attnum(5);  // others are left out
+  message.mutable_columns(2)->set_attnum(0);
+  message.mutable_columns(3)->set_attnum(0);
+  ASSERT_TRUE(Decode(FrameBuilder().Hello().Describe(message).Begin(700, 1000)).ok());
+  ASSERT_TRUE(Decode(FrameBuilder().Insert(3, TextImage({"a", "b", "c", "d"}))).ok());
+  EXPECT_EQ(sink_.changes[0].relation->columns[3].attnum, 0);
+  message.set_number(4);
+  message.mutable_columns(3)->set_attnum(6);
+  ExpectRefused(FrameBuilder().Describe(message), "not in order");
+}
+
 TEST_F(DecoderTest, TruncateNamesAllItsTables) {
   Start();
   ASSERT_TRUE(Decode(FrameBuilder()

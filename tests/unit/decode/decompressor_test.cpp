@@ -122,6 +122,9 @@ class NullSink final : public ChangeSink {
   }
   absl::string_view KeepSplicedRow(std::string) override { return {}; }
   absl::Status OnCommit(const TransactionHeader&) override { return absl::OkStatus(); }
+  absl::Status OnPreparedEnd(const TransactionHeader&, PreparedFate) override {
+    return absl::OkStatus();
+  }
   std::vector<absl::string_view> rows;
 };
 

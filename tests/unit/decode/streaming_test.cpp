@@ -53,6 +53,9 @@ class CopyingSink final : public ChangeSink {
     transactions.back().is_committed = true;
     return absl::OkStatus();
   }
+  absl::Status OnPreparedEnd(const TransactionHeader&, PreparedFate) override {
+    return absl::InternalError("no prepared transaction ends here");
+  }
 
   std::vector<Transaction> transactions;
 

@@ -29,6 +29,22 @@ TEST(PluginOptionsTest, AllThatIsWanted) {
   EXPECT_THAT(chosen.options, Contains(Pair("compression", "zstd")));
   EXPECT_THAT(chosen.options, Contains(Pair("include_tables", "a.*,b.c")));
   EXPECT_THAT(chosen.options, Not(Contains(Key("exclude_tables"))));
+  EXPECT_THAT(chosen.options, Not(Contains(Key("origin"))));
+  config.foreign_origins = false;
+  EXPECT_THAT(ChoosePluginOptions(config, 150000, "0.1").options, Contains(Pair("origin", "none")));
+}
+
+TEST(PluginOptionsTest, RulesAreAskedForWhateverThePluginIs) {
+  Config config;
+  EXPECT_THAT(ChoosePluginOptions(config, 150000, "0.2").options,
+              Not(Contains(Key("table_rules"))));
+  TableRule& rule = config.rules[{"s", "t"}];
+  rule.table = {"s", "t"};
+  rule.where = "a = 1";
+  for (const char* version : {"0.1", "0.2", ""}) {
+    EXPECT_THAT(ChoosePluginOptions(config, 150000, version).options,
+                Contains(Pair("table_rules", R"([{"schema":"s","table":"t","where":"a = 1"}])")));
+  }
 }
 
 TEST(PluginOptionsTest, NotWantedIsNotAskedFor) {

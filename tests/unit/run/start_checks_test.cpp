@@ -112,5 +112,39 @@ TEST(StartChecksTest, ASlotOfAnotherPluginOrDatabaseStops) {
   EXPECT_TRUE(CheckLeftSlot(task, "shop", NewSlot()).ok());
 }
 
+TEST(StartChecksTest, RulesAreComparedWithThoseOfTheCopy) {
+  TableRules rules;
+  TableRule& rule = rules[{"s", "root"}];
+  rule.table = {"s", "root"};
+  rule.where = "a = 1";
+  std::vector<PieceRow> pieces(3);
+  std::vector<Table> tables(3);
+  pieces[0].table = {"s", "leaf"};
+  pieces[0].rule = RuleText(&rule);
+  pieces[1].table = {"s", "plain"};
+  pieces[2].table = {"s", "gone"};
+  pieces[2].rule = "{\"where\":\"b\"}";
+  tables[0].oid = tables[1].oid = 1;
+  tables[0].ancestors = {{"s", "root"}};
+  EXPECT_TRUE(ChangedRules(pieces, tables, rules).empty());
+
+  rule.where = "a = 2";
+  std::vector<PieceRow> changed = ChangedRules(pieces, tables, rules);
+  ASSERT_EQ(changed.size(), 1u);
+  EXPECT_EQ(changed[0].table.name, "leaf");
+  EXPECT_EQ(changed[0].rule, "{\"where\":\"a = 2\"}");
+  rules.clear();
+  EXPECT_EQ(ChangedRules(pieces, tables, rules)[0].rule, "");
+  rules[{"s", "plain"}].where = "true";
+  EXPECT_EQ(ChangedRules(pieces, tables, rules).size(), 2u);
+
+  absl::Status refused = RefuseRuleChange(NewTask(), changed);
+  EXPECT_EQ(ExitCode(refused), 2);
+  EXPECT_NE(refused.message().find("\"s\".\"leaf\" differ from those under which it was copied"),
+            absl::string_view::npos);
+  EXPECT_NE(GetHint(refused).find("--accept-rule-change"), std::string::npos);
+  EXPECT_NE(GetHint(refused).find("towline drop --task orders"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace towline

@@ -41,7 +41,27 @@ TEST(TableFitTest, NamesEveryMisfit) {
                      TableOf({Column("a", "int8"), Column("c", "bpchar", 5), required})),
       ElementsAre("column \"a\" has type int8 instead of int4", "column \"b\" (text) is missing",
                   "column \"c\" has type bpchar instead of bpchar",
-                  "column \"extra\" is not at the source, NOT NULL and without a default"));
+                  "column \"extra\" gets no value from the source, is NOT NULL and without a "
+                  "default"));
+}
+
+TEST(TableFitTest, ATableAsItIsAtTheSourceIsAdjustedToItsRule) {
+  TableColumn added = Column("tag", "text");
+  TableColumn listed = Column("a", "int4");
+  listed.attnum = 1;
+  TableColumn left_out = Column("b", "int4");
+  left_out.is_not_null = true;
+  Table published = TableOf({listed, added});
+  Table created = TableOf({listed, left_out, Column("c", "int4")});
+  EXPECT_THAT(AdjustingStatements(published, created),
+              ElementsAre("ALTER TABLE \"public\".\"t\" ADD COLUMN IF NOT EXISTS \"tag\" text;",
+                          "ALTER TABLE \"public\".\"t\" ALTER COLUMN \"b\" DROP NOT NULL;"));
+  // Of a partition only the topmost table can be changed.
+  created.ancestors = {{"public", "middle"}, {"top", "root"}};
+  EXPECT_THAT(AdjustingStatements(published, created)[0],
+              "ALTER TABLE \"top\".\"root\" ADD COLUMN IF NOT EXISTS \"tag\" text;");
+  // A column that is missing without a rule is not ours to make.
+  EXPECT_THAT(AdjustingStatements(TableOf({listed}), TableOf({})), IsEmpty());
 }
 
 TEST(TableFitTest, ExtraColumnsThatFillThemselvesFit) {

@@ -97,7 +97,7 @@ TableColumn Column(const std::string& name, bool is_portable, char generated = '
 TEST(CopyStatementsTest, ColumnsAreNamedAndGeneratedOnesLeftOut) {
   Table table = TableOf(10, 100);
   table.columns = {Column("a\"b", true), Column("g", false, 's'), Column("select", true)};
-  CopyTarget target = MakeTarget(table, table);
+  CopyTarget target = MakeTarget(table, table, nullptr);
   EXPECT_TRUE(target.is_binary);
   EXPECT_EQ(CopyOutSql(table, target, CopyPart{}),
             "COPY \"s\".\"t\" (\"a\"\"b\", \"select\") TO STDOUT (FORMAT binary)");
@@ -110,22 +110,59 @@ TEST(CopyStatementsTest, OneTextColumnOnEitherSideMakesTheTableText) {
   table.columns = {Column("a", true), Column("b", true)};
   Table other = table;
   other.columns[1].is_portable_binary = false;
-  EXPECT_FALSE(MakeTarget(table, other).is_binary);
-  EXPECT_FALSE(MakeTarget(other, table).is_binary);
+  EXPECT_FALSE(MakeTarget(table, other, nullptr).is_binary);
+  EXPECT_FALSE(MakeTarget(other, table, nullptr).is_binary);
   CopyPart part;
   part.is_whole = false;
   part.first_page = 7;
   EXPECT_EQ(
-      CopyOutSql(table, MakeTarget(table, other), part),
+      CopyOutSql(table, MakeTarget(table, other, nullptr), part),
       "COPY (SELECT \"a\", \"b\" FROM ONLY \"s\".\"t\" WHERE ctid >= '(7,0)'::tid) TO STDOUT");
+}
+
+TEST(CopyStatementsTest, ARuleSelectsRowsAndValues) {
+  Table table = TableOf(10, 100);
+  TableColumn replaced = Column("email", true);
+  replaced.type_schema = "pg_catalog";
+  replaced.type_name = "varchar";
+  TableColumn added = Column("tag", true);
+  added.type_schema = "odd \"s\"";
+  added.type_name = "t";
+  table.columns = {Column("id", true), replaced, added};
+  TableRule rule;
+  rule.where = "a = 1 -- all";
+  rule.has_columns = true;
+  rule.columns = {{"id", std::nullopt}, {"email", "left(email, 2)"}, {"tag", "'eu'"}};
+  CopyTarget target = MakeTarget(table, table, &rule);
+  EXPECT_EQ(CopyOutSql(table, target, CopyPart{}),
+            "COPY (SELECT \"id\", (\nleft(email, 2)\n)::\"pg_catalog\".\"varchar\", "
+            "(\n'eu'\n)::\"odd \"\"s\"\"\".\"t\" FROM ONLY \"s\".\"t\" WHERE (\na = 1 -- all\n)) "
+            "TO STDOUT "
+            "(FORMAT binary)");
+  EXPECT_EQ(CopyInSql(target),
+            "COPY \"s\".\"t\" (\"id\", \"email\", \"tag\") FROM STDIN (FORMAT binary)");
+  CopyPart part;
+  part.is_whole = false;
+  part.first_page = 7;
+  rule.columns.clear();
+  rule.has_columns = false;
+  table.columns = {Column("id", true)};
+  EXPECT_EQ(CopyOutSql(table, MakeTarget(table, table, &rule), part),
+            "COPY (SELECT \"id\" FROM ONLY \"s\".\"t\" WHERE ctid >= '(7,0)'::tid AND (\na = 1 -- "
+            "all\n)) TO STDOUT (FORMAT binary)");
+  table.columns.clear();
+  target = MakeTarget(table, table, &rule);
+  EXPECT_EQ(CountRowsSql(table, target, CopyPart{}),
+            "SELECT pg_catalog.count(*) FROM ONLY \"s\".\"t\" WHERE (\na = 1 -- all\n)");
 }
 
 TEST(CopyStatementsTest, TableWithoutColumnsIsCounted) {
   Table table = TableOf(10, 100);
   table.columns = {Column("g", true, 's')};
-  CopyTarget target = MakeTarget(table, table);
+  CopyTarget target = MakeTarget(table, table, nullptr);
   EXPECT_TRUE(target.columns.empty());
-  EXPECT_EQ(CountRowsSql(table, CopyPart{}), "SELECT pg_catalog.count(*) FROM ONLY \"s\".\"t\"");
+  EXPECT_EQ(CountRowsSql(table, target, CopyPart{}),
+            "SELECT pg_catalog.count(*) FROM ONLY \"s\".\"t\"");
   EXPECT_EQ(MakeRowsSql(target, 7),
             "INSERT INTO \"s\".\"t\" SELECT FROM pg_catalog.generate_series(1, 7::bigint)");
 }
