@@ -31,15 +31,15 @@ struct RowChange {
 
 // The rows of the change, each taken apart once. An UPDATE or DELETE has an old row if the WAL has.
 void TakeApart(RowChange* change, ReorderBufferChange* decoded) {
-  RelationEntry* entry = change->entry;
+  RowSpace* rows = &change->state->relations.rows;
   HeapTuple old_tuple = TupleOf(decoded->data.tp.oldtuple);
   HeapTuple new_tuple = TupleOf(decoded->data.tp.newtuple);
   if (change->operation != kInsertOperation && old_tuple != nullptr) {
-    change->old_row = Deform(change->relation, old_tuple, entry->old_values, entry->old_nulls);
+    change->old_row = Deform(change->relation, old_tuple, rows->old_values, rows->old_nulls);
   }
   if (change->operation == kDeleteOperation) return;
   if (new_tuple == nullptr) RefuseMissingRow();
-  change->new_row = Deform(change->relation, new_tuple, entry->new_values, entry->new_nulls);
+  change->new_row = Deform(change->relation, new_tuple, rows->new_values, rows->new_nulls);
 }
 
 RowFate FateWithoutRules(Operation operation) {

@@ -70,11 +70,23 @@ void OnMemoryReset(void* cache) {
   if (active_cache == cache) active_cache = nullptr;
 }
 
+void ForgetDescription(RelationEntry* entry) {
+  if (entry->description != nullptr) pfree(entry->description);
+  entry->description = nullptr;
+}
+
+// 128 bits: that two descriptions of one table are taken for each other does not happen.
+void HashDescription(const ByteBuffer& description, uint64_t hash[2]) {
+  const auto* bytes = reinterpret_cast<const unsigned char*>(description.data);
+  for (uint64_t seed : {0, 1}) {
+    hash[seed] = hash_bytes_extended(bytes, static_cast<int>(description.size), seed);
+  }
+}
+
 void FreeEntryMemory(RelationEntry* entry) {
   if (entry->context != nullptr) MemoryContextDelete(entry->context);
-  if (entry->description != nullptr) pfree(entry->description);
+  ForgetDescription(entry);
   entry->context = nullptr;
-  entry->description = nullptr;
 }
 
 void ForgetInvalidEntries(RelationCache* cache) {
@@ -95,16 +107,19 @@ void CompareDescription(PluginState* state, RelationEntry* entry, const Relation
   ByteBuffer body;
   InitBuffer(&body, CurrentMemoryContext, 1024);
   WriteRelationBody(&body, fields);
-  bool is_same = entry->description != nullptr && entry->description_size == body.size &&
-                 memcmp(entry->description, body.data, body.size) == 0;
+  uint64_t hash[2];
+  HashDescription(body, hash);
+  bool is_same = entry->description_size == body.size &&
+                 memcmp(entry->description_hash, hash, sizeof hash) == 0;
   if (is_same) return;
-  if (entry->description != nullptr) pfree(entry->description);
-  entry->description = nullptr;
+  ForgetDescription(entry);
   entry->number = 0;
+  entry->description_size = 0;  // no description's, should there be no memory
   auto* copy = static_cast<char*>(MemoryContextAlloc(state->session_context, body.size));
   memcpy(copy, body.data, body.size);
   entry->description = copy;
   entry->description_size = body.size;
+  memcpy(entry->description_hash, hash, sizeof hash);
 }
 
 void BuildEntry(PluginState* state, Relation relation, RelationEntry* entry) {
@@ -187,6 +202,7 @@ void DescribeRelation(PluginState* state, RelationEntry* entry) {
   entry->number = ++state->relations.last_number;
   WriteRelation(&state->frame, entry->number,
                 std::string_view(entry->description, entry->description_size));
+  ForgetDescription(entry);
   FinishEntry(state);
 }
 

@@ -42,7 +42,7 @@ struct ColumnCodec {
   const char* name;
   // Null but for computed columns: whether the row at hand, null there, leaves its value unchanged.
   const bool* is_unchanged;
-  FmgrInfo function;  // kNumeric and what follows
+  FmgrInfo* function;  // kNumeric and what follows
 };
 
 struct RelationEntry {
@@ -64,11 +64,6 @@ struct RelationEntry {
   int key_count;
   bool has_unsent_key;  // a key column is generated: full images lack a part of the key
   RowRules* rules;      // filter and computed columns; null if there are none
-  // The old and the new row taken apart; one change at a time uses them.
-  Datum* old_values;
-  bool* old_nulls;
-  Datum* new_values;
-  bool* new_nulls;
   // What else the description depends on: relations (partition ancestors, composite types), and
   // schemas, user types and collations by the hash values that their invalidations carry.
   Oid* related_oids;
@@ -76,15 +71,27 @@ struct RelationEntry {
   uint32_t* dependency_hashes;
   int dependency_count;
 
-  // The description as sent last, without its number. Lives longer than the entry's context.
+  // The description, without its number, until it is sent, and what it hashes to: kept for as long
+  // as the entry, the bytes of 100,000 tables would take more than all else.
   char* description;
   size_t description_size;
+  uint64_t description_hash[2];
+};
+
+// The old and the new row taken apart; one change at a time uses them, so all relations share them.
+struct RowSpace {
+  size_t capacity;
+  Datum* old_values;
+  bool* old_nulls;
+  Datum* new_values;
+  bool* new_nulls;
 };
 
 struct RelationCache {
   HTAB* entries;
   RelationEntry* last;  // looked up; may be null or invalid
   uint32_t last_number;
+  RowSpace rows;     // for the widest relation so far
   long entries_max;  // when there are more, invalid entries are forgotten
 };
 

@@ -185,7 +185,8 @@ ColumnFormat ChooseMethod(bool wants_binary, const FormData_pg_attribute* attrib
     codec->method = MethodOfOutput(function, attribute);
   }
   if (codec->method >= ValueMethod::kNumeric) {
-    fmgr_info_cxt(function, &codec->function, context);
+    codec->function = static_cast<FmgrInfo*>(MemoryContextAllocZero(context, sizeof(FmgrInfo)));
+    fmgr_info_cxt(function, codec->function, context);
   }
   return format;
 }
@@ -385,14 +386,19 @@ void DescribeColumns(PluginState* state, Relation relation, Relation published,
   fields->column_count = static_cast<size_t>(entry->column_count);
 }
 
-void MakeRowSpace(Relation relation, RelationEntry* entry) {
+void MakeRowSpace(PluginState* state, Relation relation, const RelationEntry* entry) {
   int computed = entry->rules == nullptr ? 0 : entry->rules->computed_count;
   auto count = static_cast<size_t>(Max(RelationGetDescr(relation)->natts + computed, 1));
-  auto allocate = [entry](size_t size) { return MemoryContextAlloc(entry->context, size); };
-  entry->old_values = static_cast<Datum*>(allocate(count * sizeof(Datum)));
-  entry->new_values = static_cast<Datum*>(allocate(count * sizeof(Datum)));
-  entry->old_nulls = static_cast<bool*>(allocate(count * sizeof(bool)));
-  entry->new_nulls = static_cast<bool*>(allocate(count * sizeof(bool)));
+  RowSpace* rows = &state->relations.rows;
+  if (count <= rows->capacity) return;
+  // What was there is left to the session's end: it doubles, and half-made space would be worse.
+  count = Max(count, 2 * rows->capacity);
+  auto allocate = [state](size_t size) { return MemoryContextAlloc(state->session_context, size); };
+  RowSpace larger = {count, static_cast<Datum*>(allocate(count * sizeof(Datum))),
+                     static_cast<bool*>(allocate(count * sizeof(bool))),
+                     static_cast<Datum*>(allocate(count * sizeof(Datum))),
+                     static_cast<bool*>(allocate(count * sizeof(bool)))};
+  *rows = larger;
 }
 
 // The partitioned tables above `relation`, nearest first, and what the selection says of them.
@@ -456,7 +462,7 @@ RelationFields ReadRelation(PluginState* state, Relation relation, RelationEntry
     fields.kind = CharAsText(published->rd_rel->relkind);
     DescribeColumns(state, relation, published, selection.rule, entry, &fields, &dependencies);
     fields.shape_hash = ShapeHash(fields);
-    MakeRowSpace(relation, entry);
+    MakeRowSpace(state, relation, entry);
   }
   if (root != nullptr) RelationClose(root);
   KeepDependencies(dependencies, entry);

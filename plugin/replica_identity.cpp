@@ -8,20 +8,29 @@ bool* MakeFlags(int count) {
 }
 
 // Not RelationGetIdentityKeyBitmap(): releases before 14 lack it, and its general sibling opens
-// indexes whose expressions cannot be evaluated under a historic snapshot.
+// indexes whose expressions cannot be evaluated under a historic snapshot. The catalog's row is
+// read rather than the index opened: what the server keeps of an opened one, for as long as it
+// runs, is some kilobytes for every table.
 void ReadIndex(Relation relation, Oid index_oid, bool* is_key) {
   if (!OidIsValid(index_oid)) return;
-  Relation index = RelationIdGetRelation(index_oid);
-  if (!RelationIsValid(index)) {
+  ScanKeyData key;
+  ScanKeyInit(&key, Anum_pg_index_indexrelid, BTEqualStrategyNumber, F_OIDEQ,
+              ObjectIdGetDatum(index_oid));
+  Relation catalog = table_open(IndexRelationId, AccessShareLock);
+  SysScanDesc scan = systable_beginscan(catalog, IndexRelidIndexId, true, nullptr, 1, &key);
+  HeapTuple tuple = systable_getnext(scan);
+  if (!HeapTupleIsValid(tuple)) {
     ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
-                    errmsg("could not open replica identity index %u of relation \"%s\"", index_oid,
+                    errmsg("could not find replica identity index %u of relation \"%s\"", index_oid,
                            RelationGetRelationName(relation))));
   }
-  for (int i = 0; i < index->rd_index->indnkeyatts; ++i) {
-    AttrNumber attnum = index->rd_index->indkey.values[i];
+  auto* index = reinterpret_cast<Form_pg_index>(GETSTRUCT(tuple));
+  for (int i = 0; i < index->indnkeyatts; ++i) {
+    AttrNumber attnum = index->indkey.values[i];
     if (attnum > 0) is_key[attnum] = true;
   }
-  RelationClose(index);
+  systable_endscan(scan);
+  table_close(catalog, AccessShareLock);
 }
 
 Identity ReadFullIdentity(Relation relation) {

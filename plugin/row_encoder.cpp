@@ -168,12 +168,11 @@ void RowEncoder::EncodeVariable(const ColumnCodec& codec, Datum value, ByteBuffe
       break;
     }
     case ValueMethod::kOutput:
-      return AppendValue(
-          SentText(OutputFunctionCall(const_cast<FmgrInfo*>(&codec.function), value)), image);
+      return AppendValue(SentText(OutputFunctionCall(codec.function, value)), image);
     default:
       break;
   }
-  bytea* bytes = SendFunctionCall(const_cast<FmgrInfo*>(&codec.function), value);
+  bytea* bytes = SendFunctionCall(codec.function, value);
   AppendValue({VARDATA(bytes), VARSIZE(bytes) - VARHDRSZ}, image);
 }
 
@@ -196,7 +195,7 @@ std::string_view FieldBytes(const ColumnCodec& codec, Datum value) {
   if (char* end = PutFixed(fixed, codec.method, value); end != nullptr) {
     return {fixed + kLengthBytes, static_cast<size_t>(end - fixed) - kLengthBytes};
   }
-  auto* function = const_cast<FmgrInfo*>(&codec.function);
+  auto* function = codec.function;
   switch (codec.method) {
     case ValueMethod::kName:
       return DatumGetCString(value);
