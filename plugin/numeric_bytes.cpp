@@ -47,11 +47,11 @@ bool NumericLayoutIsKnown() {
   return answer != 0;
 }
 
-bool AppendNumeric(std::string_view stored, ByteBuffer* image) {
-  if (stored.size() < 2) return false;
+char* PutNumeric(char* at, std::string_view stored) {
+  if (stored.size() < 2) return nullptr;
   uint16_t header = Load16(stored.data());
   uint16_t kind = header & kKindMask;
-  if (kind == kSpecial) return false;
+  if (kind == kSpecial) return nullptr;
   uint16_t scale, weight, sign;
   if (kind == kShort) {
     scale = static_cast<uint16_t>((header & kShortScaleMask) >> kShortScaleShift);
@@ -60,7 +60,7 @@ bool AppendNumeric(std::string_view stored, ByteBuffer* image) {
     sign = (header & kShortNegative) != 0 ? kNegative : 0;
     stored.remove_prefix(2);
   } else {
-    if (stored.size() < 4) return false;
+    if (stored.size() < 4) return nullptr;
     scale = header & kLongScaleMask;
     weight = Load16(stored.data() + 2);
     sign = kind;
@@ -68,7 +68,6 @@ bool AppendNumeric(std::string_view stored, ByteBuffer* image) {
   }
   size_t digits = stored.size() / 2;
   size_t size = 8 + 2 * digits;
-  char* at = Reserve(image, 4 + size);
   StoreBigEndian32(at, static_cast<uint32_t>(size));
   StoreBigEndian16(at + 4, static_cast<uint16_t>(digits));
   StoreBigEndian16(at + 6, weight);
@@ -77,7 +76,14 @@ bool AppendNumeric(std::string_view stored, ByteBuffer* image) {
   for (size_t i = 0; i < digits; ++i) {
     StoreBigEndian16(at + 12 + 2 * i, Load16(stored.data() + 2 * i));
   }
-  image->size += 4 + size;
+  return at + 4 + size;
+}
+
+bool AppendNumeric(std::string_view stored, ByteBuffer* image) {
+  char* start = Reserve(image, 4 + 8 + stored.size());
+  char* end = PutNumeric(start, stored);
+  if (end == nullptr) return false;
+  image->size += static_cast<size_t>(end - start);
   return true;
 }
 

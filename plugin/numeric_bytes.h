@@ -11,8 +11,12 @@ namespace towline::plugin {
 // ways and compared. The layout has not changed since 9.1, but the server does not promise it.
 bool NumericLayoutIsKnown();
 
-// Appends length and bytes of the value in `stored` (the varlena's contents). False, with nothing
-// appended, for NaN and infinities: they go through numeric_send.
+// Writes length and bytes of the value in `stored` (the varlena's contents), which take up to
+// twelve bytes more than it, and returns their end. Null for NaN and infinities: they go through
+// numeric_send.
+char* PutNumeric(char* at, std::string_view stored);
+
+// Appends the same. False, with nothing appended, for NaN and infinities.
 bool AppendNumeric(std::string_view stored, ByteBuffer* image);
 
 }  // namespace towline::plugin

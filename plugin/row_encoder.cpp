@@ -16,8 +16,9 @@ constexpr int32_t kNullMark = -1;
 constexpr int32_t kUnchangedToastMark = -2;
 constexpr int32_t kInPartsMark = -3;
 
-// The longest value of fixed size (uuid), with its length.
-constexpr size_t kFixedFieldMax = 4 + 16;
+// The longest field that is written without asking for room: a numeric of the longest short header,
+// whose binary form has a header of eight bytes, with its length.
+constexpr size_t kShortFieldMax = 4 + 8 + 126;
 
 inline char* PutLength(char* at, int32_t length) {
   StoreBigEndian32(at, static_cast<uint32_t>(length));
@@ -50,8 +51,32 @@ To BitCast(From from) {
   return to;
 }
 
-// Writes a value of fixed size and returns its end; null if the method is for others.
-inline char* PutFixed(char* at, ValueMethod method, Datum value) {
+// The bytes of a value with a header of one byte, as nearly all short ones have; null for others.
+inline const char* ShortBytes(Datum value, size_t* size) {
+  const char* stored = DatumGetPointer(value);
+  // VARATT_IS_SHORT() holds for pointers to TOAST, too.
+  if (!VARATT_IS_SHORT(stored) || VARATT_IS_EXTERNAL(stored)) return nullptr;
+  *size = VARSIZE_SHORT(stored) - VARHDRSZ_SHORT;
+  return VARDATA_SHORT(stored);
+}
+
+inline char* PutShortBytes(char* at, Datum value) {
+  size_t size = 0;
+  const char* bytes = ShortBytes(value, &size);
+  if (bytes == nullptr) return nullptr;
+  at = PutLength(at, static_cast<int32_t>(size));
+  memcpy(at, bytes, size);
+  return at + size;
+}
+
+inline char* PutShortNumeric(char* at, Datum value) {
+  size_t size = 0;
+  const char* bytes = ShortBytes(value, &size);
+  return bytes == nullptr ? nullptr : PutNumeric(at, {bytes, size});
+}
+
+// Writes a value of fixed size or a short one and returns its end; null if it is neither.
+inline char* PutShort(char* at, ValueMethod method, Datum value) {
   switch (method) {
     case ValueMethod::kBool:
       return PutByte(at, static_cast<char>(DatumGetBool(value)));
@@ -73,6 +98,10 @@ inline char* PutFixed(char* at, ValueMethod method, Datum value) {
       at = PutLength(at, UUID_LEN);
       memcpy(at, DatumGetPointer(value), UUID_LEN);
       return at + UUID_LEN;
+    case ValueMethod::kVarlena:
+      return PutShortBytes(at, value);
+    case ValueMethod::kNumeric:
+      return PutShortNumeric(at, value);
     default:
       return nullptr;
   }
@@ -109,10 +138,10 @@ RowValues Deform(Relation relation, HeapTuple tuple, Datum* values, bool* nulls)
 
 void RowEncoder::Encode(ImagePart part, RowValues row, RowValues old, ByteBuffer* image) {
   int count = part == ImagePart::kFull ? entry_->sent_count : entry_->key_count;
-  // Room for all marks and fixed-size values is made at once, and again behind each value that may
-  // be longer, so that the many short ones are written without asking.
+  // Room for all marks and short values is made at once, and again behind each value that is
+  // longer, so that the many short ones are written without asking.
   auto fields_left = static_cast<size_t>(count);
-  char* at = Reserve(image, 2 + fields_left * kFixedFieldMax);
+  char* at = Reserve(image, 2 + fields_left * kShortFieldMax);
   StoreBigEndian16(at, static_cast<uint16_t>(count));
   at += 2;
   for (int i = 0; i < entry_->column_count; ++i) {
@@ -125,7 +154,8 @@ void RowEncoder::Encode(ImagePart part, RowValues row, RowValues old, ByteBuffer
       continue;
     }
     Datum value = row.values[codec.index];
-    if (char* end = PutFixed(at, codec.method, value); end != nullptr) {
+    if (char* end = PutShort(at, codec.method, value); end != nullptr) {
+      inline_bytes_ += static_cast<size_t>(end - at);
       at = end;
       continue;
     }
@@ -142,7 +172,7 @@ void RowEncoder::Encode(ImagePart part, RowValues row, RowValues old, ByteBuffer
     *column_name_ = codec.name;
     image->size = static_cast<size_t>(at - image->data);
     EncodeVariable(codec, value, image);
-    at = Reserve(image, fields_left * kFixedFieldMax);
+    at = Reserve(image, fields_left * kShortFieldMax);
     *column_name_ = nullptr;
   }
   image->size = static_cast<size_t>(at - image->data);
@@ -191,22 +221,21 @@ void RowEncoder::AppendValue(std::string_view bytes, ByteBuffer* image) {
 
 std::string_view FieldBytes(const ColumnCodec& codec, Datum value) {
   constexpr size_t kLengthBytes = 4;
-  char* fixed = static_cast<char*>(palloc(kFixedFieldMax));
-  if (char* end = PutFixed(fixed, codec.method, value); end != nullptr) {
-    return {fixed + kLengthBytes, static_cast<size_t>(end - fixed) - kLengthBytes};
+  char* field = static_cast<char*>(palloc(kShortFieldMax));
+  if (char* end = PutShort(field, codec.method, value); end != nullptr) {
+    return {field + kLengthBytes, static_cast<size_t>(end - field) - kLengthBytes};
   }
-  auto* function = codec.function;
   switch (codec.method) {
     case ValueMethod::kName:
       return DatumGetCString(value);
     case ValueMethod::kVarlena:
       return VarlenaBytes(value);
     case ValueMethod::kOutput:
-      return OutputFunctionCall(function, value);
+      return OutputFunctionCall(codec.function, value);
     default:
       break;
   }
-  bytea* bytes = SendFunctionCall(function, value);
+  bytea* bytes = SendFunctionCall(codec.function, value);
   return {VARDATA(bytes), VARSIZE(bytes) - VARHDRSZ};
 }
 
