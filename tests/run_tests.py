@@ -22,7 +22,7 @@ from matrix import servers
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "build" / "test-results"
-BUDGET = {"build": 600, "lint": 30, "unit": 60, "regress": 150, "support": 60, "smoke": 60,
+BUDGET = {"build": 600, "lint": 30, "unit": 60, "fuzz": 60, "regress": 150, "support": 60, "smoke": 60,
           "matrix": 300, "kills": 420, "types": 120}
 BUDGET_OTHER = 180
 LIMIT = 4
@@ -131,6 +131,12 @@ class Runner:
         if process.returncode == 0:
             outcome.passed = 1
         return process.returncode
+
+    def fuzz(self, outcome, seconds):
+        status, text = run([str(ROOT / "tests/fuzz/run"), "--seconds", "5"], seconds, self.env, capture=True)
+        outcome.passed = len(re.findall(r"^PASS ", text, re.M))
+        outcome.failed = len(re.findall(r"^FAIL ", text, re.M))
+        return status
 
     def lint(self, outcome, seconds):
         status, text = run([str(ROOT / "tests/lint/run")], seconds, self.env, capture=True)
@@ -271,7 +277,7 @@ def main():
     parser.add_argument("--all", action="store_true", help="matrix: all versions, not only those of CI")
     parser.add_argument("--long", action="store_true", help="also the tests marked long")
     options = parser.parse_args()
-    known = ["build", "lint", "unit", "regress", "matrix", *outside]
+    known = ["build", "lint", "unit", "fuzz", "regress", "matrix", *outside]
     if options.list:
         print("\n".join([*known, "e2e = " + " ".join(outside)]))
         return 0
@@ -289,7 +295,7 @@ def main():
         for name in names:
             if name == "build":
                 continue
-            if name in ("lint", "unit", "regress", "matrix"):
+            if name in ("lint", "unit", "fuzz", "regress", "matrix"):
                 runner.group(name, getattr(runner, name))
             elif name in outside:
                 runner.files(name, outside[name])
