@@ -175,6 +175,9 @@ void towline_change_cb(LogicalDecodingContext* ctx, ReorderBufferTXN* txn, Relat
   RelationEntry* entry = LookUpRelation(state, relation);
   if (entry->is_selected && (entry->operations & operation) != 0) {
     error_context.relation_name = entry->display_name;
+    // Until the change is done: what the types' functions and the rule's expressions keep from row
+    // to row is half made after an error, and the session goes on after some (relation_cache.h).
+    entry->is_valid = false;
     RowChange row_change{state,
                          entry,
                          relation,
@@ -193,6 +196,7 @@ void towline_change_cb(LogicalDecodingContext* ctx, ReorderBufferTXN* txn, Relat
       DescribeRelation(state, entry);
       WriteChange(&row_change);
     }
+    entry->is_valid = !entry->is_outdated;
   }
 
   MemoryContextSwitchTo(caller);

@@ -16,7 +16,15 @@ void Report(void* arg) {
   }
 }
 
+constexpr int kShownBytesMax = 1000;
+
 }  // namespace
+
+const char* CutText(const char* text) {
+  size_t size = strnlen(text, kShownBytesMax + MAX_MULTIBYTE_CHAR_LEN);
+  if (size <= kShownBytesMax) return text;
+  return psprintf("%.*s…", pg_mbcliplen(text, static_cast<int>(size), kShownBytesMax), text);
+}
 
 void PushErrorContext(ChangeErrorContext* context, const char* operation, TransactionId xid) {
   *context = {};

@@ -17,6 +17,9 @@ struct ChangeErrorContext {
   const char* column_name;    // may be null
 };
 
+// What a reader sent, cut to a length that a log can hold.
+const char* CutText(const char* text);
+
 void PushErrorContext(ChangeErrorContext* context, const char* operation, TransactionId xid);
 void PopErrorContext(ChangeErrorContext* context);
 

@@ -1,5 +1,6 @@
 #include "expression.h"
 
+#include "error_context.h"
 #include "expression_safety.h"
 
 namespace towline::plugin {
@@ -9,14 +10,6 @@ namespace {
 constexpr char kPrefix[] = "SELECT (";
 constexpr char kSuffix[] = "\n)";
 constexpr int kPrefixLength = sizeof kPrefix - 1;
-
-constexpr int kShownBytesMax = 1000;
-
-const char* Cut(const char* text) {
-  int size = static_cast<int>(strlen(text));
-  if (size <= kShownBytesMax) return text;
-  return psprintf("%.*s…", pg_mbcliplen(text, size, kShownBytesMax), text);
-}
 
 // The character of the text that an error is about, from 1; 0 if it is about none.
 int TakePosition(const char* text) {
@@ -35,10 +28,10 @@ void Report(void* arg) {
   int position = TakePosition(source->text);
   const char* at = position > 0 ? psprintf(", at character %d", position) : "";
   if (source->column == nullptr) {
-    errcontext("row filter of table %s%s: %s", source->table, at, Cut(source->text));
+    errcontext("row filter of table %s%s: %s", source->table, at, CutText(source->text));
   } else {
     errcontext("expression of column %s of table %s%s: %s", quote_identifier(source->column),
-               source->table, at, Cut(source->text));
+               source->table, at, CutText(source->text));
   }
 }
 

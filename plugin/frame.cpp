@@ -124,6 +124,8 @@ void ReportProgress(PluginState* state) {
   if (kServerReportsProgressInTransactions) return;
   if (++state->changes_since_progress < kChangesBetweenProgress) return;
   state->changes_since_progress = 0;
+  // Older minor releases do not look for them while changes are passed over.
+  CHECK_FOR_INTERRUPTS();
   UpdateProgress(state->ctx, false);
 }
 

@@ -1,6 +1,7 @@
 #include "options.h"
 
 #include "compression.h"
+#include "error_context.h"
 
 namespace towline::plugin {
 namespace {
@@ -19,7 +20,8 @@ struct OptionSpec {
 
 [[noreturn]] void RefuseValue(const OptionSpec& spec, const char* value, const char* expected) {
   ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                  errmsg("invalid value for output plugin option \"%s\": \"%s\"", spec.name, value),
+                  errmsg("invalid value for output plugin option \"%s\": \"%s\"", spec.name,
+                         CutText(value)),
                   errdetail("Expected %s.", expected)));
   pg_unreachable();
 }
@@ -177,7 +179,7 @@ void ParseOptions(List* elements, Options* options) {
     if (index == kOptionCount) {
       ereport(ERROR,
               (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-               errmsg("unrecognized output plugin option \"%s\"", element->defname),
+               errmsg("unrecognized output plugin option \"%s\"", CutText(element->defname)),
                errdetail("Plugin \"towline\" %s does not know it, and what is not known is refused "
                          "rather than passed over.",
                          kPluginVersion),

@@ -36,19 +36,22 @@ bool DependsOnHash(const RelationEntry* entry, uint32_t hash) {
 
 void OnRelationInvalidation(Datum, Oid relation_oid) {
   if (active_cache == nullptr) return;
+  if (relation_oid != InvalidOid) {
+    void* entry = hash_search(active_cache->entries, &relation_oid, HASH_FIND, nullptr);
+    if (entry != nullptr) Invalidate(static_cast<RelationEntry*>(entry));
+    if (!active_cache->dependencies.MayHold(relation_oid)) return;
+  }
   HASH_SEQ_STATUS scan;
   hash_seq_init(&scan, active_cache->entries);
   while (auto* entry = static_cast<RelationEntry*>(hash_seq_search(&scan))) {
-    if (relation_oid == InvalidOid || entry->oid == relation_oid ||
-        DependsOnRelation(entry, relation_oid)) {
-      Invalidate(entry);
-    }
+    if (relation_oid == InvalidOid || DependsOnRelation(entry, relation_oid)) Invalidate(entry);
   }
 }
 
 // Schemas, types, collations: a rename of one changes descriptions.
 void OnCatalogInvalidation(Datum, SysCacheId, uint32 hash) {
   if (active_cache == nullptr) return;
+  if (hash != 0 && !active_cache->dependencies.MayHold(hash)) return;
   HASH_SEQ_STATUS scan;
   hash_seq_init(&scan, active_cache->entries);
   while (auto* entry = static_cast<RelationEntry*>(hash_seq_search(&scan))) {
@@ -89,12 +92,21 @@ void FreeEntryMemory(RelationEntry* entry) {
   entry->context = nullptr;
 }
 
+void AddDependencies(const RelationEntry& entry, DependencySet* set) {
+  for (int i = 0; i < entry.related_count; ++i) set->Add(entry.related_oids[i]);
+  for (int i = 0; i < entry.dependency_count; ++i) set->Add(entry.dependency_hashes[i]);
+}
+
 void ForgetInvalidEntries(RelationCache* cache) {
   cache->last = nullptr;
+  cache->dependencies = {};
   HASH_SEQ_STATUS scan;
   hash_seq_init(&scan, cache->entries);
   while (auto* entry = static_cast<RelationEntry*>(hash_seq_search(&scan))) {
-    if (entry->is_valid) continue;
+    if (entry->is_valid) {
+      AddDependencies(*entry, &cache->dependencies);
+      continue;
+    }
     FreeEntryMemory(entry);
     hash_search(cache->entries, &entry->oid, HASH_REMOVE, nullptr);
   }
@@ -140,6 +152,7 @@ void BuildEntry(PluginState* state, Relation relation, RelationEntry* entry) {
       AllocSetContextCreate(state->change_context, "towline description", ALLOCSET_DEFAULT_SIZES);
   MemoryContext caller = MemoryContextSwitchTo(scratch);
   RelationFields fields = ReadRelation(state, relation, entry);
+  AddDependencies(*entry, &state->relations.dependencies);
   if (entry->is_selected) CompareDescription(state, entry, fields);
   MemoryContextSwitchTo(caller);
   MemoryContextDelete(scratch);
@@ -156,6 +169,7 @@ void OpenRelationCache(PluginState* state) {
   control.hcxt = state->session_context;
   cache->entries =
       hash_create("towline relations", 128, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+  cache->dependencies = {};
   cache->last = nullptr;
   cache->last_number = 0;
   cache->entries_max = kEntriesMax;

@@ -48,7 +48,7 @@ struct ColumnCodec {
 struct RelationEntry {
   Oid oid;  // of the relation that was written to; the hash table's key
   bool is_valid;
-  bool is_outdated;  // invalidated since it began to be made
+  bool is_outdated;  // invalidated since it was last made or used
   bool is_selected;  // else its changes are passed over
   bool is_full_identity;
   uint8_t operations;  // those that are sent (table_rules.h)
@@ -87,9 +87,25 @@ struct RowSpace {
   bool* new_nulls;
 };
 
+// Which relations and catalog rows entries depend on, as a set that may hold more than was added:
+// an invalidation of something else, and a source that makes tables all day sends many, must not
+// look through all entries.
+struct DependencySet {
+  static constexpr uint32_t kBits = 1 << 16;
+  uint64_t words[kBits / 64];
+
+  void Add(uint32_t number) { words[Word(number)] |= Mask(number); }
+  bool MayHold(uint32_t number) const { return (words[Word(number)] & Mask(number)) != 0; }
+
+ private:
+  static uint32_t Word(uint32_t number) { return number % kBits / 64; }
+  static uint64_t Mask(uint32_t number) { return uint64_t{1} << (number % 64); }
+};
+
 struct RelationCache {
   HTAB* entries;
-  RelationEntry* last;  // looked up; may be null or invalid
+  DependencySet dependencies;  // of valid entries
+  RelationEntry* last;         // looked up; may be null or invalid
   uint32_t last_number;
   RowSpace rows;     // for the widest relation so far
   long entries_max;  // when there are more, invalid entries are forgotten

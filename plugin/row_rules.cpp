@@ -37,6 +37,16 @@ struct RowErrorContext {
   MemoryContext scratch;
 };
 
+// A user's function may raise an error itself, which would take the place of the one that is told.
+bool CallsUserCode(const RelationEntry* entry) {
+  const RowRules* rules = entry->rules;
+  for (int i = 0; i < rules->naming_count; ++i) {
+    const ColumnCodec& codec = entry->columns[rules->naming_codecs[i]];
+    if (codec.function != nullptr && codec.function->fn_oid >= FirstNormalObjectId) return true;
+  }
+  return false;
+}
+
 // FNV-1a over the fields that name the row, as the service hashes keys: the values themselves do
 // not belong into a log.
 uint64_t HashRow(const RowErrorContext* context) {
@@ -69,7 +79,7 @@ void ReportRow(void* arg) {
     appendStringInfo(&names, "%s%s", i > 0 ? ", " : "",
                      quote_identifier(context->entry->columns[rules->naming_codecs[i]].name));
   }
-  if (names.len > 0) {
+  if (names.len > 0 && !CallsUserCode(context->entry)) {
     errcontext("row with (%s) of hash %016llx", names.data,
                static_cast<unsigned long long>(HashRow(context)));
   }
@@ -98,8 +108,12 @@ Datum Evaluate(Evaluator* evaluator, const Expression& expression, RowValues row
   TupleTableSlot* slot = evaluator->entry->rules->slot;
   slot->tts_values = const_cast<Datum*>(row.values);
   slot->tts_isnull = const_cast<bool*>(row.nulls);
-  evaluator->state->expression_context->ecxt_scantuple = slot;
-  return ExecEvalExprSwitchContext(expression.state, evaluator->state->expression_context, is_null);
+  ExprContext* context = evaluator->state->expression_context;
+  context->ecxt_scantuple = slot;
+  // Where the executor keeps what it makes once (the hash table of a long IN list): for as long as
+  // the expression is bound, not longer.
+  context->ecxt_per_query_memory = evaluator->entry->context;
+  return ExecEvalExprSwitchContext(expression.state, context, is_null);
 }
 
 [[noreturn]] void RefuseUnsent(const Evaluator* evaluator, const char* column) {

@@ -1,5 +1,6 @@
 #include "table_rules.h"
 
+#include "error_context.h"
 #include "expression.h"
 
 namespace towline::plugin {
@@ -101,7 +102,7 @@ struct Members {
     return std::string_view(key.val.string.val, static_cast<size_t>(key.val.string.len)) == name;
   }
   const char* KeyText() const {
-    return pnstrdup(key.val.string.val, static_cast<Size>(key.val.string.len));
+    return CutText(pnstrdup(key.val.string.val, static_cast<Size>(key.val.string.len)));
   }
 };
 
@@ -125,7 +126,7 @@ uint8_t ReadOperations(Place place, const JsonbValue& list) {
     if (operation == 0) {
       Refuse(place, psprintf("unknown operation \"%s\", expected insert, update, delete or "
                              "truncate",
-                             name));
+                             CutText(name)));
     }
     operations |= operation;
   }
@@ -254,6 +255,7 @@ void ParseTableRules(const char* json, TableRules* rules) {
   rules->by_name = CreateNameTable("towline table rules", sizeof(TableRule));
   rules->in_order = static_cast<const TableRule**>(palloc(room * sizeof(TableRule*)));
   for (Members members(&document->root); members.Next();) {
+    CHECK_FOR_INTERRUPTS();
     TableRule rule = {};
     ReadRule({rules->count + 1, nullptr, nullptr, nullptr, 0}, members.value, &rule);
     AddRule(rule, rules);
@@ -266,6 +268,7 @@ void CheckRulesSyntax(const TableRules& rules) {
       AllocSetContextCreate(CurrentMemoryContext, "towline syntax check", ALLOCSET_DEFAULT_SIZES);
   MemoryContext caller = MemoryContextSwitchTo(scratch);
   for (int i = 0; i < rules.count; ++i) {
+    CHECK_FOR_INTERRUPTS();
     CheckSyntax(rules.in_order[i]);
     MemoryContextReset(scratch);
   }

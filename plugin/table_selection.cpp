@@ -1,5 +1,6 @@
 #include "table_selection.h"
 
+#include "error_context.h"
 #include "table_names.h"
 #include "table_patterns.h"
 
@@ -96,15 +97,17 @@ void ParsePatternList(const char* option, const char* value, PatternList* list) 
   PatternReader reader{std::string_view(value, strlen(value)), 0};
   bool is_last = false;
   while (!is_last) {
+    CHECK_FOR_INTERRUPTS();
     Empty(&scratch);
     PatternError error = ReadPattern(&reader, &scratch.schema, &scratch.name, &is_last);
     if (error != PatternError::kNone) {
-      ereport(ERROR,
-              (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-               errmsg("invalid value for output plugin option \"%s\": \"%s\"", option, value),
-               errdetail("At character %zu: %s", reader.at + 1, Explain(error)),
-               errhint("Patterns are written as in psql, separated by commas: schema.table with * "
-                       "and ?, \"double quotes\" keep upper case and special characters.")));
+      ereport(
+          ERROR,
+          (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+           errmsg("invalid value for output plugin option \"%s\": \"%s\"", option, CutText(value)),
+           errdetail("At character %zu: %s", reader.at + 1, Explain(error)),
+           errhint("Patterns are written as in psql, separated by commas: schema.table with * "
+                   "and ?, \"double quotes\" keep upper case and special characters.")));
     }
     if (!AddName(&scratch, list)) AddWildcard(scratch, &capacity, list);
   }
@@ -117,6 +120,7 @@ bool MatchesAny(const PatternList& list, std::string_view schema, std::string_vi
     if (list.has_bare_names && HasName(list, {}, name)) return true;
   }
   for (size_t i = 0; i < list.wildcard_count; ++i) {
+    CHECK_FOR_INTERRUPTS();
     const WildcardPattern& pattern = list.wildcards[i];
     if (pattern.schema_regex != nullptr && !MatchesRegex(pattern.schema_regex, schema)) continue;
     if (MatchesRegex(pattern.name_regex, name)) return true;
