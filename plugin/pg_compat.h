@@ -153,12 +153,20 @@ Txn* TopOf(Txn* txn, long) {
 }
 // The transaction or subtransaction that has made a change.
 template <typename Change>
-auto OwnerXid(const Change* change, const ReorderBufferTXN*, int) -> decltype(change->txn->xid) {
-  return change->txn->xid;
+auto OwnerOf(const Change* change, ReorderBufferTXN*, int) -> decltype(change->txn) {
+  return change->txn;
 }
 template <typename Change>
-TransactionId OwnerXid(const Change*, const ReorderBufferTXN* txn, long) {
-  return txn->xid;
+ReorderBufferTXN* OwnerOf(const Change*, ReorderBufferTXN* txn, long) {
+  return txn;
+}
+// Lets the server know that something of a subtransaction was sent, so that it tells when that is
+// rolled back. It marks those of which a run leaves changes in memory, which is not so if they had
+// been spilled and take more than one load (5000 rows, after a reconnection in their midst).
+inline void MarkSubtransactionSent([[maybe_unused]] ReorderBufferTXN* txn) {
+#ifdef RBTXN_IS_STREAMED
+  txn->txn_flags |= RBTXN_IS_STREAMED;
+#endif
 }
 template <typename Txn>
 auto GidOf(const Txn* txn, int) -> decltype(static_cast<const char*>(txn->gid)) {

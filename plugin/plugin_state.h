@@ -18,7 +18,7 @@ struct StreamedTransaction;
 struct RunState {
   StreamedTransaction* streamed;  // null: a whole transaction is being decoded
   bool is_started;                // StreamStart has been written
-  TransactionId change_xid;       // of the (sub)transaction that the change at hand belongs to
+  ReorderBufferTXN* change_txn;   // the (sub)transaction that the change at hand belongs to
   TransactionId named_xid;        // of the one that the entries written last belong to
 };
 

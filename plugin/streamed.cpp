@@ -16,12 +16,24 @@ void DiscardCachesOfOthers(ReorderBufferTXN* txn) {
   }
 }
 
-// The change that comes belongs to the transaction `xid`. Nothing is written before something of it
-// is sent.
-void EnterChange(PluginState* state, TransactionId xid) {
+// The change that comes belongs to the (sub)transaction `owner`. Nothing is written before
+// something of it is sent.
+void EnterChange(PluginState* state, ReorderBufferTXN* owner) {
   RunState* run = &state->run;
-  run->change_xid = xid;
-  state->is_open = run->is_started && run->named_xid == xid;
+  run->change_txn = owner;
+  state->is_open = run->is_started && run->named_xid == owner->xid;
+}
+
+// The subtransaction of that xid, else the top level itself.
+ReorderBufferTXN* FindOwner(ReorderBufferTXN* top, TransactionId xid) {
+  // The server's macros for this are C only.
+  const dlist_node* head = &top->subtxns.head;
+  for (dlist_node* at = head->next; at != head; at = at->next) {
+    char* start = reinterpret_cast<char*>(at) - offsetof(ReorderBufferTXN, node);
+    auto* subtransaction = reinterpret_cast<ReorderBufferTXN*>(start);
+    if (subtransaction->xid == xid) return subtransaction;
+  }
+  return top;
 }
 
 }  // namespace
@@ -44,9 +56,11 @@ void OpenInRun(PluginState* state) {
     run->is_started = true;
     run->streamed->is_sent = true;
   }
-  if (run->named_xid == run->change_xid) return;
-  WriteSubtransaction(&state->frame, FullXid(run->change_xid));
-  run->named_xid = run->change_xid;
+  TransactionId xid = run->change_txn->xid;
+  if (run->named_xid == xid) return;
+  if (TopOf(run->change_txn, 0) != run->change_txn) MarkSubtransactionSent(run->change_txn);
+  WriteSubtransaction(&state->frame, FullXid(xid));
+  run->named_xid = xid;
 }
 
 void towline_stream_start_cb(LogicalDecodingContext* ctx, ReorderBufferTXN* txn) {
@@ -63,7 +77,7 @@ void towline_stream_start_cb(LogicalDecodingContext* ctx, ReorderBufferTXN* txn)
   state->is_open = false;
   state->xid = streamed->xid;
   state->change_count = streamed->change_count;
-  state->run = {streamed, false, txn->xid, txn->xid};
+  state->run = {streamed, false, txn, txn->xid};
 }
 
 // Also called when the server finds that what it decodes has been rolled back meanwhile and leaves
@@ -82,14 +96,14 @@ void towline_stream_stop_cb(LogicalDecodingContext* ctx, ReorderBufferTXN*) {
 
 void towline_stream_change_cb(LogicalDecodingContext* ctx, ReorderBufferTXN* txn, Relation relation,
                               ReorderBufferChange* change) {
-  EnterChange(StateOf(ctx), OwnerXid(change, txn, 0));
+  EnterChange(StateOf(ctx), OwnerOf(change, txn, 0));
   towline_change_cb(ctx, txn, relation, change);
 }
 
 void towline_stream_truncate_cb(LogicalDecodingContext* ctx, ReorderBufferTXN* txn,
                                 int relation_count, Relation relations[],
                                 ReorderBufferChange* change) {
-  EnterChange(StateOf(ctx), OwnerXid(change, txn, 0));
+  EnterChange(StateOf(ctx), OwnerOf(change, txn, 0));
   towline_truncate_cb(ctx, txn, relation_count, relations, change);
 }
 
@@ -98,8 +112,7 @@ void towline_stream_message_cb(LogicalDecodingContext* ctx, ReorderBufferTXN* tx
                                Size size, const char* content) {
   // The server does not hand out the change, but it has noted whose it is to learn of a rollback.
   // What has committed can only be kept, so there the top level will do.
-  TransactionId xid = XidOfLiveChange();
-  EnterChange(StateOf(ctx), TransactionIdIsValid(xid) ? xid : txn->xid);
+  EnterChange(StateOf(ctx), FindOwner(txn, XidOfLiveChange()));
   towline_message_cb(ctx, txn, message_lsn, transactional, prefix, size, content);
 }
 
