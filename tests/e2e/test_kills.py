@@ -63,6 +63,8 @@ OF_LARGE_ONES = ("apply:in-part", "decode:run-taken", "decode:in-replay")
 # Of prepared transactions: test_two_phase.py.
 TWO_PHASE_POINTS = ("apply:before-prepare", "apply:after-prepare", "apply:prepare-stored", "apply:before-end-prepared",
                     "apply:after-end-prepared")
+# Where tables are adjusted to their rules: test_table_rules.py.
+RULE_POINTS = ("copy:before-adjusting",)
 
 
 def fault_points_in_the_code():
@@ -75,7 +77,7 @@ def fault_points_in_the_code():
 
 
 def test_every_fault_point_is_tested():
-    assert fault_points_in_the_code() == {*POINTS, *TWO_PHASE_POINTS}
+    assert fault_points_in_the_code() == {*POINTS, *TWO_PHASE_POINTS, *RULE_POINTS}
 
 
 def make_load(source, seed, clients=2):
