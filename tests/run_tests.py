@@ -6,7 +6,9 @@ Budgets are what a group may take on two cores; passing one is printed, and at L
 the group is ended.
 """
 import argparse
+import concurrent.futures
 import contextlib
+import functools
 import os
 import pathlib
 import re
@@ -15,6 +17,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import xml.etree.ElementTree as ElementTree
 
@@ -25,9 +28,20 @@ RESULTS = ROOT / "build" / "test-results"
 BUDGET = {"build": 600, "lint": 30, "unit": 60, "fuzz": 60, "regress": 150, "support": 60, "smoke": 60,
           "matrix": 300, "kills": 420, "types": 120}
 BUDGET_OTHER = 180
+BUDGET_ALL = 2400
 LIMIT = 4
 SANITIZERS = ("asan", "tsan")
 NO_TESTS = 5  # pytest's exit status
+# Groups of outside tests that run at once: each waits for servers, commits and deadlines much of its time.
+AT_ONCE = 2
+PRINTING = threading.Lock()
+RUNNING = set()  # child processes, for an interrupt
+
+
+def say(text):
+    """A print that groups running side by side do not break into."""
+    with PRINTING:
+        print(text, flush=True)
 
 
 class Outcome:
@@ -50,10 +64,11 @@ class Outcome:
 def run(command, seconds, env=None, capture=False):
     """Runs it in a process group of its own, so that a time-out ends its children too.
 
-    Returns (exit status or None for a time-out, captured text)."""
+    Returns (exit status or None for a time-out, captured text); captured text is printed at the end, in one piece."""
     process = subprocess.Popen(command, cwd=ROOT, env=env, start_new_session=True, text=True,
                                stdout=subprocess.PIPE if capture else None,
                                stderr=subprocess.STDOUT if capture else None)
+    RUNNING.add(process)
     try:
         text, _ = process.communicate(timeout=seconds)
         status = process.returncode
@@ -66,12 +81,10 @@ def run(command, seconds, env=None, capture=False):
                 break
             except (subprocess.TimeoutExpired, ProcessLookupError):
                 continue
-    except KeyboardInterrupt:
-        os.killpg(process.pid, signal.SIGINT)
-        process.wait()
-        raise
+    finally:
+        RUNNING.discard(process)
     if capture and text:
-        print(text, end="", flush=True)
+        say(text.rstrip("\n"))
     return status, text or ""
 
 
@@ -101,9 +114,11 @@ class Runner:
         self.env = dict(os.environ, PYTHONDONTWRITEBYTECODE="1", ASAN_OPTIONS="detect_leaks=1",
                         TSAN_OPTIONS="halt_on_error=1:second_deadlock_stack=1")
         self.outcomes = []
+        self.side_by_side = False
+        self.started = time.monotonic()
 
     def group(self, name, function):
-        print(f"\n== {name}", flush=True)
+        say(f"\n== {name}")
         outcome = Outcome(name)
         start = time.monotonic()
         status = function(outcome, LIMIT * BUDGET.get(name, BUDGET_OTHER))
@@ -118,8 +133,20 @@ class Runner:
             outcome.note = f"exit status {status}"
             outcome.failed = 1
         self.outcomes.append(outcome)
-        print(outcome.line(), flush=True)
+        say(outcome.line())
         return outcome.failed == 0
+
+    def groups_at_once(self, functions):
+        """Runs them AT_ONCE at a time, in their order; what each prints comes when it ends."""
+        self.side_by_side = len(functions) > 1
+        with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+            try:
+                for future in [pool.submit(function) for function in functions]:
+                    future.result()
+            except KeyboardInterrupt:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        self.side_by_side = False
 
     def build(self, outcome, seconds):
         # Build output goes to stderr; what comes on stdout is the environment that tests need.
@@ -188,11 +215,11 @@ class Runner:
         try:
             found.update(servers.get(wanted, usual.parents[3].parent, ROOT / "build" / "matrix"))
         except servers.Unavailable as why:
-            print(f"{why}\nTOWLINE_MATRIX_VERSIONS names the versions to run, for example '13 17'.", flush=True)
+            say(f"{why}\nTOWLINE_MATRIX_VERSIONS names the versions to run, for example '13 17'.")
             return 1
         status = 0
         for version, programs in sorted(found.items()):
-            print(f"-- server {version}", flush=True)
+            say(f"-- server {version}")
             if self.build_plugin(programs, f"build/plugin/pg{version}", "TOWLINE_CXXFLAGS=-Werror") != 0:
                 outcome.failed += 1
                 continue
@@ -214,7 +241,8 @@ class Runner:
             command += ["--size", str(self.options.size)]
         directory = pathlib.Path(tempfile.mkdtemp(prefix="tl-", dir="/tmp"))
         directory.chmod(0o755)
-        status, _ = run(command + arguments, seconds, dict(env or self.env, TOWLINE_TEST_DIR=str(directory)))
+        status, _ = run(command + arguments, seconds, dict(env or self.env, TOWLINE_TEST_DIR=str(directory)),
+                        capture=self.side_by_side)
         end_servers(directory)
         with contextlib.suppress(OSError):
             directory.rmdir()  # what failed tests keep stays
@@ -239,10 +267,9 @@ class Runner:
         return self.group(name, both)
 
     def report(self):
-        total = sum(outcome.seconds for outcome in self.outcomes)
-        budget = sum(BUDGET.get(outcome.group, BUDGET_OTHER) for outcome in self.outcomes)
+        total = time.monotonic() - self.started
         print("\n" + "\n".join(outcome.line() for outcome in self.outcomes))
-        print(f"{'all':<16} {total:7.1f} s of {budget:4d}")
+        print(f"{'all':<16} {total:7.1f} s of {BUDGET_ALL:4d}")
         passed = sum(outcome.passed for outcome in self.outcomes)
         failed = sum(outcome.failed for outcome in self.outcomes)
         print(f"{passed} passed, {failed} failed", flush=True)
@@ -261,7 +288,10 @@ def end_servers(directory):
 def outside_groups():
     """Group name → files: one for the support package's own tests, one per file of tests/e2e."""
     groups = {"support": ["tests/e2e/support"]}
-    files = sorted((file for file in (ROOT / "tests/e2e").glob("test_*.py") if file.stem != "test_matrix"), key=lambda file: (file.stem != "test_smoke", file.stem))
+    # The smoke test first, then what takes longest, so that the end is not one group alone.
+    def order(file):
+        return file.stem != "test_smoke", -BUDGET.get(file.stem[len("test_"):], BUDGET_OTHER), file.stem
+    files = sorted((file for file in (ROOT / "tests/e2e").glob("test_*.py") if file.stem != "test_matrix"), key=order)
     for file in files:
         groups[file.stem[len("test_"):]] = [str(file.relative_to(ROOT))]
     return groups
@@ -290,18 +320,31 @@ def main():
 
     RESULTS.mkdir(parents=True, exist_ok=True)
     runner = Runner(options)
+    try:
+        run_groups(runner, names, outside)
+    except KeyboardInterrupt:
+        for process in list(RUNNING):
+            os.killpg(process.pid, signal.SIGINT)
+        raise
+    return runner.report()
+
+
+def run_groups(runner, names, outside):
     # Without a good build nothing else says anything: old programs must not pass for new ones.
     if runner.group("build", runner.build):
+        functions = []
         for name in names:
             if name == "build":
                 continue
-            if name in ("lint", "unit", "fuzz", "regress", "matrix"):
+            if name in ("lint", "unit", "fuzz", "regress"):
                 runner.group(name, getattr(runner, name))
+            elif name == "matrix":
+                functions.append(functools.partial(runner.group, name, runner.matrix))
             elif name in outside:
-                runner.files(name, outside[name])
+                functions.append(functools.partial(runner.files, name, outside[name]))
             else:
                 runner.name(name)
-    return runner.report()
+        runner.groups_at_once(functions)
 
 
 if __name__ == "__main__":
