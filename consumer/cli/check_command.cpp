@@ -21,6 +21,7 @@ CheckOptions CheckOptionsOf(const Config& config) {
   options.rules = config.rules;
   options.copy_workers = config.limits.copy_workers;
   options.two_phase = config.two_phase;
+  options.compression = config.compression;
   options.requires_origin = !config.foreign_origins;
   options.task = config.task;
   options.finds_task = true;

@@ -45,6 +45,10 @@ const std::vector<CheckInfo>& CheckCatalog() {
       {"source.old_snapshot_threshold", "fail",
        "The copy reads under one old snapshot, which this setting lets the server give up.",
        "ALTER SYSTEM SET old_snapshot_threshold = -1; and restart the source."},
+      {"source.compression", "fail",
+       "The source compresses with the libraries its server was built with: lz4 from 14, zstd from "
+       "15 on, where its packager wanted them.",
+       "Choose another compression, or none."},
       {"source.tables", "fail, warn", "The selection must name tables that exist.",
        "Correct tables.include and tables.exclude."},
       {"source.table_privileges", "fail", "The copy reads every selected table.",

@@ -30,6 +30,7 @@ struct CheckOptions {
   bool finds_task = false;
   int copy_workers = 2;
   bool two_phase = false;
+  std::string compression = "none";
   bool requires_origin = false;  // origin: none
   // The role that `run` will connect as, if another than the URIs' (init --role).
   std::string role;

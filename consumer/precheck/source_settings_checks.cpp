@@ -193,6 +193,30 @@ void CheckOldSnapshotThreshold(CheckContext& context) {
   }
 }
 
+// What a server was built with is told to everybody only by the values that settings may take: lz4
+// by default_toast_compression (14), both by wal_compression (15, before a switch).
+void CheckCompression(CheckContext& context) {
+  constexpr char kId[] = "source.compression";
+  const std::string& method = context.options.compression;
+  if (method == "none") return;
+  constexpr int kVersionOfWalCompression = 150000;
+  std::string setting = context.source_facts.version >= kVersionOfWalCompression
+                            ? "wal_compression"
+                            : "default_toast_compression";
+  std::optional<Result> result =
+      context.Ask(kId, *context.source,
+                  "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_settings WHERE name = $1 "
+                  "AND $2 = ANY (enumvals))",
+                  {{setting, method}});
+  if (!result) return;
+  if (result->GetBool(0, 0)) {
+    context.Pass(kId, absl::StrCat("the server is built with ", method));
+  } else {
+    context.Fail(kId, absl::StrCat("compression is ", method, ", the server is built without it"),
+                 {});
+  }
+}
+
 }  // namespace
 
 void CheckSourceSettings(CheckContext& context) {
@@ -202,6 +226,7 @@ void CheckSourceSettings(CheckContext& context) {
   CheckOutputPluginLibraries(context);
   CheckWalKept(context);
   CheckOldSnapshotThreshold(context);
+  CheckCompression(context);
 }
 
 }  // namespace towline

@@ -117,6 +117,7 @@ absl::Status Attempt::Check(bool may_have_slot) {
   options.rules = config.rules;
   options.copy_workers = config.limits.copy_workers;
   options.two_phase = config.two_phase;
+  options.compression = config.compression;
   options.requires_origin = !config.foreign_origins;
   // A crash may have left our slot: PrepareSlot() knows what to do with it.
   if (!may_have_slot) {

@@ -492,6 +492,7 @@ ELSEWHERE = {
     "destination.connection": "test_destination_that_refuses",
     "destination.row_security": "test_forced_row_security",
     "source.two_phase": "needs a source older than 15",
+    "source.compression": "needs a server built without it; test_matrix.py has one",
     "destination.two_phase": "test_two_phase.py: test_a_destination_that_cannot_prepare_is_found_by_check",
     "source.table_rules": "test_table_rules.py: test_check_finds_rules_that_do_not_fit",
     "source.table_rules_identity": "test_table_rules.py: test_check_asks_for_the_replica_identity",

@@ -87,6 +87,14 @@ def test_versions_are_given():
         assert f") {version}" in text, f"{programs} is not version {version}: {text}"
 
 
+@pytest.mark.skipif(13 not in VERSIONS, reason="the version that cannot compress is not there")
+def test_compression_that_the_source_lacks_is_found(cluster_of, towline_factory):
+    _, _, towline = make_service(cluster_of, towline_factory, 13, 13)
+    checked = towline.call("check", "--compression", "lz4")
+    assert checked.returncode == 1
+    assert "compression is lz4, the server is built without it" in checked.stdout
+
+
 @pytest.mark.parametrize("source_version,destination_version", pairs())
 def test_pair(cluster_of, towline_factory, source_version, destination_version, seed, size):
     source, destination, towline = make_service(cluster_of, towline_factory, source_version, destination_version)

@@ -113,7 +113,8 @@ def run_clients(source, seed, transactions):
 @pytest.mark.limit(500)
 def test_on_and_off_give_the_same_rows(source, destination_cluster, towline_factory, seed, size):
     make_tables(source)
-    variants = {"on": [*SMALL_SPOOL, "--batch-bytes-max", "256kB"], "memory": [], "off": ["--streaming", "off"]}
+    variants = {"on": [*SMALL_SPOOL, "--batch-bytes-max", "256kB"], "memory": ["--compression", "zstd"],
+                "off": ["--streaming", "off", "--compression", "lz4"]}
     destinations = {name: destination_cluster.create_database(f"streaming_{name}") for name in variants}
     services = {name: towline_factory(source, destinations[name], arguments=arguments, task=name, name=name)
                 for name, arguments in variants.items()}
