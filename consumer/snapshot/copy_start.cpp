@@ -32,6 +32,16 @@ struct DumpedSchema {
   bool is_partial = false;
 };
 
+// The snapshot sees commits that are not on the source's disk yet (synchronous_commit = off), and a
+// crash there would take them back after they were copied. A commit that is waited for, behind
+// them, flushes them; it needs a record of its own, or the server would not wait.
+absl::Status FlushLog(Connection& source) {
+  return source
+      .Exec("BEGIN; SET LOCAL synchronous_commit = local; "
+            "SELECT pg_catalog.pg_logical_emit_message(true, 'towline', 'flush'); COMMIT")
+      .status();
+}
+
 class Starter {
  public:
   Starter(const CopierOptions& options, const Shutdown& shutdown) : shutdown_(shutdown) {
@@ -112,7 +122,10 @@ absl::StatusOr<CopyStart> StartAtSource(const CopierOptions& options, const Shut
   Starter starter(options, shutdown);
   while (true) {
     absl::StatusOr<std::optional<CopyStart>> start = starter.Try();
-    if (start.ok() && start->has_value()) return std::move(**start);
+    if (start.ok() && start->has_value()) {
+      TOWLINE_RETURN_IF_ERROR(FlushLog(watcher));
+      return std::move(**start);
+    }
     if (!start.ok() && !IsLockRefused(start.status())) return start.status();
     std::string text = "the copy waits for the source's schema to stand still";
     if (!start.ok()) {

@@ -150,6 +150,31 @@ def test_crashes_under_load_never_find_more_confirmed_than_durable(source, desti
     assert service.stop() == 0
 
 
+# --- the source loses commits that the copy's snapshot has seen
+
+def test_a_source_cannot_take_back_what_was_copied(source, destination, source_cluster, towline_factory):
+    """A commit that nobody waited for lies in the source's memory when the copy's snapshot sees it."""
+    small(source)
+    service = towline_factory(source, destination, fault="run:slot-stored:stop,copy:before-post-data:stop")
+    service.start()
+    probes.wait_until_stopped(service)
+    writer = probes.wal_writer(source_cluster)
+    with probes.frozen(writer):
+        source.script("SET synchronous_commit = off", "INSERT INTO keyless VALUES ('not on disk')")
+        probes.go_on(service)
+        wait_until(lambda: destination.value("SELECT count(*) FROM towline_state.piece WHERE state = 'copied'") == 2,
+                   60, "the copy", explain=service.tail)
+        probes.wait_until_stopped(service)
+        assert destination.value("SELECT count(*) FROM keyless WHERE v = 'not on disk'") == 1
+        probes.crash_without_last_log(source_cluster, writer)
+    source_cluster.start()
+    probes.go_on(service)
+    service.wait_for_state("streaming")
+    service.wait_until_caught_up()
+    assert_equal(source.uri(), destination.uri())
+    assert service.stop() == 0
+
+
 # --- ends that are not what they were
 
 @pytest.mark.parametrize("is_running", [False, True])
