@@ -37,8 +37,9 @@ struct DumpedSchema {
 // them, flushes them; it needs a record of its own, or the server would not wait.
 absl::Status FlushLog(Connection& source) {
   return source
-      .Exec("BEGIN; SET LOCAL synchronous_commit = local; "
-            "SELECT pg_catalog.pg_logical_emit_message(true, 'towline', 'flush'); COMMIT")
+      .Exec(
+          "BEGIN; SET LOCAL synchronous_commit = local; "
+          "SELECT pg_catalog.pg_logical_emit_message(true, 'towline', 'flush'); COMMIT")
       .status();
 }
 

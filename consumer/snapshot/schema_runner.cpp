@@ -10,6 +10,7 @@
 #include "base/fault_point.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "pg/quoting.h"
 
 namespace towline {
 namespace {
@@ -119,6 +120,30 @@ void LogOutcome(const SchemaRun& run, Outcome outcome, const std::string& statem
   }
 }
 
+// An index shares its names with all relations of its schema, so "already exists" may speak of
+// another table's index, or of a table. Then the key would be missing without a word.
+absl::Status CheckIsThatIndex(Connection& session, const std::string& statement) {
+  IndexName index = IndexOfStatement(statement);
+  if (index.index.empty()) return absl::OkStatus();
+  TOWLINE_ASSIGN_OR_RETURN(
+      Result found, session.Query("SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_index i "
+                                  "WHERE i.indexrelid = c.oid AND i.indrelid = t.oid) "
+                                  "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n "
+                                  "ON n.oid = c.relnamespace AND n.nspname = $1 AND c.relname = $2 "
+                                  "LEFT JOIN pg_catalog.pg_class t "
+                                  "ON t.relnamespace = n.oid AND t.relname = $3",
+                                  {{index.table.schema, index.index, index.table.name}}));
+  if (found.row_count() == 0 || found.GetBool(0, 0)) return absl::OkStatus();
+  std::string name = QuoteQualified(index.table.schema, index.index);
+  return WithHint(absl::FailedPreconditionError(absl::StrCat(
+                      "an index or constraint of ",
+                      QuoteQualified(index.table.schema, index.table.name), " cannot be made: ",
+                      name, " exists at the destination and is something else; the statement is ",
+                      ShortStatement(statement))),
+                  absl::StrCat("Rename what is there (ALTER INDEX or ALTER TABLE ", name,
+                               " RENAME TO ...), then run towline again."));
+}
+
 absl::Status RunStatement(Connection& session, const TaskClaim& claim, const SchemaRun& run,
                           const SchemaStatement& statement) {
   TOWLINE_RETURN_IF_ERROR(session.Exec("BEGIN").status());
@@ -131,6 +156,9 @@ absl::Status RunStatement(Connection& session, const TaskClaim& claim, const Sch
     if (outcome == Outcome::kFailed) return ExplainStatementError(status, statement.statement);
     LogOutcome(run, outcome, statement.statement, status);
     TOWLINE_RETURN_IF_ERROR(session.Exec("ROLLBACK TO SAVEPOINT towline_statement").status());
+    if (outcome == Outcome::kAlreadyThere) {
+      TOWLINE_RETURN_IF_ERROR(CheckIsThatIndex(session, statement.statement));
+    }
   }
   TOWLINE_RETURN_IF_ERROR(
       MarkSchemaStatementDone(session, claim, statement.section, statement.ordinal));
@@ -221,6 +249,30 @@ TableName TableOfStatement(absl::string_view statement) {
     return {};
   }
   return name;
+}
+
+IndexName IndexOfStatement(absl::string_view statement) {
+  IndexName name;
+  if (absl::ConsumePrefix(&statement, "CREATE ")) {
+    absl::ConsumePrefix(&statement, "UNIQUE ");
+    if (!absl::ConsumePrefix(&statement, "INDEX ") || !TakeQuotedName(&statement, &name.index) ||
+        !absl::ConsumePrefix(&statement, " ON ")) {
+      return {};
+    }
+    absl::ConsumePrefix(&statement, "ONLY ");
+    bool is_table = TakeQuotedName(&statement, &name.table.schema) &&
+                    TakeQuotedName(&statement, &name.table.name);
+    return is_table ? name : IndexName();
+  }
+  name.table = TableOfStatement(statement);
+  size_t at = statement.find("ADD CONSTRAINT ");
+  if (name.table.name.empty() || at == absl::string_view::npos) return {};
+  statement.remove_prefix(at + sizeof("ADD CONSTRAINT ") - 1);
+  if (!TakeQuotedName(&statement, &name.index)) return {};
+  for (absl::string_view kind : {" PRIMARY KEY ", " UNIQUE ", " EXCLUDE "}) {
+    if (absl::StartsWith(statement, kind)) return name;
+  }
+  return {};
 }
 
 std::string ShortStatement(absl::string_view statement) {

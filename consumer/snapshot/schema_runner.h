@@ -38,6 +38,14 @@ bool IsAlreadyThere(absl::string_view statement, absl::string_view sqlstate, boo
 // them with all names quoted; empty names if the statement is about something else.
 TableName TableOfStatement(absl::string_view statement);
 
+struct IndexName {
+  TableName table;
+  std::string index;
+};
+// What "CREATE [UNIQUE] INDEX" and "ADD CONSTRAINT ... PRIMARY KEY", UNIQUE and EXCLUDE make; empty
+// names if the statement is about something else.
+IndexName IndexOfStatement(absl::string_view statement);
+
 // For messages: the statement's beginning on one line, without what may be secret.
 std::string ShortStatement(absl::string_view statement);
 

@@ -45,6 +45,23 @@ def test_table_with_rows_stops_by_default_and_nothing_is_touched(towline, source
     assert towline.stop() == 0
 
 
+@pytest.mark.parametrize("taken", ["CREATE TABLE t_pkey (x int)", "CREATE TABLE other (x int); CREATE INDEX t_pkey ON other (x)"])
+def test_name_of_a_key_that_is_something_else_stops(taken, towline, source, destination):
+    """Left out as "already there", the copied table would be without its key."""
+    source.script(TABLE, FILL)
+    destination.execute(taken)
+    output = stops(towline, status=3)
+    assert 'public"."t_pkey" exists at the destination and is something else' in output
+    kind = "TABLE" if taken.startswith("CREATE TABLE t_pkey") else "INDEX"
+    destination.execute(f"ALTER {kind} t_pkey RENAME TO moved")
+    towline.start().wait_for_state("streaming")
+    source.execute("UPDATE t SET v = 'u' WHERE id < 5")
+    towline.wait_until_caught_up()
+    assert_equal(source.uri(), destination.uri(), tables=["public.t"])
+    assert destination.value("SELECT indisprimary FROM pg_index WHERE indrelid = 't'::regclass")
+    assert towline.stop() == 0
+
+
 def test_truncate_empties_first(towline, source, destination):
     source.script(TABLE, FILL, "CREATE TABLE child (id int PRIMARY KEY, t int REFERENCES t)",
                   "INSERT INTO child VALUES (1, 1)")
