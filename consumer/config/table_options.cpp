@@ -1,0 +1,100 @@
+// The options of single tables.
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/status_macros.h"
+#include "config/expression_text.h"
+#include "config/option_parts.h"
+
+namespace towline {
+namespace {
+
+constexpr char kOperationsRange[] = "a list of insert, update, delete and truncate";
+
+TableRule& RuleFor(Config& config, const TableName& name) {
+  TableRule& rule = config.rules[name];
+  rule.table = name;
+  return rule;
+}
+
+absl::Status SetWhere(Config& config, const TableName& name, const TableValue& value) {
+  TOWLINE_RETURN_IF_ERROR(CheckExpressionText(value.words[0]));
+  RuleFor(config, name).where = value.words[0];
+  return absl::OkStatus();
+}
+
+absl::Status SetColumns(Config& config, const TableName& name, const TableValue& value) {
+  if (value.columns.empty()) return absl::InvalidArgumentError("lists no column");
+  std::set<std::string> seen;
+  for (const RuleColumn& column : value.columns) {
+    if (column.name.empty()) return absl::InvalidArgumentError("holds an empty name");
+    if (!seen.insert(column.name).second) {
+      return absl::InvalidArgumentError(absl::StrCat("lists \"", column.name, "\" twice"));
+    }
+    if (!column.expression.has_value()) continue;
+    absl::Status checked = CheckExpressionText(*column.expression);
+    if (!checked.ok()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("has an expression for \"", column.name, "\" that ", checked.message()));
+    }
+  }
+  TableRule& rule = RuleFor(config, name);
+  rule.has_columns = true;
+  rule.columns = value.columns;
+  return absl::OkStatus();
+}
+
+absl::Status SetOperations(Config& config, const TableName& name, const TableValue& value) {
+  RuleOperations operations{false, false, false, false};
+  const std::pair<absl::string_view, bool*> known[] = {{"insert", &operations.has_insert},
+                                                       {"update", &operations.has_update},
+                                                       {"delete", &operations.has_delete},
+                                                       {"truncate", &operations.has_truncate}};
+  for (const std::string& word : value.words) {
+    bool is_known = false;
+    for (const auto& [text, has] : known) {
+      if (word != text) continue;
+      if (*has) return absl::InvalidArgumentError(absl::StrCat("lists ", word, " twice"));
+      *has = is_known = true;
+    }
+    if (!is_known) return OutOfRange(kOperationsRange);
+  }
+  if (value.words.empty()) {
+    return WithHint(absl::InvalidArgumentError("lists no operation"),
+                    "Leave the table out by tables.exclude.");
+  }
+  RuleFor(config, name).operations = operations;
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+const std::vector<TableOptionSpec>& TableOptionTable() {
+  static const auto* table = new std::vector<TableOptionSpec>{
+      {"existing", kExistingRange, "As existing, for this table.", "append", TableValueKind::kWord,
+       [](Config& config, const TableName& name, const TableValue& value) {
+         return SetWord(kExisting, value.words[0], config.existing_by_table[name]);
+       }},
+      {"where", "an SQL expression",
+       "Only rows for which it is true are copied and streamed. A row that comes to satisfy it is "
+       "inserted at the destination, one that ceases to is deleted.",
+       "\"region = 'eu'\"", TableValueKind::kWord, SetWhere},
+      {"columns", "names, and name: SQL expression",
+       "The columns that are sent; without it all are. An expression replaces a column's value, or "
+       "under a new name adds a column.",
+       "[id, region, {email: \"left(email, 2)\"}, {origin: \"'eu'::text\"}]",
+       TableValueKind::kColumns, SetColumns},
+      {"operations", kOperationsRange,
+       "What is streamed of the table's changes. The first copy brings the rows in any case.",
+       "[insert, update]", TableValueKind::kWords, SetOperations}};
+  return *table;
+}
+
+const std::vector<std::string>& FutureTableKeys() {
+  static const auto* keys = new Values{"on_conflict", "ddl"};
+  return *keys;
+}
+
+}  // namespace towline
