@@ -5,6 +5,7 @@
 #include "absl/strings/str_join.h"
 #include "base/error.h"
 #include "base/fault_point.h"
+#include "base/log.h"
 #include "base/status_macros.h"
 #include "pg/quoting.h"
 
@@ -72,11 +73,22 @@ absl::Status MoveStaged(Connection& session, const TaskClaim& claim,
     std::string columns = absl::StrJoin(table.target.columns, ", ");
     std::string relation = QuoteQualified(name.schema, name.name);
     std::string list = columns.empty() ? "" : absl::StrCat(" (", columns, ")");
+    TOWLINE_ASSIGN_OR_RETURN(
+        Result counted,
+        session.Exec(absl::StrCat("SELECT (SELECT pg_catalog.count(*) FROM ", relation,
+                                  "), (SELECT pg_catalog.count(*) FROM ONLY ",
+                                  table.target.relation, ")")));
     absl::StatusOr<Result> moved = session.Exec(
         absl::StrCat("INSERT INTO ", relation, list, " OVERRIDING SYSTEM VALUE SELECT ", columns,
                      " FROM ", table.target.relation, " ON CONFLICT DO NOTHING"));
     TOWLINE_RETURN_IF_ERROR(
         WithContext(moved.status(), absl::StrCat("adding the copied rows to table ", relation)));
+    // The keys of those that are left out are taken by rows that were there.
+    LogInfo("copied rows are added to a table that keeps its own",
+            {{"table", relation},
+             {"kept", absl::StrCat(counted.GetInt(0, 0))},
+             {"added", absl::StrCat(moved->affected_rows())},
+             {"left_out", absl::StrCat(counted.GetInt(0, 1) - moved->affected_rows())}});
     TOWLINE_RETURN_IF_ERROR(MarkPieceCopied(session, claim, name, moved->affected_rows()));
     TOWLINE_RETURN_IF_ERROR(session.Exec("DROP TABLE " + table.target.relation).status());
   }

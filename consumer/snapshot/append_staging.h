@@ -29,7 +29,8 @@ absl::Status CreateStaging(Connection& session, const TaskClaim& claim,
                            const std::vector<StagedTable>& tables);
 
 // Moves the rows, marks the pieces and drops the staging tables in one transaction. A row whose key
-// is there already stays as it is: the stream overwrites it when the source does.
+// is there already stays as it is: the stream overwrites it when the source does. Logs how many
+// rows each table has kept and been given.
 absl::Status MoveStaged(Connection& session, const TaskClaim& claim,
                         const std::vector<StagedTable>& tables);
 

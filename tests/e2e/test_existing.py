@@ -76,10 +76,13 @@ def test_truncate_empties_first(towline, source, destination):
 
 def test_append_keeps_rows_and_the_stream_overwrites(towline, source, destination):
     source.script(TABLE, FILL)
-    destination.script(TABLE, "INSERT INTO t SELECT i, 'mine' FROM generate_series(1001, 1010) i")
+    destination.script(TABLE, "INSERT INTO t SELECT i, 'mine' FROM generate_series(1001, 1010) i",
+                       "INSERT INTO t VALUES (100, 'mine too')")
     towline.start("--existing", "append").wait_for_state("streaming")
     towline.wait_until_caught_up()
+    assert 'table="public"."t" kept=11 added=99 left_out=1' in towline.output(), towline.tail()
     assert destination.value("SELECT count(*) FROM t WHERE v = 'mine'") == 10
+    source.execute("UPDATE t SET v = 'overwritten' WHERE id = 100")
     source.execute("INSERT INTO t VALUES (1001, 'from the source'), (1, 'n') ON CONFLICT (id) DO UPDATE SET "
                    "v = excluded.v")
     towline.wait_until_caught_up()
