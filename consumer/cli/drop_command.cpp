@@ -17,6 +17,7 @@
 #include "cli/task_finder.h"
 #include "observe/control_socket.h"
 #include "pg/quoting.h"
+#include "snapshot/append_staging.h"
 #include "snapshot/slot.h"
 #include "state/origin.h"
 #include "state/prepared.h"
@@ -129,6 +130,8 @@ bool CleanDestination(Target& target) {
       StateStore::RemoveTask(*target.destination, target.task, [&](const std::string& gid) {
         printf("destination: prepared transaction %s rolled back\n", gid.c_str());
       });
+  // Of a copy that was not finished; gone already with the schema if this was the last task.
+  if (removed.ok()) removed = DropStaging(*target.destination, target.task);
   if (!removed.ok()) {
     target.destination_failure = removed;
     return false;

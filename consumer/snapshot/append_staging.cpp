@@ -30,13 +30,13 @@ std::string StagingName(const std::string& task, size_t number) {
   return QuoteQualified("towline_state", absl::StrCat(Prefix(task), number));
 }
 
-absl::Status DropStaging(Connection& session, const TaskClaim& claim) {
+absl::Status DropStaging(Connection& session, const std::string& task) {
   TOWLINE_ASSIGN_OR_RETURN(Result found,
                            session.Query("SELECT c.relname FROM pg_catalog.pg_class c "
                                          "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
                                          "WHERE n.nspname = 'towline_state' AND c.relkind = 'r' "
                                          "AND pg_catalog.starts_with(c.relname::text, $1)",
-                                         {{Prefix(claim.task)}}));
+                                         {{Prefix(task)}}));
   for (int row = 0; row < found.row_count(); ++row) {
     TOWLINE_RETURN_IF_ERROR(
         session.Exec("DROP TABLE " + QuoteQualified("towline_state", found.Get(row, 0))).status());
@@ -48,7 +48,7 @@ absl::Status CreateStaging(Connection& session, const TaskClaim& claim,
                            const std::vector<StagedTable>& tables) {
   TOWLINE_RETURN_IF_ERROR(session.Exec("BEGIN").status());
   TOWLINE_RETURN_IF_ERROR(CheckEpoch(session, claim));
-  TOWLINE_RETURN_IF_ERROR(DropStaging(session, claim));
+  TOWLINE_RETURN_IF_ERROR(DropStaging(session, claim.task));
   for (const StagedTable& table : tables) {
     // Names and types only: constraints are met when the rows are moved.
     TOWLINE_RETURN_IF_ERROR(

@@ -23,7 +23,7 @@ struct StagedTable {
 std::string StagingName(const std::string& task, size_t number);
 
 // Drops what an earlier try of the task has left.
-absl::Status DropStaging(Connection& session, const TaskClaim& claim);
+absl::Status DropStaging(Connection& session, const std::string& task);
 
 absl::Status CreateStaging(Connection& session, const TaskClaim& claim,
                            const std::vector<StagedTable>& tables);

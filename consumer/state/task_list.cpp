@@ -1,4 +1,5 @@
 // What commands other than `run` do with the tasks of a destination: list and remove them.
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/status_macros.h"
@@ -50,7 +51,8 @@ absl::Status StateStore::RemoveTask(
     for (int row = 0; row < tables.row_count(); ++row) {
       std::string table = tables.GetString(row, 0);
       names.push_back(absl::StrCat("towline_state.", QuoteIdentifier(table)));
-      if (table == "meta") continue;
+      // Staging tables (copy_...) hold users' rows, whose columns may have any name.
+      if (table == "meta" || absl::StartsWith(table, "copy_")) continue;
       TOWLINE_RETURN_IF_ERROR(
           destination.Query(absl::StrCat("DELETE FROM ", names.back(), " WHERE task = $1"), {task})
               .status());

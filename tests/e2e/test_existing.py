@@ -94,6 +94,24 @@ def test_append_keeps_rows_and_the_stream_overwrites(towline, source, destinatio
     assert towline.stop() == 0
 
 
+def test_drop_of_an_unfinished_append_leaves_no_staging(towline_factory, source, destination):
+    source.script(TABLE, FILL, "CREATE TABLE other (id int PRIMARY KEY)")
+    destination.script(TABLE)
+    stays = towline_factory(source, destination, task="stays", name="stays", arguments=["--include", "other"])
+    stays.start().wait_for_state("streaming")
+    goes = towline_factory(source, destination, task="goes", name="goes", fault="copy:append-before-commit:kill",
+                           arguments=["--include", "t", "--existing", "append"])
+    goes.start()
+    goes.wait_exit(60)
+    staging = "SELECT count(*) FROM pg_class WHERE relnamespace = 'towline_state'::regnamespace AND relname LIKE 'copy%'"
+    assert destination.value(staging) == 1
+    goes.fault = None
+    goes.call("drop", check=True)
+    assert destination.value(staging) == 0
+    assert destination.value("SELECT count(*) FROM t") == 0
+    assert stays.stop() == 0
+
+
 def test_policy_can_differ_for_one_table(towline, source, destination):
     source.script(TABLE, FILL, "CREATE TABLE other (id int PRIMARY KEY)", "INSERT INTO other VALUES (1)")
     destination.script(TABLE, "INSERT INTO t VALUES (5, 'mine')")
