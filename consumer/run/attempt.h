@@ -12,6 +12,7 @@
 #include "run/linked_shutdown.h"
 #include "run/monitor.h"
 #include "run/plugin_options.h"
+#include "run/sequence_keeper.h"
 #include "run/stream_session.h"
 #include "run/task_context.h"
 #include "snapshot/copier.h"
@@ -50,12 +51,13 @@ class Attempt {
   absl::Status Stream();
   absl::Status CheckRules(const std::vector<PieceRow>& pieces, Applier::Options* applier);
   absl::StatusOr<StreamSession::Options> StreamOptions();
+  absl::StatusOr<SequenceKeeper::Options> SequenceOptions();
   absl::Status SetStatusInterval(Connection& source);
   absl::Status SetPluginOptions(Connection& source);
   absl::Status DecideTwoPhase(Connection& source, const SlotInfo& slot);
   absl::Status CheckTwoPhase(Connection& source);
   absl::StatusOr<bool> SwitchTwoPhaseOff(Connection& source);
-  absl::Status WatchStream(StreamSession& session);
+  absl::Status WatchStream(StreamSession& session, SequenceKeeper& keeper);
   absl::Status MoveOn(Lsn position);
   absl::Status NoteProgress(Lsn position);
 

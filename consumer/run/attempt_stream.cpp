@@ -87,10 +87,13 @@ absl::Status Attempt::Stream() {
           {{"slot", row_.slot}, {"position", row_.position.ToString()}});
   stop_.set_grace(kStopGrace);
   monitor_->Watch(session.get());
-  absl::Status ended = WatchStream(*session);
+  TOWLINE_ASSIGN_OR_RETURN(SequenceKeeper::Options sequences, SequenceOptions());
+  SequenceKeeper keeper(std::move(sequences), *store_, shutdown_);
+  absl::Status ended = WatchStream(*session, keeper);
   // After a failure nothing is worth waiting for; a pause or a stop lets the batch end.
   if (!ended.ok() && !absl::IsCancelled(ended)) stop_.Request();
   session->Stop();
+  if (ended.ok() || absl::IsCancelled(ended)) keeper.Look();
   has_progressed_ |= session->progress().apply.position > row_.position;
   monitor_->Watch(static_cast<const StreamSession*>(nullptr));
   stop_.set_grace(absl::ZeroDuration());
@@ -184,12 +187,13 @@ absl::StatusOr<bool> Attempt::SwitchTwoPhaseOff(Connection& source) {
 }
 
 // OK when a pause is wished, or when two-phase decoding can be switched on.
-absl::Status Attempt::WatchStream(StreamSession& session) {
+absl::Status Attempt::WatchStream(StreamSession& session, SequenceKeeper& keeper) {
   while (!context_.control.wants_pause()) {
     TOWLINE_RETURN_IF_ERROR(session.status());
     TOWLINE_RETURN_IF_ERROR(monitor_->status());
     TOWLINE_RETURN_IF_ERROR(MoveOn(session.progress().apply.position));
     if (context_.config.two_phase && !uses_two_phase_ && row_.snapshot.empty()) break;
+    keeper.LookIfDue();
     if (!outer_.SleepFor(kTick)) return absl::CancelledError("shutting down");
   }
   return absl::OkStatus();
@@ -274,6 +278,17 @@ absl::Status Attempt::CheckRules(const std::vector<PieceRow>& pieces, Applier::O
          {"position", row_.position.ToString()}});
   }
   return store_->SetPieceRules(changed);
+}
+
+absl::StatusOr<SequenceKeeper::Options> Attempt::SequenceOptions() {
+  SequenceKeeper::Options options;
+  options.source = context_.config.source;
+  options.destination = context_.config.destination;
+  options.application_name = SlotName(context_.task);
+  options.selection.is_all = context_.config.include.empty();
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_->ReadPieces());
+  for (PieceRow& piece : pieces) options.selection.tables.push_back(std::move(piece.table));
+  return options;
 }
 
 absl::StatusOr<StreamSession::Options> Attempt::StreamOptions() {

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
-#include "base/log.h"
 #include "base/status_macros.h"
 #include "pg/quoting.h"
 #include "schema/array_literal.h"
@@ -17,11 +16,22 @@ constexpr size_t kSequencesPerQuery = 200;
 constexpr char kSequencesSql[] = R"sql(
 SELECT n.nspname, c.relname,
        pg_catalog.has_schema_privilege(n.oid, 'USAGE')
-         AND pg_catalog.has_sequence_privilege(c.oid, 'SELECT')
+         AND pg_catalog.has_sequence_privilege(c.oid, 'SELECT'),
+       s.seqincrement, s.seqmin, s.seqmax, s.seqcycle
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_sequence s ON s.seqrelid = c.oid
 WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND n.nspname !~ '^pg_'
   AND n.nspname NOT IN ('information_schema', 'towline', 'towline_state')
-  AND ($1::text[] = '{}' OR n.nspname = ANY ($1::text[]))
+  AND ($1::boolean OR n.nspname = ANY ($2::text[]) OR c.oid IN (
+    SELECT CASE WHEN d.classid = 'pg_catalog.pg_class'::regclass THEN d.objid ELSE used.refobjid END
+    FROM unnest($2::text[], $3::text[]) AS wanted(schema_name, name)
+    JOIN pg_catalog.pg_namespace tn ON tn.nspname = wanted.schema_name
+    JOIN pg_catalog.pg_class t ON t.relnamespace = tn.oid AND t.relname = wanted.name
+    JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = t.oid
+      AND (d.classid = 'pg_catalog.pg_class'::regclass OR d.classid = 'pg_catalog.pg_attrdef'::regclass)
+    LEFT JOIN pg_catalog.pg_depend used ON d.classid = 'pg_catalog.pg_attrdef'::regclass
+      AND used.classid = d.classid AND used.objid = d.objid
+      AND used.refclassid = 'pg_catalog.pg_class'::regclass))
   AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend d
                   WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid
                     AND d.deptype = 'e')
@@ -40,6 +50,7 @@ WITH chosen AS MATERIALIZED (
   JOIN pg_catalog.pg_sequence s ON s.seqrelid = c.oid
   CROSS JOIN LATERAL (SELECT pg_catalog.pg_sequence_last_value(c.oid) AS last_value) here
   WHERE NOT ($5::boolean AND here.last_value IS NOT NULL
+             AND NOT s.seqcycle
              AND CASE WHEN s.seqincrement > 0 THEN here.last_value > v.last_value
                       ELSE here.last_value < v.last_value END))
 SELECT pg_catalog.count(pg_catalog.setval(chosen.oid::regclass, last_value, is_called)) FROM chosen
@@ -48,18 +59,25 @@ SELECT pg_catalog.count(pg_catalog.setval(chosen.oid::regclass, last_value, is_c
 }  // namespace
 
 absl::StatusOr<std::vector<SequenceValue>> ReadSequences(Connection& source,
-                                                         const std::vector<std::string>& schemas) {
-  ArrayLiteral wanted;
-  for (const std::string& schema : schemas) wanted.Add(schema);
-  TOWLINE_ASSIGN_OR_RETURN(Result found, source.Query(kSequencesSql, {{wanted.ToString()}}));
+                                                         const SequenceSelection& selection,
+                                                         std::vector<TableName>* unreadable) {
+  ArrayLiteral schemas;
+  ArrayLiteral tables;
+  for (const TableName& table : selection.tables) {
+    schemas.Add(table.schema);
+    tables.Add(table.name);
+  }
+  TOWLINE_ASSIGN_OR_RETURN(
+      Result found, source.Query(kSequencesSql, {{selection.is_all ? "t" : "f", schemas.ToString(),
+                                                  tables.ToString()}}));
   std::vector<SequenceValue> values;
   for (int row = 0; row < found.row_count(); ++row) {
     TableName name{found.GetString(row, 0), found.GetString(row, 1)};
     if (found.GetBool(row, 2)) {
-      values.push_back({std::move(name), 0, false});
+      values.push_back({std::move(name), 0, false, found.GetInt(row, 3), found.GetInt(row, 4),
+                        found.GetInt(row, 5), found.GetBool(row, 6)});
     } else {
-      LogWarning("no right to read a sequence of the source; its value is not carried over",
-                 {{"sequence", QuoteQualified(name.schema, name.name)}});
+      unreadable->push_back(std::move(name));
     }
   }
   for (size_t start = 0; start < values.size(); start += kSequencesPerQuery) {

@@ -16,15 +16,26 @@ struct SequenceValue {
   TableName name;
   int64_t last_value = 0;
   bool is_called = false;
+  int64_t increment = 1;  // negative: descending
+  int64_t min_value = 1;
+  int64_t max_value = INT64_MAX;
+  bool does_cycle = false;
 };
 
-// The user's sequences in these schemas (all schemas if there are none), as they stand now. One
-// that our role may not read is left out with a warning.
+// Whose sequences: all of the database, or those of the selected tables' schemas and those that the
+// tables own or use in a default, wherever they are.
+struct SequenceSelection {
+  bool is_all = true;
+  std::vector<TableName> tables;
+};
+
+// As they stand now. Those that our role may not read are left out and named in `unreadable`.
 absl::StatusOr<std::vector<SequenceValue>> ReadSequences(Connection& source,
-                                                         const std::vector<std::string>& schemas);
+                                                         const SequenceSelection& selection,
+                                                         std::vector<TableName>* unreadable);
 
 // Sets those that exist at the destination; gives how many. With `never_back` a sequence that is
-// further on already (ascending or descending) stays, for tables that keep rows of their own.
+// further on already (ascending or descending) stays, unless it cycles.
 absl::StatusOr<int64_t> SetSequences(Connection& destination,
                                      const std::vector<SequenceValue>& values, bool never_back);
 

@@ -1,7 +1,6 @@
 #include "snapshot/copy_finish.h"
 
 #include <algorithm>
-#include <set>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -32,13 +31,16 @@ absl::Status CopySequences(const CopierOptions& options, Connection& destination
   Connection::Purpose purpose;
   purpose.application_name = absl::StrCat(options.application_name, " sequences");
   TOWLINE_ASSIGN_OR_RETURN(Connection source, Connection::Open(options.source, purpose, shutdown));
-  std::vector<std::string> schemas;
-  if (!options.selection.include.empty()) {
-    std::set<std::string> selected;
-    for (const PieceRow& piece : pieces) selected.insert(piece.table.schema);
-    schemas.assign(selected.begin(), selected.end());
+  SequenceSelection selection;
+  selection.is_all = options.selection.include.empty();
+  for (const PieceRow& piece : pieces) selection.tables.push_back(piece.table);
+  std::vector<TableName> unreadable;
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<SequenceValue> values,
+                           ReadSequences(source, selection, &unreadable));
+  for (const TableName& name : unreadable) {
+    LogWarning("no right to read a sequence of the source; its value is not carried over",
+               {{"sequence", QuoteQualified(name.schema, name.name)}});
   }
-  TOWLINE_ASSIGN_OR_RETURN(std::vector<SequenceValue> values, ReadSequences(source, schemas));
   bool has_append = std::any_of(pieces.begin(), pieces.end(),
                                 [](const PieceRow& piece) { return piece.existing == "append"; });
   absl::StatusOr<int64_t> count = SetSequences(destination, values, has_append);

@@ -1,0 +1,115 @@
+#include "run/sequence_keeper.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+
+namespace towline {
+namespace {
+
+constexpr absl::Duration kInterval = absl::Seconds(10);
+// Thousands of sequences take long to read; a twentieth of one session's time is enough.
+constexpr int kPauseFactor = 20;
+// In steps of the sequence. The server itself logs a sequence 32 values ahead (SEQ_LOG_VALS in
+// sequence.c), so a crash of it leaves the same gap.
+constexpr int64_t kMarginMin = 32;
+// Quick statements, as the monitor's.
+constexpr absl::Duration kAnswerWaitMax = absl::Seconds(30);
+
+}  // namespace
+
+SequenceValue WithMargin(const SequenceValue& before, const SequenceValue& now) {
+  SequenceValue value = now;
+  if (now.does_cycle || now.increment == 0) return value;
+  __int128 moved = static_cast<__int128>(now.last_value) - before.last_value;
+  if (moved == 0 && before.is_called == now.is_called) return value;
+  // Against its direction: somebody has set it back, which says nothing of its pace.
+  bool is_forward = (moved > 0) == (now.increment > 0);
+  __int128 margin = static_cast<__int128>(now.increment) * kMarginMin;
+  if (is_forward && moved != 0 && (moved > 0 ? 2 * moved > margin : 2 * moved < margin)) {
+    margin = 2 * moved;
+  }
+  __int128 set = static_cast<__int128>(now.last_value) + margin;
+  set = std::clamp<__int128>(set, now.min_value, now.max_value);
+  value.last_value = static_cast<int64_t>(set);
+  value.is_called = true;
+  return value;
+}
+
+SequenceKeeper::SequenceKeeper(Options options, StateStore& store, const Shutdown& shutdown)
+    : options_(std::move(options)), store_(store), shutdown_(shutdown), due_(absl::Now()) {}
+
+void SequenceKeeper::LookIfDue() {
+  if (absl::Now() >= due_) Look();
+}
+
+void SequenceKeeper::Look() {
+  absl::Time began = absl::Now();
+  absl::Status looked = TryLook();
+  due_ = absl::Now() + std::max(kInterval, kPauseFactor * (absl::Now() - began));
+  if (looked.ok() || absl::IsCancelled(looked)) {
+    if (looked.ok()) last_failure_.clear();
+    return;
+  }
+  source_.reset();
+  destination_.reset();
+  std::string failure(looked.message());
+  if (failure == last_failure_) return;
+  LogWarning("the sequences are not carried over at present; it is tried again",
+             {{"error", failure}, {"mend", GetHint(looked)}});
+  last_failure_ = failure;
+}
+
+absl::Status SequenceKeeper::Connect() {
+  if (!source_) {
+    Connection::Purpose purpose;
+    purpose.application_name = absl::StrCat(options_.application_name, " sequences");
+    TOWLINE_ASSIGN_OR_RETURN(source_, Connection::Open(options_.source, purpose, shutdown_));
+    source_->set_answer_wait_max(kAnswerWaitMax);
+  }
+  if (!destination_) {
+    Connection::Purpose purpose;
+    purpose.application_name = absl::StrCat(options_.application_name, " sequences");
+    TOWLINE_ASSIGN_OR_RETURN(Connection opened,
+                             Connection::Open(options_.destination, purpose, shutdown_));
+    TOWLINE_RETURN_IF_ERROR(store_.AddSession(opened, "sequences"));
+    destination_ = std::move(opened);
+    destination_->set_answer_wait_max(kAnswerWaitMax);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SequenceKeeper::TryLook() {
+  TOWLINE_RETURN_IF_ERROR(Connect());
+  std::vector<TableName> unreadable;  // named by the check and at the copy
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<SequenceValue> values,
+                           ReadSequences(*source_, options_.selection, &unreadable));
+  std::vector<SequenceValue> moved;
+  for (const SequenceValue& value : values) {
+    auto before = seen_.find(value.name);
+    if (before == seen_.end()) {
+      moved.push_back(value);  // the first look: how fast it moves is not known
+    } else if (before->second.last_value != value.last_value ||
+               before->second.is_called != value.is_called) {
+      moved.push_back(WithMargin(before->second, value));
+    }
+  }
+  if (!moved.empty()) {
+    TOWLINE_RETURN_IF_ERROR(destination_->Exec("BEGIN").status());
+    TOWLINE_RETURN_IF_ERROR(CheckEpoch(*destination_, store_.claim()));
+    TOWLINE_RETURN_IF_ERROR(SetSequences(*destination_, moved, /*never_back=*/true).status());
+    TOWLINE_RETURN_IF_ERROR(destination_->Exec("COMMIT").status());
+  }
+  for (SequenceValue& value : values) {
+    TableName name = value.name;
+    seen_[name] = std::move(value);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace towline

@@ -1,0 +1,59 @@
+// Keeps the destination's sequences ahead of what the stream brings: their values are not in the
+// stream, so they are read at the source every ten seconds and at an orderly end, and set at the
+// destination, never back.
+//
+// A sequence that moves is set further than the source has it, by twice what it has moved since the
+// look before (at least by kMarginMin steps): when the source is lost, its last rows hold numbers
+// that were given out after the last look, and the destination must not give them out again.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "base/shutdown.h"
+#include "pg/connection.h"
+#include "schema/sequences.h"
+#include "state/state_store.h"
+
+namespace towline {
+
+class SequenceKeeper {
+ public:
+  struct Options {
+    ConnectOptions source;
+    ConnectOptions destination;
+    SequenceSelection selection;
+    std::string application_name;
+  };
+  // `store` and `shutdown` outlive it; `store` is used on the caller's thread.
+  SequenceKeeper(Options options, StateStore& store, const Shutdown& shutdown);
+
+  // Looks if it is time. Nothing that fails here ends the stream: it is logged and tried again.
+  void LookIfDue();
+  // Now, at an orderly end.
+  void Look();
+
+ private:
+  absl::Status TryLook();
+  absl::Status Connect();
+
+  const Options options_;
+  StateStore& store_;
+  const Shutdown& shutdown_;
+  std::optional<Connection> source_;
+  std::optional<Connection> destination_;
+  std::map<TableName, SequenceValue> seen_;  // as the source had them at the last look
+  absl::Time due_;
+  std::string last_failure_;
+};
+
+// What a sequence that stood at `before` and stands at `now` is set to at the destination. Within
+// its bounds; `now` itself if it has not moved, or cycles.
+SequenceValue WithMargin(const SequenceValue& before, const SequenceValue& now);
+
+}  // namespace towline

@@ -1,0 +1,56 @@
+"""Sequences: their values are not in the stream, and the destination must never give out a number that a row
+of the source has already."""
+from support.compare import assert_equal
+from support.waiting import wait_until
+
+
+def last(database, name):
+    return database.value(f"SELECT last_value FROM {name}")
+
+
+def test_sequences_are_carried_while_streaming_and_at_the_end(towline, source, destination):
+    source.script("CREATE TABLE t (id bigserial PRIMARY KEY)", "CREATE SEQUENCE idle START 77",
+                  "CREATE SEQUENCE down INCREMENT -3", "CREATE SEQUENCE round MAXVALUE 5 CYCLE",
+                  "INSERT INTO t SELECT FROM generate_series(1, 10)", "SELECT nextval('idle')")
+    towline.start().wait_for_state("streaming")
+    assert_equal(source.uri(), destination.uri(), sequences=True)
+    source.script("INSERT INTO t SELECT FROM generate_series(1, 500)", "SELECT nextval('down') FROM generate_series(1, 10)",
+                  "SELECT nextval('round') FROM generate_series(1, 7)")
+    wait_until(lambda: last(destination, "t_id_seq") == 510 + 2 * 500, 40, "the sequence to follow, with its margin")
+    assert last(destination, "down") == -28 - 3 * 32
+    assert last(destination, "round") == last(source, "round") == 2
+    assert last(destination, "idle") == 77
+    # Not back, and no further than it must.
+    source.script("INSERT INTO t DEFAULT VALUES", "SELECT nextval('idle')")
+    towline.wait_until_caught_up()
+    assert towline.stop() == 0
+    assert last(destination, "t_id_seq") == 1510
+    assert last(destination, "idle") == 78 + 32
+    assert_equal(source.uri(), destination.uri())
+    # What a switch to the destination would do.
+    destination.execute("INSERT INTO t DEFAULT VALUES")
+    assert destination.value("SELECT max(id) FROM t") == 1511
+
+
+def test_sequence_of_another_schema_comes_with_the_table_that_uses_it(towline, source, destination):
+    source.script("CREATE SCHEMA counters", "CREATE SEQUENCE counters.used", "CREATE SEQUENCE counters.unused",
+                  "CREATE TABLE t (id int PRIMARY KEY DEFAULT nextval('counters.used'))",
+                  "INSERT INTO t SELECT FROM generate_series(1, 5)", "SELECT nextval('counters.unused')")
+    towline.start("--include", "public.*").wait_for_state("streaming")
+    assert last(destination, "counters.used") == 5
+    assert towline.stop() == 0
+
+
+def test_what_the_destination_refuses_is_told_once_and_disturbs_nothing(towline, source, destination):
+    source.script("CREATE TABLE t (id serial PRIMARY KEY)")
+    towline.start().wait_for_state("streaming")
+    destination.execute("ALTER SEQUENCE t_id_seq MAXVALUE 3")
+    source.execute("INSERT INTO t SELECT FROM generate_series(1, 50)")
+    towline.wait_for_log("the sequences are not carried over at present", 40)
+    source.execute("INSERT INTO t SELECT FROM generate_series(1, 50)")
+    towline.wait_until_caught_up()
+    assert_equal(source.uri(), destination.uri())
+    destination.execute("ALTER SEQUENCE t_id_seq NO MAXVALUE")
+    assert towline.stop() == 0
+    assert towline.output().count("the sequences are not carried over at present") == 1
+    assert last(destination, "t_id_seq") >= 100
