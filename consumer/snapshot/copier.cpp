@@ -17,6 +17,7 @@
 #include "snapshot/append_staging.h"
 #include "snapshot/copy_finish.h"
 #include "snapshot/copy_start.h"
+#include "snapshot/copy_summary.h"
 #include "snapshot/existing_tables.h"
 #include "snapshot/schema_runner.h"
 #include "snapshot/table_copier.h"
@@ -65,6 +66,7 @@ class CopyRun {
   std::set<TableName> existed_;  // tables at the destination before pre-data
   std::map<TableName, std::string> policies_;
   bool is_partial_ = false;
+  CopySummary summary_;
 };
 
 absl::Status CopyRun::Run() {
@@ -108,8 +110,13 @@ absl::Status CopyRun::StartOver() {
   FaultPoint("copy:schema-stored");
   TOWLINE_RETURN_IF_ERROR(EmptyAsAsked(session, tables));
   TOWLINE_RETURN_IF_ERROR(MakeSchema(session, tables));
+  summary_.EndStep("schema", {.statements = static_cast<int64_t>(start.dump.pre.size())});
   FaultPoint("copy:after-pre-data");
   TOWLINE_RETURN_IF_ERROR(CopyRows(session, tables, start));
+  summary_.EndStep("rows", {.rows = progress_.rows_done,
+                            .bytes = progress_.bytes_total,
+                            .tables = progress_.tables_total,
+                            .workers = options_.workers});
   return store_.SetState(TaskState::kIndexing);
 }
 
@@ -312,8 +319,11 @@ absl::Status CopyRun::Finish() {
   run.done = &progress_.statements_done;
   run.fault_point = "copy:in-post-data";
   TOWLINE_RETURN_IF_ERROR(RunSchemaStatements(session, store_, run));
+  summary_.EndStep("indexes and constraints", {.statements = count});
   TOWLINE_RETURN_IF_ERROR(CopySequences(options_, session, pieces, shutdown_));
   TOWLINE_RETURN_IF_ERROR(AnalyzeTables(session, pieces));
+  summary_.EndStep("sequences and statistics", {.tables = static_cast<int64_t>(pieces.size())});
+  summary_.Log();
   return store_.SetState(TaskState::kCatchingUp);
 }
 

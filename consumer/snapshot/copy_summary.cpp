@@ -1,0 +1,47 @@
+#include "snapshot/copy_summary.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+#include "base/format.h"
+#include "base/log.h"
+
+namespace towline {
+namespace {
+
+std::string Seconds(absl::Duration duration) {
+  return absl::StrFormat("%.1fs", absl::ToDoubleSeconds(duration));
+}
+
+}  // namespace
+
+CopySummary::CopySummary() : began_(absl::Now()), step_began_(began_) {}
+
+void CopySummary::EndStep(std::string name, const Amount& amount) {
+  absl::Time now = absl::Now();
+  steps_.push_back({std::move(name), now - step_began_, amount});
+  step_began_ = now;
+}
+
+void CopySummary::Log() const {
+  for (const Step& step : steps_) {
+    std::vector<std::string> done;
+    auto add = [&done](int64_t count, const char* noun) {
+      if (count >= 0) done.push_back(absl::StrCat(FormatCount(count), " ", noun));
+    };
+    add(step.amount.statements, "statements");
+    add(step.amount.tables, "tables");
+    add(step.amount.rows, "rows");
+    if (step.amount.bytes >= 0) done.push_back(FormatBytes(step.amount.bytes));
+    add(step.amount.workers, "workers");
+    LogInfo("copy summary", {{"step", step.name},
+                             {"duration", Seconds(step.duration)},
+                             {"done", absl::StrJoin(done, ", ")}});
+  }
+  LogInfo("copy summary", {{"step", "all"}, {"duration", Seconds(step_began_ - began_)}});
+}
+
+}  // namespace towline
