@@ -37,6 +37,9 @@ absl::StatusOr<Connection> OpenApplySession(const ConnectOptions& destination,
   purpose.settings = {
       // Durability is made at intervals: Applier::MakeDurable.
       "SET synchronous_commit = off",
+      // A lock that is not to be had in this time ends the attempt, which is tried again for
+      // retry.other and then stops: it may be held by what stands behind us in the stream.
+      "SET lock_timeout = '60s'",
       // Plans are made once per statement, perhaps while a table is still empty. A sequential scan
       // that was right then would be ruinous later, and no statistics may come to correct it.
       "SET plan_cache_mode = force_generic_plan", "SET enable_seqscan = off",

@@ -166,8 +166,8 @@ void AddTwoPhaseAndOrigin(std::vector<OptionSpec>& table) {
   origin.range = "any or none";
   origin.help =
       "Whose changes are streamed: any, or none but those that were written at the source itself. "
-      "With none, two databases can be each other's source without changes going in circles. The "
-      "initial copy takes all rows.";
+      "With none, two databases can be each other's source without changes going in circles; "
+      "their sequences are then left to you. The initial copy takes all rows.";
   origin.set = [](Config& config, const Values& values) {
     return SetWord(kOrigins, values[0], config.foreign_origins);
   };

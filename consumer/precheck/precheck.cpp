@@ -15,6 +15,7 @@ void Connect(CheckContext& context, const char* id, const ConnectOptions& option
              std::optional<Connection>& session, ServerFacts& facts) {
   Connection::Purpose purpose;
   purpose.application_name = "towline check";
+  purpose.settings = {"SET lock_timeout = '10s'"};  // sizes of tables are looked at
   absl::StatusOr<Connection> opened = Connection::Open(options, purpose, context.shutdown);
   if (!opened.ok()) {
     context.report.connection.Update(opened.status());

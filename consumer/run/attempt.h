@@ -57,7 +57,7 @@ class Attempt {
   absl::Status DecideTwoPhase(Connection& source, const SlotInfo& slot);
   absl::Status CheckTwoPhase(Connection& source);
   absl::StatusOr<bool> SwitchTwoPhaseOff(Connection& source);
-  absl::Status WatchStream(StreamSession& session, SequenceKeeper& keeper);
+  absl::Status WatchStream(StreamSession& session, SequenceKeeper* keeper);  // may be null
   absl::Status MoveOn(Lsn position);
   absl::Status NoteProgress(Lsn position);
 

@@ -88,12 +88,14 @@ absl::Status Attempt::Stream() {
   stop_.set_grace(kStopGrace);
   monitor_->Watch(session.get());
   TOWLINE_ASSIGN_OR_RETURN(SequenceKeeper::Options sequences, SequenceOptions());
-  SequenceKeeper keeper(std::move(sequences), *store_, shutdown_);
-  absl::Status ended = WatchStream(*session, keeper);
+  std::optional<SequenceKeeper> keeper;
+  // Two keepers in a circle would drive each other's sequences to their ends.
+  if (context_.config.foreign_origins) keeper.emplace(std::move(sequences), *store_, shutdown_);
+  absl::Status ended = WatchStream(*session, keeper ? &*keeper : nullptr);
   // After a failure nothing is worth waiting for; a pause or a stop lets the batch end.
   if (!ended.ok() && !absl::IsCancelled(ended)) stop_.Request();
   session->Stop();
-  if (ended.ok() || absl::IsCancelled(ended)) keeper.Look();
+  if (keeper && (ended.ok() || absl::IsCancelled(ended))) keeper->Look();
   has_progressed_ |= session->progress().apply.position > row_.position;
   monitor_->Watch(static_cast<const StreamSession*>(nullptr));
   stop_.set_grace(absl::ZeroDuration());
@@ -187,13 +189,13 @@ absl::StatusOr<bool> Attempt::SwitchTwoPhaseOff(Connection& source) {
 }
 
 // OK when a pause is wished, or when two-phase decoding can be switched on.
-absl::Status Attempt::WatchStream(StreamSession& session, SequenceKeeper& keeper) {
+absl::Status Attempt::WatchStream(StreamSession& session, SequenceKeeper* keeper) {
   while (!context_.control.wants_pause()) {
     TOWLINE_RETURN_IF_ERROR(session.status());
     TOWLINE_RETURN_IF_ERROR(monitor_->status());
     TOWLINE_RETURN_IF_ERROR(MoveOn(session.progress().apply.position));
     if (context_.config.two_phase && !uses_two_phase_ && row_.snapshot.empty()) break;
-    keeper.LookIfDue();
+    if (keeper != nullptr) keeper->LookIfDue();
     if (!outer_.SleepFor(kTick)) return absl::CancelledError("shutting down");
   }
   return absl::OkStatus();

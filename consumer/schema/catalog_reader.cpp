@@ -44,6 +44,7 @@ LEFT JOIN named ON named.nspname COLLATE pg_catalog."default" ~ p.schema_regex
                AND named.relname COLLATE pg_catalog."default" ~ p.name_regex
 )sql";
 
+// Looking at a table's size waits for whoever has locked it; $2: sizes are wanted.
 constexpr char kTablesSql[] = R"sql(
 SELECT c.oid, n.nspname, c.relname, c.relkind, c.relpersistence, c.relispartition,
        COALESCE(pg_catalog.pg_partition_root(c.oid)::oid, c.oid), c.relreplident,
@@ -54,12 +55,12 @@ SELECT c.oid, n.nspname, c.relname, c.relkind, c.relpersistence, c.relispartitio
        pg_catalog.row_security_active(c.oid),
        pg_catalog.has_schema_privilege(n.oid, 'USAGE')
          AND pg_catalog.has_table_privilege(c.oid, 'SELECT'),
-       size.heap, COALESCE(pg_catalog.pg_table_size(c.oid), 0),
+       size.heap, CASE WHEN $2::boolean THEN COALESCE(pg_catalog.pg_table_size(c.oid), 0) ELSE 0 END,
        size.heap / pg_catalog.current_setting('block_size')::bigint, c.reltuples::bigint
 FROM pg_catalog.unnest($1::oid[]) WITH ORDINALITY AS wanted(oid, number)
 JOIN pg_catalog.pg_class c ON c.oid = wanted.oid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-CROSS JOIN LATERAL (SELECT CASE c.relkind WHEN 'r'
+CROSS JOIN LATERAL (SELECT CASE WHEN $2::boolean AND c.relkind = 'r'
                              THEN COALESCE(pg_catalog.pg_relation_size(c.oid), 0)
                              ELSE 0 END AS heap) size
 ORDER BY wanted.number
@@ -180,12 +181,13 @@ void AddIndexRow(const Result& result, int row, Table* table) {
 
 // The tables of these oids in their order; those that are gone are left out.
 absl::StatusOr<std::vector<Table>> ReadTablesByOid(Connection& connection,
-                                                   const std::vector<Oid>& oids) {
+                                                   const std::vector<Oid>& oids, bool has_sizes) {
   std::vector<Table> tables;
   if (oids.empty()) return tables;
   std::vector<Param> params = {absl::StrCat("{", absl::StrJoin(oids, ","), "}")};
   TOWLINE_ASSIGN_OR_RETURN(TypeCatalog types, ReadTypeCatalog(connection));
-  TOWLINE_ASSIGN_OR_RETURN(Result found, connection.Query(kTablesSql, params));
+  TOWLINE_ASSIGN_OR_RETURN(Result found,
+                           connection.Query(kTablesSql, {params[0], has_sizes ? "t" : "f"}));
   std::map<Oid, size_t> places;
   for (int row = 0; row < found.row_count(); ++row) {
     tables.push_back(ReadTableRow(found, row));
@@ -281,7 +283,7 @@ absl::StatusOr<std::vector<Table>> ReadTables(Connection& connection,
     bool is_wanted = mark != is_selected.end() ? mark->second : selection.include.empty();
     if (is_wanted) oids.push_back(oid);
   }
-  return ReadTablesByOid(connection, oids);
+  return ReadTablesByOid(connection, oids, /*has_sizes=*/true);
 }
 
 absl::StatusOr<std::vector<Table>> ReadTablesByName(Connection& connection,
@@ -313,7 +315,8 @@ absl::StatusOr<std::vector<Table>> ReadTablesByName(Connection& connection,
     if (places_of_table.empty()) oids.push_back(oid);
     places_of_table.push_back(static_cast<size_t>(result.GetInt(row, 0)) - 1);
   }
-  TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> found, ReadTablesByOid(connection, oids));
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> found,
+                           ReadTablesByOid(connection, oids, /*has_sizes=*/false));
   for (const Table& table : found) {
     for (size_t place : places[table.oid]) tables[place] = table;
   }

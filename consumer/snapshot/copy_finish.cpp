@@ -28,6 +28,12 @@ ORDER BY 1, 2
 
 absl::Status CopySequences(const CopierOptions& options, Connection& destination,
                            const std::vector<PieceRow>& pieces, const Shutdown& shutdown) {
+  bool has_append = std::any_of(pieces.begin(), pieces.end(),
+                                [](const PieceRow& piece) { return piece.existing == "append"; });
+  if (options.requires_origin && has_append) {
+    LogInfo("sequences are left as they are: with origin: none both sides may write");
+    return absl::OkStatus();
+  }
   Connection::Purpose purpose;
   purpose.application_name = absl::StrCat(options.application_name, " sequences");
   TOWLINE_ASSIGN_OR_RETURN(Connection source, Connection::Open(options.source, purpose, shutdown));
@@ -41,8 +47,6 @@ absl::Status CopySequences(const CopierOptions& options, Connection& destination
     LogWarning("no right to read a sequence of the source; its value is not carried over",
                {{"sequence", QuoteQualified(name.schema, name.name)}});
   }
-  bool has_append = std::any_of(pieces.begin(), pieces.end(),
-                                [](const PieceRow& piece) { return piece.existing == "append"; });
   absl::StatusOr<int64_t> count = SetSequences(destination, values, has_append);
   TOWLINE_RETURN_IF_ERROR(WithContext(count.status(), "setting the sequences"));
   LogInfo("sequences set", {{"count", absl::StrCat(*count)}});

@@ -35,7 +35,8 @@ absl::Status ExplainDecodingError(const absl::Status& status, bool has_rules) {
   if (!has_rules) return explained;
   constexpr absl::string_view kMend =
       "A table's rule is mended in the configuration (where, columns, operations); then run again "
-      "with --accept-rule-change. Nothing is lost: the slot stays where it is.";
+      "with --accept-rule-change. Nothing is lost: the slot stays where it is. With streaming: off "
+      "rows of transactions that are rolled back in the end are not looked at.";
   std::string hint = GetHint(status);
   return WithHint(explained, hint.empty() ? std::string(kMend) : absl::StrCat(hint, " ", kMend));
 }

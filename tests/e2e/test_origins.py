@@ -29,6 +29,7 @@ def both_ways(forward, backward):
 def test_two_databases_are_each_others_source(source, destination, towline_factory):
     a, b = source, destination
     b.execute("CREATE EXTENSION towline")
+    a.script("CREATE SEQUENCE odd INCREMENT 2", "SELECT nextval('odd')")
     a.script("CREATE TABLE t (id int PRIMARY KEY, v text)", FILL, "CREATE TABLE no_key (v text)",
              "ALTER TABLE no_key REPLICA IDENTITY FULL")
     forward = towline_factory(a, b, task="forward", name="a-b", arguments=["--origin", "none"]).start()
@@ -39,6 +40,9 @@ def test_two_databases_are_each_others_source(source, destination, towline_facto
     backward = towline_factory(b, a, task="backward", name="b-a",
                                arguments=["--origin", "none", "--existing", "append"]).start()
     backward.wait_for_state("streaming")
+    # From now on each side gives out numbers of its own, and the tasks keep off.
+    b.execute("SELECT setval('odd', 2)")
+    a.execute("SELECT nextval('odd') FROM generate_series(1, 100)")
     both_ways(forward, backward)
     assert a.value("SELECT count(*) FROM t WHERE v = 'at b'") == 100
     assert_equal(a.uri(), b.uri())
@@ -75,6 +79,7 @@ def test_two_databases_are_each_others_source(source, destination, towline_facto
     assert_equal(a.uri(), b.uri())
     for service in (forward, backward):
         assert service.stop() == 0
+    assert [database.value("SELECT last_value FROM odd") for database in (a, b)] == [201, 2]
 
 
 def test_every_write_into_a_table_is_marked(source, destination, towline_factory):

@@ -8,6 +8,7 @@ import random
 import pytest
 
 from support.compare import assert_equal
+from support.probes import Session
 
 STOPPED = 4  # waits for the operator
 USAGE = 2
@@ -446,3 +447,19 @@ def test_text_of_a_rule_cannot_end_its_statement(towline_factory, source, destin
     service.wait_until_caught_up()
     assert destination.query("SELECT id FROM t ORDER BY id") == [(1,), (3,)]
     assert service.stop() == 0
+
+
+def test_start_of_the_stream_waits_for_no_lock_of_the_source(towline, source, destination):
+    """Comparing the rules once looked at the tables' sizes, for which a TRUNCATE had to end first."""
+    source.script("CREATE TABLE t (id int PRIMARY KEY, v int)", "INSERT INTO t SELECT i, i FROM generate_series(1, 50) i")
+    file = towline.directory / "task.yaml"
+    file.write_text('table:\n  "public.t": {columns: [id, v]}\n', encoding="utf-8")
+    towline.start("--config", str(file)).wait_for_state("streaming")
+    assert towline.stop() == 0
+    with Session(source) as session:
+        session.execute("BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE; INSERT INTO t VALUES (100, 1)")
+        towline.start("--config", str(file)).wait_for_state("streaming", seconds=30)
+        session.execute("COMMIT")
+    towline.wait_until_caught_up()
+    assert_equal(source.uri(), destination.uri())
+    assert towline.stop() == 0
