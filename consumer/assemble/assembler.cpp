@@ -75,6 +75,7 @@ absl::Status Assembler::BeginPrepared() {
 absl::Status Assembler::OnChange(Change change) {
   TOWLINE_CHECK(is_inside_);
   if (is_dropped_) return absl::OkStatus();
+  if (change.relation != last_relation_) LookAtRelation(change.relation);
   is_frame_used_ = true;
   // A mark for the open transaction: its first change here, or the first after a cut.
   if (gathered_.transactions.size() == whole_.transactions) {
@@ -82,6 +83,17 @@ absl::Status Assembler::OnChange(Change change) {
   }
   gathered_.changes.push_back(std::move(change));
   return absl::OkStatus();
+}
+
+// A relation that is described anew has been altered, which may have to stop the task until the
+// destination is altered as well. What was committed before must be applied by then: under the new
+// shape it could not be.
+void Assembler::LookAtRelation(const Relation* relation) {
+  last_relation_ = relation;
+  if (!relations_.insert(relation).second) return;
+  const Relation*& described = described_[relation->name];
+  if (described != nullptr && whole_.changes > 0) CutWhole();
+  described = relation;
 }
 
 absl::string_view Assembler::KeepSplicedRow(std::string spliced) {

@@ -28,14 +28,17 @@
 
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <optional>
 #include <string>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "base/lsn.h"
 #include "model/batch.h"
 #include "model/change_sink.h"
 #include "model/frame.h"
+#include "model/relation.h"
 #include "model/snapshot.h"
 
 namespace towline {
@@ -74,6 +77,7 @@ class Assembler final : public ChangeSink {
   bool IsBeforeUs(const TransactionHeader& header) const;
   absl::Status CheckOrder(const TransactionHeader& header) const;
   absl::Status BeginPrepared();
+  void LookAtRelation(const Relation* relation);
   bool is_prepared() const { return !header_.gid.empty(); }
   bool IsFull() const;
   // How much of gathered_ belongs to whole transactions; the rest to the open one.
@@ -102,7 +106,10 @@ class Assembler final : public ChangeSink {
   bool has_last_part_ = false;  // it has ended; its last frame is about to come
   uint64_t late_prepared_ = 0;  // xid whose end must come next
   bool is_frame_used_ = false;  // changes point into the frame being decoded
-  std::string dropped_row_;     // what changes of a dropped transaction point into
+  const Relation* last_relation_ = nullptr;
+  absl::flat_hash_set<const Relation*> relations_;  // that have been seen
+  std::map<TableName, const Relation*> described_;  // the last of each name
+  std::string dropped_row_;  // what changes of a dropped transaction point into
 };
 
 }  // namespace towline

@@ -259,6 +259,24 @@ def test_column_mismatch_stops_and_the_same_ddl_mends_it(towline, source, destin
     assert towline.stop() == 0
 
 
+@pytest.mark.parametrize("ddl,there", [("ALTER TABLE t DROP v", "ALTER TABLE t DROP v"),
+                                       ("ALTER TABLE t RENAME v TO w", "ALTER TABLE t RENAME v TO w")])
+def test_rows_from_before_a_column_went_are_applied_before_the_stop(towline, source, destination, ddl, there):
+    """In one batch with what followed they were not, and no shape of the destination's table fitted both."""
+    source.script(TABLE, FILL)
+    towline.start().wait_for_state("streaming")
+    assert towline.stop() == 0
+    source.script("INSERT INTO t VALUES (1001, 'before')", "UPDATE t SET v = 'before too' WHERE id = 5", ddl,
+                  "INSERT INTO t (id) VALUES (1002)")
+    stops(towline, status=3)
+    assert destination.value("SELECT count(*) FROM t WHERE id > 1000 OR v = 'before too'") == 2
+    destination.execute(there)
+    towline.start().wait_for_state("streaming")
+    towline.wait_until_caught_up()
+    assert_equal(source.uri(), destination.uri())
+    assert towline.stop() == 0
+
+
 def test_enum_value_that_is_new_at_the_source_waits_for_the_same_ddl(towline, source, destination):
     source.script("CREATE TYPE mood AS ENUM ('sad')", "CREATE TABLE e (id int PRIMARY KEY, m mood)")
     towline.start().wait_for_state("streaming")

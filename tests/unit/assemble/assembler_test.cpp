@@ -80,6 +80,43 @@ class Feeder {
   std::deque<std::string> rows_;
 };
 
+TEST(AssemblerTest, WhatCameBeforeANewDescriptionIsABatchOfItsOwn) {
+  Assembler assembler(Limits(1000, 1000));
+  Relation before;
+  Relation after;
+  Relation other;
+  before.name = after.name = {"s", "t"};
+  other.name = {"s", "o"};
+  uint64_t end_lsn = 200;
+  auto send = [&](std::vector<const Relation*> relations) {
+    TransactionHeader header = Header(end_lsn, end_lsn);
+    end_lsn += 100;
+    ASSERT_TRUE(assembler.OnBegin(header).ok());
+    for (const Relation* relation : relations) {
+      Change change;
+      change.relation = relation;
+      ASSERT_TRUE(assembler.OnChange(std::move(change)).ok());
+    }
+    ASSERT_TRUE(assembler.OnCommit(header).ok());
+    assembler.AddFrame(MakeFrame(10));
+  };
+  send({&before});
+  send({&other, &before});
+  EXPECT_FALSE(assembler.Take(false).has_value());
+  send({&other, &after, &after});
+  std::optional<Batch> batch = assembler.Take(false);
+  ASSERT_TRUE(batch.has_value());
+  EXPECT_EQ(batch->changes.size(), 3u);
+  EXPECT_EQ(batch->frames.size(), 2u);
+  EXPECT_EQ(batch->end_lsn.value, 300u);
+  send({&after, &other});
+  EXPECT_FALSE(assembler.Take(false).has_value());
+  batch = assembler.Take(true);
+  ASSERT_TRUE(batch.has_value());
+  EXPECT_EQ(batch->changes.size(), 5u);
+  EXPECT_EQ(batch->end_lsn.value, 500u);
+}
+
 TEST(AssemblerTest, WholeTransactionsWaitUntilIdle) {
   Assembler assembler(Limits(1000, 1000));
   Feeder feeder(&assembler);
