@@ -22,6 +22,11 @@ constexpr size_t kCopyRowsMin = 32;
 // A statement is held whole by libpq before it is sent, a COPY passes in pieces.
 constexpr size_t kLargeRowBytes = 1 << 20;
 
+// Whether it comes by COPY or in one statement, the server puts a row together in one piece of
+// memory before it stores large values apart, and takes no more than MaxAllocSize for it. The rest
+// is for the row's header and alignment.
+constexpr size_t kRowBytesMax = 0x3fffffff - (64 << 10);
+
 KeyFields KeyFieldsOf(const Target& target) {
   KeyFields fields;
   for (int index : target.match) {
@@ -36,15 +41,11 @@ KeyFields KeyFieldsOf(const Target& target) {
 
 }  // namespace
 
-BatchWriter::BatchWriter(Connection* connection, std::vector<TableName> append_tables,
-                         std::vector<TableName> insertless_tables,
-                         std::map<TableName, Oid> source_oids)
+BatchWriter::BatchWriter(Connection* connection, Options options)
     : connection_(connection),
-      append_tables_(std::move(append_tables)),
-      insertless_tables_(std::move(insertless_tables)),
-      source_oids_(std::move(source_oids)),
+      options_(std::move(options)),
       pipeline_(connection),
-      row_writer_(connection, &pipeline_) {}
+      row_writer_(connection, &pipeline_, options_.statement_bytes_max) {}
 
 const Target& BatchWriter::TargetOf(const Change& change) {
   if (last_target_ == nullptr || last_target_->relation != change.relation) {
@@ -72,12 +73,13 @@ absl::Status BatchWriter::ReadNewTargets(const Batch& batch) {
   }
   if (unknown.empty()) return absl::OkStatus();
   TOWLINE_ASSIGN_OR_RETURN(std::vector<Target> targets,
-                           ReadTargets(*connection_, unknown, append_tables_));
+                           ReadTargets(*connection_, unknown, options_.append_tables));
   for (Target& target : targets) {
     const Relation* relation = target.relation;
     TOWLINE_RETURN_IF_ERROR(CheckIsCopied(*relation));
-    target.may_miss = std::find(insertless_tables_.begin(), insertless_tables_.end(),
-                                relation->name) != insertless_tables_.end();
+    const std::vector<TableName>& insertless = options_.insertless_tables;
+    target.may_miss =
+        std::find(insertless.begin(), insertless.end(), relation->name) != insertless.end();
     const Relation*& described = described_[relation->name];
     if (described != nullptr) {
       TOWLINE_RETURN_IF_ERROR(CheckRedescription(*described, *relation, target.table));
@@ -91,8 +93,9 @@ absl::Status BatchWriter::ReadNewTargets(const Batch& batch) {
 // What the destination holds under a name are the rows of the table that was copied. Another table
 // that has taken the name since is not seen by names and types, and restarting must not hide it.
 absl::Status BatchWriter::CheckIsCopied(const Relation& relation) const {
-  auto copied = source_oids_.find(relation.name);
-  if (copied == source_oids_.end() || relation.kind == 'p' || copied->second == relation.oid) {
+  auto copied = options_.source_oids.find(relation.name);
+  if (copied == options_.source_oids.end() || relation.kind == 'p' ||
+      copied->second == relation.oid) {
     return absl::OkStatus();
   }
   return WithHint(
@@ -178,7 +181,7 @@ absl::Status BatchWriter::WriteSegment(const Batch& batch, size_t begin, size_t 
   return pipeline_.Drain();
 }
 
-// The changes from `first` on that are inserts of the same relation.
+// The changes from `first` on that are inserts of the same relation and that COPY can take.
 BatchWriter::Run BatchWriter::FindRun(const Batch& batch, const std::vector<uint32_t>& changes,
                                       size_t first) const {
   Run run{first, false};
@@ -186,6 +189,7 @@ BatchWriter::Run BatchWriter::FindRun(const Batch& batch, const std::vector<uint
   while (run.end < changes.size()) {
     const Change& change = batch.changes[changes[run.end]];
     if (change.kind != ChangeKind::kInsert || change.relation != relation) break;
+    if (change.new_row.size() > kRowBytesMax) break;
     run.has_large_row |= change.new_row.size() >= kLargeRowBytes;
     ++run.end;
   }
@@ -237,10 +241,15 @@ void BatchWriter::Count(const Batch& batch) {
 }
 
 std::optional<BatchWriter::Failed> BatchWriter::TakeFailure(const Batch& batch) {
+  // Both come outside of the pipeline.
   std::optional<ApplyFailure> failure =
-      copy_failure_.has_value() ? copy_failure_ : pipeline_.failure();
-  if (!failure.has_value()) return std::nullopt;
-  bool is_usable = copy_failure_.has_value() || pipeline_.Recover().ok();
+      copy_failure_.has_value() ? copy_failure_ : row_writer_.failure();
+  bool is_usable = failure.has_value();
+  if (!failure.has_value()) {
+    failure = pipeline_.failure();
+    if (!failure.has_value()) return std::nullopt;
+    is_usable = pipeline_.Recover().ok();
+  }
   return Failed{*failure, &TargetOf(batch.changes[failure->change]), is_usable};
 }
 

@@ -30,8 +30,13 @@ class BatchWriter {
     int64_t missed = 0;  // append tables: rows that a change did not find
   };
 
-  BatchWriter(Connection* connection, std::vector<TableName> append_tables,
-              std::vector<TableName> insertless_tables, std::map<TableName, Oid> source_oids);
+  struct Options {
+    std::vector<TableName> append_tables;
+    std::vector<TableName> insertless_tables;
+    std::map<TableName, Oid> source_oids;
+    int64_t statement_bytes_max = 0;
+  };
+  BatchWriter(Connection* connection, Options options);
 
   absl::Status Write(const Batch& batch);
 
@@ -69,9 +74,7 @@ class BatchWriter {
   void Count(const Batch& batch);
 
   Connection* connection_;
-  const std::vector<TableName> append_tables_;
-  const std::vector<TableName> insertless_tables_;
-  const std::map<TableName, Oid> source_oids_;
+  const Options options_;
   Pipeline pipeline_;
   RowWriter row_writer_;
   absl::flat_hash_map<const Relation*, std::unique_ptr<const Target>> targets_;

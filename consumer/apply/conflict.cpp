@@ -5,12 +5,13 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "base/error.h"
 #include "base/status_macros.h"
+#include "model/key_hash.h"
 #include "model/row_image.h"
 #include "pg/quoting.h"
+#include "pg/sqlstate.h"
 
 namespace towline {
 namespace {
@@ -78,9 +79,10 @@ absl::StatusOr<Param> ValuesText(Connection& connection, const std::vector<Shown
   std::vector<int> formats;
   std::vector<std::string> kept(shown.size());
   size_t bytes = 0;
+  for (const ShownColumn& column : shown) bytes += column.field.bytes.size();
+  if (bytes > kShownBytesMax) return Param(absl::StrCat("(", bytes, " bytes)"));
   for (size_t i = 0; i < shown.size(); ++i) {
     const auto& [column, field] = shown[i];
-    bytes += field.bytes.size();
     names.push_back(column->name);
     texts.push_back(absl::StrCat("coalesce($", i + 1, "::pg_catalog.text, ",
                                  field.kind == FieldKind::kNull ? "'NULL'" : "'(not sent)'", ")"));
@@ -90,7 +92,6 @@ absl::StatusOr<Param> ValuesText(Connection& connection, const std::vector<Shown
     lengths.push_back(static_cast<int>(field.bytes.size()));
     formats.push_back(column->is_binary ? 1 : 0);
   }
-  if (bytes > kShownBytesMax) return Param(absl::StrCat("(", bytes, " bytes)"));
   std::string sql = absl::StrCat("SELECT ", absl::StrJoin(texts, " || ', ' || "));
   PGconn* raw = connection.raw();
   if (PQsendQueryParams(raw, sql.c_str(), static_cast<int>(types.size()), types.data(),
@@ -137,18 +138,10 @@ std::string ConflictType(ChangeKind kind, const ApplyFailure& failure) {
   return absl::StartsWith(sqlstate, "23") ? "constraint_violation" : "";
 }
 
-std::string KeyHash(const Target& target, const Change& change) {
-  uint64_t hash = 0xcbf29ce484222325;
-  auto add = [&hash](absl::string_view bytes) {
-    for (char byte : bytes) {
-      hash = (hash ^ static_cast<uint8_t>(byte)) * 0x100000001b3;
-    }
-  };
-  for (const ShownColumn& shown : ShowKey(target, change)) {
-    add(absl::StrCat(static_cast<int>(shown.field.kind), ":", shown.field.bytes.size(), ":"));
-    add(shown.field.bytes);
-  }
-  return absl::StrFormat("%016x", hash);
+std::string KeyHashOf(const Target& target, const Change& change) {
+  KeyHash hash;
+  for (const ShownColumn& shown : ShowKey(target, change)) hash.Add(shown.field);
+  return hash.Text();
 }
 
 absl::Status ExplainFailure(const FailedChange& failed, const std::string& task) {
@@ -156,9 +149,18 @@ absl::Status ExplainFailure(const FailedChange& failed, const std::string& task)
   const Change& change = failed.batch->changes[failure.change];
   const TransactionMark& transaction = TransactionOf(*failed.batch, failure.change);
   std::string place = absl::StrCat("table ", failed.target->label, ", key hash ",
-                                   KeyHash(*failed.target, change), ", transaction ",
+                                   KeyHashOf(*failed.target, change), ", transaction ",
                                    transaction.xid, " ending at ", transaction.end_lsn.ToString());
   std::string type = ConflictType(change.kind, failure);
+  if (IsTooLarge(failure.status)) {
+    return WithHint(
+        WithCode(WithContext(failure.status,
+                             absl::StrCat(KindName(change.kind), " of ",
+                                          std::max(change.new_row.size(), change.old_row.size()),
+                                          " bytes is too large for the destination (", place, ")")),
+                 absl::StatusCode::kUnimplemented),
+        "Make the change by hand at the destination, or exclude the table, and run again.");
+  }
   if (type.empty()) {
     return WithContext(failure.status,
                        absl::StrCat(KindName(change.kind), " failed (", place, ")"));

@@ -23,9 +23,8 @@ struct FailedChange {
 // ...), or empty: an error of another kind.
 std::string ConflictType(ChangeKind kind, const ApplyFailure& failure);
 
-// 64-bit FNV-1a over the key's bytes, hexadecimal: tells the same row in several messages without
-// showing it.
-std::string KeyHash(const Target& target, const Change& change);
+// Of the row that the change is about (model/key_hash.h).
+std::string KeyHashOf(const Target& target, const Change& change);
 
 // kUnimplemented (waits for the operator) for a conflict, else the server's error with the place.
 absl::Status ExplainFailure(const FailedChange& failed, const std::string& task);

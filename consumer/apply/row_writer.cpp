@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/error.h"
+#include "base/fault_point.h"
 #include "base/status_macros.h"
 
 namespace towline {
@@ -16,7 +17,14 @@ constexpr size_t kStatementsMax = 1000;
 
 // The server takes no longer message (PQ_LARGE_MESSAGE_LIMIT is MaxAllocSize) and ends the
 // connection that sends one, which would look like an error to try again.
-constexpr size_t kStatementBytesMax = 0x3fffffff - (64 << 10);
+constexpr size_t kMessageBytesMax = 0x3fffffff - (64 << 10);
+
+// Smaller values of a change in steps stay parameters: those of 1600 columns are 13 MB. Larger ones
+// do not fit into a page of the staging table, so they are stored out of line there.
+constexpr size_t kStagedBytesMin = 8 << 10;
+
+// Under FULL a new row brings unchanged values too. From here on comparing costs less than writing.
+constexpr size_t kComparedBytesMin = 256 << 10;
 
 void ReadFields(absl::string_view image, std::vector<Field>* fields) {
   RowReader reader(image);
@@ -72,6 +80,7 @@ absl::Status RowWriter::CheckIdentity(const Target& target, const Change& change
 absl::Status RowWriter::ReadImages(const Target& target, const Change& change) {
   new_fields_.clear();
   old_fields_.clear();
+  image_bytes_ = change.new_row.size() + change.old_row.size();
   if (change.kind != ChangeKind::kDelete) ReadFields(change.new_row, &new_fields_);
   if (change.old_image != OldImage::kNone) ReadFields(change.old_row, &old_fields_);
   return change.kind == ChangeKind::kInsert ? absl::OkStatus() : CheckIdentity(target, change);
@@ -125,13 +134,7 @@ StatementShape RowWriter::ShapeOf(const Target& target, const Change& change) co
     case ChangeKind::kTruncate:
       TOWLINE_CHECK(change.kind != ChangeKind::kTruncate);
   }
-  if (change.has_unchanged_toast) {
-    for (int index : target.written) {
-      int field = target.columns[static_cast<size_t>(index)].field;
-      shape.is_unchanged.push_back(new_fields_[static_cast<size_t>(field)].kind ==
-                                   FieldKind::kUnchangedToast);
-    }
-  }
+  if (change.kind == ChangeKind::kUpdate) shape.is_unchanged = UnchangedOf(target, change);
   if (target.matching == Matching::kExact) {
     shape.skips_locked = skips_locked_;
     for (int index : target.match) {
@@ -143,6 +146,26 @@ StatementShape RowWriter::ShapeOf(const Target& target, const Change& change) co
     }
   }
   return shape;
+}
+
+// The written columns whose values stay as they are; empty: none.
+std::vector<bool> RowWriter::UnchangedOf(const Target& target, const Change& change) const {
+  // What stood there before the copy gives way as a whole.
+  const bool compares = change.old_image == OldImage::kFull && !target.overwrites &&
+                        change.new_row.size() >= kComparedBytesMin;
+  if (!change.has_unchanged_toast && !compares) return {};
+  std::vector<bool> unchanged;
+  bool has_any = false;
+  for (int index : target.written) {
+    const auto field = static_cast<size_t>(target.columns[static_cast<size_t>(index)].field);
+    const Field& now = new_fields_[field];
+    unchanged.push_back(
+        now.kind == FieldKind::kUnchangedToast ||
+        (compares && now.bytes.size() >= kComparedBytesMin && IsSame(now, old_fields_[field])));
+    has_any |= unchanged.back();
+  }
+  if (!has_any) unchanged.clear();
+  return unchanged;
 }
 
 absl::Status RowWriter::Write(const Target& target, const Change& change, size_t index) {
@@ -170,8 +193,78 @@ absl::Status RowWriter::Write(const Target& target, const Change& change, size_t
 
 absl::Status RowWriter::WriteShape(const Target& target, const StatementShape& shape, size_t index,
                                    int64_t rows_min) {
+  if (image_bytes_ > statement_bytes_max_) {
+    Statement whole = BuildStatement(target, shape);
+    if (BytesOf(whole) > statement_bytes_max_) {
+      return WriteInSteps(target, shape, whole, {index, rows_min, 1});
+    }
+  }
   TOWLINE_ASSIGN_OR_RETURN(const Statement* statement, Prepared(target, shape, index));
   return Send(target, *statement, {index, rows_min, 1});
+}
+
+absl::Status RowWriter::WriteInSteps(const Target& target, StatementShape shape,
+                                     const Statement& whole, const Pipeline::Expected& expected) {
+  TOWLINE_RETURN_IF_ERROR(pipeline_->Drain());
+  absl::StatusOr<ValueStaging> staging = Stage(target, whole, &shape);
+  if (!staging.ok()) {
+    bool is_answer = !GetSqlState(staging.status()).empty() && connection_->is_alive();
+    if (is_answer) failure_ = ApplyFailure{expected.change, staging.status(), 0, ""};
+    return staging.status();
+  }
+  FaultPoint("apply:values-staged");
+  Statement statement = BuildStatement(target, shape);
+  std::vector<Oid> types;
+  for (const ParamSource& param : statement.params) types.push_back(param.type_oid);
+  TOWLINE_RETURN_IF_ERROR(pipeline_->Prepare("", statement.sql, types, expected.change));
+  TOWLINE_RETURN_IF_ERROR(Send(target, statement, expected));
+  TOWLINE_RETURN_IF_ERROR(pipeline_->Drain());
+  return staging->Drop(*connection_);
+}
+
+absl::StatusOr<ValueStaging> RowWriter::Stage(const Target& target, const Statement& whole,
+                                              StatementShape* shape) {
+  std::vector<const ParamSource*> values;
+  std::vector<std::string> columns;
+  for (const ParamSource& param : whole.params) {
+    const Field* field = FieldOf(param);
+    if (field == nullptr || field->bytes.size() < kStagedBytesMin) continue;
+    // A statement may take a value in two places.
+    bool is_there = std::any_of(values.begin(), values.end(), [&](const ParamSource* other) {
+      return other->is_old == param.is_old && other->field == param.field;
+    });
+    if (is_there) continue;
+    values.push_back(&param);
+    columns.push_back(target.columns[static_cast<size_t>(param.column)].name);
+  }
+  TOWLINE_ASSIGN_OR_RETURN(
+      ValueStaging staging,
+      ValueStaging::Create(*connection_, absl::StrCat(target.only, target.sql_name), columns));
+  shape->staged_new.resize(new_fields_.size());
+  shape->staged_old.resize(old_fields_.size());
+  for (size_t i = 0; i < values.size(); ++i) {
+    const ParamSource& param = *values[i];
+    TOWLINE_RETURN_IF_ERROR(staging.Put(*connection_, i, FieldOf(param)->bytes, param.is_binary));
+    auto& staged = param.is_old ? shape->staged_old : shape->staged_new;
+    staged[static_cast<size_t>(param.field)] = staging.ValueSql(i);
+  }
+  return staging;
+}
+
+// Null: the image has no such field.
+const Field* RowWriter::FieldOf(const ParamSource& param) const {
+  const std::vector<Field>& fields = param.is_old ? old_fields_ : new_fields_;
+  bool is_there = param.field >= 0 && static_cast<size_t>(param.field) < fields.size();
+  return is_there ? &fields[static_cast<size_t>(param.field)] : nullptr;
+}
+
+size_t RowWriter::BytesOf(const Statement& statement) const {
+  size_t bytes = 0;
+  for (const ParamSource& param : statement.params) {
+    const Field* field = FieldOf(param);
+    if (field != nullptr) bytes += field->bytes.size();
+  }
+  return bytes;
 }
 
 absl::StatusOr<const Statement*> RowWriter::Prepared(const Target& target,
@@ -212,13 +305,8 @@ absl::Status RowWriter::Send(const Target& target, const Statement& statement,
   formats_.resize(count);
   size_t text_bytes = 0;
   size_t bytes = 0;
-  auto field_of = [this](const ParamSource& param) -> const Field* {
-    const std::vector<Field>& fields = param.is_old ? old_fields_ : new_fields_;
-    bool is_there = param.field >= 0 && static_cast<size_t>(param.field) < fields.size();
-    return is_there ? &fields[static_cast<size_t>(param.field)] : nullptr;
-  };
   for (const ParamSource& param : statement.params) {
-    const Field* field = field_of(param);
+    const Field* field = FieldOf(param);
     if (field == nullptr || field->kind == FieldKind::kUnchangedToast) {
       // A key column that the source generates, or keeps out of line without telling.
       return WithHint(absl::FailedPreconditionError(absl::StrCat(
@@ -229,17 +317,12 @@ absl::Status RowWriter::Send(const Target& target, const Statement& statement,
     bytes += field->bytes.size();
     if (!param.is_binary) text_bytes += field->bytes.size() + 1;
   }
-  if (bytes > kStatementBytesMax) {
-    return WithHint(
-        absl::UnimplementedError(absl::StrCat(target.label, ": a changed row of ", bytes,
-                                              " bytes, more than one statement can hold")),
-        "Make the change by hand at the destination, or leave the table out.");
-  }
+  TOWLINE_CHECK(bytes <= kMessageBytesMax);
   texts_.clear();
   texts_.reserve(text_bytes);  // values_ points into it
   for (size_t i = 0; i < count; ++i) {
     const ParamSource& param = statement.params[i];
-    const Field& field = *field_of(param);
+    const Field& field = *FieldOf(param);
     formats_[i] = param.is_binary ? 1 : 0;
     lengths_[i] = static_cast<int>(field.bytes.size());
     values_[i] = nullptr;

@@ -1,9 +1,15 @@
 // Changes of rows as prepared statements in the pipeline: picks the statement, binds the values out
 // of the images (nothing is copied but text, which libpq wants with an end mark), says how many
 // rows it must touch.
+//
+// libpq holds a statement whole before it is sent, and the server takes no message above 1 GB. So a
+// change whose values are more than statement_bytes_max goes in steps, outside of the pipeline: its
+// large values one by one into a staging table, then the statement, which takes them from there.
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,13 +21,16 @@
 #include "apply/target.h"
 #include "model/change.h"
 #include "model/row_image.h"
+#include "state/value_staging.h"
 
 namespace towline {
 
 class RowWriter {
  public:
-  RowWriter(Connection* connection, Pipeline* pipeline)
-      : connection_(connection), pipeline_(pipeline) {}
+  RowWriter(Connection* connection, Pipeline* pipeline, int64_t statement_bytes_max)
+      : connection_(connection),
+        pipeline_(pipeline),
+        statement_bytes_max_(static_cast<size_t>(statement_bytes_max)) {}
 
   // Sends what one change asks for. `index` is its place in the batch, for messages.
   absl::Status Write(const Target& target, const Change& change, size_t index);
@@ -30,15 +39,25 @@ class RowWriter {
   // equal ones, but not one that they have locked. The source's other transaction has met another.
   void set_skips_locked(bool skips_locked) { skips_locked_ = skips_locked; }
 
+  // After an error: the change whose values could not be staged. Other failures are the pipeline's.
+  const std::optional<ApplyFailure>& failure() const { return failure_; }
+
  private:
   absl::Status ReadImages(const Target& target, const Change& change);
   absl::Status CheckIdentity(const Target& target, const Change& change) const;
   StatementShape ShapeOf(const Target& target, const Change& change) const;
+  std::vector<bool> UnchangedOf(const Target& target, const Change& change) const;
   bool ChangesAlwaysIdentity(const Target& target, const Change& change) const;
   const Field* OldField(const Target& target, const Change& change, int column) const;
   bool MovesKey(const Target& target, const Change& change) const;
   absl::Status WriteShape(const Target& target, const StatementShape& shape, size_t index,
                           int64_t rows_min);
+  absl::Status WriteInSteps(const Target& target, StatementShape shape, const Statement& whole,
+                            const Pipeline::Expected& expected);
+  absl::StatusOr<ValueStaging> Stage(const Target& target, const Statement& whole,
+                                     StatementShape* shape);
+  const Field* FieldOf(const ParamSource& param) const;
+  size_t BytesOf(const Statement& statement) const;
   absl::StatusOr<const Statement*> Prepared(const Target& target, const StatementShape& shape,
                                             size_t index);
   absl::Status Send(const Target& target, const Statement& statement,
@@ -46,6 +65,7 @@ class RowWriter {
 
   Connection* connection_;
   Pipeline* pipeline_;
+  const size_t statement_bytes_max_;
   // Statements by target and shape. Node addresses are stable until the cache is emptied.
   absl::flat_hash_map<std::string, std::unique_ptr<Statement>> statements_;
   // The last ones used without marks or NULLs in their shape, which is nearly all: by action and
@@ -54,10 +74,12 @@ class RowWriter {
   const Statement* last_[5][3] = {};
   int64_t statement_number_ = 0;
   bool skips_locked_ = false;
+  std::optional<ApplyFailure> failure_;
 
   // Of the change being written.
   std::vector<Field> new_fields_;
   std::vector<Field> old_fields_;
+  size_t image_bytes_ = 0;
   std::vector<const char*> values_;
   std::vector<int> lengths_;
   std::vector<int> formats_;

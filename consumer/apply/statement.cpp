@@ -43,7 +43,11 @@ class Builder {
   }
 
   std::string Param(const TargetColumn& column, bool is_old, int field) {
-    statement_.params.push_back({is_old, field, column.is_binary, column.type_oid});
+    const std::vector<std::string>& staged = is_old ? shape_.staged_old : shape_.staged_new;
+    const auto at = static_cast<size_t>(field);
+    if (at < staged.size() && !staged[at].empty()) return staged[at];
+    const auto index = static_cast<int>(&column - target_.columns.data());
+    statement_.params.push_back({is_old, field, column.is_binary, index, column.type_oid});
     return absl::StrCat("$", statement_.params.size());
   }
   std::string NewValue(const TargetColumn& column) { return Param(column, false, column.field); }
@@ -166,6 +170,14 @@ class Builder {
     std::vector<std::string> terms;
     std::vector<std::string> stored;
     std::vector<std::string> expected;
+    auto compare_stored = [&]() {
+      if (stored.empty()) return;
+      terms.push_back(absl::StrCat("ROW(", absl::StrJoin(stored, ","),
+                                   ")::pg_catalog.record *= ROW(", absl::StrJoin(expected, ","),
+                                   ")::pg_catalog.record"));
+      stored.clear();
+      expected.clear();
+    };
     for (size_t i = 0; i < target_.match.size(); ++i) {
       const TargetColumn& column = Column(target_.match[i]);
       if (!shape_.is_null.empty() && shape_.is_null[i]) {
@@ -179,13 +191,11 @@ class Builder {
       if (!column.equals_exactly) {
         stored.push_back(column.name);
         expected.push_back(value);
+        // A record holds its values whole, and no more than 1 GB of them.
+        if (!shape_.staged_old.empty()) compare_stored();
       }
     }
-    if (!stored.empty()) {
-      terms.push_back(absl::StrCat("ROW(", absl::StrJoin(stored, ","),
-                                   ")::pg_catalog.record *= ROW(", absl::StrJoin(expected, ","),
-                                   ")::pg_catalog.record"));
-    }
+    compare_stored();
     return absl::StrJoin(terms, " AND ");
   }
 

@@ -27,12 +27,17 @@ struct StatementShape {
   std::vector<bool> is_unchanged;  // of target.written: unchanged TOAST values; empty: none
   std::vector<bool> is_null;       // of target.match under kExact: the old row's NULLs; empty: none
   bool skips_locked = false;       // kExact: of equal rows, one that nobody has locked
+  // Values that the statement does not bring as parameters (state/value_staging.h): by field of the
+  // images, new and old, the SQL that takes each; empty: it is a parameter.
+  std::vector<std::string> staged_new;
+  std::vector<std::string> staged_old;
 };
 
 struct ParamSource {
   bool is_old = false;  // from the old image, else from the new one
   int field = 0;        // there
   bool is_binary = false;
+  int column = 0;    // of Target::columns
   Oid type_oid = 0;  // at the destination: given to the server, so that it infers none
 };
 

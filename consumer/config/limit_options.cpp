@@ -102,6 +102,10 @@ void AddLimits(std::vector<OptionSpec>& table) {
                              "passes through in parts of this size."));
   table.push_back(CountLimit("batch_rows_max", &Limits::batch_rows_max, 1, 10'000'000,
                              "Row changes of one destination transaction."));
+  table.push_back(BytesLimit("statement_bytes_max", &Limits::statement_bytes_max, 16 * kKilo,
+                             kGiga / 2,
+                             "Values of one statement at the destination; of a larger change the "
+                             "large values go there one by one, then the statement."));
   table.push_back(BytesLimit("spool_memory_max", &Limits::spool_memory_max, 64 * kKilo, 4 * kGiga,
                              "Transactions in progress that are kept in memory, all together; "
                              "beyond it they go to files in spool_directory."));

@@ -1,6 +1,8 @@
 #include "decode/value_parts.h"
 
 #include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/format.h"
 
 namespace towline {
 
@@ -10,7 +12,11 @@ absl::Status ValueParts::Add(uint64_t value_bytes, absl::string_view part, bool 
       return absl::DataLossError(absl::StrCat("value of ", value_bytes, " bytes announced"));
     }
     if (bytes_ + value_bytes > kRowBytesMax) {
-      return absl::DataLossError("values of more than 2 GB announced for one row");
+      return WithHint(
+          absl::UnimplementedError(
+              absl::StrCat("a row with values of more than ", FormatBytes(kRowBytesMax))),
+          "Exclude the table that has it (towline.changes() at the source shows which), "
+          "and run again.");
     }
     values_.emplace_back();
     values_.back().reserve(value_bytes);

@@ -14,10 +14,10 @@ namespace towline {
 
 class ValueParts {
  public:
-  // No value of PostgreSQL is larger (MaxAllocSize), and no more than this for one row: a reader
-  // must not be made to take memory without end by bytes that only claim to be a row.
+  // No value of PostgreSQL is larger (MaxAllocSize), and no more than this for one row, old and
+  // new: a reader must not be made to take memory without end by bytes that only claim to be a row.
   static constexpr uint64_t kValueBytesMax = 0x3fffffff;
-  static constexpr uint64_t kRowBytesMax = 0x7fffffff;
+  static constexpr uint64_t kRowBytesMax = uint64_t{8} << 30;
 
   // kDataLoss when the part does not continue the value or the value breaks its bounds.
   absl::Status Add(uint64_t value_bytes, absl::string_view part, bool is_last);

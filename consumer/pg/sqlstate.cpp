@@ -1,6 +1,7 @@
 #include "pg/sqlstate.h"
 
 #include "absl/strings/match.h"
+#include "base/error.h"
 
 namespace towline {
 
@@ -25,6 +26,15 @@ absl::StatusCode CodeOfSqlState(absl::string_view sqlstate) {
   }
   if (absl::StartsWith(sqlstate, "XX")) return absl::StatusCode::kUnknown;
   return absl::StatusCode::kUnknown;
+}
+
+bool IsTooLarge(const absl::Status& status) {
+  const std::string sqlstate = GetSqlState(status);
+  // program_limit_exceeded; of an allocation that is too large the server makes an internal error,
+  // whose text is not translated.
+  return sqlstate == "54000" ||
+         (sqlstate == "XX000" &&
+          absl::StrContains(status.message(), "invalid memory alloc request size"));
 }
 
 }  // namespace towline

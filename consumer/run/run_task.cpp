@@ -176,6 +176,7 @@ class Supervisor {
             {{"queue_bytes_max", FormatBytes(limits.queue_bytes_max)},
              {"batch_bytes_max", FormatBytes(limits.batch_bytes_max)},
              {"batch_rows_max", absl::StrCat(limits.batch_rows_max)},
+             {"statement_bytes_max", FormatBytes(limits.statement_bytes_max)},
              {"batch_time_max", towline::FormatDuration(limits.batch_time_max)},
              {"durable_interval_max", towline::FormatDuration(limits.durable_interval_max)},
              {"status_interval", towline::FormatDuration(limits.status_interval)},

@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "pg/sqlstate.h"
 #include "stream/status_clock.h"
 
 namespace towline {
@@ -24,11 +25,12 @@ constexpr absl::Duration kTick = absl::Milliseconds(100);
 constexpr size_t kQueuedOverheadBytes = 128;
 
 // What an expression of a rule, or a value, makes impossible today it makes impossible again: the
-// operator must look (data_exception, feature_not_supported; of a rule also a name that is gone and
-// an old row that lacks what it looks at). The slot stays where it is.
+// operator must look (data_exception, feature_not_supported, a limit of size; of a rule also a name
+// that is gone and an old row that lacks what it looks at). The slot stays where it is.
 absl::Status ExplainDecodingError(const absl::Status& status, bool has_rules) {
   std::string sqlstate = GetSqlState(status);
-  bool is_of_value = absl::StartsWith(sqlstate, "22") || absl::StartsWith(sqlstate, "0A");
+  bool is_of_value =
+      absl::StartsWith(sqlstate, "22") || absl::StartsWith(sqlstate, "0A") || IsTooLarge(status);
   bool is_of_rule = has_rules && (absl::StartsWith(sqlstate, "42") || sqlstate == "55000");
   if (!is_of_value && !is_of_rule) return status;
   absl::Status explained = WithCode(status, absl::StatusCode::kUnimplemented);

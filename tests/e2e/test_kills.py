@@ -65,6 +65,8 @@ TWO_PHASE_POINTS = ("apply:before-prepare", "apply:after-prepare", "apply:prepar
                     "apply:after-end-prepared")
 # Where tables are adjusted to their rules: test_table_rules.py.
 RULE_POINTS = ("copy:before-adjusting",)
+# Of a change in steps: test_large.py.
+STEP_POINTS = ("apply:values-staged",)
 
 
 def fault_points_in_the_code():
@@ -77,7 +79,7 @@ def fault_points_in_the_code():
 
 
 def test_every_fault_point_is_tested():
-    assert fault_points_in_the_code() == {*POINTS, *TWO_PHASE_POINTS, *RULE_POINTS}
+    assert fault_points_in_the_code() == {*POINTS, *TWO_PHASE_POINTS, *RULE_POINTS, *STEP_POINTS}
 
 
 def make_load(source, seed, clients=2):

@@ -517,6 +517,69 @@ TEST_P(ApplierServerTest, ValuesOfManyMegabytes) {
             mirror_.Value("SELECT string_agg(md5(a) || md5(b), '' ORDER BY id) FROM src.t"));
 }
 
+// Every kind of statement, values that travel as text and in binary, one change's limit passed by
+// one value and by several.
+TEST_P(ApplierServerTest, ChangesAboveTheLimitGoInSteps) {
+  mirror_.options.statement_bytes_max = 16 << 10;
+  mirror_.toast_bytes = 1 << 20;
+  mirror_.Create("t",
+                 "(id int PRIMARY KEY, always int GENERATED ALWAYS AS IDENTITY, "
+                 "a text NOT NULL CHECK (length(a) > 2), b bytea, c int[], j json, "
+                 "len int GENERATED ALWAYS AS (length(a)) STORED)");
+  mirror_.Record("t", {"text", "bytea", "_int4"});
+  mirror_.Create("f", "(a text, b bytea, c int[], j json, n int)");
+  mirror_.Sql("ALTER TABLE src.f REPLICA IDENTITY FULL");
+  mirror_.Record("f", {"bytea"});
+  const std::string text =
+      "(SELECT string_agg(md5(g || '%'), E'\\\t\n\r') FROM "
+      "generate_series(1, 400) g)";
+  auto text_of = [&](const std::string& name) {
+    return absl::StrCat("replace(", text, ", '%', '", name, "')");
+  };
+  const std::string bytes = absl::StrCat("convert_to(", text_of("b"), ", 'UTF8')");
+  const std::string numbers = "(SELECT array_agg(g) FROM generate_series(1, 5000) g)";
+  const std::string json = absl::StrCat("to_json(", text_of("j"), ")");
+  const std::string every = absl::StrCat(text_of("a"), ",", bytes, ",", numbers, ",", json);
+  for (const std::string& statement :
+       {absl::StrCat("INSERT INTO t (id, a, b, c, j) VALUES (1,", every,
+                     "), (2, 'short', NULL, '{}', '{}'), (3,", every, ")"),
+        absl::StrCat("UPDATE t SET a = ", text_of("x"), ", b = NULL, c = ", numbers,
+                     " WHERE id < 3"),
+        absl::StrCat("UPDATE t SET always = DEFAULT, j = ", json, " WHERE id > 1"),
+        absl::StrCat("UPDATE t SET id = id + 10, b = ", bytes),
+        std::string("DELETE FROM t WHERE id = 12"),
+        absl::StrCat("INSERT INTO f VALUES (", every, ", 1), (", every, ", 1), (NULL,", bytes,
+                     ", NULL, ", json, ", 1)"),
+        std::string(
+            "UPDATE f SET n = 2 WHERE ctid = (SELECT max(ctid) FROM f WHERE a IS NOT NULL)"),
+        absl::StrCat("UPDATE f SET j = ", json, ", a = ", text_of("y"), " WHERE a IS NULL"),
+        std::string("DELETE FROM f WHERE n = 2"), std::string("UPDATE f SET n = 3"),
+        std::string("DELETE FROM f WHERE ctid = (SELECT min(ctid) FROM f)")}) {
+    mirror_.Source(statement);
+    ApplyAll();
+    ExpectEqual("t");
+    ExpectEqual("f");
+  }
+  EXPECT_EQ(mirror_.Value("SELECT count(*) FROM pg_class WHERE relname LIKE 'large%'"), "0");
+}
+
+TEST_P(ApplierServerTest, LargeValuesThatFullSaysAreUnchangedAreNotWritten) {
+  mirror_.Create("t", "(id int PRIMARY KEY, a text, n int)");
+  mirror_.Sql("ALTER TABLE src.t REPLICA IDENTITY FULL");
+  mirror_.Record("t");
+  mirror_.Source("INSERT INTO t VALUES (1, repeat(md5('1'), 10000), 1)");
+  ApplyAll();
+  mirror_.Sql(
+      "CREATE FUNCTION dst.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+      "RAISE 'written'; END $$; CREATE TRIGGER r BEFORE UPDATE OF a ON dst.t FOR EACH ROW "
+      "EXECUTE FUNCTION dst.refuse(); ALTER TABLE dst.t ENABLE ALWAYS TRIGGER r");
+  mirror_.Source("UPDATE t SET n = 2");
+  ApplyAll();
+  ExpectEqual("t");
+  mirror_.Source("UPDATE t SET a = repeat(md5('2'), 10000)");
+  EXPECT_THAT(std::string(mirror_.ApplyRecorded().message()), HasSubstr("written"));
+}
+
 // Random DML on tables of every identity, in batches of random size, statements and COPY mixed.
 TEST_P(ApplierServerTest, RandomChangesArriveExactly) {
   const unsigned kSeeds = 12;

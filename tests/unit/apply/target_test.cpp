@@ -136,6 +136,31 @@ TEST_F(TargetTest, FullIdentityWithoutKeyHitsOneOfEqualRows) {
               HasSubstr("DELETE FROM \"s\".\"t\" WHERE (tableoid, ctid) = (SELECT tableoid, ctid"));
 }
 
+TEST_F(TargetTest, StagedValuesAreNoParameters) {
+  Target target = Make().value();
+  StatementShape shape;
+  shape.action = Action::kUpdate;
+  shape.staged_new = {"", "(x)", "", "(y)"};
+  Statement statement = BuildStatement(target, shape);
+  EXPECT_EQ(statement.sql,
+            "UPDATE ONLY \"s\".\"t\" SET \"id\"=$1,\"a\"=(x),\"n\"=$2,\"j\"=(y) WHERE \"id\" = $3");
+  ASSERT_EQ(statement.params.size(), 3u);
+  EXPECT_EQ(statement.params[1].field, 2);
+  EXPECT_EQ(statement.params[1].column, 2);
+}
+
+TEST_F(TargetTest, StoredFormsOfLargeValuesAreComparedOneByOne) {
+  MakeFull();
+  table_.unique_indexes.clear();
+  StatementShape shape;
+  shape.action = Action::kDelete;
+  shape.old_image = OldImage::kFull;
+  shape.staged_old = {"", "", "", "(y)"};
+  EXPECT_THAT(BuildStatement(Make().value(), shape).sql,
+              HasSubstr("ROW(\"n\")::pg_catalog.record *= ROW($3)::pg_catalog.record AND "
+                        "ROW(\"j\")::pg_catalog.record *= ROW((y))::pg_catalog.record"));
+}
+
 TEST_F(TargetTest, OperatorsOfExtensionsAreNamed) {
   relation_.columns[0].type_schema = table_.columns[0].type_schema = "public";
   relation_.columns[0].type_name = table_.columns[0].type_name = "citext";
