@@ -1,6 +1,7 @@
 #include "pg/connection.h"
 
 #include <poll.h>
+#include <sys/ioctl.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -41,6 +42,9 @@ constexpr char kPinnedSettings[] = R"(
        AS pinned(name, value)
   WHERE EXISTS (SELECT 1 FROM pg_catalog.pg_settings s WHERE s.name OPERATOR(pg_catalog.=)
                 pinned.name OR pg_catalog.lower(s.name) OPERATOR(pg_catalog.=) pinned.name))";
+
+// Of a message that is not whole yet: from here on CopyRead() calls it large.
+constexpr int64_t kLargeMessageBytes = 8 << 20;
 
 std::string FirstLine(absl::string_view text) {
   text = absl::StripAsciiWhitespace(text);
@@ -324,7 +328,9 @@ absl::Status Connection::CopyOutBegin(absl::string_view sql) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::optional<Connection::CopyChunk>> Connection::CopyRead() {
+absl::StatusOr<std::optional<Connection::CopyChunk>> Connection::CopyRead(
+    absl::FunctionRef<absl::Status()> on_large) {
+  int64_t seen_bytes = 0;
   while (true) {
     char* buffer = nullptr;
     int length = PQgetCopyData(connection_.get(), &buffer, 1);
@@ -340,6 +346,11 @@ absl::StatusOr<std::optional<Connection::CopyChunk>> Connection::CopyRead() {
     absl::Status waited = WaitSocket(false, absl::InfiniteDuration());
     if (absl::IsCancelled(waited)) Cancel();
     TOWLINE_RETURN_IF_ERROR(waited);
+    // libpq does not say how much of the message it has.
+    int readable = 0;
+    ioctl(PQsocket(connection_.get()), FIONREAD, &readable);
+    seen_bytes += readable;
+    if (seen_bytes >= kLargeMessageBytes) TOWLINE_RETURN_IF_ERROR(on_large());
     if (PQconsumeInput(connection_.get()) == 0) return ErrorOf(nullptr);
   }
 }

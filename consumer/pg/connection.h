@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
@@ -90,7 +91,10 @@ class Connection {
     std::unique_ptr<char, void (*)(void*)> buffer;
     absl::string_view bytes;
   };
-  absl::StatusOr<std::optional<CopyChunk>> CopyRead();
+  // `on_large` is called (again and again) while a message of many megabytes comes in, before more
+  // of it is taken.
+  absl::StatusOr<std::optional<CopyChunk>> CopyRead(absl::FunctionRef<absl::Status()> on_large =
+                                                        [] { return absl::OkStatus(); });
 
   // COPY FROM STDIN. CopyWrite waits for the socket, so libpq's buffer stays bounded. CopyInEnd
   // gives the number of rows.
@@ -118,6 +122,7 @@ class Connection {
   int server_version() const { return PQserverVersion(connection_.get()); }
   int backend_pid() const { return PQbackendPID(connection_.get()); }
   const std::string& side() const { return side_; }
+  bool is_stopping() const { return shutdown_->is_requested(); }
   bool is_alive() const { return PQstatus(connection_.get()) == CONNECTION_OK; }
 
   // Asks the server to cancel what runs; from any thread.

@@ -53,7 +53,6 @@ std::vector<CopyPart> PlanParts(const std::vector<Table>& tables, const PlanOpti
 }
 
 std::string PartCondition(const CopyPart& part) {
-  if (part.is_whole) return "";
   std::vector<std::string> conditions;
   if (part.first_page > 0) {
     conditions.push_back(absl::StrCat("ctid >= '(", part.first_page, ",0)'::tid"));
@@ -61,6 +60,7 @@ std::string PartCondition(const CopyPart& part) {
   if (part.end_page >= 0) {
     conditions.push_back(absl::StrCat("ctid < '(", part.end_page, ",0)'::tid"));
   }
+  if (!part.after.empty()) conditions.push_back(absl::StrCat("ctid > '", part.after, "'::tid"));
   return absl::StrJoin(conditions, " AND ");
 }
 

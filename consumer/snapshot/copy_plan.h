@@ -20,6 +20,7 @@ struct CopyPart {
   int64_t end_page = -1;  // exclusive; -1: to the end of the table, wherever that is
   int64_t bytes = 0;      // estimate, for progress and order
   bool is_whole = true;   // the table's only part
+  std::string after;      // only rows behind this place (ctid); empty: all of the part
 };
 
 struct PlanOptions {

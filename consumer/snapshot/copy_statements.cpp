@@ -12,6 +12,10 @@ std::string Qualified(const Table& table) {
   return QuoteQualified(table.name.schema, table.name.name);
 }
 
+std::string FromPlace(const Table& source, const std::string& place) {
+  return absl::StrCat(" FROM ONLY ", Qualified(source), " WHERE ctid = '", place, "'::tid");
+}
+
 std::string Where(const CopyTarget& target, const CopyPart& part) {
   std::string range = PartCondition(part);
   std::string rule = target.where.empty() ? "" : AsOperand(target.where);
@@ -32,8 +36,9 @@ CopyTarget MakeTarget(const Table& source, const Table& destination, const Table
     if (column.generated != '\0') continue;
     const TableColumn* other = destination.FindColumn(column.name);
     target.columns.push_back(QuoteIdentifier(column.name));
-    target.is_binary = target.is_binary && column.is_portable_binary && other != nullptr &&
-                       other->is_portable_binary;
+    target.binary_columns.push_back(column.is_portable_binary && other != nullptr &&
+                                    other->is_portable_binary);
+    target.is_binary = target.is_binary && target.binary_columns.back();
     const RuleColumn* listed = rule == nullptr ? nullptr : rule->FindColumn(column.name);
     bool is_expression = listed != nullptr && listed->expression.has_value();
     has_expressions |= is_expression;
@@ -49,7 +54,7 @@ std::string CopyOutSql(const Table& source, const CopyTarget& target, const Copy
   absl::string_view format = target.is_binary ? " TO STDOUT (FORMAT binary)" : " TO STDOUT";
   // The plain form spares the executor; like the other it reads this table alone, not those that
   // inherit from it.
-  if (part.is_whole && target.values.empty() && target.where.empty()) {
+  if (part.is_whole && part.after.empty() && target.values.empty() && target.where.empty()) {
     return absl::StrCat("COPY ", Qualified(source), " (", columns, ")", format);
   }
   std::string values = target.values.empty() ? columns : absl::StrJoin(target.values, ", ");
@@ -70,6 +75,38 @@ std::string CountRowsSql(const Table& source, const CopyTarget& target, const Co
 std::string MakeRowsSql(const CopyTarget& target, int64_t rows) {
   return absl::StrCat("INSERT INTO ", target.relation,
                       " SELECT FROM pg_catalog.generate_series(1, ", rows, "::bigint)");
+}
+
+std::string FindPlaceSql(const Table& source, const CopyTarget& target, const CopyPart& part,
+                         int64_t rows_before) {
+  return absl::StrCat("SELECT ctid FROM ONLY ", Qualified(source), Where(target, part), " OFFSET ",
+                      rows_before, " LIMIT 1");
+}
+
+std::string ValueOutSql(const Table& source, const CopyTarget& target, size_t column,
+                        const std::string& place) {
+  const std::string& value = target.values.empty() ? target.columns[column] : target.values[column];
+  return absl::StrCat("COPY (SELECT ", column, ", ", value, FromPlace(source, place), ") TO STDOUT",
+                      target.binary_columns[column] ? " (FORMAT binary)" : "");
+}
+
+std::string ColumnsOutSql(const Table& source, const std::vector<std::string>& columns,
+                          const std::string& place) {
+  return absl::StrCat("COPY (SELECT ", absl::StrJoin(columns, ", "), FromPlace(source, place),
+                      ") TO STDOUT (FORMAT binary)");
+}
+
+std::string RowBytesSql(const Table& source, const CopyTarget& target, const std::string& place) {
+  std::vector<std::string> sizes;
+  for (const std::string& column : target.columns) {
+    sizes.push_back(absl::StrCat("coalesce(pg_catalog.pg_column_size(", column, "), 0)::bigint"));
+  }
+  return absl::StrCat("SELECT ", absl::StrJoin(sizes, " + "), FromPlace(source, place));
+}
+
+std::string InsertSql(const CopyTarget& target, const std::vector<std::string>& values) {
+  return absl::StrCat("INSERT INTO ", target.relation, " (", absl::StrJoin(target.columns, ", "),
+                      ") OVERRIDING SYSTEM VALUE VALUES (", absl::StrJoin(values, ", "), ")");
 }
 
 }  // namespace towline

@@ -16,6 +16,7 @@ struct CopyTarget {
   std::vector<std::string> values;   // of each what the source selects; empty: the columns
   std::string where;                 // of the rule; empty: every row
   bool is_binary = false;            // every type's bytes mean the same on both ends
+  std::vector<bool> binary_columns;  // of each whether they do
   std::string relation;              // quoted; the table, or its staging table
 };
 
@@ -30,5 +31,17 @@ std::string CopyInSql(const CopyTarget& target);
 // they are counted and made again.
 std::string CountRowsSql(const Table& source, const CopyTarget& target, const CopyPart& part);
 std::string MakeRowsSql(const CopyTarget& target, int64_t rows);
+
+// For a row that goes column by column (large_rows.h). `place` is its ctid.
+std::string FindPlaceSql(const Table& source, const CopyTarget& target, const CopyPart& part,
+                         int64_t rows_before);
+std::string ValueOutSql(const Table& source, const CopyTarget& target, size_t column,
+                        const std::string& place);
+// COPY in binary of `columns` of the source's table, as they are.
+std::string ColumnsOutSql(const Table& source, const std::vector<std::string>& columns,
+                          const std::string& place);
+// The stored size of the values that are copied.
+std::string RowBytesSql(const Table& source, const CopyTarget& target, const std::string& place);
+std::string InsertSql(const CopyTarget& target, const std::vector<std::string>& values);
 
 }  // namespace towline

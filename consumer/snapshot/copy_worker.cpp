@@ -7,8 +7,11 @@
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/fault_point.h"
+#include "base/log.h"
 #include "base/status_macros.h"
 #include "pg/quoting.h"
+#include "pg/sqlstate.h"
+#include "snapshot/large_rows.h"
 
 namespace towline {
 namespace {
@@ -17,27 +20,22 @@ namespace {
 // many.
 constexpr size_t kWriteBytes = 256 << 10;
 
-// A row of more than 1 GiB in COPY's form: the server cannot put it together (StringInfo,
-// MaxAllocSize). Nothing a retry would mend.
-bool IsRowTooLarge(const absl::Status& status) {
-  return GetSqlState(status) == "54000" ||
-         (GetSqlState(status) == "XX000" &&
-          absl::StrContains(status.message(), "invalid memory alloc request size"));
+bool IsAtSource(const absl::Status& status) {
+  return absl::StartsWith(status.message(), "source: ");
 }
 
 absl::Status ExplainTableError(const absl::Status& status, const Table& table,
                                const CopyTarget& target) {
   std::string name = QuoteQualified(table.name.schema, table.name.name);
-  if (IsRowTooLarge(status)) {
+  if (IsTooLarge(status)) {
     return WithHint(
         WithCode(WithContext(status, absl::StrCat("table ", name,
                                                   " has a row that is too large to be copied")),
                  absl::StatusCode::kUnimplemented),
-        "PostgreSQL hands out rows of up to 1 GB in COPY's form. Exclude the table, or make the "
-        "row smaller, and run again.");
+        "Exclude the table, or make the row smaller, and run again.");
   }
   std::string sqlstate = GetSqlState(status);
-  bool is_at_source = absl::StartsWith(status.message(), "source: ");
+  bool is_at_source = IsAtSource(status);
   if (sqlstate == "42P01" && is_at_source) {
     return WithCode(WithContext(status, absl::StrCat("table ", name, " is gone")),
                     absl::StatusCode::kAborted);
@@ -71,9 +69,11 @@ absl::Status ExplainTableError(const absl::Status& status, const Table& table,
   return explained;
 }
 
+}  // namespace
+
 // Bytes of the stream stand for bytes of the table; what a part was estimated at is never exceeded
 // and is made up for when it ends.
-class PartProgress {
+class CopyWorker::PartProgress {
  public:
   PartProgress(CopyProgress* progress, int64_t estimate) : progress_(progress), left_(estimate) {}
   void Add(int64_t bytes) {
@@ -88,8 +88,6 @@ class PartProgress {
   int64_t left_;
 };
 
-}  // namespace
-
 absl::Status CopyWorker::InTransaction(absl::FunctionRef<absl::Status()> work) {
   TOWLINE_RETURN_IF_ERROR(destination_.Exec("BEGIN").status());
   TOWLINE_RETURN_IF_ERROR(CheckEpoch(destination_, options_.claim));
@@ -101,14 +99,37 @@ absl::Status CopyWorker::InTransaction(absl::FunctionRef<absl::Status()> work) {
 absl::StatusOr<int64_t> CopyWorker::CopyPartOf(const Table& table, const CopyTarget& target,
                                                const CopyPart& part, bool marks_piece) {
   int64_t rows = 0;
-  absl::Status status = InTransaction([&]() -> absl::Status {
-    TOWLINE_ASSIGN_OR_RETURN(rows, CopyRows(table, target, part));
-    TOWLINE_RETURN_IF_ERROR(CheckTableWasLocked());
-    return marks_piece ? MarkPieceCopied(destination_, options_.claim, table.name, rows)
-                       : absl::OkStatus();
-  });
+  PartProgress progress(progress_, part.bytes);
+  auto copy = [&](absl::FunctionRef<absl::StatusOr<int64_t>()> copy_rows) {
+    return InTransaction([&]() -> absl::Status {
+      TOWLINE_ASSIGN_OR_RETURN(rows, copy_rows());
+      TOWLINE_RETURN_IF_ERROR(CheckTableWasLocked());
+      return marks_piece ? MarkPieceCopied(destination_, options_.claim, table.name, rows)
+                         : absl::OkStatus();
+    });
+  };
+  TOWLINE_RETURN_IF_ERROR(source_.Exec(absl::StrCat("SAVEPOINT ", kPartSavepoint)).status());
+  absl::Status status = copy([&] { return CopyRows(table, target, part, progress); });
+  if (IsTooLarge(status) && IsAtSource(status)) {
+    LogInfo(
+        "a row is too large to be sent whole: the part is copied again, row by row where needed",
+        {{"table", QuoteQualified(table.name.schema, table.name.name)}});
+    TOWLINE_RETURN_IF_ERROR(destination_.Exec("ROLLBACK").status());
+    status = copy([&] { return CopyRowsCarefully(table, target, part); });
+  }
   if (!status.ok()) return ExplainTableError(status, table, target);
+  TOWLINE_RETURN_IF_ERROR(
+      source_.Exec(absl::StrCat("RELEASE SAVEPOINT ", kPartSavepoint)).status());
+  progress.Finish();
   progress_->rows_done.fetch_add(rows, std::memory_order_relaxed);
+  return rows;
+}
+
+absl::StatusOr<int64_t> CopyWorker::CopyRowsCarefully(const Table& table, const CopyTarget& target,
+                                                      const CopyPart& part) {
+  TOWLINE_ASSIGN_OR_RETURN(
+      int64_t rows,
+      LargeRowCopier(&source_, &destination_, options_.large_row_turn, &table, &target).Copy(part));
   return rows;
 }
 
@@ -117,19 +138,18 @@ absl::Status CopyWorker::MarkTable(const TableName& table, int64_t rows) {
 }
 
 absl::StatusOr<int64_t> CopyWorker::CopyRows(const Table& table, const CopyTarget& target,
-                                             const CopyPart& part) {
+                                             const CopyPart& part, PartProgress& progress) {
   if (target.columns.empty()) {
     TOWLINE_ASSIGN_OR_RETURN(std::string count,
                              source_.QueryValue(CountRowsSql(table, target, part)));
     int64_t rows = 0;
     if (!absl::SimpleAtoi(count, &rows)) return absl::InternalError("a count is no number");
     TOWLINE_ASSIGN_OR_RETURN(Result made, destination_.Query(MakeRowsSql(target, rows)));
-    PartProgress(progress_, part.bytes).Finish();
     return made.affected_rows();
   }
   TOWLINE_RETURN_IF_ERROR(destination_.CopyInBegin(CopyInSql(target)));
   absl::Status read = source_.CopyOutBegin(CopyOutSql(table, target, part));
-  if (read.ok()) read = Pump(part);
+  if (read.ok()) read = Pump(progress);
   if (!read.ok()) {
     destination_.CopyInAbort("the source failed");
     return read;
@@ -149,30 +169,28 @@ absl::Status CopyWorker::CheckTableWasLocked() {
                         : absl::OkStatus();
 }
 
-absl::Status CopyWorker::Pump(const CopyPart& part) {
-  PartProgress progress(progress_, part.bytes);
+absl::Status CopyWorker::Pump(PartProgress& progress) {
   std::string buffer;
+  CopyReader reader(&source_, options_.large_row_turn);
   while (true) {
-    TOWLINE_ASSIGN_OR_RETURN(std::optional<Connection::CopyChunk> chunk, source_.CopyRead());
-    bool is_end = !chunk.has_value();
-    if (!is_end && chunk->bytes.size() >= kWriteBytes) {
+    TOWLINE_ASSIGN_OR_RETURN(std::optional<absl::string_view> row, reader.Next());
+    bool is_end = !row.has_value();
+    if (!is_end && row->size() >= kWriteBytes) {
       // Not copied once more: a row may be as large as the server allows.
       TOWLINE_RETURN_IF_ERROR(destination_.CopyWrite(buffer));
       buffer.clear();
-      TOWLINE_RETURN_IF_ERROR(destination_.CopyWrite(chunk->bytes));
+      TOWLINE_RETURN_IF_ERROR(destination_.CopyWrite(*row));
     } else if (!is_end) {
-      buffer.append(chunk->bytes.data(), chunk->bytes.size());
+      buffer.append(row->data(), row->size());
     }
-    if (!is_end) progress.Add(static_cast<int64_t>(chunk->bytes.size()));
+    if (!is_end) progress.Add(static_cast<int64_t>(row->size()));
     if (buffer.size() >= kWriteBytes || is_end) {
       TOWLINE_RETURN_IF_ERROR(destination_.CopyWrite(buffer));
       buffer.clear();
       FaultPoint("copy:in-table");
     }
-    if (is_end) break;
+    if (is_end) return absl::OkStatus();
   }
-  progress.Finish();
-  return absl::OkStatus();
 }
 
 }  // namespace towline

@@ -7,6 +7,7 @@
 #include "pg/connection.h"
 #include "snapshot/copier.h"
 #include "snapshot/copy_plan.h"
+#include "snapshot/copy_reader.h"
 #include "snapshot/copy_statements.h"
 #include "state/position.h"
 
@@ -16,7 +17,8 @@ class CopyWorker {
  public:
   struct Options {
     TaskClaim claim;
-    int64_t lock_key = 0;  // of the exported snapshot
+    int64_t lock_key = 0;                    // of the exported snapshot
+    LargeRowTurn* large_row_turn = nullptr;  // all workers'
   };
 
   // `source` is in a transaction under the exported snapshot. Both sessions are ours until the end.
@@ -39,9 +41,12 @@ class CopyWorker {
   absl::Status MarkTable(const TableName& table, int64_t rows);
 
  private:
+  class PartProgress;
   absl::StatusOr<int64_t> CopyRows(const Table& table, const CopyTarget& target,
-                                   const CopyPart& part);
-  absl::Status Pump(const CopyPart& part);
+                                   const CopyPart& part, PartProgress& progress);
+  absl::StatusOr<int64_t> CopyRowsCarefully(const Table& table, const CopyTarget& target,
+                                            const CopyPart& part);
+  absl::Status Pump(PartProgress& progress);
   absl::Status CheckTableWasLocked();
   absl::Status InTransaction(absl::FunctionRef<absl::Status()> work);
 

@@ -101,11 +101,12 @@ absl::Status WorkOnParts(const TableCopyJob& job, CopyWorker& worker, WorkQueue&
 
 absl::StatusOr<CopyWorker> OpenWorker(const CopierOptions& options, int origin_number,
                                       int64_t lock_key, Connection source, StateStore& store,
-                                      CopyProgress& progress, const Shutdown& stop) {
+                                      LargeRowTurn* turn, CopyProgress& progress,
+                                      const Shutdown& stop) {
   source.set_shutdown(stop);
   TOWLINE_ASSIGN_OR_RETURN(Connection destination,
                            OpenDestination(options, "copy", origin_number, store, stop));
-  return CopyWorker(std::move(source), std::move(destination), {store.claim(), lock_key},
+  return CopyWorker(std::move(source), std::move(destination), {store.claim(), lock_key, turn},
                     &progress);
 }
 
@@ -136,13 +137,14 @@ absl::Status CopyTables(const CopierOptions& options, const TableCopyJob& job,
                         StateStore& store, CopyProgress& progress, const Shutdown& shutdown) {
   size_t count = std::min(readers.size(), job.parts.size());
   Shutdown stop;  // the workers' own, so that one failure stops them all; outlives their sessions
+  LargeRowTurn large_row_turn;
   std::vector<CopyWorker> workers;
   for (size_t i = 0; i < count; ++i) {
     if (shutdown.is_requested()) return absl::CancelledError("shutting down");
     TOWLINE_ASSIGN_OR_RETURN(
         CopyWorker worker,
         OpenWorker(options, kSchemaOrigin + 1 + static_cast<int>(i), snapshot.lock_key(),
-                   std::move(readers[i]), store, progress, stop));
+                   std::move(readers[i]), store, &large_row_turn, progress, stop));
     workers.push_back(std::move(worker));
   }
   WorkQueue queue(job, static_cast<int>(count));

@@ -84,6 +84,9 @@ TEST(CopyPlanTest, ConditionsNameTheRange) {
   EXPECT_EQ(PartCondition(parts[1]), "ctid >= '(1,0)'::tid AND ctid < '(2,0)'::tid");
   EXPECT_EQ(PartCondition(parts[2]), "ctid >= '(2,0)'::tid");
   EXPECT_EQ(PartCondition(CopyPart{}), "");
+  parts[1].after = "(1,7)";
+  EXPECT_EQ(PartCondition(parts[1]),
+            "ctid >= '(1,0)'::tid AND ctid < '(2,0)'::tid AND ctid > '(1,7)'::tid");
 }
 
 TableColumn Column(const std::string& name, bool is_portable, char generated = '\0') {
@@ -154,6 +157,27 @@ TEST(CopyStatementsTest, ARuleSelectsRowsAndValues) {
   target = MakeTarget(table, table, &rule);
   EXPECT_EQ(CountRowsSql(table, target, CopyPart{}),
             "SELECT pg_catalog.count(*) FROM ONLY \"s\".\"t\" WHERE (\na = 1 -- all\n)");
+}
+
+TEST(CopyStatementsTest, ARowGoesColumnByColumn) {
+  Table table = TableOf(10, 100);
+  table.columns = {Column("a", true), Column("b", false)};
+  CopyTarget target = MakeTarget(table, table, nullptr);
+  CopyPart rest;
+  rest.after = "(3,1)";
+  EXPECT_EQ(CopyOutSql(table, target, rest),
+            "COPY (SELECT \"a\", \"b\" FROM ONLY \"s\".\"t\" WHERE ctid > '(3,1)'::tid) TO STDOUT");
+  EXPECT_EQ(FindPlaceSql(table, target, rest, 12),
+            "SELECT ctid FROM ONLY \"s\".\"t\" WHERE ctid > '(3,1)'::tid OFFSET 12 LIMIT 1");
+  // Each in its own format, whatever that of the table is.
+  EXPECT_EQ(ValueOutSql(table, target, 0, "(4,2)"),
+            "COPY (SELECT 0, \"a\" FROM ONLY \"s\".\"t\" WHERE ctid = '(4,2)'::tid) TO STDOUT "
+            "(FORMAT binary)");
+  target.values = {"1", "upper(b)"};
+  EXPECT_EQ(ValueOutSql(table, target, 1, "(4,2)"),
+            "COPY (SELECT 1, upper(b) FROM ONLY \"s\".\"t\" WHERE ctid = '(4,2)'::tid) TO STDOUT");
+  EXPECT_EQ(InsertSql(target, {"(x)", "(y)"}),
+            "INSERT INTO \"s\".\"t\" (\"a\", \"b\") OVERRIDING SYSTEM VALUE VALUES ((x), (y))");
 }
 
 TEST(CopyStatementsTest, TableWithoutColumnsIsCounted) {
