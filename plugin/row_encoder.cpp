@@ -53,7 +53,7 @@ To BitCast(From from) {
 
 // The bytes of a value with a header of one byte, as nearly all short ones have; null for others.
 inline const char* ShortBytes(Datum value, size_t* size) {
-  const char* stored = DatumGetPointer(value);
+  auto* stored = reinterpret_cast<const char*>(DatumGetPointer(value));
   // VARATT_IS_SHORT() holds for pointers to TOAST, too.
   if (!VARATT_IS_SHORT(stored) || VARATT_IS_EXTERNAL(stored)) return nullptr;
   *size = VARSIZE_SHORT(stored) - VARHDRSZ_SHORT;

@@ -29,7 +29,8 @@ DELETE FROM "sché"."tablé";
 SELECT pg_replication_origin_session_reset();
 SELECT pg_replication_origin_drop('né');
 SELECT 1 FROM pg_logical_emit_message(true, 'prefix é', 'content é');
-SELECT regexp_replace(concat_ws(' | ', kind, relation, old_image, old, '-> ' || new, detail), 'changes at.*', '')
+-- Since 17 json is a word that is quoted.
+SELECT replace(regexp_replace(concat_ws(' | ', kind, relation, old_image, old, '-> ' || new, detail), 'changes at.*', ''), '"json"', 'json')
 FROM towline.changes('regress', options => '{messages,on}') WHERE kind NOT IN ('hello', 'begin', 'commit');
 SELECT detail FROM towline.changes('regress') WHERE kind = 'begin' AND detail LIKE 'origin %' AND detail LIKE '%?%';
 SELECT new FROM towline.changes('regress', options => '{binary,on}') WHERE kind = 'insert';
