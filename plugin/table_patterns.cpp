@@ -89,7 +89,9 @@ PatternError ReadPattern(PatternReader* reader, ByteBuffer* schema_regex, ByteBu
 
 bool ReadLiteral(std::string_view regex, ByteBuffer* name) {
   constexpr std::string_view kBegin = "^(", kEnd = ")$";
-  std::string_view inner = regex.substr(kBegin.size(), regex.size() - kBegin.size() - kEnd.size());
+  std::string_view inner = regex;
+  inner.remove_prefix(kBegin.size());
+  inner.remove_suffix(kEnd.size());
   for (size_t i = 0; i < inner.size(); ++i) {
     if (inner[i] == '\\') {
       // Before a letter or digit a backslash means something else than that character.
