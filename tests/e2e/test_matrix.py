@@ -15,6 +15,7 @@ from support.compare import assert_equal
 from support.waiting import wait_until
 from support.workload import Workload
 from support.workload_tables import SHAPES
+import test_two_phase as two_phase
 
 # One row of many types, as the oldest server knows them.
 TYPES = """
@@ -66,18 +67,20 @@ def cluster_of(module_clusters):
 
     def get(version, which):
         if (version, which) not in made:
-            made[version, which] = module_clusters(f"pg{version}{which}", programs=VERSIONS[version])
+            # Large transactions are sent in progress.
+            made[version, which] = module_clusters(f"pg{version}{which}", programs=VERSIONS[version],
+                                                   settings={"logical_decoding_work_mem": "64kB"})
         return made[version, which]
     return get
 
 
-def make_service(cluster_of, towline_factory, source_version, destination_version, number=[0]):
+def make_service(cluster_of, towline_factory, source_version, destination_version, number=[0], **options):
     number[0] += 1
     source = cluster_of(source_version, "s").create_database(f"src{number[0]}")
     source.execute("CREATE EXTENSION towline")
     destination = cluster_of(destination_version, "d").create_database(f"dst{number[0]}")
     pg_dump = str(VERSIONS[source_version] / "pg_dump")
-    return source, destination, towline_factory(source, destination, environment={"TOWLINE_PG_DUMP": pg_dump})
+    return source, destination, towline_factory(source, destination, environment={"TOWLINE_PG_DUMP": pg_dump}, **options)
 
 
 def test_versions_are_given():
@@ -100,7 +103,7 @@ def test_pair(cluster_of, towline_factory, source_version, destination_version, 
     source, destination, towline = make_service(cluster_of, towline_factory, source_version, destination_version)
     assert source.value("SHOW server_version_num").startswith(str(source_version))
     assert destination.value("SHOW server_version_num").startswith(str(destination_version))
-    source.script(TYPES, *[ROW % {"n": number} for number in range(3)])
+    source.script(TYPES, "CREATE TABLE large (id int PRIMARY KEY, v text)", *[ROW % {"n": number} for number in range(3)])
     # TRUNCATE while tables are copied is test_copy_locks.py's; a column of the shape "types" is a multirange.
     left_out = {"truncated"} | ({"types"} if min(source_version, destination_version) < 14 else set())
     load = Workload(source.uri(), seed, clients=2, rate=150 * size,
@@ -114,7 +117,8 @@ def test_pair(cluster_of, towline_factory, source_version, destination_version, 
         wait_until(lambda: towline.position() > position, 30, "the position to move")
         source.script(*[ROW % {"n": number} for number in range(3, 6)],
                       "UPDATE types SET t = 'changed', l = NULL, jb = '[1]', am = '{}' WHERE i2 IN (1, 4)",
-                      "DELETE FROM types WHERE i2 = 2")
+                      "DELETE FROM types WHERE i2 = 2",
+                      "INSERT INTO large SELECT i, repeat(md5(i::text), 5) FROM generate_series(1, 5000) i")
         towline.kill()
         towline.start().wait_for_state("streaming")
         done = load.transactions
@@ -122,8 +126,40 @@ def test_pair(cluster_of, towline_factory, source_version, destination_version, 
     source.execute("TRUNCATE load.composite; INSERT INTO load.composite VALUES (1, 2, 'after', 3.0, now())")
     towline.wait_until_caught_up()
     result = assert_equal(source.uri(), destination.uri())
-    assert result.rows["public.types"] == 5
+    assert result.rows["public.types"] == 5 and result.rows["public.large"] == 5000
+    if source_version >= 14:
+        assert source.value("SELECT sum(stream_txns) FROM pg_stat_replication_slots") > 0
     assert len(result.rows) >= len(load.shapes)
     assert towline.stop() == 0
     towline.call("drop", check=True)
     assert source.query("SELECT slot_name FROM pg_replication_slots WHERE database = %s", [source.name]) == []
+
+
+@pytest.mark.parametrize("source_version,destination_version", [pair for pair in pairs() if min(pair) >= 15])
+def test_two_phase(cluster_of, towline_factory, source_version, destination_version):
+    """Switched on, across a kill, and off again where the source can (18)."""
+    source, destination, towline = make_service(cluster_of, towline_factory, source_version, destination_version,
+                                                arguments=two_phase.ON)
+    source.script(*two_phase.TABLES)
+    two_phase.wait_for_two_phase(towline.start(), source)
+    two_phase.prepare(source, "small", *two_phase.change(1))
+    two_phase.prepare(source, "large", "INSERT INTO keyed SELECT i, repeat(md5(i::text), 5) FROM generate_series(2000, 7000) i")
+    two_phase.wait_for_held(destination, 2, towline)
+    towline.kill()
+    towline.start().wait_for_state("streaming")
+    two_phase.end(source, "small")
+    two_phase.end(source, "large", "ROLLBACK")
+    towline.wait_until_caught_up()
+    assert towline.stop() == 0
+    towline.arguments = []
+    towline.start().wait_for_state("streaming")
+    can_switch_off = source_version >= 18
+    towline.wait_for_log("two-phase decoding is switched off" if can_switch_off else "two_phase is off, but the slot")
+    slots = "SELECT two_phase FROM pg_replication_slots WHERE database = %s"
+    assert source.query(slots, [source.name]) == [(not can_switch_off,)]
+    two_phase.prepare(source, "last", *two_phase.change(2)[:3])
+    towline.wait_until_caught_up()
+    assert len(two_phase.held(destination)) == (0 if can_switch_off else 1)
+    two_phase.end(source, "last")
+    two_phase.finish(towline, source, destination)
+    towline.call("drop", check=True)
