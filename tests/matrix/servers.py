@@ -14,6 +14,7 @@ import pathlib
 import re
 import shutil
 import subprocess
+import time
 
 # The suite that has each version, and one beside it from which only the server's own packages come.
 SUITES = {13: ("bullseye", None), 17: ("trixie", None), 18: ("sid", None), 19: ("sid", "experimental")}
@@ -26,17 +27,22 @@ KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 LIBRARY = re.compile(r"(lib|zlib)")
 UNWANTED = re.compile(r"lib(llvm|z3|perl|systemd-shared|c-l10n|c-bin|c-gconv|pam-|semanage|sepol|apt|proc|.*-perl)")
 OF_C_LIBRARY = re.compile(r"lib(c6|gcc-s1|stdc\+\+6|crypt1)$")
+PAUSES = (5, 20, 0)  # seconds after each attempt to get packages
 
 
 class Unavailable(Exception):
     """The mirror does not have what a version needs."""
 
 
-def command(*arguments, **options):
-    done = subprocess.run([str(part) for part in arguments], text=True, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, check=False, **options)
+def command(*arguments, seconds=300, **options):
+    text = " ".join(map(str, arguments))[:300]
+    try:
+        done = subprocess.run([str(part) for part in arguments], text=True, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, check=False, timeout=seconds, **options)
+    except subprocess.TimeoutExpired as why:
+        raise Unavailable(f"{text} was ended: it took longer than {seconds} s") from why
     if done.returncode != 0:
-        raise Unavailable(f"{' '.join(map(str, arguments))[:300]} ended with {done.returncode}:\n{done.stdout[-1500:]}")
+        raise Unavailable(f"{text} ended with {done.returncode}:\n{done.stdout[-1500:]}")
     return done.stdout
 
 
@@ -56,17 +62,33 @@ def mirror():
     return MIRROR
 
 
+def in_attempts(packages, action):
+    """What `action` returns, with the lists read anew before each attempt: a mirror in the middle of an update
+    has lists that do not fit its files, and a network has moments."""
+    for pause in PAUSES:
+        try:
+            packages.update()
+            return action()
+        except Unavailable as why:
+            failure = why
+            if pause:
+                print(f"matrix: trying again in {pause} s: {str(why)[-300:]}", flush=True)
+                time.sleep(pause)
+    raise failure
+
+
 class Packages:
     """apt with its configuration in a directory of ours."""
 
-    def __init__(self, directory, versions):
-        self.directory = directory
-        self.suites = sorted({suite for version in versions for suite in SUITES[version] if suite})
+    def __init__(self, directory, suites):
+        self.directory, self.suites = directory, suites
         for part in ("state/lists/partial", "cache/archives/partial", "debs"):
             (directory / part).mkdir(parents=True, exist_ok=True)
         (directory / "status").write_text("")
         (directory / "sources.list").write_text("".join(
             f"deb [signed-by={KEYRING}] {mirror()} {suite} main\n" for suite in self.suites))
+
+    def update(self):
         command("apt-get", *self.options(None), "update", "-q")
 
     def options(self, version):
@@ -76,6 +98,7 @@ class Packages:
                   "Dir::State": directory / "state", "Dir::State::status": directory / "status",
                   "Dir::Cache": directory / "cache", "APT::Sandbox::User": "root", "Acquire::Languages": "none",
                   "Acquire::Retries": "3", "APT::Update::Post-Invoke-Success": "", "APT::Update::Error-Mode": "any",
+                  "Acquire::Check-Valid-Until": "false",  # a mirror may be a snapshot of some day
                   "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled": "false"}
         if version is not None:
             main, special = SUITES[version]
@@ -102,7 +125,7 @@ class Packages:
         wanted = [*names[:2]] + [name for name in chosen if LIBRARY.match(name) and not UNWANTED.match(name) and
                                  (newer or not OF_C_LIBRARY.match(name))]
         wanted = [f"{name}={chosen[name]}" for name in dict.fromkeys(wanted)]
-        target = self.directory / "debs" / str(version)
+        target = self.directory / "debs"
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir()
         # The development files come without what they depend on (a whole clang).
@@ -151,8 +174,8 @@ printf '%s\\n' "$out" | sed -E 's#/usr/(lib|share|include)/postgresql#{tree}&#g'
 
 
 def make_tree(directory, version, packages):
-    """Unpacks and adapts; the tree appears under its name when it is complete."""
-    files, with_loader = packages.download(version)
+    """Unpacks and adapts; get() takes a tree that is not complete for none."""
+    files, with_loader = in_attempts(packages, lambda: packages.download(version))
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     for file in files:
@@ -163,7 +186,7 @@ def make_tree(directory, version, packages):
     for program in ("postgres", "initdb", "psql", "pg_dump", "pg_config"):
         command(programs / program, "--version", cwd="/")
     (directory / ".complete").write_text("".join(f"{file.name}\n" for file in files))
-    shutil.rmtree(files[0].parent)
+    shutil.rmtree(packages.directory)
 
 
 def programs_of(tree, version):
@@ -174,14 +197,14 @@ def get(versions, parent, cache):
     """Version → directory of its programs, for versions of SUITES; trees in `parent` are kept and used again."""
     trees = {version: parent / f"pg{version}" for version in versions}
     missing = [version for version, tree in trees.items() if not (tree / ".complete").exists()]
-    packages = Packages(cache, missing) if missing else None
     for version in missing:
-        main, special = SUITES[version]
-        where = f"{mirror()} {main}" + (f" and {special}" if special else "")
-        print(f"matrix: getting postgresql-{version} from {where}", flush=True)
+        suites = [suite for suite in SUITES[version] if suite]
+        print(f"matrix: getting postgresql-{version} from {mirror()} {' and '.join(suites)}", flush=True)
         try:
-            make_tree(trees[version], version, packages)
+            make_tree(trees[version], version, Packages(cache / str(version), suites))
         except Unavailable as why:
-            raise Unavailable(f"no server of version {version}: looked for postgresql-{version}, "
-                              f"postgresql-server-dev-{version} and their libraries at {where}.\n{why}") from why
+            raise Unavailable(
+                f"no server of version {version}: postgresql-{version}, postgresql-server-dev-{version} and their libraries "
+                f"cannot be had from {' and '.join(suites)} at {mirror()} (TOWLINE_DEBIAN_MIRROR names another mirror).\n{why}"
+            ) from why
     return {version: programs_of(tree, version) for version, tree in trees.items()}
