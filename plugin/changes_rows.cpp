@@ -24,7 +24,8 @@ bool NextField(std::string_view* message, WireField* field) {
 
 char* CopyText(std::string_view sent) {
   std::string_view text = StoredText(sent);
-  return pnstrdup(text.data(), text.size());
+  // An empty view may be a null pointer, which pnstrdup() hands to memcpy().
+  return text.empty() ? pstrdup("") : pnstrdup(text.data(), text.size());
 }
 
 void AppendHex(StringInfo out, std::string_view bytes) {

@@ -67,6 +67,7 @@ void ReadTruncate(const ReadableStream* stream, std::string_view message, Readab
 }
 
 const char* ContentText(std::string_view content) {
+  if (content.empty()) return "";
   if (pg_verifymbstr(content.data(), static_cast<int>(content.size()), true)) {
     return pnstrdup(content.data(), content.size());
   }

@@ -6,7 +6,7 @@ namespace {
 bool CopyPart(std::string_view part, char* to) {
   if (part.size() >= NAMEDATALEN) return false;
   memset(to, 0, NAMEDATALEN);
-  memcpy(to, part.data(), part.size());
+  if (!part.empty()) memcpy(to, part.data(), part.size());  // no schema: a null pointer
   return true;
 }
 
