@@ -21,12 +21,12 @@ import threading
 import time
 import xml.etree.ElementTree as ElementTree
 
-from matrix import servers
+from matrix import sanitized, servers
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "build" / "test-results"
 BUDGET = {"build": 600, "lint": 30, "unit": 60, "fuzz": 60, "regress": 150, "support": 60, "smoke": 60,
-          "matrix": 240, "kills": 420, "types": 120}
+          "matrix": 240, "sanitized": 900, "kills": 420, "types": 120}
 BUDGET_OTHER = 180
 BUDGET_ALL = 2400
 LIMIT = 4
@@ -196,11 +196,11 @@ class Runner:
         outcome.failed += failed if failed or status == 0 else 1
         return status
 
-    def build_plugin(self, programs, directory, *more):
+    def build_plugin(self, programs, directory, *more, env=None):
         """Builds the plugin with warnings as errors and installs it into that server's tree."""
         command = ["make", "--no-print-directory", "-s", "-j", str(os.cpu_count()), "-f", "Makefile.pgxs",
                    f"PG_CONFIG={programs / 'pg_config'}", f"BUILD_DIR={directory}", *more, "install"]
-        return run(command, 600, capture=self.side_by_side)[0]
+        return run(command, 600, env or self.env, capture=self.side_by_side)[0]
 
     def matrix(self, outcome, seconds):
         """Other versions of the server: the plugin built for each, pg_regress, the whole way from and to it."""
@@ -230,6 +230,21 @@ class Runner:
             status = self.regress(outcome, seconds, programs) or status
         env = dict(self.env, TOWLINE_MATRIX=" ".join(f"{version}={programs}" for version, programs in found.items()))
         return self.pytest(outcome, seconds, ["tests/e2e/test_matrix.py"], env) or status
+
+    def sanitized(self, outcome, seconds):
+        """pg_regress on a server built with assertions and sanitizers, and the plugin with it."""
+        parent = pathlib.Path(self.env["TOWLINE_SERVER_BIN"]).parents[3].parent
+        try:
+            programs = sanitized.get(parent, ROOT / "build" / "sanitized")
+        except servers.Unavailable as why:
+            say(str(why))
+            return 1
+        env = dict(self.env, **sanitized.ENVIRONMENT)
+        if self.build_plugin(programs, "build/plugin-sanitized", env=env) != 0:
+            outcome.failed += 1
+            return 1
+        say(f"TOWLINE_SERVER_BIN={programs} ASAN_OPTIONS={sanitized.ENVIRONMENT['ASAN_OPTIONS']} runs other tests on it")
+        return self.regress(outcome, seconds, programs, env)
 
     def pytest(self, outcome, seconds, arguments, env=None):
         file = RESULTS / f"{outcome.group.replace('/', '_')}.xml"
@@ -311,14 +326,15 @@ def main():
     parser.add_argument("--all", action="store_true", help="matrix: all versions, not only those of CI")
     parser.add_argument("--long", action="store_true", help="also the tests marked long")
     options = parser.parse_args()
-    known = ["build", "lint", "unit", "fuzz", "regress", "matrix", *outside]
+    known = ["build", "lint", "unit", "fuzz", "regress", "matrix", "sanitized", *outside]
     if options.list:
         print("\n".join([*known, "e2e = " + " ".join(outside)]))
         return 0
     options.preset = next((name for name in options.names if name in SANITIZERS), "dev")
     names = [name for name in options.names if name not in SANITIZERS]
     if not names:
-        names = known if options.preset == "dev" else ["unit", "smoke", *(["kills"] if "kills" in outside else [])]
+        usual = [name for name in known if name != "sanitized"]  # which builds a server
+        names = usual if options.preset == "dev" else ["unit", "smoke", *(["kills"] if "kills" in outside else [])]
     names = [part for name in names for part in (outside if name == "e2e" else [name])]
 
     RESULTS.mkdir(parents=True, exist_ok=True)
@@ -339,7 +355,7 @@ def run_groups(runner, names, outside):
         for name in names:
             if name == "build":
                 continue
-            if name in ("lint", "unit", "fuzz", "regress"):
+            if name in ("lint", "unit", "fuzz", "regress", "sanitized"):
                 runner.group(name, getattr(runner, name))
             elif name == "matrix":
                 functions.append(functools.partial(runner.group, name, runner.matrix))

@@ -35,7 +35,7 @@ class Unavailable(Exception):
 
 
 def command(*arguments, seconds=300, **options):
-    text = " ".join(map(str, arguments))[:300]
+    text = re.sub(r" -o \S+", "", " ".join(map(str, arguments)))[:300]
     try:
         done = subprocess.run([str(part) for part in arguments], text=True, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, check=False, timeout=seconds, **options)
@@ -78,15 +78,15 @@ def in_attempts(packages, action):
 
 
 class Packages:
-    """apt with its configuration in a directory of ours."""
+    """apt with its configuration in a directory of ours; kind: deb, or deb-src for sources."""
 
-    def __init__(self, directory, suites):
+    def __init__(self, directory, suites, kind="deb"):
         self.directory, self.suites = directory, suites
         for part in ("state/lists/partial", "cache/archives/partial", "debs"):
             (directory / part).mkdir(parents=True, exist_ok=True)
         (directory / "status").write_text("")
         (directory / "sources.list").write_text("".join(
-            f"deb [signed-by={KEYRING}] {mirror()} {suite} main\n" for suite in self.suites))
+            f"{kind} [signed-by={KEYRING}] {mirror()} {suite} main\n" for suite in self.suites))
 
     def update(self):
         command("apt-get", *self.options(None), "update", "-q")
@@ -132,6 +132,14 @@ class Packages:
         command("apt-get", *options, "download", "-q", *wanted, f"postgresql-server-dev-{version}", "libpq-dev",
                 cwd=target)
         return sorted(target.glob("*.deb")), newer
+
+    def download_source(self, name):
+        """The archive of a source package as its authors published it."""
+        target = self.directory / "sources"
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir()
+        command("apt-get", *self.options(None), "source", "--download-only", "-q", name, cwd=target)
+        return next(target.glob("*.orig.tar.*"))
 
 
 def is_elf(file):

@@ -81,5 +81,8 @@ else
     echo "--- $out/regression.diffs" >&2
     head -n "${TOWLINE_DIFF_LINES:-100}" "$out/regression.diffs" >&2
   fi
+  # What a server with assertions or sanitizers says before it ends.
+  find "$out" -name postmaster.log -exec cat {} + | grep -vE '^[0-9]{4}-[0-9]{2}-' |
+    grep -E -A 30 'TRAP:|runtime error:|ERROR: AddressSanitizer' | head -n "${TOWLINE_DIFF_LINES:-100}" >&2
 fi
 exit $status
