@@ -41,8 +41,9 @@ class Towline:
         self.binary, self.task, self.fault = pathlib.Path(binary), task, fault
         self.arguments = list(arguments)
         # A home and runtime directory of its own: sockets and files of several tests must not meet.
-        # Nothing of TOWLINE_* but what the test sets.
-        self.environment = {key: value for key, value in os.environ.items() if not key.startswith("TOWLINE_")}
+        # Nothing of TOWLINE_* but what the test sets, and the pg_dump that fits the servers of TOWLINE_SERVER_BIN.
+        self.environment = {key: value for key, value in os.environ.items()
+                            if not key.startswith("TOWLINE_") or key == "TOWLINE_PG_DUMP"}
         self.environment.update(HOME=str(self.directory), XDG_RUNTIME_DIR=str(self.directory),
                                 TMPDIR=str(self.directory), **(environment or {}))
         self.log = self.directory / f"{name}.log"
