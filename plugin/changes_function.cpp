@@ -154,8 +154,7 @@ bool ReadFetched(ReadableStream* stream, MemoryContext frame_context, int64_t ch
   return true;
 }
 
-Datum Changes(FunctionCallInfo fcinfo) {
-  ReturnSetInfo* result = CheckCaller(fcinfo);
+void ReadSlot(FunctionCallInfo fcinfo, ReturnSetInfo* result) {
   Output output;
   OpenOutput(fcinfo, result, &output);
   int64_t changes_max = PG_ARGISNULL(2) ? PG_INT64_MAX : PG_GETARG_INT32(2);
@@ -175,6 +174,21 @@ Datum Changes(FunctionCallInfo fcinfo) {
   }
   SPI_cursor_close(portal);
   SPI_finish();
+}
+
+// Where an error is caught in the session (PL/pgSQL's EXCEPTION), nothing of the server releases
+// the slot: it would be refused to all other sessions until this one has its next error, or ends.
+Datum Changes(FunctionCallInfo fcinfo) {
+  ReturnSetInfo* result = CheckCaller(fcinfo);
+  PG_TRY();
+  { ReadSlot(fcinfo, result); }
+  PG_CATCH();
+  {
+    LWLockReleaseAll();
+    if (MyReplicationSlot != nullptr) ReplicationSlotRelease();
+    PG_RE_THROW();
+  }
+  PG_END_TRY();
   return static_cast<Datum>(0);
 }
 

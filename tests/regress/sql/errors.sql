@@ -33,6 +33,7 @@ SHOW client_encoding;
 SELECT test.stream('exclude_tables', '"Victim"');
 -- an option that fails late leaves nothing behind either
 SELECT test.failure('partitions', 'x');
+SELECT active FROM pg_replication_slots WHERE slot_name = 'regress';
 SHOW timezone;
 SELECT test.stream('exclude_tables', '"Victim"');
 RESET timezone;
