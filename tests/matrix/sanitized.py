@@ -1,8 +1,7 @@
 """A server with its own assertions and with AddressSanitizer and UBSan, for what the plugin does inside it.
 
 Debian's server hangs at start when the sanitizers' runtime is preloaded, so this one is built from
-Debian's source package of the server that all tests run on. Only what the tests need is built: nothing optional, no
-contrib. Assertions (--enable-cassert) also make it check its memory contexts at every reset and
+Debian's source package of the server that all tests run on. Only what the tests need is built: nothing optional. Assertions (--enable-cassert) also make it check its memory contexts at every reset and
 overwrite what is freed, which finds what AddressSanitizer cannot see inside a context.
 """
 import os
@@ -49,6 +48,7 @@ def get(parent, cache):
     servers.command(*make, objects / "config", "install", env=environment)
     for part in PARTS:
         servers.command(*make, objects / "src" / part, "install", seconds=3600, env=environment)
+    servers.command(*make, objects / "contrib/test_decoding", "install", env=environment)
     servers.command("chmod", "-R", "a+rX", tree)
     (tree / ".complete").write_text(f"{archive.name}\n")
     shutil.rmtree(cache)
