@@ -135,6 +135,8 @@ std::string ConflictType(ChangeKind kind, const ApplyFailure& failure) {
   if (sqlstate == kUniqueViolation || sqlstate == kExclusionViolation) {
     return is_insert ? "insert_exists" : "update_exists";
   }
+  // A data exception, such as a character that the destination's encoding lacks.
+  if (absl::StartsWith(sqlstate, "22")) return "value_refused";
   return absl::StartsWith(sqlstate, "23") ? "constraint_violation" : "";
 }
 
