@@ -46,6 +46,13 @@ bool ParseChoice(const OptionSpec& spec, const char* value, const char* for_true
   RefuseValue(spec, value, psprintf("\"%s\" or \"%s\"", for_true, for_false));
 }
 
+BinaryTypes ParseBinary(const OptionSpec& spec, const char* value) {
+  if (strcmp(value, "on") == 0) return BinaryTypes::kPortable;
+  if (strcmp(value, "basic") == 0) return BinaryTypes::kBasic;
+  if (strcmp(value, "off") == 0) return BinaryTypes::kNone;
+  RefuseValue(spec, value, "\"on\", \"basic\" or \"off\"");
+}
+
 CompressionMethod ParseCompression(const OptionSpec& spec, const char* value) {
   for (CompressionMethod method :
        {CompressionMethod::kNone, CompressionMethod::kLz4, CompressionMethod::kZstd}) {
@@ -90,10 +97,8 @@ constexpr OptionSpec kOptions[] = {
        options->partitions = ParseChoice(spec, value, "root", "leaf") ? PublishPartitions::kRoot
                                                                       : PublishPartitions::kLeaf;
      }},
-    {"binary",
-     [](const OptionSpec& spec, const char* value, Options* options) {
-       options->is_binary = ParseChoice(spec, value, "on", "off");
-     }},
+    {"binary", [](const OptionSpec& spec, const char* value,
+                  Options* options) { options->binary = ParseBinary(spec, value); }},
     {"messages",
      [](const OptionSpec& spec, const char* value, Options* options) {
        options->sends_messages = ParseChoice(spec, value, "on", "off");
@@ -163,7 +168,7 @@ void CheckNeededProtocol(const Options& options, bool is_wanted, const char* opt
 void ParseOptions(List* elements, Options* options) {
   *options = {};
   options->partitions = PublishPartitions::kLeaf;
-  options->is_binary = true;
+  options->binary = BinaryTypes::kPortable;
   options->sends_messages = true;
   options->sends_foreign_origins = true;
   options->frame_bytes = kFrameBytesDefault;

@@ -15,6 +15,10 @@ constexpr const char* kPluginVersion = "0.2";
 
 enum class PublishPartitions { kLeaf, kRoot };
 
+// What travels as BINARY: nothing, the types that are the same in every version, or all that are
+// portable.
+enum class BinaryTypes { kNone, kBasic, kPortable };
+
 struct Options {
   uint32_t min_protocol;  // what the reader understands
   uint32_t max_protocol;
@@ -23,7 +27,7 @@ struct Options {
   PatternList exclude_tables;
   const char* table_rules;  // as given (table_rules.h); null: none
   PublishPartitions partitions;
-  bool is_binary;
+  BinaryTypes binary;
   bool sends_messages;
   bool sends_foreign_origins;  // origin 'any'
   size_t frame_bytes;

@@ -171,12 +171,12 @@ ValueMethod MethodOfOutput(Oid function, const FormData_pg_attribute* attribute)
 }
 
 // How values of the column are written. Returns the format that the description names.
-ColumnFormat ChooseMethod(bool wants_binary, const FormData_pg_attribute* attribute,
+ColumnFormat ChooseMethod(BinaryTypes wanted, const FormData_pg_attribute* attribute,
                           MemoryContext context, ColumnCodec* codec) {
   Oid function = InvalidOid;
   bool is_varlena = false;
   ColumnFormat format = ColumnFormat::kText;
-  if (wants_binary && TypeIsPortableAsBinary(attribute->atttypid)) {
+  if (TravelsAsBinary(attribute->atttypid, wanted)) {
     getTypeBinaryOutputInfo(attribute->atttypid, &function, &is_varlena);
     codec->method = MethodOfSend(function, attribute);
     format = ColumnFormat::kBinary;
@@ -264,7 +264,7 @@ struct ColumnList {
                            : computed == nullptr && identity.is_key[source_attnum];
     codec->can_be_toasted = attribute->attlen == -1;
     codec->name = CopyName(entry->context, NameStr(attribute->attname));
-    column->format = ChooseMethod(state->options.is_binary, attribute, entry->context, codec);
+    column->format = ChooseMethod(state->options.binary, attribute, entry->context, codec);
     entry->sent_count += codec->is_sent;
     entry->key_count += codec->is_in_key;
     entry->has_unsent_key |= codec->is_in_key && !codec->is_sent;

@@ -1,5 +1,7 @@
 #include "type_rules.h"
 
+#include "text_encoding.h"
+
 namespace towline::plugin {
 namespace {
 
@@ -65,6 +67,46 @@ bool RefusesItsOwnBinary(Oid type_oid) {
   return type_oid == INT2VECTOROID || type_oid == OIDVECTOROID;
 }
 
+// xml_send writes the name of the client's encoding into the value, which for SQL_ASCII the
+// destination would keep. A tsvector has no lexeme twice; where two characters of an encoding are
+// one in UTF-8, only reading it as text sees to that.
+bool IsBoundToEncoding(Oid type_oid) {
+  if (type_oid == XMLOID) return GetDatabaseEncoding() == PG_SQL_ASCII;
+  return type_oid == TSVECTOROID && TextsAreConverted();
+}
+
+// Types whose bytes and whose values are the same in every version from 13 on. Not numeric
+// (infinities since 14), interval (since 17), and what is read as a text that newer versions have
+// added to (jsonpath).
+bool IsBasic(Oid type_oid) {
+  switch (type_oid) {
+    case BOOLOID:
+    case BYTEAOID:
+    case CHAROID:
+    case NAMEOID:
+    case INT8OID:
+    case INT2OID:
+    case INT4OID:
+    case TEXTOID:
+    case OIDOID:
+    case JSONOID:
+    case FLOAT4OID:
+    case FLOAT8OID:
+    case MONEYOID:
+    case BPCHAROID:
+    case VARCHAROID:
+    case DATEOID:
+    case TIMEOID:
+    case TIMESTAMPOID:
+    case TIMESTAMPTZOID:
+    case TIMETZOID:
+    case UUIDOID:
+      return true;
+    default:
+      return false;
+  }
+}
+
 // OIDs below this are assigned by hand in the server's sources and are the same on every server
 // and version; those above are given out by the build or by initdb.
 bool HasStableOid(Oid type_oid) { return type_oid < FirstGenbkiObjectId; }
@@ -89,12 +131,15 @@ bool HasPortableColumns(Oid relation_oid, int depth) {
 bool IsPortable(Oid type_oid, int depth) {
   TypeFacts facts;
   if (depth > kTypeDepthMax || IsReferenceType(type_oid) || RefusesItsOwnBinary(type_oid) ||
-      !ReadType(type_oid, &facts)) {
+      IsBoundToEncoding(type_oid) || !ReadType(type_oid, &facts)) {
     return false;
   }
   switch (facts.kind) {
     case TYPTYPE_BASE:
       if (!facts.has_binary) return false;
+      // hstore_send writes the lengths of texts as they were before their conversion. What other
+      // types that are not the server's do nobody knows.
+      if (TextsAreConverted() && !facts.is_array && !HasStableOid(type_oid)) return false;
       // array_send writes the element type's OID.
       if (facts.is_array) return HasStableOid(facts.inner) && IsPortable(facts.inner, depth + 1);
       return true;
@@ -124,7 +169,17 @@ void Visit(Oid type_oid, int depth, const TypeVisitor& visitor) {
 
 }  // namespace
 
-bool TypeIsPortableAsBinary(Oid type_oid) { return IsPortable(type_oid, 0); }
+bool TravelsAsBinary(Oid type_oid, BinaryTypes wanted) {
+  switch (wanted) {
+    case BinaryTypes::kNone:
+      return false;
+    case BinaryTypes::kBasic:
+      return IsBasic(getBaseType(type_oid));
+    case BinaryTypes::kPortable:
+      return IsPortable(type_oid, 0);
+  }
+  return false;
+}
 
 void VisitUserTypes(Oid type_oid, const TypeVisitor& visitor) { Visit(type_oid, 0, visitor); }
 

@@ -1,14 +1,16 @@
 // Which types travel as typsend's bytes and which as text. One rule, documented in docs/protocol.md
 // and mirrored by the consumer for the initial copy: binary where the bytes mean the same on any
-// server, so never where they hold OIDs that differ between servers.
+// server, so never where they hold OIDs that differ between servers, or depend on the database's
+// encoding.
 #pragma once
 
+#include "options.h"
 #include "pg_headers.h"
 
 namespace towline::plugin {
 
 // Reads the catalogs under the snapshot in force (the historic one while decoding).
-bool TypeIsPortableAsBinary(Oid type_oid);
+bool TravelsAsBinary(Oid type_oid, BinaryTypes wanted);
 
 // What the answer, and a type's name, depend on: the user-defined types that the type is made of
 // (itself, element, base type, subtype), and the relations of composite types.

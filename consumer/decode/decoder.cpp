@@ -201,13 +201,6 @@ absl::Status Decoder::DecodeHello(absl::string_view entry) {
                         " to ", kProtocolVersionMax)),
                     "Install plugin and towline of the same release.");
   }
-  // SQL_ASCII is bytes of any kind; the checks see to it that the destination takes them as such.
-  if (hello.server_encoding() != "UTF8" && hello.server_encoding() != "SQL_ASCII") {
-    return WithHint(absl::FailedPreconditionError(
-                        absl::StrCat("the source database's encoding is ", hello.server_encoding(),
-                                     ", and towline moves texts in UTF8 only")),
-                    "Convert the source database to UTF8 (dump and restore).");
-  }
   TOWLINE_RETURN_IF_ERROR(CheckCompression(hello, options_.compression));
   compression_ = hello.compression();
   protocol_version_ = hello.protocol_version();

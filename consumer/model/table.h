@@ -15,7 +15,8 @@ struct TableColumn {
   std::string name;
   int attnum = 0;
   Oid type_oid = 0;
-  Oid type_relid = 0;  // pg_type.typrelid: not 0 for composites
+  Oid base_type_oid = 0;  // of a domain what it is over; else type_oid
+  Oid type_relid = 0;     // pg_type.typrelid: not 0 for composites
   std::string type_schema;
   std::string type_name;  // pg_type.typname
   std::string type_text;  // format_type(): for people and for casts, schema-qualified

@@ -120,6 +120,11 @@ class Connection {
   void set_shutdown(const Shutdown& shutdown) { shutdown_ = &shutdown; }
 
   int server_version() const { return PQserverVersion(connection_.get()); }
+  // Of the database: "UTF8".
+  std::string server_encoding() const {
+    const char* name = PQparameterStatus(connection_.get(), "server_encoding");
+    return name == nullptr ? "" : name;
+  }
   int backend_pid() const { return PQbackendPID(connection_.get()); }
   const std::string& side() const { return side_; }
   bool is_stopping() const { return shutdown_->is_requested(); }

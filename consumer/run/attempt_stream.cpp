@@ -239,8 +239,11 @@ absl::Status Attempt::SetPluginOptions(Connection& source) {
                            source.Exec("SELECT default_version FROM "
                                        "pg_catalog.pg_available_extensions WHERE name = "
                                        "'towline'"));
-  plugin_options_ = ChoosePluginOptions(context_.config, source.server_version(),
-                                        installed.row_count() > 0 ? installed.GetString(0, 0) : "");
+  plugin_options_ = ChoosePluginOptions(
+      context_.config, source.server_version(),
+      installed.row_count() > 0 ? installed.GetString(0, 0) : "",
+      MakePair(source.server_version(), source.server_encoding(),
+               store_->connection().server_version(), store_->connection().server_encoding()));
   for (const std::string& refusal : plugin_options_.refusals) {
     LogWarning(refusal, {{"mend",
                           "update the extension at the source: install the newer files, "

@@ -29,7 +29,7 @@ bool SpeaksProtocol2(absl::string_view plugin_version) {
 }  // namespace
 
 PluginOptions ChoosePluginOptions(const Config& config, int server_version,
-                                  absl::string_view plugin_version) {
+                                  absl::string_view plugin_version, const ServerPair& pair) {
   const bool is_new = SpeaksProtocol2(plugin_version);
   PluginOptions chosen;
   auto add = [&chosen](const char* name, std::string value) {
@@ -42,7 +42,7 @@ PluginOptions ChoosePluginOptions(const Config& config, int server_version,
   };
   add("min_protocol", "1");
   add("max_protocol", is_new ? "2" : "1");
-  add("binary", "on");
+  add("binary", !pair.AllowsBasicTypesOnly() ? "on" : is_new ? "basic" : "off");
   add("partitions", "leaf");
   add("messages", "off");
   if (!config.foreign_origins) add("origin", "none");

@@ -7,6 +7,7 @@
 
 #include "absl/strings/string_view.h"
 #include "config/config.h"
+#include "schema/type_rules.h"
 
 namespace towline {
 
@@ -19,6 +20,6 @@ struct PluginOptions {
 
 // `plugin_version`: of the library that the source has installed, "0.2"; empty if it does not say.
 PluginOptions ChoosePluginOptions(const Config& config, int server_version,
-                                  absl::string_view plugin_version);
+                                  absl::string_view plugin_version, const ServerPair& pair);
 
 }  // namespace towline

@@ -147,6 +147,7 @@ TableColumn ReadColumnRow(const Result& result, int row, const TypeCatalog& type
   column.name = result.GetString(row, 1);
   column.attnum = static_cast<int>(result.GetInt(row, 2));
   column.type_oid = GetOid(result, row, 3);
+  column.base_type_oid = BaseTypeOf(types, column.type_oid);
   column.type_relid = GetOid(result, row, 4);
   column.type_schema = result.GetString(row, 5);
   column.type_name = result.GetString(row, 6);

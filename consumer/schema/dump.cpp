@@ -62,21 +62,14 @@ absl::StatusOr<std::string> RunPgDump(const std::string& program, const DumpOpti
                                       absl::string_view section, const Shutdown& shutdown) {
   ChildProcess child;
   child.output_bytes_max = kDumpBytesMax;
-  child.arguments = {program,
-                     "--schema-only",
-                     absl::StrCat("--section=", section),
-                     absl::StrCat("--snapshot=", options.snapshot_name),
-                     "--no-owner",
-                     "--no-privileges",
-                     "--no-publications",
-                     "--no-subscriptions",
-                     "--no-tablespaces",
-                     "--no-password",
-                     absl::StrCat("--lock-wait-timeout=", kLockWait),
-                     "--quote-all-identifiers",
-                     "--encoding=UTF8",
-                     "--exclude-schema=towline",
-                     "--exclude-schema=towline_state"};
+  child.arguments = {program, "--schema-only", absl::StrCat("--section=", section),
+                     absl::StrCat("--snapshot=", options.snapshot_name), "--no-owner",
+                     "--no-privileges", "--no-publications", "--no-subscriptions",
+                     "--no-tablespaces", "--no-password",
+                     absl::StrCat("--lock-wait-timeout=", kLockWait), "--quote-all-identifiers",
+                     // As in our sessions: what nobody knows the meaning of is not converted.
+                     options.encoding == "SQL_ASCII" ? "--encoding=SQL_ASCII" : "--encoding=UTF8",
+                     "--exclude-schema=towline", "--exclude-schema=towline_state"};
   for (const auto* names : {&options.excluded.tables, &options.excluded.views}) {
     for (std::string& argument : ExcludeArguments(*names)) {
       child.arguments.push_back(std::move(argument));

@@ -18,6 +18,7 @@ namespace towline {
 struct DumpOptions {
   ConnectOptions source;
   int server_version = 0;     // of the source, as libpq counts
+  std::string encoding;       // of the source's database
   std::string snapshot_name;  // pg_export_snapshot()
   std::string application_name;
   ExcludedObjects excluded;

@@ -38,6 +38,13 @@ WHERE t.typtype <> 'p'
        OR t.oid IN (SELECT atttypid FROM pg_catalog.pg_attribute WHERE attnum > 0))
 )sql";
 
+// xml_send writes the encoding's name into the value, which for SQL_ASCII the destination would
+// keep.
+bool IsBoundToEncoding(absl::string_view encoding, Oid oid) {
+  constexpr Oid kXml = 142;
+  return encoding == "SQL_ASCII" && oid == kXml;
+}
+
 Oid GetOid(const Result& result, int row, int column) {
   return static_cast<Oid>(result.GetInt(row, column));
 }
@@ -52,6 +59,7 @@ absl::StatusOr<TypeCatalog> ReadTypeCatalog(Connection& connection) {
                   ? "(SELECT m.rngtypid FROM pg_catalog.pg_range m WHERE m.rngmultitypid = t.oid)"
                   : "NULL");
   TOWLINE_ASSIGN_OR_RETURN(Result result, connection.Query(sql));
+  const std::string encoding = connection.server_encoding();
   TypeCatalog types;
   for (int row = 0; row < result.row_count(); ++row) {
     TypeFacts type;
@@ -68,7 +76,9 @@ absl::StatusOr<TypeCatalog> ReadTypeCatalog(Connection& connection) {
     }
     type.has_send_and_receive = result.GetBool(row, 9);
     type.has_operator_class = result.GetBool(row, 10);
-    types.emplace(GetOid(result, row, 0), std::move(type));
+    Oid oid = GetOid(result, row, 0);
+    type.is_bound_to_encoding = IsBoundToEncoding(encoding, oid);
+    types.emplace(oid, std::move(type));
   }
   return types;
 }

@@ -1,6 +1,7 @@
 #include "schema/type_rules.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "absl/strings/match.h"
 
@@ -13,6 +14,12 @@ constexpr Oid kFirstVaryingOid = 10000;
 
 // No type is nested deeper; the server itself refuses composites that contain themselves.
 constexpr int kDepthMax = 32;
+
+// bool, bytea, "char", name, int8, int2, int4, text, oid, json, float4, float8, money, bpchar,
+// varchar, date, time, timestamp, timestamptz, timetz, uuid. Not numeric (infinities since 14),
+// interval (since 17), and what is read as a text that newer versions have added to (jsonpath).
+constexpr Oid kBasicTypes[] = {16,  17,  18,   19,   20,   21,   23,   25,   26,   114, 700,
+                               701, 790, 1042, 1043, 1082, 1083, 1114, 1184, 1266, 2950};
 
 bool IsFixed(Oid oid) { return oid != 0 && oid < kFirstVaryingOid; }
 
@@ -33,7 +40,7 @@ bool IsPortable(const TypeCatalog& types, Oid oid, int depth) {
   if (type.is_array) return IsFixed(type.element) && IsPortable(types, type.element, depth + 1);
   switch (type.kind) {
     case 'b':
-      return !IsTextOnly(type, oid);
+      return !IsTextOnly(type, oid) && !type.is_bound_to_encoding;
     case 'e':
       return true;
     case 'd':
@@ -73,6 +80,26 @@ bool CanCompare(const TypeCatalog& types, Oid oid, int depth) {
 }  // namespace
 
 bool IsPortableBinary(const TypeCatalog& types, Oid oid) { return IsPortable(types, oid, 0); }
+ServerPair MakePair(int source_version, const std::string& source_encoding, int destination_version,
+                    const std::string& destination_encoding) {
+  constexpr int kMajor = 10000;
+  return {destination_version / kMajor < source_version / kMajor,
+          destination_encoding != source_encoding, destination_encoding};
+}
+
+bool IsBasicType(Oid oid) {
+  return std::find(std::begin(kBasicTypes), std::end(kBasicTypes), oid) != std::end(kBasicTypes);
+}
+
+Oid BaseTypeOf(const TypeCatalog& types, Oid oid) {
+  for (int depth = 0; depth < kDepthMax; ++depth) {
+    auto found = types.find(oid);
+    if (found == types.end() || found->second.kind != 'd') break;
+    oid = found->second.base;
+  }
+  return oid;
+}
+
 bool HasEquality(const TypeCatalog& types, Oid oid) { return CanCompare(types, oid, 0); }
 
 }  // namespace towline

@@ -25,6 +25,11 @@
 namespace towline {
 namespace {
 
+ServerPair PairOf(const Connection& source, const Connection& destination) {
+  return MakePair(source.server_version(), source.server_encoding(), destination.server_version(),
+                  destination.server_encoding());
+}
+
 // Only tables whose changes the log carries have rows to copy.
 bool HasRowsToCopy(const Table& table) { return table.kind == 'r' && table.persistence == 'p'; }
 
@@ -261,9 +266,10 @@ absl::Status CopyRun::CopyRows(Connection& session, const std::vector<Table>& ta
 
   std::vector<StagedTable> staged;
   int64_t bytes_total = 0;
+  const ServerPair pair = PairOf(snapshot.connection(), session);
   for (size_t i = 0; i < job.tables.size(); ++i) {
     CopyTarget target =
-        MakeTarget(job.tables[i], there[i], FindRule(options_.rules, job.tables[i]));
+        MakeTarget(job.tables[i], there[i], FindRule(options_.rules, job.tables[i]), pair);
     bool is_staged = HasRowsToCopy(job.tables[i]) && policies_[there[i].name] == "append";
     if (is_staged) {
       target.relation = StagingName(store_.task(), staged.size());

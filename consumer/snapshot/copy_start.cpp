@@ -76,6 +76,7 @@ class Starter {
     DumpOptions options;
     options.source = snapshot_options_.source;
     options.server_version = snapshot.connection().server_version();
+    options.encoding = snapshot.connection().server_encoding();
     options.snapshot_name = snapshot.name();
     options.application_name = absl::StrCat(snapshot_options_.application_name, " dump");
     TOWLINE_ASSIGN_OR_RETURN(options.excluded,

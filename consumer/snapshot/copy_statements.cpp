@@ -24,27 +24,63 @@ std::string Where(const CopyTarget& target, const CopyPart& part) {
   return absl::StrCat(" WHERE ", range, range.empty() || rule.empty() ? "" : " AND ", rule);
 }
 
+// What text does not carry between this pair of servers. The text of a "char" above 127 is a byte
+// that no encoding converts, or an escape that versions before 16 do not read. A name is cut short,
+// silently, when it is read; in the destination's encoding it may have become longer.
+std::string InexactCondition(const TableColumn& column, const std::string& value,
+                             const ServerPair& pair) {
+  constexpr Oid kChar = 18;
+  constexpr Oid kName = 19;
+  constexpr Oid kCharArray = 1002;
+  constexpr Oid kNameArray = 1003;
+  constexpr int kNameBytesMax = 63;  // NAMEDATALEN - 1
+  const Oid type = column.base_type_oid;
+  const bool is_array = type == kCharArray || type == kNameArray;
+  const std::string scalar = is_array ? "towline_element" : value;
+  std::string condition;
+  if ((type == kChar || type == kCharArray) &&
+      (pair.encodings_differ || pair.is_destination_older)) {
+    condition = absl::StrCat("(", scalar, ")::pg_catalog.\"char\"::pg_catalog.int4 < 0");
+  } else if ((type == kName || type == kNameArray) && pair.encodings_differ) {
+    absl::string_view encoding =
+        pair.destination_encoding == "SQL_ASCII" ? "UTF8" : pair.destination_encoding;
+    // By way of UTF-8: not every two encodings have a conversion.
+    condition = absl::StrCat("pg_catalog.octet_length(pg_catalog.convert(pg_catalog.convert_to((",
+                             scalar, ")::pg_catalog.text, 'UTF8'), 'UTF8', ",
+                             QuoteLiteral(encoding), ")) > ", kNameBytesMax);
+  }
+  if (condition.empty() || !is_array) return condition;
+  return absl::StrCat("EXISTS (SELECT FROM pg_catalog.unnest(", value,
+                      ") AS towline_elements(towline_element) WHERE ", condition, ")");
+}
+
 }  // namespace
 
-CopyTarget MakeTarget(const Table& source, const Table& destination, const TableRule* rule) {
+CopyTarget MakeTarget(const Table& source, const Table& destination, const TableRule* rule,
+                      const ServerPair& pair) {
   CopyTarget target;
   target.is_binary = true;
   target.relation = Qualified(destination);
   if (rule != nullptr) target.where = rule->where;
   bool has_expressions = false;
+  std::vector<std::string> inexact;
   for (const TableColumn& column : source.columns) {
     if (column.generated != '\0') continue;
     const TableColumn* other = destination.FindColumn(column.name);
     target.columns.push_back(QuoteIdentifier(column.name));
-    target.binary_columns.push_back(column.is_portable_binary && other != nullptr &&
-                                    other->is_portable_binary);
+    target.binary_columns.push_back(
+        column.is_portable_binary && other != nullptr && other->is_portable_binary &&
+        (!pair.AllowsBasicTypesOnly() || IsBasicType(column.base_type_oid)));
     target.is_binary = target.is_binary && target.binary_columns.back();
     const RuleColumn* listed = rule == nullptr ? nullptr : rule->FindColumn(column.name);
     bool is_expression = listed != nullptr && listed->expression.has_value();
     has_expressions |= is_expression;
     target.values.push_back(is_expression ? RuleValueSql(column, *listed->expression)
                                           : target.columns.back());
+    std::string condition = InexactCondition(column, target.values.back(), pair);
+    if (!condition.empty()) inexact.push_back(std::move(condition));
   }
+  if (!target.is_binary) target.inexact = absl::StrJoin(inexact, " OR ");
   if (!has_expressions) target.values.clear();
   return target;
 }
@@ -60,6 +96,12 @@ std::string CopyOutSql(const Table& source, const CopyTarget& target, const Copy
   std::string values = target.values.empty() ? columns : absl::StrJoin(target.values, ", ");
   return absl::StrCat("COPY (SELECT ", values, " FROM ONLY ", Qualified(source),
                       Where(target, part), ")", format);
+}
+
+std::string FindInexactSql(const Table& source, const CopyTarget& target, const CopyPart& part) {
+  std::string where = Where(target, part);
+  return absl::StrCat("SELECT true FROM ONLY ", Qualified(source), where,
+                      where.empty() ? " WHERE (" : " AND (", target.inexact, ") LIMIT 1");
 }
 
 std::string CopyInSql(const CopyTarget& target) {

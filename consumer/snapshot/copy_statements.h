@@ -6,6 +6,7 @@
 
 #include "model/table.h"
 #include "model/table_rule.h"
+#include "schema/type_rules.h"
 #include "snapshot/copy_plan.h"
 
 namespace towline {
@@ -17,15 +18,20 @@ struct CopyTarget {
   std::string where;                 // of the rule; empty: every row
   bool is_binary = false;            // every type's bytes mean the same on both ends
   std::vector<bool> binary_columns;  // of each whether they do
+  std::string inexact;               // true for rows that a text copy would change; empty: for none
   std::string relation;              // quoted; the table, or its staging table
 };
 
 // `source` as it is published (schema/table_rules.h) under the rule, null: without one;
 // `destination` has its columns (schema/table_fit.h).
-CopyTarget MakeTarget(const Table& source, const Table& destination, const TableRule* rule);
+CopyTarget MakeTarget(const Table& source, const Table& destination, const TableRule* rule,
+                      const ServerPair& pair = {});
 
 std::string CopyOutSql(const Table& source, const CopyTarget& target, const CopyPart& part);
 std::string CopyInSql(const CopyTarget& target);
+
+// Gives a row for a part with rows for which `inexact` is true.
+std::string FindInexactSql(const Table& source, const CopyTarget& target, const CopyPart& part);
 
 // A table without columns of its own, or with generated ones only, has rows that COPY cannot name:
 // they are counted and made again.

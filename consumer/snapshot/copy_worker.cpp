@@ -147,6 +147,7 @@ absl::StatusOr<int64_t> CopyWorker::CopyRows(const Table& table, const CopyTarge
     TOWLINE_ASSIGN_OR_RETURN(Result made, destination_.Query(MakeRowsSql(target, rows)));
     return made.affected_rows();
   }
+  if (!target.inexact.empty()) TOWLINE_RETURN_IF_ERROR(RefuseInexact(table, target, part));
   TOWLINE_RETURN_IF_ERROR(destination_.CopyInBegin(CopyInSql(target)));
   absl::Status read = source_.CopyOutBegin(CopyOutSql(table, target, part));
   if (read.ok()) read = Pump(progress);
@@ -155,6 +156,22 @@ absl::StatusOr<int64_t> CopyWorker::CopyRows(const Table& table, const CopyTarge
     return read;
   }
   return destination_.CopyInEnd();
+}
+
+// Binary carries these values, but another column of the table has to go as text, and COPY takes
+// one form for all.
+absl::Status CopyWorker::RefuseInexact(const Table& table, const CopyTarget& target,
+                                       const CopyPart& part) {
+  TOWLINE_ASSIGN_OR_RETURN(Result found, source_.Query(FindInexactSql(table, target, part)));
+  if (found.row_count() == 0) return absl::OkStatus();
+  return WithHint(
+      absl::UnimplementedError(
+          "a \"char\" above 127, or a name that is too long in the destination's encoding, would "
+          "be "
+          "changed on its way: the table is copied as text, as a column of it needs that"),
+      absl::StrCat("Find such rows at the source by ", FindInexactSql(table, target, CopyPart{}),
+                   " (without the limit) and change them, or exclude the table; or use a "
+                   "destination of the source's version and encoding."));
 }
 
 // A rewrite or TRUNCATE is not MVCC-safe: had the exporting session, which locks all tables, ended

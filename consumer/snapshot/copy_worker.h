@@ -46,6 +46,7 @@ class CopyWorker {
                                    const CopyPart& part, PartProgress& progress);
   absl::StatusOr<int64_t> CopyRowsCarefully(const Table& table, const CopyTarget& target,
                                             const CopyPart& part);
+  absl::Status RefuseInexact(const Table& table, const CopyTarget& target, const CopyPart& part);
   absl::Status Pump(PartProgress& progress);
   absl::Status CheckTableWasLocked();
   absl::Status InTransaction(absl::FunctionRef<absl::Status()> work);

@@ -20,7 +20,7 @@ TEST(PluginOptionsTest, AllThatIsWanted) {
   Config config;
   config.compression = "zstd";
   config.include = {"a.*", "b.c"};
-  PluginOptions chosen = ChoosePluginOptions(config, 150000, "0.2");
+  PluginOptions chosen = ChoosePluginOptions(config, 150000, "0.2", {});
   EXPECT_TRUE(chosen.is_streaming);
   EXPECT_EQ(chosen.compression, "zstd");
   EXPECT_THAT(chosen.refusals, IsEmpty());
@@ -31,18 +31,34 @@ TEST(PluginOptionsTest, AllThatIsWanted) {
   EXPECT_THAT(chosen.options, Not(Contains(Key("exclude_tables"))));
   EXPECT_THAT(chosen.options, Not(Contains(Key("origin"))));
   config.foreign_origins = false;
-  EXPECT_THAT(ChoosePluginOptions(config, 150000, "0.1").options, Contains(Pair("origin", "none")));
+  EXPECT_THAT(ChoosePluginOptions(config, 150000, "0.1", {}).options,
+              Contains(Pair("origin", "none")));
+}
+
+TEST(PluginOptionsTest, OlderDestinationsAndConvertedTextsGetBasicTypesInBinaryOnly) {
+  auto binary = [](const ServerPair& pair, const char* plugin) {
+    for (const auto& [name, value] : ChoosePluginOptions(Config(), 150000, plugin, pair).options) {
+      if (name == "binary") return value;
+    }
+    return std::string();
+  };
+  EXPECT_EQ(binary(MakePair(150020, "UTF8", 150001, "UTF8"), "0.2"), "on");
+  EXPECT_EQ(binary(MakePair(150020, "SQL_ASCII", 170000, "SQL_ASCII"), "0.2"), "on");
+  EXPECT_EQ(binary(MakePair(150020, "UTF8", 140030, "UTF8"), "0.2"), "basic");
+  EXPECT_EQ(binary(MakePair(150020, "UTF8", 150020, "LATIN1"), "0.2"), "basic");
+  EXPECT_EQ(binary(MakePair(150020, "LATIN1", 150020, "LATIN1"), "0.2"), "basic");
+  EXPECT_EQ(binary(MakePair(150020, "UTF8", 140030, "UTF8"), "0.1"), "off");
 }
 
 TEST(PluginOptionsTest, RulesAreAskedForWhateverThePluginIs) {
   Config config;
-  EXPECT_THAT(ChoosePluginOptions(config, 150000, "0.2").options,
+  EXPECT_THAT(ChoosePluginOptions(config, 150000, "0.2", {}).options,
               Not(Contains(Key("table_rules"))));
   TableRule& rule = config.rules[{"s", "t"}];
   rule.table = {"s", "t"};
   rule.where = "a = 1";
   for (const char* version : {"0.1", "0.2", ""}) {
-    EXPECT_THAT(ChoosePluginOptions(config, 150000, version).options,
+    EXPECT_THAT(ChoosePluginOptions(config, 150000, version, {}).options,
                 Contains(Pair("table_rules", R"([{"schema":"s","table":"t","where":"a = 1"}])")));
   }
 }
@@ -50,7 +66,7 @@ TEST(PluginOptionsTest, RulesAreAskedForWhateverThePluginIs) {
 TEST(PluginOptionsTest, NotWantedIsNotAskedFor) {
   Config config;
   config.streaming = false;
-  PluginOptions chosen = ChoosePluginOptions(config, 150000, "1.0");
+  PluginOptions chosen = ChoosePluginOptions(config, 150000, "1.0", {});
   EXPECT_FALSE(chosen.is_streaming);
   EXPECT_EQ(chosen.compression, "");
   EXPECT_THAT(chosen.options, Not(Contains(Key("streaming"))));
@@ -62,7 +78,7 @@ TEST(PluginOptionsTest, OlderPluginIsTakenAsItIsAndNamed) {
   Config config;
   config.compression = "lz4";
   for (const char* version : {"0.1", "", "odd"}) {
-    PluginOptions chosen = ChoosePluginOptions(config, 150000, version);
+    PluginOptions chosen = ChoosePluginOptions(config, 150000, version, {});
     EXPECT_FALSE(chosen.is_streaming);
     EXPECT_EQ(chosen.compression, "");
     EXPECT_THAT(chosen.options, Contains(Pair("max_protocol", "1")));
@@ -73,7 +89,7 @@ TEST(PluginOptionsTest, OlderPluginIsTakenAsItIsAndNamed) {
 }
 
 TEST(PluginOptionsTest, Server13HasNoStreamingAndNobodyNeedsToHear) {
-  PluginOptions chosen = ChoosePluginOptions(Config(), 130018, "0.2");
+  PluginOptions chosen = ChoosePluginOptions(Config(), 130018, "0.2", {});
   EXPECT_FALSE(chosen.is_streaming);
   EXPECT_THAT(chosen.options, Not(Contains(Key("streaming"))));
   EXPECT_THAT(chosen.refusals, IsEmpty());

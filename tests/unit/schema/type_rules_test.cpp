@@ -56,6 +56,24 @@ TEST_F(TypeRulesTest, BuiltInTypesTravelInBinaryUnlessTheyNameObjects) {
   EXPECT_FALSE(IsBinary(kRegclassArray));
 }
 
+TEST_F(TypeRulesTest, WhatIsBoundToTheEncodingTravelsAsText) {
+  types_[kText].is_bound_to_encoding = true;
+  AddArray(1009, kText);
+  EXPECT_FALSE(IsBinary(kText));
+  EXPECT_FALSE(IsBinary(1009));
+}
+
+TEST_F(TypeRulesTest, BasicTypesAreFoundBelowDomains) {
+  Add(kUser, 'd').base = kInt4;
+  Add(kUser + 1, 'd').base = kUser;
+  EXPECT_EQ(BaseTypeOf(types_, kUser + 1), kInt4);
+  EXPECT_EQ(BaseTypeOf(types_, kText), kText);
+  EXPECT_EQ(BaseTypeOf(types_, kUser + 9), kUser + 9);
+  EXPECT_TRUE(IsBasicType(kInt4));
+  EXPECT_FALSE(IsBasicType(1700));  // numeric
+  EXPECT_FALSE(IsBasicType(kInt4Array));
+}
+
 TEST_F(TypeRulesTest, VectorsThatRefuseTheirOwnEmptyBinaryTravelAsText) {
   AddBase(22, "int2vector");
   AddBase(30, "oidvector");

@@ -123,6 +123,42 @@ TEST(CopyStatementsTest, OneTextColumnOnEitherSideMakesTheTableText) {
       "COPY (SELECT \"a\", \"b\" FROM ONLY \"s\".\"t\" WHERE ctid >= '(7,0)'::tid) TO STDOUT");
 }
 
+TEST(CopyStatementsTest, AnOlderDestinationGetsTextUnlessAllTypesAreBasic) {
+  ServerPair older;
+  older.is_destination_older = true;
+  Table table = TableOf(10, 100);
+  table.columns = {Column("a", true)};
+  table.columns[0].base_type_oid = 23;  // int4
+  EXPECT_TRUE(MakeTarget(table, table, nullptr, older).is_binary);
+  table.columns.push_back(Column("b", true));
+  table.columns[1].base_type_oid = 1700;  // numeric
+  EXPECT_FALSE(MakeTarget(table, table, nullptr, older).is_binary);
+  EXPECT_TRUE(MakeTarget(table, table, nullptr).is_binary);
+}
+
+TEST(CopyStatementsTest, ValuesThatTextWouldChangeAreLookedFor) {
+  ServerPair pair;
+  pair.encodings_differ = true;
+  pair.destination_encoding = "UTF8";
+  Table table = TableOf(10, 100);
+  table.columns = {Column("c", true), Column("n", true)};
+  table.columns[0].base_type_oid = 18;
+  table.columns[1].base_type_oid = 1003;
+  table.columns[1].base_type_oid = 19;
+  EXPECT_EQ(MakeTarget(table, table, nullptr, pair).inexact, "");  // in binary they are safe
+  table.columns[1].base_type_oid = 1003;
+  table.columns.push_back(Column("r", false));
+  EXPECT_EQ(MakeTarget(table, table, nullptr).inexact, "");
+  CopyTarget target = MakeTarget(table, table, nullptr, pair);
+  EXPECT_EQ(
+      FindInexactSql(table, target, CopyPart{}),
+      "SELECT true FROM ONLY \"s\".\"t\" WHERE ("
+      "(\"c\")::pg_catalog.\"char\"::pg_catalog.int4 < 0 OR "
+      "EXISTS (SELECT FROM pg_catalog.unnest(\"n\") AS towline_elements(towline_element) WHERE "
+      "pg_catalog.octet_length(pg_catalog.convert(pg_catalog.convert_to((towline_element)"
+      "::pg_catalog.text, 'UTF8'), 'UTF8', 'UTF8')) > 63)) LIMIT 1");
+}
+
 TEST(CopyStatementsTest, ARuleSelectsRowsAndValues) {
   Table table = TableOf(10, 100);
   TableColumn replaced = Column("email", true);
