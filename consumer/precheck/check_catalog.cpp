@@ -15,7 +15,8 @@ const std::vector<CheckInfo>& CheckCatalog() {
        "A copy needs transaction ids and snapshots that a standby does not have.",
        "Give the primary's address."},
       {"source.encoding", "fail, warn",
-       "Text travels as UTF-8; a database in SQL_ASCII does not say what its bytes mean.",
+       "Text travels as UTF-8; a database in SQL_ASCII does not say what its bytes mean, and some "
+       "encodings have two codes for a character.",
        "Use a destination in SQL_ASCII as well, or convert the source first."},
       {"source.wal_level", "fail",
        "The write-ahead log holds row changes in readable form only at wal_level = logical.",

@@ -53,8 +53,10 @@ void CheckEncoding(CheckContext& context) {
   } else if (encoding == "SQL_ASCII") {
     context.Warn("destination.encoding", absl::StrCat(found, ": text arrives as UTF-8 bytes"), {});
   } else {
-    context.Fail("destination.encoding",
-                 source.empty() ? found : absl::StrCat(found, ", the source's is ", source), {});
+    context.Warn("destination.encoding",
+                 absl::StrCat(found, source.empty() ? "" : ", the source's is ", source,
+                              ": a character that ", encoding, " lacks stops the task"),
+                 {});
   }
 }
 

@@ -535,16 +535,26 @@ def test_encodings(towline_factory, source, destination_cluster, source_cluster)
                                                       "ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0")
     ascii_here = source_cluster.create_database(f"{source.name}_ascii",
                                                 "ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0")
-    finding = only_fail(towline_factory(source, latin).call("check", "--json"), "destination.encoding")
-    assert finding["found"] == "the encoding is LATIN1, the source's is UTF8"
+    done = towline_factory(source, latin).call("check", "--json")
+    finding = findings(done)["destination.encoding"]
+    assert finding["level"] == "warn" and done.returncode == 0
+    assert finding["found"] == "the encoding is LATIN1, the source's is UTF8: a character that LATIN1 lacks stops the task"
     done = towline_factory(source, ascii_there).call("check", "--json")
     assert findings(done)["destination.encoding"]["level"] == "warn" and done.returncode == 0
     finding = findings(towline_factory(ascii_here, latin).call("check", "--json"))["source.encoding"]
     assert finding["level"] == "fail" and finding["mend"] == "Use a destination in SQL_ASCII as well, or convert the source first."
     latin_here = source_cluster.create_database(f"{source.name}_latin1",
                                                 "ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
-    finding = only_fail(towline_factory(latin_here, latin).call("check", "--json"), "source.encoding")
-    assert finding["found"] == "the encoding is LATIN1" and "ENCODING 'UTF8'" in finding["mend"]
+    done = towline_factory(latin_here, latin).call("check", "--json")
+    assert findings(done)["source.encoding"]["level"] == "pass" and done.returncode == 0
+    assert findings(done)["source.encoding"]["found"] == "the encoding is LATIN1; texts travel as UTF-8"
+    here = source_cluster.create_database(f"{source.name}_euc", "ENCODING 'EUC_JP' LOCALE 'C' TEMPLATE template0")
+    done = towline_factory(here, latin).call("check", "--json")
+    assert findings(done)["source.encoding"]["level"] == "warn" and done.returncode == 0
+    # No session of ours comes about: the server does not convert from it.
+    here = source_cluster.create_database(f"{source.name}_mule", "ENCODING 'MULE_INTERNAL' LOCALE 'C' TEMPLATE template0")
+    finding = only_fail(towline_factory(here, latin).call("check", "--json"), "source.connection", status=3)
+    assert "MULE_INTERNAL" in finding["found"]
     assert findings(towline_factory(ascii_here, ascii_there).call("check",
                                                             "--json"))["source.encoding"]["level"] == "warn"
 
