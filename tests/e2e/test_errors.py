@@ -553,7 +553,7 @@ def test_encodings(towline_factory, source, destination_cluster, source_cluster)
     assert findings(done)["source.encoding"]["level"] == "warn" and done.returncode == 0
     # No session of ours comes about: the server does not convert from it.
     here = source_cluster.create_database(f"{source.name}_mule", "ENCODING 'MULE_INTERNAL' LOCALE 'C' TEMPLATE template0")
-    finding = only_fail(towline_factory(here, latin).call("check", "--json"), "source.connection", status=3)
+    finding = only_fail(towline_factory(here, latin).call("check", "--json"), "source.connection", status=4)
     assert "MULE_INTERNAL" in finding["found"]
     assert findings(towline_factory(ascii_here, ascii_there).call("check",
                                                             "--json"))["source.encoding"]["level"] == "warn"
