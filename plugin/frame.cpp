@@ -63,14 +63,25 @@ TransactionFields TransactionOf(uint64_t xid, const ReorderBufferTXN* txn) {
   return {xid, txn->final_lsn, txn->end_lsn, UnixMicroseconds(CommitTime(txn))};
 }
 
+// The end of a transaction that was sent in runs, or prepared, is told after the server has ended
+// the transaction in which it decodes; only the SQL functions run in one of their own.
 const OriginFields* OriginOf(PluginState* state, const ReorderBufferTXN* txn,
                              OriginFields* origin) {
   if (txn->origin_id == kNoOrigin) return nullptr;
+  bool needs_transaction = !IsTransactionState();
+  MemoryContext caller = CurrentMemoryContext;
+  ResourceOwner owner = CurrentResourceOwner;
+  if (needs_transaction) StartTransactionCommand();
   // An origin that was dropped since has no name; that the change is foreign is still said.
   char* name = nullptr;
-  MemoryContext caller = MemoryContextSwitchTo(state->change_context);
+  MemoryContextSwitchTo(state->change_context);
   (void)replorigin_by_oid(txn->origin_id, true, &name);
+  if (needs_transaction) {
+    CommitTransactionCommand();
+    CurrentResourceOwner = owner;
+  }
   // Origins belong to the cluster: a database of another encoding may have named it.
+  MemoryContextSwitchTo(state->change_context);
   *origin = {name == nullptr ? std::string_view() : SentLabel(name), txn->origin_lsn};
   MemoryContextSwitchTo(caller);
   return origin;
