@@ -129,6 +129,24 @@ std::string_view VarlenaBytes(Datum value) {
   return {VARDATA_ANY(attribute), static_cast<size_t>(VARSIZE_ANY_EXHDR(attribute))};
 }
 
+// What PutShort() leaves. The bytes may be the value's own, or lie in the current memory context.
+std::string_view VariableBytes(const ColumnCodec& codec, Datum value) {
+  switch (codec.method) {
+    case ValueMethod::kName:
+      return SentText(DatumGetCString(value));
+    case ValueMethod::kVarlena:
+      return VarlenaBytes(value);
+    case ValueMethod::kText:
+      return SentText(VarlenaBytes(value));
+    case ValueMethod::kOutput:
+      return SentText(OutputFunctionCall(codec.function, value));
+    default:
+      break;
+  }
+  bytea* bytes = SendFunctionCall(codec.function, value);
+  return {VARDATA(bytes), VARSIZE(bytes) - VARHDRSZ};
+}
+
 }  // namespace
 
 RowValues Deform(Relation relation, HeapTuple tuple, Datum* values, bool* nulls) {
@@ -179,31 +197,17 @@ void RowEncoder::Encode(ImagePart part, RowValues row, RowValues old, ByteBuffer
 }
 
 void RowEncoder::EncodeVariable(const ColumnCodec& codec, Datum value, ByteBuffer* image) {
-  switch (codec.method) {
-    case ValueMethod::kName:
-      return AppendValue(SentText(DatumGetCString(value)), image);
-    case ValueMethod::kVarlena:
-      return AppendValue(VarlenaBytes(value), image);
-    case ValueMethod::kText:
-      return AppendValue(SentText(VarlenaBytes(value)), image);
-    case ValueMethod::kNumeric: {
-      // Its binary form is at most twice what is stored, plus a header of eight bytes. Near the
-      // bound of an entry it goes the general way, which knows how to send values in parts.
-      size_t start = image->size;
-      if (inline_bytes_ + 2 * VarlenaBytes(value).size() + 8 <= kInlineBytesMax &&
-          AppendNumeric(VarlenaBytes(value), image)) {
-        inline_bytes_ += image->size - start;
-        return;
-      }
-      break;
+  if (codec.method == ValueMethod::kNumeric) {
+    // Its binary form is at most twice what is stored, plus a header of eight bytes. Near the
+    // bound of an entry it goes the general way, which knows how to send values in parts.
+    size_t start = image->size;
+    if (inline_bytes_ + 2 * VarlenaBytes(value).size() + 8 <= kInlineBytesMax &&
+        AppendNumeric(VarlenaBytes(value), image)) {
+      inline_bytes_ += image->size - start;
+      return;
     }
-    case ValueMethod::kOutput:
-      return AppendValue(SentText(OutputFunctionCall(codec.function, value)), image);
-    default:
-      break;
   }
-  bytea* bytes = SendFunctionCall(codec.function, value);
-  AppendValue({VARDATA(bytes), VARSIZE(bytes) - VARHDRSZ}, image);
+  AppendValue(VariableBytes(codec, value), image);
 }
 
 void RowEncoder::AppendValue(std::string_view bytes, ByteBuffer* image) {
@@ -225,18 +229,7 @@ std::string_view FieldBytes(const ColumnCodec& codec, Datum value) {
   if (char* end = PutShort(field, codec.method, value); end != nullptr) {
     return {field + kLengthBytes, static_cast<size_t>(end - field) - kLengthBytes};
   }
-  switch (codec.method) {
-    case ValueMethod::kName:
-      return DatumGetCString(value);
-    case ValueMethod::kVarlena:
-      return VarlenaBytes(value);
-    case ValueMethod::kOutput:
-      return OutputFunctionCall(codec.function, value);
-    default:
-      break;
-  }
-  bytea* bytes = SendFunctionCall(codec.function, value);
-  return {VARDATA(bytes), VARSIZE(bytes) - VARHDRSZ};
+  return VariableBytes(codec, value);
 }
 
 void SendValueParts(PluginState* state, std::string_view bytes) {

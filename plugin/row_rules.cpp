@@ -71,6 +71,9 @@ uint64_t HashRow(const RowErrorContext* context) {
 void ReportRow(void* arg) {
   auto* context = static_cast<RowErrorContext*>(arg);
   if (context->source == nullptr) return;
+  // A key that cannot be converted is an error of its own, which comes here again.
+  const ExpressionSource* source = context->source;
+  context->source = nullptr;
   const RowRules* rules = context->entry->rules;
   MemoryContext caller = MemoryContextSwitchTo(context->scratch);
   StringInfoData names;
@@ -84,6 +87,7 @@ void ReportRow(void* arg) {
                static_cast<unsigned long long>(HashRow(context)));
   }
   MemoryContextSwitchTo(caller);
+  context->source = source;
 }
 
 struct Evaluator {

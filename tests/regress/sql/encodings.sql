@@ -55,6 +55,18 @@ RESET search_path;
 DROP CONVERSION mine.wrong;
 SET client_encoding = 'UTF8';
 SELECT substring(detail from 'encoding.*') FROM towline.changes('regress') WHERE kind = 'hello';
+-- the row that an error is about is named by the hash of its key as it is sent
+CREATE TABLE public.keyed (id text PRIMARY KEY, n int);
+INSERT INTO public.keyed VALUES ('é', 0);
+DO $$
+DECLARE
+    context text;
+BEGIN
+    PERFORM * FROM towline.changes('regress', options => ARRAY['table_rules', '[{"schema": "public", "table": "keyed", "where": "10 / n > 1", "operations": ["insert"]}]']);
+EXCEPTION WHEN division_by_zero THEN
+    GET STACKED DIAGNOSTICS context = PG_EXCEPTION_CONTEXT;
+    RAISE EXCEPTION '%', SQLERRM USING DETAIL = substring(context from 'row with [^\n]*');
+END $$;
 -- patterns are names in the database's encoding
 SELECT count(*) FROM towline.changes('regress', options => ARRAY['include_tables', 'schÉ.tablé']) WHERE kind = 'insert';
 SELECT count(*) FROM towline.changes('regress', options => ARRAY['include_tables', 'sch?."tablé"']) WHERE kind = 'insert';
