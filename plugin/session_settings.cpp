@@ -17,6 +17,7 @@ constexpr Setting kPinned[] = {
     {"DateStyle", "ISO, YMD"},
     {"IntervalStyle", "postgres"},
     {"TimeZone", "UTC"},
+    {"timezone_abbreviations", "Default"},
     {"extra_float_digits", "3"},
     {"bytea_output", "hex"},
     // money as text (inside composites) depends on the locale's digits; as binary it does not.

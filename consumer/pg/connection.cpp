@@ -35,7 +35,7 @@ constexpr char kPinnedSettings[] = R"(
                ('default_transaction_read_only', 'off'),
                ('default_transaction_deferrable', 'off'), ('xmlbinary', 'base64'),
                ('xmloption', 'content'), ('array_nulls', 'on'),
-               ('lc_monetary', 'C'), ('quote_all_identifiers', 'off'),
+               ('timezone_abbreviations', 'Default'), ('lc_monetary', 'C'), ('quote_all_identifiers', 'off'),
                ('transform_null_equals', 'off'), ('client_min_messages', 'warning'), ('jit', 'off'),
                ('client_encoding', CASE pg_catalog.current_setting('server_encoding')
                                      WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END))
