@@ -206,6 +206,9 @@ std::string_view CollationName(Oid collation, Oid type_default, Dependencies* de
   const char* schema = get_namespace_name(form->collnamespace);
   const char* name = psprintf("%s.%s", schema == nullptr ? "" : schema, NameStr(form->collname));
   dependencies->AddCatalogRow(COLLOID, collation);
+  if (form->collnamespace != PG_CATALOG_NAMESPACE) {
+    dependencies->AddCatalogRow(NAMESPACEOID, form->collnamespace);
+  }
   ReleaseSysCache(tuple);
   return SentName(name);
 }

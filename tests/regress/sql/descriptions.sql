@@ -53,5 +53,17 @@ ALTER TYPE comp ADD ATTRIBUTE m colour;
 INSERT INTO with_comp VALUES (2, '(1,red)');
 SELECT test.stream('binary', 'on');
 SELECT test.close();
+-- the schema of a column's collation
+CREATE SCHEMA of_collation;
+CREATE COLLATION of_collation.mine FROM "C";
+CREATE TABLE collated (id int PRIMARY KEY, a text COLLATE of_collation.mine);
+SELECT test.open();
+INSERT INTO collated VALUES (1, 'described');
+ALTER SCHEMA of_collation RENAME TO renamed;
+INSERT INTO collated VALUES (2, 'the name of the schema of a collation');
+SELECT test.stream();
+SELECT test.close();
+DROP TABLE collated;
+DROP SCHEMA renamed CASCADE;
 DROP TABLE test.d, bystander, with_comp;
 DROP TYPE comp, colour;
