@@ -17,7 +17,7 @@ constexpr int kResultColumns = 5;
 struct Check {
   Tuplestorestate* rows;
   TupleDesc descriptor;
-  MemoryContext context;  // of one rule
+  MemoryContext context;  // of one rule, or of one partition that it holds for
   const char* text;
   TableRules rules;
   const TableRule* rule;  // null while the text is parsed
@@ -166,19 +166,30 @@ bool HoldsFor(const Check* check, Oid partition) {
   return false;
 }
 
+void CheckPartition(Check* check, Oid oid) {
+  check->relation = relation_open(oid, NoLock);
+  if (check->relation->rd_rel->relkind == RELKIND_RELATION) (void)CheckRelation(check);
+  relation_close(check->relation, NoLock);
+}
+
 // Each has a replica identity of its own.
 void CheckPartitions(Check* check, Oid root) {
   List* partitions = find_all_inheritors(root, AccessShareLock, nullptr);
   ListCell* cell;
+  MemoryContext rule_context = check->context;
+  check->context =
+      AllocSetContextCreate(rule_context, "towline partition check", ALLOCSET_DEFAULT_SIZES);
+  MemoryContext caller = MemoryContextSwitchTo(check->context);
   check->is_partition = true;
   foreach (cell, partitions) {
+    CHECK_FOR_INTERRUPTS();
     Oid oid = lfirst_oid(cell);
-    if (oid == root || !HoldsFor(check, oid)) continue;
-    check->relation = relation_open(oid, NoLock);
-    if (check->relation->rd_rel->relkind == RELKIND_RELATION) (void)CheckRelation(check);
-    relation_close(check->relation, NoLock);
+    if (oid != root && HoldsFor(check, oid)) CheckPartition(check, oid);
+    MemoryContextReset(check->context);
   }
   check->is_partition = false;
+  MemoryContextSwitchTo(caller);
+  check->context = rule_context;
 }
 
 void CheckRule(Check* check) {
