@@ -24,13 +24,19 @@ void EnterChange(PluginState* state, ReorderBufferTXN* owner) {
   state->is_open = run->is_started && run->named_xid == owner->xid;
 }
 
-// The subtransaction of that xid, else the top level itself.
-ReorderBufferTXN* FindOwner(ReorderBufferTXN* top, TransactionId xid) {
+// The subtransaction of that xid, else the top level itself. The changes of one follow each other,
+// and subtransactions stand in the order in which they began, so the search begins at that of the
+// change before.
+ReorderBufferTXN* FindOwner(const RunState& run, ReorderBufferTXN* top, TransactionId xid) {
+  if (!TransactionIdIsValid(xid) || xid == top->xid) return top;
+  if (run.change_txn->xid == xid) return run.change_txn;
   // The server's macros for this are C only.
   const dlist_node* head = &top->subtxns.head;
-  for (dlist_node* at = head->next; at != head; at = at->next) {
-    char* start = reinterpret_cast<char*>(at) - offsetof(ReorderBufferTXN, node);
-    auto* subtransaction = reinterpret_cast<ReorderBufferTXN*>(start);
+  const dlist_node* start = run.change_txn == top ? head : &run.change_txn->node;
+  for (const dlist_node* at = start->next; at != start; at = at->next) {
+    if (at == head) continue;
+    auto address = reinterpret_cast<uintptr_t>(at) - offsetof(ReorderBufferTXN, node);
+    auto* subtransaction = reinterpret_cast<ReorderBufferTXN*>(address);
     if (subtransaction->xid == xid) return subtransaction;
   }
   return top;
@@ -112,7 +118,7 @@ void towline_stream_message_cb(LogicalDecodingContext* ctx, ReorderBufferTXN* tx
                                Size size, const char* content) {
   // The server does not hand out the change, but it has noted whose it is to learn of a rollback.
   // What has committed can only be kept, so there the top level will do.
-  EnterChange(StateOf(ctx), FindOwner(txn, XidOfLiveChange()));
+  EnterChange(StateOf(ctx), FindOwner(StateOf(ctx)->run, txn, XidOfLiveChange()));
   towline_message_cb(ctx, txn, message_lsn, transactional, prefix, size, content);
 }
 
