@@ -116,7 +116,14 @@ Node* ResolveColumn(ParseState* pstate, ColumnRef* reference) {
     Var* var = makeVar(1, static_cast<AttrNumber>(i + 1), attribute->atttypid, attribute->atttypmod,
                        attribute->attcollation, 0);
     var->location = reference->location;
-    return reinterpret_cast<Node*>(var);
+    // A value of a domain would make others of the domain: reading '1' as one runs its constraints.
+    int32 typmod = attribute->atttypmod;
+    Oid base = getBaseTypeAndTypmod(attribute->atttypid, &typmod);
+    if (base == attribute->atttypid) return reinterpret_cast<Node*>(var);
+    RelabelType* relabel = makeRelabelType(reinterpret_cast<Expr*>(var), base, typmod,
+                                           attribute->attcollation, COERCE_IMPLICIT_CAST);
+    relabel->location = reference->location;
+    return reinterpret_cast<Node*>(relabel);
   }
   ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN), errmsg("column \"%s\" does not exist", name),
                   errhint("Names are those that the table had at the time of the change."),
