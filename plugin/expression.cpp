@@ -1,6 +1,7 @@
 #include "expression.h"
 
 #include "error_context.h"
+#include "expression_inline.h"
 #include "expression_safety.h"
 
 namespace towline::plugin {
@@ -205,6 +206,8 @@ Expression BindExpression(const ExpressionSource& source, TupleDesc descriptor, 
   Node* node = Convert(pstate, transformExpr(pstate, parsed.raw, kind), result);
   assign_expr_collations(pstate, node);
   CheckExpressionIsSafe(pstate, node, raw, ExpressionStage::kParsed);
+  node = InlineSqlFunctions(node);
+  CheckExpressionIsSafe(pstate, node, raw, ExpressionStage::kInlined);
   auto* planned = reinterpret_cast<Node*>(expression_planner(reinterpret_cast<Expr*>(node)));
   CheckExpressionIsSafe(pstate, planned, raw, ExpressionStage::kPlanned);
   free_parsestate(pstate);

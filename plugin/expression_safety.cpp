@@ -66,6 +66,7 @@ bool CheckSyntax(Node* node, void* arg) {
   auto* pstate = static_cast<ParseState*>(arg);
   if (node == nullptr) return false;
   check_stack_depth();
+  CHECK_FOR_INTERRUPTS();
   int location = exprLocation(node);
   switch (nodeTag(node)) {
     case T_List:
@@ -153,6 +154,8 @@ void CheckNamesake(ParseState* pstate, SysCacheId cache, List* names, int locati
 bool CheckNames(Node* node, void* arg) {
   auto* pstate = static_cast<ParseState*>(arg);
   if (node == nullptr) return false;
+  check_stack_depth();
+  CHECK_FOR_INTERRUPTS();
   if (IsA(node, FuncCall)) {
     auto* call = reinterpret_cast<FuncCall*>(node);
     CheckNamesake(pstate, PROCNAMEARGSNSP, call->funcname, call->location);
@@ -239,7 +242,7 @@ bool IsPlainType(Oid type) {
 
 struct SafetyCheck {
   ParseState* pstate;
-  Node* raw;
+  const Bitmapset* clock_words;  // where there are constants with one
   ExpressionStage stage;
   int location;  // of the node that is looked at
 };
@@ -265,10 +268,12 @@ bool CheckFunction(Oid function, void* arg) {
     Refuse(check->pstate, check->location,
            psprintf("function %s is not immutable and not allowed", name), kBuiltInHint);
   }
-  // What remains of a built-in SQL function would run a query.
+  // A built-in SQL function that is not replaced by what it stands for would run a query.
   bool is_internal = language == INTERNALlanguageId ||
                      (language == SQLlanguageId && check->stage == ExpressionStage::kParsed);
-  if (!is_internal || returns_set) {
+  // It opens a table and evaluates the keys of its partitions.
+  bool reads_catalog = function == F_SATISFIES_HASH_PARTITION;
+  if (!is_internal || returns_set || reads_catalog) {
     Refuse(check->pstate, check->location, psprintf("function %s is not allowed", name),
            kBuiltInHint);
   }
@@ -279,26 +284,9 @@ void CheckType(const SafetyCheck* check, const Node* node) {
   Oid type = exprType(node);
   if (type == UNKNOWNOID || IsReadableType(type)) return;
   // Only until planning, which takes it apart.
-  if (type == RECORDOID && check->stage == ExpressionStage::kParsed) return;
+  if (type == RECORDOID && check->stage != ExpressionStage::kPlanned) return;
   Refuse(check->pstate, check->location,
          psprintf("a value of type %s is not allowed", format_type_be(type)), kBuiltInHint);
-}
-
-struct ConstantSearch {
-  int location;
-  const char* text;
-};
-
-bool FindConstant(Node* node, void* arg) {
-  auto* search = static_cast<ConstantSearch*>(arg);
-  if (node == nullptr) return false;
-  if (IsA(node, A_Const)) {
-    auto* constant = reinterpret_cast<A_Const*>(node);
-    if (constant->location != search->location) return false;
-    search->text = StringOf(constant);
-    return true;
-  }
-  return WalkRawExpression(node, FindConstant, arg);
 }
 
 bool HoldsWord(const char* text, std::string_view word) {
@@ -308,9 +296,25 @@ bool HoldsWord(const char* text, std::string_view word) {
   return false;
 }
 
+bool FindClockWords(Node* node, void* arg) {
+  auto** found = static_cast<Bitmapset**>(arg);
+  if (node == nullptr) return false;
+  CHECK_FOR_INTERRUPTS();
+  if (!IsA(node, A_Const)) return WalkRawExpression(node, FindClockWords, arg);
+  auto* constant = reinterpret_cast<A_Const*>(node);
+  const char* text = StringOf(constant);
+  for (std::string_view word : {"now", "today", "tomorrow", "yesterday"}) {
+    if (text == nullptr || !HoldsWord(text, word)) continue;
+    *found = bms_add_member(*found, constant->location);
+    break;
+  }
+  return false;
+}
+
 // 'now' and the like mean the moment at which the text is read: another one in the copy, and
 // another one after each restart.
 void CheckConstant(const SafetyCheck* check, const Const* constant) {
+  if (constant->location < 0 || !bms_is_member(constant->location, check->clock_words)) return;
   Oid type = constant->consttype;
   Oid element = get_element_type(type);
   if (OidIsValid(element)) type = element;
@@ -324,15 +328,7 @@ void CheckConstant(const SafetyCheck* check, const Const* constant) {
     default:
       if (get_typtype(type) != TYPTYPE_RANGE && !IsMultirangeKind(get_typtype(type))) return;
   }
-  ConstantSearch search{constant->location, nullptr};
-  (void)FindConstant(check->raw, &search);
-  if (search.text == nullptr) return;
-  for (std::string_view word : {"now", "today", "tomorrow", "yesterday"}) {
-    if (HoldsWord(search.text, word)) {
-      Refuse(check->pstate, constant->location,
-             "a constant that depends on the clock is not allowed");
-    }
-  }
+  Refuse(check->pstate, constant->location, "a constant that depends on the clock is not allowed");
 }
 
 void CheckMinMax(SafetyCheck* check, const MinMaxExpr* node) {
@@ -353,6 +349,7 @@ void CheckRowCompare(SafetyCheck* check, const RowCompareExpr* node) {
 bool CheckSafety(Node* node, void* arg) {
   if (node == nullptr) return false;
   check_stack_depth();
+  CHECK_FOR_INTERRUPTS();
   SafetyCheck check = *static_cast<SafetyCheck*>(arg);
   bool is_list = IsA(node, List);
   if (!is_list) {
@@ -391,7 +388,7 @@ bool CheckSafety(Node* node, void* arg) {
       CheckRowCompare(&check, reinterpret_cast<RowCompareExpr*>(node));
       break;
     case T_RowExpr:
-      if (check.stage == ExpressionStage::kParsed) break;
+      if (check.stage != ExpressionStage::kPlanned) break;
       Refuse(check.pstate, check.location, "a row as a value is not allowed");
     default:
       Refuse(check.pstate, check.location, "this kind of expression is not allowed");
@@ -422,7 +419,9 @@ bool IsReadableType(Oid type) {
 }
 
 void CheckExpressionIsSafe(ParseState* pstate, Node* expression, Node* raw, ExpressionStage stage) {
-  SafetyCheck check{pstate, raw, stage, -1};
+  Bitmapset* clock_words = nullptr;
+  (void)FindClockWords(raw, &clock_words);
+  SafetyCheck check{pstate, clock_words, stage, -1};
   (void)CheckSafety(expression, &check);
 }
 

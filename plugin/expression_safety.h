@@ -17,10 +17,10 @@ void CheckNamesAreSafe(ParseState* pstate, Node* raw);
 // Whether an expression may read a column of this type: built in, an enum, or a domain over one.
 bool IsReadableType(Oid type);
 
-// Refuses what is not safe in an expression whose names are resolved. kPlanned is what will be
-// evaluated; kParsed may hold functions that planning replaces by what they stand for. `raw` is
-// what the expression was made from.
-enum class ExpressionStage { kParsed, kPlanned };
+// Refuses what is not safe in an expression whose names are resolved. kParsed may hold functions in
+// the language SQL; kInlined is what planning may evaluate, kPlanned what is evaluated for rows.
+// `raw` is what the expression was made from.
+enum class ExpressionStage { kParsed, kInlined, kPlanned };
 void CheckExpressionIsSafe(ParseState* pstate, Node* expression, Node* raw, ExpressionStage stage);
 
 }  // namespace towline::plugin

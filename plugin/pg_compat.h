@@ -242,10 +242,14 @@ inline const char* StringOf(const A_Const* constant) {
 #endif
 }
 
-// The walkers take a callback of any type: until 15 one without a prototype, since then by a macro
-// that casts it.
+// The walkers and mutators take a callback of any type: until 15 one without a prototype, since
+// then by a macro that casts it.
 using NodeVisitor = bool (*)(Node* node, void* arg);
+using NodeMutator = Node* (*)(Node* node, void* arg);
 #if PG_VERSION_NUM >= 160000
+inline Node* MutateExpression(Node* node, NodeMutator mutate, void* arg) {
+  return expression_tree_mutator_impl(node, mutate, arg);
+}
 inline bool WalkExpression(Node* node, NodeVisitor visit, void* arg) {
   return expression_tree_walker_impl(node, visit, arg);
 }
@@ -253,6 +257,10 @@ inline bool WalkRawExpression(Node* node, NodeVisitor visit, void* arg) {
   return raw_expression_tree_walker_impl(node, visit, arg);
 }
 #else
+inline Node* MutateExpression(Node* node, NodeMutator mutate, void* arg) {
+  auto without_prototype = reinterpret_cast<Node* (*)()>(reinterpret_cast<void (*)()>(mutate));
+  return expression_tree_mutator(node, without_prototype, arg);
+}
 inline auto WithoutPrototype(NodeVisitor visit) {
   return reinterpret_cast<bool (*)()>(reinterpret_cast<void (*)()>(visit));
 }

@@ -114,8 +114,8 @@ Datum Evaluate(Evaluator* evaluator, const Expression& expression, RowValues row
   slot->tts_isnull = const_cast<bool*>(row.nulls);
   ExprContext* context = evaluator->state->expression_context;
   context->ecxt_scantuple = slot;
-  // Where the executor keeps what it makes once (the hash table of a long IN list): for as long as
-  // the expression is bound, not longer.
+  // Where the executor keeps what it makes once: for as long as the expression is bound, not
+  // longer.
   context->ecxt_per_query_memory = evaluator->entry->context;
   return ExecEvalExprSwitchContext(expression.state, context, is_null);
 }

@@ -34,10 +34,11 @@ SELECT filter, test.verdict(filter) FROM unnest(ARRAY[
     '(id, t) < (2, ''a'')', '(id, n) IN ((1, 1.5))', 'md5(t) = ''9dffbf69ffba8bc38bc4e01abf4b1675''', 'substring(t FROM 2 FOR 2) = ''ex''', 'trim(t) = ''Text''',
     'position(''x'' IN t) = 3', 'length(t || ''!'') = 5', 'id::text = ''1''', 'id::numeric(5,1) = 1.0', 'pg_catalog.upper(t) = ''TEXT''',
     't = ''now''', 'NULL', 'false', 'id OPERATOR(pg_catalog.=) 1', 'u IS NULL', 'E''\\x54'' = ''T''', 'date_trunc(''day'', day::timestamp) = day',
-    'jsonb_path_exists(j, ''$.k'')', '''a\b'' = E''a\\b''', 'ROW(id, t) IS NOT NULL']) filter;
+    'jsonb_path_exists(j, ''$.k'')', 'round(n) = 2', 'n < round(1.6)', 'round(coalesce(1.4, n)) = 1', 'lpad(''7'', 3) = ''  7''',
+    'CASE id WHEN 1 THEN round(CASE id WHEN 1 THEN 1.6 END) END = 2', 'lpad(t, id + 1) = ''Te''', 'interval ''1 day'' + day > day', '''a\b'' = E''a\\b''', 'ROW(id, t) IS NOT NULL']) filter;
 -- refused
 SELECT filter, test.verdict(filter) FROM unnest(ARRAY[
-    'nobody = 1', 'id', 't', 'random() > 0.5', 'now() > d', 'clock_timestamp() > d', 'd::text = ''x''', 'd::date = ''2020-01-01''', 'date_trunc(''day'', d) = d',
+    'satisfies_hash_partition(1::oid, 2, 0, id)', 'nobody = 1', 'id', 't', 'random() > 0.5', 'now() > d', 'clock_timestamp() > d', 'd::text = ''x''', 'd::date = ''2020-01-01''', 'date_trunc(''day'', d) = d',
     't::timestamptz = d', 'to_char(id, ''9'') = ''1''', 'concat(t, ''x'') = ''x''', 'd > ''now''', 'd > ''yesterday''', 'day = ''TODAY''', 'd = ANY (''{tomorrow,now}'')',
     'd > timestamptz ''now''', 'day = date(''now'')', 'day IN (''2020-01-01'', ''today'')', 'day = ANY (ARRAY[''today'']::date[])', 'd > E''\156ow''', 'd > (''n'' || ''ow'')::timestamptz', 'day <@ daterange ''[today,)''', 'pure(id) = 1', 'same(t, t)', 't === ''x''', 'e IS NULL', 'p IS NULL', 'x IS NULL', 'pts IS NULL', 'k IS NULL',
     'k = ''s''', 't::regclass IS NULL', '''s''::regclass IS NULL', 't::evil IS NULL', 't::mood = ''glad''', 'm::text = ''glad''', 'id::positive = 1',
@@ -46,6 +47,33 @@ SELECT filter, test.verdict(filter) FROM unnest(ARRAY[
     'pg_read_file(t) IS NULL', 'query_to_xml(t, true, true, t) IS NULL', 'current_setting(t) IS NULL', 'nextval(''x'') = 1', 'pg_backend_pid() = 1',
     'pg_typeof(id) IS NULL', 'nofunction(id)', 'pt = pt', 'ROW(id, t)', 'ARRAY[p] IS NULL', 'xpath(t, x) IS NULL', 'txid_current() = 1',
     'information_schema._pg_char_max_length(25, 1) = 1', 't = 5', 'id = ''x''']) filter;
+-- a column of a domain is a value of its base type: nothing else becomes one of the domain, whose constraints are users' code
+CREATE FUNCTION spy(text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    IF $1 LIKE 'bait%' THEN RAISE 'user code ran'; END IF;
+    RETURN true;
+END $$;
+CREATE DOMAIN watched AS varchar(9) COLLATE "C" CHECK (spy(VALUE));
+CREATE DOMAIN watched_more AS watched CHECK (spy(VALUE));
+CREATE DOMAIN watched_list AS text[] CHECK (spy(VALUE[1]));
+CREATE TABLE w (id int PRIMARY KEY, a watched, b watched_more, l watched_list, ws watched[]);
+SELECT test.close(), test.open();
+INSERT INTO w VALUES (1, 'x', 'x', '{x}', '{x}');
+SELECT filter, (SELECT coalesce(string_agg(error, '; '), 'good') FROM towline.check_table_rules(rules)),
+    split_part(test.refusal(rules), E'\n', 1) FROM unnest(ARRAY[
+    'ARRAY[a, b] && ''{bait}''', 'ARRAY[a, a] && ''{bait}''', 'a = ''bait''', 'coalesce(a, ''bait'') = ''x''', 'CASE WHEN id = 1 THEN a ELSE ''bait'' END = ''x''',
+    'a IN (''bait'', b)', 'greatest(a, ''bait'') = ''x''', 'nullif(a, ''bait'') = ''x''', 'l = ''{bait}''', 'l || ''bait'' = ''{x,bait}''', 'coalesce(l, ''{bait}'') = ''{x}''',
+    'ARRAY[l, l] = ''{{bait},{bait}}''', 'ws = ''{bait}''', '(a, b) = (''bait'', ''bait'')', 'a || ''y'' = ''xy''', 'l[1] = ''x''']) filter,
+    json_build_array(json_build_object('schema', 'public', 'table', 'w', 'where', filter, 'operations', '{insert}'::text[])) AS made(value),
+    LATERAL (SELECT value::text) AS as_text(rules);
+SELECT test.rules('[{"schema": "public", "table": "w", "columns": ["id", {"name": "a", "expression": "coalesce(a, ''bait'')"}, {"name": "more", "expression": "a"}]}]');
+SELECT test.close(), test.open();
+INSERT INTO s (id, t, day) VALUES (3, 'Text', '2020-01-01');
+-- as many constants as anybody writes
+SET statement_timeout = '30s';
+SELECT test.verdict('day IN (' || string_agg(quote_literal(to_char(date '1900-01-01' + i, 'YYYY-MM-DD')), ', ') || ') AND t NOT IN (' || string_agg(quote_literal('now'), ', ') || ')')
+FROM generate_series(1, 50000) i;
+RESET statement_timeout;
 -- a function of an extension in pg_catalog is not built in, nor is what shares its name
 SET allow_system_table_mods = on;
 CREATE FUNCTION pg_catalog.lower(evil) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT 'x' $$;
@@ -62,7 +90,8 @@ SELECT current_setting('server_version_num')::int < 190000 AS has_old_strings \g
 SET transform_null_equals = on;
 SET timezone = 'Asia/Tokyo';
 SET datestyle = 'German';
-SELECT test.verdict($$length('a\b') = 3$$), test.verdict($$u = NULL$$), test.verdict($$d = '2020-01-01 00:00'$$), test.verdict($$d < '02.01.2020'$$);
+SET timezone_abbreviations = 'Australia';
+SELECT test.verdict($$d = '2019-12-31 19:00 EST'$$), test.verdict($$length('a\b') = 3$$), test.verdict($$u = NULL$$), test.verdict($$d = '2020-01-01 00:00'$$), test.verdict($$d < '02.01.2020'$$);
 RESET ALL;
 SELECT test.close();
 SET client_min_messages = error;
@@ -72,4 +101,7 @@ DROP CAST (text AS positive);
 DROP FUNCTION pure, same;
 DROP TYPE mood, pair, evil CASCADE;
 DROP DOMAIN positive;
+DROP TABLE w;
+DROP DOMAIN watched_more, watched, watched_list;
+DROP FUNCTION spy;
 DROP COLLATION mine;
