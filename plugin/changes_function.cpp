@@ -15,10 +15,12 @@ namespace {
 constexpr long kFramesPerFetch = 16;
 
 constexpr int kResultColumns = 9;
+constexpr int32 kAllFrames = 0;
 
 struct Output {
   Tuplestorestate* rows;
   TupleDesc descriptor;
+  int64_t frame_count;
   int64_t change_count;
 };
 
@@ -72,7 +74,6 @@ void OpenOutput(FunctionCallInfo fcinfo, ReturnSetInfo* result, Output* output) 
   }
   output->rows =
       tuplestore_begin_heap((result->allowedModes & SFRM_Materialize_Random) != 0, false, work_mem);
-  output->change_count = 0;
   result->returnMode = SFRM_Materialize;
   result->setResult = output->rows;
   result->setDesc = output->descriptor;
@@ -122,12 +123,12 @@ void CheckPlugin(FunctionCallInfo fcinfo) {
                                     : errdetail("Its output plugin is \"%s\".", plugin)));
 }
 
-Portal OpenPeek(FunctionCallInfo fcinfo) {
+Portal OpenPeek(FunctionCallInfo fcinfo, int32 frames_max) {
   Oid types[] = {NAMEOID, kPgLsnOid, INT4OID, TEXTARRAYOID};
   Datum values[] = {PG_GETARG_DATUM(0), PG_ARGISNULL(1) ? Datum{0} : PG_GETARG_DATUM(1),
-                    PG_ARGISNULL(2) ? Datum{0} : PG_GETARG_DATUM(2), OptionsArray(fcinfo)};
-  // As many frames as changes are wanted hold at least that many changes.
-  char nulls[] = {' ', PG_ARGISNULL(1) ? 'n' : ' ', PG_ARGISNULL(2) ? 'n' : ' ', ' ', '\0'};
+                    Int32GetDatum(frames_max), OptionsArray(fcinfo)};
+  char nulls[] = {' ', PG_ARGISNULL(1) ? 'n' : ' ', frames_max == kAllFrames ? 'n' : ' ', ' ',
+                  '\0'};
   return SPI_cursor_open_with_args(
       nullptr,
       "SELECT lsn, data FROM pg_catalog.pg_logical_slot_peek_binary_changes($1, $2, $3, VARIADIC "
@@ -147,6 +148,7 @@ bool ReadFetched(ReadableStream* stream, MemoryContext frame_context, int64_t ch
     bytea* data = DatumGetByteaPP(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 2, &is_null));
     std::string_view frame(VARDATA_ANY(data), static_cast<size_t>(VARSIZE_ANY_EXHDR(data)));
     ReadFrame(stream, frame, lsn, EmitRow, output);
+    ++output->frame_count;
     MemoryContextSwitchTo(caller);
     MemoryContextReset(frame_context);
     if (stream->xid == 0 && output->change_count >= changes_max) return false;
@@ -154,25 +156,41 @@ bool ReadFetched(ReadableStream* stream, MemoryContext frame_context, int64_t ch
   return true;
 }
 
-void ReadSlot(FunctionCallInfo fcinfo, ReturnSetInfo* result) {
-  Output output;
-  OpenOutput(fcinfo, result, &output);
+// Reads what a peek of so many frames gives. False if there may be more, and more is wanted.
+bool Peek(FunctionCallInfo fcinfo, int32 frames_max, Output* output) {
   int64_t changes_max = PG_ARGISNULL(2) ? PG_INT64_MAX : PG_GETARG_INT32(2);
-  if (SPI_connect() != SPI_OK_CONNECT) elog(ERROR, "SPI_connect failed");
+  tuplestore_clear(output->rows);
+  output->frame_count = output->change_count = 0;
+  MemoryContext context =
+      AllocSetContextCreate(CurrentMemoryContext, "towline changes", ALLOCSET_DEFAULT_SIZES);
   ReadableStream stream;
-  InitReadableStream(&stream, CurrentMemoryContext);
+  InitReadableStream(&stream, context);
   MemoryContext frame_context =
-      AllocSetContextCreate(CurrentMemoryContext, "towline frame", ALLOCSET_DEFAULT_SIZES);
-  CheckPlugin(fcinfo);
-  Portal portal = OpenPeek(fcinfo);
+      AllocSetContextCreate(context, "towline frame", ALLOCSET_DEFAULT_SIZES);
+  Portal portal = OpenPeek(fcinfo, frames_max);
   bool wants_more = true;
   while (wants_more) {
     SPI_cursor_fetch(portal, true, kFramesPerFetch);
     if (SPI_processed == 0) break;
-    wants_more = ReadFetched(&stream, frame_context, changes_max, &output);
+    wants_more = ReadFetched(&stream, frame_context, changes_max, output);
     SPI_freetuptable(SPI_tuptable);
   }
   SPI_cursor_close(portal);
+  MemoryContextDelete(context);
+  return !wants_more || frames_max == kAllFrames || output->frame_count < frames_max;
+}
+
+void ReadSlot(FunctionCallInfo fcinfo, ReturnSetInfo* result) {
+  Output output;
+  OpenOutput(fcinfo, result, &output);
+  if (SPI_connect() != SPI_OK_CONNECT) elog(ERROR, "SPI_connect failed");
+  CheckPlugin(fcinfo);
+  // Mostly as many frames as changes are wanted hold at least that many changes. Frames without any
+  // (of prepared transactions and their outcomes) may come between: then again, with more.
+  int32 frames_max = PG_ARGISNULL(2) ? kAllFrames : PG_GETARG_INT32(2);
+  while (!Peek(fcinfo, frames_max, &output)) {
+    frames_max = frames_max > PG_INT32_MAX / 2 ? kAllFrames : 2 * frames_max;
+  }
   SPI_finish();
 }
 

@@ -134,4 +134,16 @@ ROLLBACK PREPARED 'small';
 SELECT kind, substring(detail, 'gid [^,]*') AS gid FROM towline.changes('regress', options => '{two_phase,on,streaming,on}')
 WHERE kind IN ('stream_start', 'stream_prepare', 'begin_prepare', 'commit_prepared', 'rollback_prepared');
 SELECT test.close();
+-- frames without changes do not count as what upto_changes asks for
+SELECT test.open_two_phase();
+BEGIN;
+DELETE FROM other;
+INSERT INTO other VALUES (1);
+PREPARE TRANSACTION 'elsewhere';
+COMMIT PREPARED 'elsewhere';
+INSERT INTO tp VALUES (-1, 'one'), (-2, 'two');
+INSERT INTO tp VALUES (-3, 'three');
+INSERT INTO tp VALUES (-4, 'four');
+SELECT kind, new FROM towline.changes('regress', upto_changes => 3, options => '{two_phase,on,exclude_tables,other}') WHERE kind <> 'hello' AND kind <> 'relation';
+SELECT test.close();
 DROP TABLE tp, other;
