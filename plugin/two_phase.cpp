@@ -1,6 +1,6 @@
-// Prepared transactions, sent at PREPARE (option two_phase). Every one is sent, also one that has
-// nothing to send: at COMMIT PREPARED, perhaps in another connection, nobody knows any more whether
-// the reader was told of it.
+// Prepared transactions, sent at PREPARE (option two_phase). Every one that the server decodes is
+// sent, also one that has nothing to send: at COMMIT PREPARED, perhaps in another connection,
+// nobody knows any more whether the reader was told of it.
 #include "callbacks.h"
 #include "frame.h"
 #include "streamed.h"
@@ -10,10 +10,21 @@
 namespace towline::plugin {
 namespace {
 
+std::string_view SentGid(PluginState* state, const ReorderBufferTXN* txn) {
+  MemoryContext caller = MemoryContextSwitchTo(state->change_context);
+  std::string_view gid = SentLabel(GidOf(txn, 0));
+  MemoryContextSwitchTo(caller);
+  return gid;
+}
+
+// The server decodes no PREPARE of a transaction that has changed no row (only locked some, or taken
+// numbers from sequences). Older minor releases tell of its outcome all the same.
+bool WasPrepared(const ReorderBufferTXN* txn) { return txn->base_snapshot != nullptr; }
+
 void WriteBeginPrepareOf(PluginState* state, ReorderBufferTXN* txn) {
   PrepareFrame(state);
   OriginFields origin;
-  WriteBeginPrepare(&state->frame, TransactionOf(state->xid, txn), SentLabel(GidOf(txn, 0)),
+  WriteBeginPrepare(&state->frame, TransactionOf(state->xid, txn), SentGid(state, txn),
                     OriginOf(state, txn, &origin));
 }
 
@@ -49,7 +60,7 @@ void towline_stream_prepare_cb(LogicalDecodingContext* ctx, ReorderBufferTXN* tx
     OriginFields origin;
     PrepareFrame(state);
     WriteStreamPrepare(&state->frame, TransactionOf(streamed->xid, txn), streamed->change_count,
-                       SentLabel(GidOf(txn, 0)), OriginOf(state, txn, &origin));
+                       SentGid(state, txn), OriginOf(state, txn, &origin));
   } else {
     // No run had anything to send: an empty one, as if it had never been streamed.
     state->xid = FullXid(txn->xid);
@@ -61,21 +72,23 @@ void towline_stream_prepare_cb(LogicalDecodingContext* ctx, ReorderBufferTXN* tx
 }
 
 void towline_commit_prepared_cb(LogicalDecodingContext* ctx, ReorderBufferTXN* txn, XLogRecPtr) {
+  if (!WasPrepared(txn)) return UpdateProgress(ctx, true);
   PluginState* state = StateOf(ctx);
   OriginFields origin;
   PrepareFrame(state);
-  WriteCommitPrepared(&state->frame, TransactionOf(FullXid(txn->xid), txn),
-                      SentLabel(GidOf(txn, 0)), OriginOf(state, txn, &origin));
+  WriteCommitPrepared(&state->frame, TransactionOf(FullXid(txn->xid), txn), SentGid(state, txn),
+                      OriginOf(state, txn, &origin));
   FinishPrepare(state);
 }
 
 void towline_rollback_prepared_cb(LogicalDecodingContext* ctx, ReorderBufferTXN* txn,
                                   XLogRecPtr prepare_end_lsn, TimestampTz) {
+  if (!WasPrepared(txn)) return UpdateProgress(ctx, true);
   PluginState* state = StateOf(ctx);
   PrepareFrame(state);
   TransactionFields fields = TransactionOf(FullXid(txn->xid), txn);
   fields.commit_lsn = prepare_end_lsn;
-  WriteRollbackPrepared(&state->frame, fields, SentLabel(GidOf(txn, 0)));
+  WriteRollbackPrepared(&state->frame, fields, SentGid(state, txn));
   FinishPrepare(state);
 }
 

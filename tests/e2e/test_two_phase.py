@@ -196,6 +196,23 @@ def test_what_was_prepared_before_comes_whole_at_its_commit(source, destination,
     finish(service, source, destination)
 
 
+@pytest.mark.parametrize("how", ["COMMIT", "ROLLBACK"])
+def test_what_changed_no_row_is_prepared_nowhere(how, source, destination, towline_factory):
+    """The server decodes no PREPARE of these; older minor releases do tell of their outcome."""
+    source.script(*TABLES, "CREATE SEQUENCE counter")
+    service = towline_factory(source, destination, arguments=ON).start()
+    wait_for_two_phase(service, source)
+    prepare(source, "rows locked", "SELECT * FROM keyed WHERE id < 10 FOR UPDATE")
+    prepare(source, "a number taken", "SELECT nextval('counter')")
+    prepare(source, "a table locked", "LOCK TABLE keyless IN SHARE MODE", "SELECT pg_current_xact_id()")
+    service.wait_until_caught_up()
+    assert held(destination) == []
+    for gid in ("rows locked", "a number taken", "a table locked"):
+        end(source, gid, how)
+    source.execute("INSERT INTO keyless VALUES ('after')")
+    finish(service, source, destination)
+
+
 def test_prepared_while_the_copy_runs(source, destination, towline_factory):
     source.script(*TABLES, "CREATE TABLE wide (id int PRIMARY KEY, v text)",
                   "INSERT INTO wide SELECT i, repeat(md5(i::text), 30) FROM generate_series(1, 4000) i")

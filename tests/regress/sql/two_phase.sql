@@ -134,6 +134,18 @@ ROLLBACK PREPARED 'small';
 SELECT kind, substring(detail, 'gid [^,]*') AS gid FROM towline.changes('regress', options => '{two_phase,on,streaming,on}')
 WHERE kind IN ('stream_start', 'stream_prepare', 'begin_prepare', 'commit_prepared', 'rollback_prepared');
 SELECT test.close();
+-- nothing was changed: the server does not decode its PREPARE, so its outcome is not sent either
+SELECT test.open_two_phase();
+BEGIN;
+SELECT count(*) FROM (SELECT 1 FROM tp WHERE id < 10 FOR UPDATE) locked;
+PREPARE TRANSACTION 'locks';
+COMMIT PREPARED 'locks';
+BEGIN;
+SELECT count(*) FROM (SELECT 1 FROM tp WHERE id < 10 FOR UPDATE) locked;
+PREPARE TRANSACTION 'locks';
+ROLLBACK PREPARED 'locks';
+SELECT test.stream('two_phase', 'on');
+SELECT test.close();
 -- frames without changes do not count as what upto_changes asks for
 SELECT test.open_two_phase();
 BEGIN;
