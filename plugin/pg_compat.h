@@ -1,7 +1,6 @@
 // Every difference between server versions 13 to 19, so that no other file asks for the version
-// (tests/lint/version_macros). Where overloads can tell the versions apart by the types that the
-// headers declare, they do: a new minor that changes a signature then fails to compile instead of
-// being called wrongly.
+// (tests/lint/version_macros). What is renamed must fail to compile, never pass for something that
+// a version lacks.
 #pragma once
 
 #include "pg_headers.h"
@@ -24,31 +23,22 @@ inline HeapTuple TupleOf(ReorderBufferTupleBuf* buffer) {
 }
 #endif
 
-// The commit time moved into a union in 15 and the union lost its name in 19.
-template <typename Txn>
-auto CommitTimeOf(const Txn* txn, int) -> decltype(txn->xact_time.commit_time) {
-  return txn->xact_time.commit_time;
-}
-template <typename Txn>
-auto CommitTimeOf(const Txn* txn, long) -> decltype(txn->commit_time) {
-  return txn->commit_time;
-}
-inline TimestampTz CommitTime(const ReorderBufferTXN* txn) { return CommitTimeOf(txn, 0); }
-
-// The time of a rolled back transaction is known since 16; 0 before.
-template <typename Txn>
-auto AbortTimeOf(const Txn* txn, int) -> decltype(txn->xact_time.abort_time) {
-  return txn->xact_time.abort_time;
-}
-template <typename Txn>
-auto AbortTimeOf(const Txn* txn, long) -> decltype(txn->abort_time) {
-  return txn->abort_time;
-}
-template <typename Txn>
-TimestampTz AbortTimeOf(const Txn*, ...) {
-  return 0;
-}
-inline TimestampTz AbortTime(const ReorderBufferTXN* txn) { return AbortTimeOf(txn, 0); }
+// The commit time moved into a union in 15, with the time of a rollback, which the server knows
+// since 16; the union lost its name in 19. 0: not known.
+#if PG_VERSION_NUM >= 190000
+inline TimestampTz CommitTime(const ReorderBufferTXN* txn) { return txn->commit_time; }
+inline TimestampTz AbortTime(const ReorderBufferTXN* txn) { return txn->abort_time; }
+#elif PG_VERSION_NUM >= 150000
+inline TimestampTz CommitTime(const ReorderBufferTXN* txn) { return txn->xact_time.commit_time; }
+#if PG_VERSION_NUM >= 160000
+inline TimestampTz AbortTime(const ReorderBufferTXN* txn) { return txn->xact_time.abort_time; }
+#else
+inline TimestampTz AbortTime(const ReorderBufferTXN*) { return 0; }
+#endif
+#else
+inline TimestampTz CommitTime(const ReorderBufferTXN* txn) { return txn->commit_time; }
+inline TimestampTz AbortTime(const ReorderBufferTXN*) { return 0; }
+#endif
 
 // Transactions in progress and prepared ones are decoded since 14. What follows compiles on 13 as
 // well and does nothing there; startup refuses the options.
@@ -68,9 +58,8 @@ struct CallbacksSince14 {
   void (*commit_prepared)(LogicalDecodingContext*, ReorderBufferTXN*, XLogRecPtr);
   void (*rollback_prepared)(LogicalDecodingContext*, ReorderBufferTXN*, XLogRecPtr, TimestampTz);
 };
-template <typename Callbacks>
-auto SetCallbacks(Callbacks* callbacks, const CallbacksSince14& ours, int)
-    -> decltype(callbacks->stream_start_cb, void()) {
+#if PG_VERSION_NUM >= 140000
+inline void SetCallbacks(OutputPluginCallbacks* callbacks, const CallbacksSince14& ours) {
   callbacks->stream_start_cb = ours.stream_start;
   callbacks->stream_stop_cb = ours.stream_stop;
   callbacks->stream_abort_cb = ours.stream_abort;
@@ -84,82 +73,56 @@ auto SetCallbacks(Callbacks* callbacks, const CallbacksSince14& ours, int)
   callbacks->commit_prepared_cb = ours.commit_prepared;
   callbacks->rollback_prepared_cb = ours.rollback_prepared;
 }
-template <typename Callbacks>
-void SetCallbacks(Callbacks*, const CallbacksSince14&, long) {}
 
 // Both say whether the server does what is wanted.
-template <typename Context>
-auto SetStreaming(Context* ctx, bool is_wanted, int) -> decltype(ctx->streaming, bool()) {
+inline bool SetStreaming(LogicalDecodingContext* ctx, bool is_wanted) {
   ctx->streaming = ctx->streaming && is_wanted;
   return ctx->streaming == is_wanted;
 }
-template <typename Context>
-bool SetStreaming(Context*, bool is_wanted, long) {
-  return !is_wanted;
-}
-template <typename Context>
-auto SetTwoPhase(Context* ctx, bool is_wanted, int) -> decltype(ctx->twophase, bool()) {
+inline bool SetTwoPhase(LogicalDecodingContext* ctx, bool is_wanted) {
   ctx->twophase = ctx->twophase && is_wanted;
   return ctx->twophase == is_wanted;
 }
-template <typename Context>
-bool SetTwoPhase(Context*, bool is_wanted, long) {
-  return !is_wanted;
-}
-// Since 15 an option of START_REPLICATION can make the slot one that decodes prepared transactions.
-template <typename Context>
-auto SetTwoPhaseGiven(Context* ctx, bool is_given, int)
-    -> decltype(ctx->twophase_opt_given, bool()) {
-  ctx->twophase_opt_given = is_given;
-  return true;
-}
-template <typename Context>
-bool SetTwoPhaseGiven(Context*, bool, long) {
-  return false;
-}
-template <typename Slot>
-auto IsTwoPhase(const Slot& slot, int) -> decltype(slot.two_phase) {
-  return slot.two_phase;
-}
-template <typename Slot>
-bool IsTwoPhase(const Slot&, long) {
-  return false;
-}
+inline bool IsTwoPhase(const ReplicationSlotPersistentData& slot) { return slot.two_phase; }
 
 // What the plugin keeps with a transaction for as long as the server keeps it.
-template <typename Txn>
-auto PrivateOf(const Txn* txn, int) -> decltype(txn->output_plugin_private) {
-  return txn->output_plugin_private;
-}
-template <typename Txn>
-void* PrivateOf(const Txn*, long) {
-  return nullptr;
-}
-template <typename Txn>
-auto SetPrivate(Txn* txn, void* data, int) -> decltype(txn->output_plugin_private, void()) {
-  txn->output_plugin_private = data;
-}
-template <typename Txn>
-void SetPrivate(Txn*, void*, long) {}
+inline void* PrivateOf(const ReorderBufferTXN* txn) { return txn->output_plugin_private; }
+inline void SetPrivate(ReorderBufferTXN* txn, void* data) { txn->output_plugin_private = data; }
 
 // The top-level transaction of a subtransaction, or the transaction itself.
-template <typename Txn>
-auto TopOf(Txn* txn, int) -> decltype(txn->toptxn) {
+inline ReorderBufferTXN* TopOf(ReorderBufferTXN* txn) {
   return txn->toptxn == nullptr ? txn : txn->toptxn;
 }
-template <typename Txn>
-Txn* TopOf(Txn* txn, long) {
-  return txn;
-}
 // The transaction or subtransaction that has made a change.
-template <typename Change>
-auto OwnerOf(const Change* change, ReorderBufferTXN*, int) -> decltype(change->txn) {
-  return change->txn;
+inline ReorderBufferTXN* OwnerOf(const ReorderBufferChange* change) { return change->txn; }
+inline const char* GidOf(const ReorderBufferTXN* txn) { return txn->gid; }
+// Whom the server takes the change at hand to belong to while it decodes what may still be rolled
+// back; invalid once that has committed.
+inline TransactionId XidOfLiveChange() { return CheckXidAlive; }
+#else
+inline void SetCallbacks(OutputPluginCallbacks*, const CallbacksSince14&) {}
+inline bool SetStreaming(LogicalDecodingContext*, bool is_wanted) { return !is_wanted; }
+inline bool SetTwoPhase(LogicalDecodingContext*, bool is_wanted) { return !is_wanted; }
+inline bool IsTwoPhase(const ReplicationSlotPersistentData&) { return false; }
+inline void* PrivateOf(const ReorderBufferTXN*) { return nullptr; }
+inline void SetPrivate(ReorderBufferTXN*, void*) {}
+inline ReorderBufferTXN* TopOf(ReorderBufferTXN* txn) { return txn; }
+inline ReorderBufferTXN* OwnerOf(const ReorderBufferChange*) { return nullptr; }
+inline const char* GidOf(const ReorderBufferTXN*) { return ""; }
+inline TransactionId XidOfLiveChange() { return InvalidTransactionId; }
+#endif
+
+// Since 15 an option of START_REPLICATION can make the slot one that decodes prepared transactions.
+inline bool SetTwoPhaseGiven([[maybe_unused]] LogicalDecodingContext* ctx,
+                             [[maybe_unused]] bool is_given) {
+#if PG_VERSION_NUM >= 150000
+  ctx->twophase_opt_given = is_given;
+  return true;
+#else
+  return false;
+#endif
 }
-template <typename Change>
-ReorderBufferTXN* OwnerOf(const Change*, ReorderBufferTXN* txn, long) {
-  return txn;
-}
+
 // Lets the server know that something of a subtransaction was sent, so that it tells when that is
 // rolled back. It marks those of which a run leaves changes in memory, which is not so if they had
 // been spilled and take more than one load (5000 rows, after a reconnection in their midst).
@@ -168,21 +131,6 @@ inline void MarkSubtransactionSent([[maybe_unused]] ReorderBufferTXN* txn) {
   txn->txn_flags |= RBTXN_IS_STREAMED;
 #endif
 }
-template <typename Txn>
-auto GidOf(const Txn* txn, int) -> decltype(static_cast<const char*>(txn->gid)) {
-  return txn->gid;
-}
-template <typename Txn>
-const char* GidOf(const Txn*, long) {
-  return "";
-}
-// Whom the server takes the change at hand to belong to while it decodes what may still be rolled
-// back; invalid once that has committed.
-#if PG_VERSION_NUM >= 140000
-inline TransactionId XidOfLiveChange() { return CheckXidAlive; }
-#else
-inline TransactionId XidOfLiveChange() { return InvalidTransactionId; }
-#endif
 
 // Since 15 the server is told whether the transaction was skipped (synchronous standbys).
 inline void CallUpdateProgress(void (*update)(LogicalDecodingContext*, bool),

@@ -34,7 +34,7 @@ PGDLLEXPORT void _PG_output_plugin_init(OutputPluginCallbacks* callbacks) {
   since_14.prepare = towline::plugin::towline_prepare_cb;
   since_14.commit_prepared = towline::plugin::towline_commit_prepared_cb;
   since_14.rollback_prepared = towline::plugin::towline_rollback_prepared_cb;
-  towline::plugin::SetCallbacks(callbacks, since_14, 0);
+  towline::plugin::SetCallbacks(callbacks, since_14);
 }
 
 }  // extern "C"

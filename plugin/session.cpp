@@ -19,8 +19,8 @@ namespace {
 // A walsender may make its slot one that decodes prepared transactions, which it then stays. The
 // SQL functions do not: whoever looks into a slot must not change what its reader will get.
 void CheckSlotIsTwoPhase(LogicalDecodingContext* ctx) {
-  bool can_switch_on = SetTwoPhaseGiven(ctx, am_walsender, 0) && am_walsender;
-  if (can_switch_on || IsTwoPhase(ctx->slot->data, 0)) return;
+  bool can_switch_on = SetTwoPhaseGiven(ctx, am_walsender) && am_walsender;
+  if (can_switch_on || IsTwoPhase(ctx->slot->data)) return;
   ereport(ERROR,
           (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
            errmsg("replication slot \"%s\" does not decode prepared transactions",
@@ -31,12 +31,12 @@ void CheckSlotIsTwoPhase(LogicalDecodingContext* ctx) {
 // Without its option a feature is not requested, whatever the slot was made for: prepared
 // transactions are then sent when they commit.
 void RequestFeatures(LogicalDecodingContext* ctx, bool is_streaming, bool is_two_phase) {
-  if (!SetStreaming(ctx, is_streaming, 0)) RefuseOption("streaming");
-  if (!SetTwoPhase(ctx, is_two_phase, 0)) RefuseOption("two_phase");
+  if (!SetStreaming(ctx, is_streaming)) RefuseOption("streaming");
+  if (!SetTwoPhase(ctx, is_two_phase)) RefuseOption("two_phase");
   if (is_two_phase) {
     CheckSlotIsTwoPhase(ctx);
   } else {
-    (void)SetTwoPhaseGiven(ctx, false, 0);
+    (void)SetTwoPhaseGiven(ctx, false);
   }
 }
 

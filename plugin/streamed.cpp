@@ -45,14 +45,14 @@ ReorderBufferTXN* FindOwner(const RunState& run, ReorderBufferTXN* top, Transact
 }  // namespace
 
 StreamedTransaction* StreamedOf(ReorderBufferTXN* txn) {
-  return static_cast<StreamedTransaction*>(PrivateOf(txn, 0));
+  return static_cast<StreamedTransaction*>(PrivateOf(txn));
 }
 
 void ForgetStreamed(ReorderBufferTXN* txn) {
   StreamedTransaction* streamed = StreamedOf(txn);
   if (streamed == nullptr) return;
   pfree(streamed);
-  SetPrivate(txn, nullptr, 0);
+  SetPrivate(txn, nullptr);
 }
 
 void OpenInRun(PluginState* state) {
@@ -64,7 +64,7 @@ void OpenInRun(PluginState* state) {
   }
   TransactionId xid = run->change_txn->xid;
   if (run->named_xid == xid) return;
-  if (TopOf(run->change_txn, 0) != run->change_txn) MarkSubtransactionSent(run->change_txn);
+  if (TopOf(run->change_txn) != run->change_txn) MarkSubtransactionSent(run->change_txn);
   WriteSubtransaction(&state->frame, FullXid(xid));
   run->named_xid = xid;
 }
@@ -76,7 +76,7 @@ void towline_stream_start_cb(LogicalDecodingContext* ctx, ReorderBufferTXN* txn)
     streamed = static_cast<StreamedTransaction*>(
         MemoryContextAllocZero(state->session_context, sizeof(StreamedTransaction)));
     streamed->xid = FullXid(txn->xid);
-    SetPrivate(txn, streamed, 0);
+    SetPrivate(txn, streamed);
   } else {
     DiscardCachesOfOthers(txn);
   }
@@ -102,14 +102,14 @@ void towline_stream_stop_cb(LogicalDecodingContext* ctx, ReorderBufferTXN*) {
 
 void towline_stream_change_cb(LogicalDecodingContext* ctx, ReorderBufferTXN* txn, Relation relation,
                               ReorderBufferChange* change) {
-  EnterChange(StateOf(ctx), OwnerOf(change, txn, 0));
+  EnterChange(StateOf(ctx), OwnerOf(change));
   towline_change_cb(ctx, txn, relation, change);
 }
 
 void towline_stream_truncate_cb(LogicalDecodingContext* ctx, ReorderBufferTXN* txn,
                                 int relation_count, Relation relations[],
                                 ReorderBufferChange* change) {
-  EnterChange(StateOf(ctx), OwnerOf(change, txn, 0));
+  EnterChange(StateOf(ctx), OwnerOf(change));
   towline_truncate_cb(ctx, txn, relation_count, relations, change);
 }
 
@@ -125,7 +125,7 @@ void towline_stream_message_cb(LogicalDecodingContext* ctx, ReorderBufferTXN* tx
 void towline_stream_abort_cb(LogicalDecodingContext* ctx, ReorderBufferTXN* txn,
                              XLogRecPtr abort_lsn) {
   PluginState* state = StateOf(ctx);
-  StreamedTransaction* streamed = StreamedOf(TopOf(txn, 0));
+  StreamedTransaction* streamed = StreamedOf(TopOf(txn));
   // The server calls for each subtransaction of which it has streamed anything, and for the whole;
   // a reader to whom nothing was sent does not know of it.
   if (streamed != nullptr && streamed->is_sent) {
@@ -135,7 +135,7 @@ void towline_stream_abort_cb(LogicalDecodingContext* ctx, ReorderBufferTXN* txn,
                                      time == 0 ? 0 : UnixMicroseconds(time)});
     SendFrame(state);
   }
-  if (TopOf(txn, 0) == txn) ForgetStreamed(txn);
+  if (TopOf(txn) == txn) ForgetStreamed(txn);
 }
 
 void towline_stream_commit_cb(LogicalDecodingContext* ctx, ReorderBufferTXN* txn, XLogRecPtr) {

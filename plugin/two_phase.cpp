@@ -12,7 +12,7 @@ namespace {
 
 std::string_view SentGid(PluginState* state, const ReorderBufferTXN* txn) {
   MemoryContext caller = MemoryContextSwitchTo(state->change_context);
-  std::string_view gid = SentLabel(GidOf(txn, 0));
+  std::string_view gid = SentLabel(GidOf(txn));
   MemoryContextSwitchTo(caller);
   return gid;
 }
