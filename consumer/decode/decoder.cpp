@@ -333,6 +333,8 @@ absl::Status Decoder::EndPrepared(const TransactionHeader& header, PreparedFate 
   if (cut_short_.erase(header.xid) > 0 && fate == PreparedFate::kCommitted) {
     return Malformed("a value that belongs to no row, in a transaction that was committed");
   }
+  // After a restart the source may have sent again, as in progress, what is prepared here already.
+  streamed_.Forget(header.xid);
   has_begun_in_frame_ = true;
   last_end_lsn_ = header.end_lsn;
   return sink.OnPreparedEnd(header, fate);

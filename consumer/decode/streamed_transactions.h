@@ -44,6 +44,8 @@ class StreamedTransactions {
 
   // `subxid` equal to `xid`: the whole transaction.
   absl::Status Abort(uint64_t xid, uint64_t subxid);
+  // What was sent of a transaction that needs no replay, if anything was.
+  void Forget(uint64_t xid) { transactions_.erase(xid); }
   // `change_count`: sent for the transaction, those of aborted subtransactions included.
   absl::StatusOr<Whole> Take(uint64_t xid, uint64_t change_count);
 

@@ -53,11 +53,13 @@ class CopyingSink final : public ChangeSink {
     transactions.back().is_committed = true;
     return absl::OkStatus();
   }
-  absl::Status OnPreparedEnd(const TransactionHeader&, PreparedFate) override {
-    return absl::InternalError("no prepared transaction ends here");
+  absl::Status OnPreparedEnd(const TransactionHeader& header, PreparedFate) override {
+    prepared_ends.push_back(header.xid);
+    return absl::OkStatus();
   }
 
   std::vector<Transaction> transactions;
+  std::vector<uint64_t> prepared_ends;
 
  private:
   std::string spliced_;
@@ -243,6 +245,23 @@ TEST_F(StreamingTest, PreparedOneComesWithItsName) {
       Decode(FrameBuilder().Begin(701, 3000).Insert(1, Row("b")).Commit(701, 3000, 1)).ok());
   message->clear_gid();
   ExpectRefused(prepare, "without its name");
+}
+
+// After a restart the source may send again, as in progress, what it knows to be prepared here: then
+// comes no other end than that of the prepared transaction.
+TEST_F(StreamingTest, EndOfAPreparedOneFreesWhatWasSentOfItAgain) {
+  Start();
+  for (uint64_t xid : {700, 701, 702}) {
+    ASSERT_TRUE(
+        Decode(FrameBuilder().StreamStart(xid, true).Insert(1, Row("a")).StreamStop(xid)).ok());
+  }
+  ASSERT_TRUE(Decode(FrameBuilder().CommitPrepared(700, 2000, "g")).ok());
+  ASSERT_TRUE(Decode(FrameBuilder().RollbackPrepared(701, 1000, 2100, "h")).ok());
+  EXPECT_THAT(sink_.prepared_ends, ElementsAre(700, 701));
+  EXPECT_EQ(spool_->usage().logs, 1);
+  ASSERT_TRUE(Decode(FrameBuilder().StreamCommit(702, 2200, 1)).ok());
+  ASSERT_EQ(sink_.transactions.size(), 1u);
+  EXPECT_EQ(sink_.transactions[0].header.xid, 702u);
 }
 
 TEST_F(StreamingTest, WithoutSpoolNothingWasAskedFor) {
