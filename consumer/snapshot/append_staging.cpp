@@ -1,5 +1,8 @@
 #include "snapshot/append_staging.h"
 
+#include <algorithm>
+
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
@@ -24,7 +27,65 @@ std::string Prefix(const std::string& task) {
   return absl::StrFormat("copy_%016x_", HashTask(task));
 }
 
+// Which index the source's changes name their rows by; under FULL the primary key says the same.
+const UniqueIndex* KeyOf(const Table& source) {
+  bool is_named = source.replica_identity == ReplicaIdentity::kIndex;
+  for (const UniqueIndex& index : source.unique_indexes) {
+    if (is_named ? index.is_replica_identity : index.is_primary) return &index;
+  }
+  return nullptr;
+}
+
+bool IsArbiter(const UniqueIndex& index, std::vector<std::string> columns) {
+  if (index.is_partial || index.is_deferrable) return false;
+  return std::is_permutation(index.columns.begin(), index.columns.end(), columns.begin(),
+                             columns.end());
+}
+
+// The source has no two rows of one key. If they are one to the destination, by a collation of its
+// own, one of them would be left out for the other.
+absl::Status CheckKeysDiffer(Connection& session, const StagedTable& table,
+                             const std::string& relation) {
+  TOWLINE_ASSIGN_OR_RETURN(
+      Result same, session.Exec(absl::StrCat("SELECT FROM ", table.target.relation, " GROUP BY ",
+                                             absl::StrJoin(table.key, ", "),
+                                             " HAVING pg_catalog.count(*) > 1 LIMIT 1")));
+  if (same.row_count() == 0) return absl::OkStatus();
+  return WithHint(absl::FailedPreconditionError(
+                      absl::StrCat("rows of the source's table ", relation,
+                                   " that differ have the same key at the destination")),
+                  "Give the key's columns at the destination the collation of the source's.");
+}
+
+// Copying everything again would end the same.
+absl::Status ExplainRefusedRow(const absl::Status& status) {
+  if (!absl::StartsWith(GetSqlState(status), "23")) return status;
+  return WithHint(WithCode(status, absl::StatusCode::kFailedPrecondition),
+                  "Drop that constraint at the destination, or remove the row that is in the way, "
+                  "then run the same command again.");
+}
+
 }  // namespace
+
+std::vector<std::string> StagedKey(const Table& source, const Table& destination,
+                                   const CopyTarget& target) {
+  std::vector<std::string> key;
+  const UniqueIndex* index = KeyOf(source);
+  if (index == nullptr) return key;
+  for (const UniqueIndex& other : destination.unique_indexes) {
+    if (!IsArbiter(other, index->columns)) continue;
+    for (const std::string& column : index->columns) {
+      key.push_back(QuoteIdentifier(column));
+      auto at = std::find(target.columns.begin(), target.columns.end(), key.back());
+      auto number = static_cast<size_t>(at - target.columns.begin());
+      bool is_as_it_is = at != target.columns.end() &&
+                         (target.values.empty() || target.values[number] == key.back());
+      if (!is_as_it_is) return {};  // an expression may make one key of two
+    }
+    return key;
+  }
+  return key;
+}
 
 std::string StagingName(const std::string& task, size_t number) {
   return QuoteQualified("towline_state", absl::StrCat(Prefix(task), number));
@@ -78,17 +139,23 @@ absl::Status MoveStaged(Connection& session, const TaskClaim& claim,
         session.Exec(absl::StrCat("SELECT (SELECT pg_catalog.count(*) FROM ", relation,
                                   "), (SELECT pg_catalog.count(*) FROM ONLY ",
                                   table.target.relation, ")")));
+    std::string conflict =
+        table.key.empty()
+            ? ""
+            : absl::StrCat(" ON CONFLICT (", absl::StrJoin(table.key, ", "), ") DO NOTHING");
     absl::StatusOr<Result> moved = session.Exec(
         absl::StrCat("INSERT INTO ", relation, list, " OVERRIDING SYSTEM VALUE SELECT ", columns,
-                     " FROM ", table.target.relation, " ON CONFLICT DO NOTHING"));
-    TOWLINE_RETURN_IF_ERROR(
-        WithContext(moved.status(), absl::StrCat("adding the copied rows to table ", relation)));
+                     " FROM ", table.target.relation, conflict));
+    TOWLINE_RETURN_IF_ERROR(ExplainRefusedRow(
+        WithContext(moved.status(), absl::StrCat("adding the copied rows to table ", relation))));
+    int64_t left_out = counted.GetInt(0, 1) - moved->affected_rows();
+    if (left_out > 0) TOWLINE_RETURN_IF_ERROR(CheckKeysDiffer(session, table, relation));
     // The keys of those that are left out are taken by rows that were there.
     LogInfo("copied rows are added to a table that keeps its own",
             {{"table", relation},
              {"kept", absl::StrCat(counted.GetInt(0, 0))},
              {"added", absl::StrCat(moved->affected_rows())},
-             {"left_out", absl::StrCat(counted.GetInt(0, 1) - moved->affected_rows())}});
+             {"left_out", absl::StrCat(left_out)}});
     TOWLINE_RETURN_IF_ERROR(MarkPieceCopied(session, claim, name, moved->affected_rows()));
     TOWLINE_RETURN_IF_ERROR(session.Exec("DROP TABLE " + table.target.relation).status());
   }

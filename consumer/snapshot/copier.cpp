@@ -273,7 +273,7 @@ absl::Status CopyRun::CopyRows(Connection& session, const std::vector<Table>& ta
     bool is_staged = HasRowsToCopy(job.tables[i]) && policies_[there[i].name] == "append";
     if (is_staged) {
       target.relation = StagingName(store_.task(), staged.size());
-      staged.push_back({there[i], target});
+      staged.push_back({there[i], target, StagedKey(job.tables[i], there[i], target)});
     }
     job.targets.push_back(std::move(target));
     job.is_staged.push_back(is_staged);

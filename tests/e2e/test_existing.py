@@ -94,6 +94,31 @@ def test_append_keeps_rows_and_the_stream_overwrites(towline, source, destinatio
     assert towline.stop() == 0
 
 
+@pytest.mark.parametrize("table", [TABLE, "CREATE TABLE t (id int, v text); ALTER TABLE t REPLICA IDENTITY FULL"])
+def test_append_leaves_out_rows_by_their_key_only(table, towline, source, destination):
+    """Two rows of the source of which the destination has room for one: loud, as without append."""
+    source.script(table, "INSERT INTO t VALUES (1, 'x'), (2, 'x')")
+    destination.script(table, "ALTER TABLE t ADD UNIQUE (v)", "INSERT INTO t VALUES (100, 'mine')")
+    output = stops(towline, "--existing", "append", status=3)
+    assert "t_v_key" in output and '"public"."t"' in output
+    assert destination.query("SELECT * FROM t") == [(100, "mine")]
+    destination.execute("ALTER TABLE t DROP CONSTRAINT t_v_key")
+    towline.start("--existing", "append").wait_for_state("streaming")
+    towline.wait_until_caught_up()
+    assert destination.query("SELECT * FROM t ORDER BY id") == [(1, "x"), (2, "x"), (100, "mine")]
+    assert towline.stop() == 0
+
+
+def test_append_is_loud_where_two_rows_become_one_key(towline, source, destination):
+    """The destination's collation takes for equal what the source tells apart."""
+    source.script("CREATE TABLE t (k text PRIMARY KEY)", "INSERT INTO t VALUES ('a'), ('A'), ('b')")
+    destination.script("CREATE COLLATION loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false)",
+                       "CREATE TABLE t (k text COLLATE loose PRIMARY KEY)", "INSERT INTO t VALUES ('b')")
+    output = stops(towline, "--existing", "append", status=3)
+    assert "same key" in output and '"t"' in output
+    assert destination.query("SELECT * FROM t") == [("b",)]
+
+
 def test_drop_of_an_unfinished_append_leaves_no_staging(towline_factory, source, destination):
     source.script(TABLE, FILL, "CREATE TABLE other (id int PRIMARY KEY)")
     destination.script(TABLE)
