@@ -47,7 +47,7 @@ absl::StatusOr<Connection> OpenApplySession(const ConnectOptions& destination,
       "SET xmloption = content", "SET array_nulls = on"};
   TOWLINE_ASSIGN_OR_RETURN(Connection connection, Connection::Open(destination, purpose, shutdown));
   TOWLINE_RETURN_IF_ERROR(TakeReplicaRole(connection));
-  TOWLINE_RETURN_IF_ERROR(TakeOrigin(connection, OriginName(task, 0), requires_origin));
+  TOWLINE_RETURN_IF_ERROR(TakeOrigin(connection, task, 0, requires_origin));
   return connection;
 }
 

@@ -9,6 +9,7 @@
 #include "pg/quoting.h"
 #include "precheck/check_context.h"
 #include "schema/array_literal.h"
+#include "state/origin.h"
 #include "state/state_store.h"
 
 namespace towline {
@@ -182,9 +183,9 @@ void CheckReplicationOrigin(CheckContext& context) {
   std::optional<bool> allowed = Has(context, kId, may);
   std::optional<Result> used = context.Ask(
       kId, *context.destination,
-      "SELECT pg_catalog.count(*) FROM pg_catalog.pg_replication_origin WHERE roname <> $1 "
-      "AND NOT pg_catalog.starts_with(roname, $1 || '_')",
-      {{context.options.slot}});
+      absl::StrCat("SELECT pg_catalog.count(*) FROM pg_catalog.pg_replication_origin WHERE NOT (",
+                   OriginsCondition("$1"), ")"),
+      {{context.options.task}});
   if (!allowed || !used) return;
   int64_t max = 0;
   if (!absl::SimpleAtoi(facts.Value(limit), &max)) max = 0;

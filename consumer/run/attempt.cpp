@@ -146,6 +146,7 @@ absl::Status Attempt::TakeOver() {
   store_.emplace(std::move(store));
   store_->set_on_state([this](TaskState state) { context_.ShowState(state); });
   TOWLINE_ASSIGN_OR_RETURN(row_, store_->TakeOver(source_identity_, destination_identity_));
+  DropOldOrigin(store_->connection(), context_.task);
   context_.claim = store_->claim();
   context_.is_slot_created = row_.is_slot_created;
   context_.control.AdoptStored(row_.state == TaskState::kPaused);

@@ -127,7 +127,7 @@ absl::StatusOr<Connection> OpenDestination(const CopierOptions& options, absl::s
     TOWLINE_RETURN_IF_ERROR(replica);
   }
   TOWLINE_RETURN_IF_ERROR(
-      TakeOrigin(connection, OriginName(store.task(), origin_number), options.requires_origin));
+      TakeOrigin(connection, store.task(), origin_number, options.requires_origin));
   TOWLINE_RETURN_IF_ERROR(store.AddSession(connection, std::string(purpose)));
   return connection;
 }

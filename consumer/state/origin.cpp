@@ -22,26 +22,33 @@ void DropEach(Connection& session, const std::string& task, absl::string_view co
   }
 }
 
-// Another task may be called like one of ours: "a_1" and the first of "a". Its applier's is in use
-// while it runs, and otherwise made again at its next start.
-std::string OfCopy(const std::string& task) {
-  return absl::StrCat("pg_catalog.starts_with(roname, 'towline_' || ", task, " || '_') AND ",
-                      "pg_catalog.substr(roname, pg_catalog.length('towline_' || ", task,
-                      ") + 2) ~ '^[0-9]{1,4}$'");
+// Without the number: a task may be called like another one's origin, and what counts are the last
+// two parts, as in the names of prepared transactions. `task`: SQL.
+std::string PrefixSql(absl::string_view task) {
+  return absl::StrCat("'towline_' || ", task,
+                      " || '_' || (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = "
+                      "pg_catalog.current_database()) || '_'");
+}
+
+std::string Numbered(absl::string_view prefix_sql, absl::string_view numbers) {
+  return absl::StrCat("(pg_catalog.starts_with(roname, ", prefix_sql,
+                      ") AND pg_catalog.substr(roname, pg_catalog.length(", prefix_sql,
+                      ") + 1) ~ '^", numbers, "$')");
 }
 
 }  // namespace
 
-std::string OriginName(const std::string& task, int number) {
-  std::string name = absl::StrCat("towline_", task);
-  return number == 0 ? name : absl::StrCat(name, "_", number);
-}
-
 std::string OriginsCondition(const std::string& task) {
-  return absl::StrCat("roname = 'towline_' || ", task, " OR (", OfCopy(task), ")");
+  return absl::StrCat(Numbered(PrefixSql(task), "[0-9]{1,4}"), " OR roname = 'towline_' || ", task,
+                      " OR ",
+                      Numbered(absl::StrCat("'towline_' || ", task, " || '_'"), "[0-9]{1,4}"));
 }
 
-absl::Status TakeOrigin(Connection& session, const std::string& name, bool is_required) {
+absl::Status TakeOrigin(Connection& session, const std::string& task, int number,
+                        bool is_required) {
+  TOWLINE_ASSIGN_OR_RETURN(std::string name,
+                           session.QueryValue(absl::StrCat("SELECT ", PrefixSql("$1"), " || $2"),
+                                              {task, absl::StrCat(number)}));
   std::string quoted = QuoteLiteral(name);
   absl::Status status =
       session
@@ -74,7 +81,11 @@ absl::Status TakeOrigin(Connection& session, const std::string& name, bool is_re
 }
 
 void DropCopyOrigins(Connection& session, const std::string& task) {
-  DropEach(session, task, OfCopy("$1"));
+  DropEach(session, task, Numbered(PrefixSql("$1"), "[1-9][0-9]{0,3}"));
+}
+
+void DropOldOrigin(Connection& session, const std::string& task) {
+  DropEach(session, task, "roname = 'towline_' || $1");
 }
 
 void DropOrigins(Connection& session, const std::string& task) {

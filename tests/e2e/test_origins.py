@@ -14,6 +14,12 @@ def origins(database, task):
                                              [f"^towline_{task}"])]
 
 
+def origin_name(database, task):
+    """The applier's."""
+    oid = database.value("SELECT oid FROM pg_database WHERE datname = current_database()")
+    return f"towline_{task}_{oid}_0"
+
+
 def counts(service):
     status = service.status()
     return [status[key] for key in ("rows_inserted", "rows_updated", "rows_deleted", "truncates")]
@@ -106,7 +112,8 @@ def test_every_write_into_a_table_is_marked(source, destination, towline_factory
     assert everything > 9000 + 3000 + 500, everything
     assert destination.value(changes, ["1"]) == 0
     # The copy's origins are given back, the applier's stays until drop.
-    wait_until(lambda: origins(destination, "marked") == ["towline_marked"], 10, "the copy's origins to be dropped",
+    applier = [origin_name(destination, "marked")]
+    wait_until(lambda: origins(destination, "marked") == applier, 10, "the copy's origins to be dropped",
                explain=lambda: origins(destination, "marked"))
     assert service.stop() == 0
     destination.query("SELECT pg_drop_replication_slot('looks_on')")
@@ -120,8 +127,9 @@ def test_an_origin_is_required_where_changes_could_go_in_circles(source, destina
     source.execute("CREATE TABLE t (id int PRIMARY KEY)")
     service = towline_factory(source, destination, task="held")
     with probes.Session(destination) as session:
-        session.execute("SELECT pg_replication_origin_create('towline_held')")
-        session.execute("SELECT pg_replication_origin_session_setup('towline_held')")
+        name = origin_name(destination, "held")
+        session.execute("SELECT pg_replication_origin_create(%s)", [name])
+        session.execute("SELECT pg_replication_origin_session_setup(%s)", [name])
         service.start().wait_for_state("streaming")
         service.wait_for_log("writing without a replication origin")
         assert service.stop() == 0
@@ -145,3 +153,43 @@ def test_check_fails_where_a_required_origin_cannot_be_had(source, destination, 
         levels = [finding["level"] for finding in found["findings"]
                   if finding["id"] == "destination.replication_origin"]
         assert levels == [level], found
+
+
+def test_tasks_of_one_name_into_two_databases_of_a_server(source, destination, destination_cluster, towline_factory,
+                                                          request):
+    """Origins are the server's, not the database's: each of the two has its own."""
+    services = []
+    for name, origin in (("one", source), ("two", destination)):  # two servers: a slot's name is a server's, too
+        into = destination_cluster.create_database(f"{destination.name}_{name}")
+        request.addfinalizer(into.drop)
+        if origin is destination:
+            origin.execute("CREATE EXTENSION towline")
+        origin.script("CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t VALUES (1)")
+        services.append(towline_factory(origin, into, task="one_name", name=name, arguments=["--origin", "none"]))
+    for service in services:
+        service.start().wait_for_state("streaming")
+        service.source.execute("INSERT INTO t VALUES (2)")
+    for service in services:
+        service.wait_until_caught_up()
+        assert_equal(service.source.uri(), service.destination.uri())
+    assert len(origins(destination, "one_name")) == 2, origins(destination, "one_name")
+    assert services[0].stop() == 0
+    services[0].call("drop", check=True)
+    assert len(origins(destination, "one_name")) == 1, origins(destination, "one_name")
+    assert services[1].stop() == 0
+    services[1].call("drop", check=True)
+    assert origins(destination, "one_name") == []
+
+
+def test_origins_of_an_older_release_are_given_back(source, destination, towline_factory):
+    """Their names had no database in them; the applier's goes at the next start, a copy's at the drop."""
+    source.execute("CREATE TABLE t (id int PRIMARY KEY)")
+    service = towline_factory(source, destination, task="older")
+    for name in ("towline_older", "towline_older_2"):
+        destination.query("SELECT pg_replication_origin_create(%s)", [name])
+    service.start().wait_for_state("streaming")
+    service.wait_until_caught_up()
+    assert "towline_older" not in origins(destination, "older")
+    assert service.stop() == 0
+    service.call("drop", check=True)
+    assert origins(destination, "older") == []

@@ -247,8 +247,8 @@ TEST_F(StreamingTest, PreparedOneComesWithItsName) {
   ExpectRefused(prepare, "without its name");
 }
 
-// After a restart the source may send again, as in progress, what it knows to be prepared here: then
-// comes no other end than that of the prepared transaction.
+// After a restart the source may send again, as in progress, what it knows to be prepared here:
+// then comes no other end than that of the prepared transaction.
 TEST_F(StreamingTest, EndOfAPreparedOneFreesWhatWasSentOfItAgain) {
   Start();
   for (uint64_t xid : {700, 701, 702}) {
