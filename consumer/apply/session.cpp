@@ -33,7 +33,7 @@ absl::StatusOr<Connection> OpenApplySession(const ConnectOptions& destination,
                                             const std::string& task, bool requires_origin,
                                             const Shutdown& shutdown) {
   Connection::Purpose purpose;
-  purpose.application_name = ApplicationName(task, "apply");
+  purpose.application_name = DestinationApplication(task, "apply");
   purpose.settings = {
       // Durability is made at intervals: Applier::MakeDurable.
       "SET synchronous_commit = off",

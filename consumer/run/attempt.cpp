@@ -79,7 +79,7 @@ absl::Status Attempt::RunSteps() {
 absl::StatusOr<Connection> Attempt::OpenSource() {
   Connection::Purpose purpose;
   purpose.application_name =
-      context_.task.empty() ? "towline" : ApplicationName(context_.task, "control");
+      context_.task.empty() ? "towline" : SourceApplication(context_.task, "control");
   return Connection::Open(context_.config.source, purpose, shutdown_);
 }
 
@@ -305,7 +305,7 @@ absl::Status Attempt::Copy() {
   options.part_bytes = config.limits.copy_part_bytes;
   options.snapshot_wait_max = config.limits.snapshot_wait_max;
   options.requires_origin = !config.foreign_origins;
-  options.application_name = SlotName(context_.task);
+  options.task = context_.task;
   monitor_->Watch(&copy_progress_);
   absl::Status copied = WaitEnded(RunCopy(options, *store_, copy_progress_, shutdown_, on_wait));
   monitor_->Watch(static_cast<const CopyProgress*>(nullptr));

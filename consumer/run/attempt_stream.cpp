@@ -181,7 +181,7 @@ absl::StatusOr<bool> Attempt::SwitchTwoPhaseOff(Connection& source) {
   }
   TOWLINE_ASSIGN_OR_RETURN(
       ReplicationConnection session,
-      ReplicationConnection::Open(context_.config.source, ApplicationName(context_.task, "slot"),
+      ReplicationConnection::Open(context_.config.source, SourceApplication(context_.task, "slot"),
                                   shutdown_));
   TOWLINE_RETURN_IF_ERROR(session.SwitchTwoPhaseOff(row_.slot));
   LogInfo("two-phase decoding is switched off", {{"slot", row_.slot}});
@@ -289,7 +289,7 @@ absl::StatusOr<SequenceKeeper::Options> Attempt::SequenceOptions() {
   SequenceKeeper::Options options;
   options.source = context_.config.source;
   options.destination = context_.config.destination;
-  options.application_name = SlotName(context_.task);
+  options.task = context_.task;
   options.selection.is_all = context_.config.include.empty();
   TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_->ReadPieces());
   for (PieceRow& piece : pieces) options.selection.tables.push_back(std::move(piece.table));
@@ -301,7 +301,7 @@ absl::StatusOr<StreamSession::Options> Attempt::StreamOptions() {
   const Limits& limits = config.limits;
   StreamSession::Options options;
   options.receiver = {.source = config.source,
-                      .application_name = ApplicationName(context_.task, "stream"),
+                      .application_name = SourceApplication(context_.task, "stream"),
                       .slot = row_.slot,
                       .position = row_.position,
                       .status_interval = status_interval_,

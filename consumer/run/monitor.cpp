@@ -26,10 +26,10 @@ constexpr absl::Duration kAnswerWaitMax = absl::Seconds(30);
 // when the network swallows packets; a running one shows within one look at the slot.
 constexpr absl::Duration kWalsenderMissingMax = absl::Seconds(10);
 
-absl::StatusOr<Connection> OpenSession(const ConnectOptions& options, const std::string& task,
+absl::StatusOr<Connection> OpenSession(const ConnectOptions& options, std::string application_name,
                                        const Shutdown& shutdown) {
   Connection::Purpose purpose;
-  purpose.application_name = ApplicationName(task, "monitor");
+  purpose.application_name = std::move(application_name);
   TOWLINE_ASSIGN_OR_RETURN(Connection connection, Connection::Open(options, purpose, shutdown));
   connection.set_answer_wait_max(kAnswerWaitMax);
   return connection;
@@ -40,10 +40,12 @@ absl::StatusOr<Connection> OpenSession(const ConnectOptions& options, const std:
 absl::StatusOr<std::unique_ptr<Monitor>> Monitor::Start(const Options& options, StateStore& store,
                                                         StatusBoard& board,
                                                         const Shutdown& shutdown) {
-  TOWLINE_ASSIGN_OR_RETURN(Connection source,
-                           OpenSession(options.source, options.claim.task, shutdown));
-  TOWLINE_ASSIGN_OR_RETURN(Connection destination,
-                           OpenSession(options.destination, options.claim.task, shutdown));
+  const std::string& task = options.claim.task;
+  TOWLINE_ASSIGN_OR_RETURN(
+      Connection source, OpenSession(options.source, SourceApplication(task, "monitor"), shutdown));
+  TOWLINE_ASSIGN_OR_RETURN(
+      Connection destination,
+      OpenSession(options.destination, DestinationApplication(task, "monitor"), shutdown));
   TOWLINE_RETURN_IF_ERROR(store.AddSession(destination, "monitor"));
   return std::unique_ptr<Monitor>(
       new Monitor(options, board, shutdown, std::move(source), std::move(destination)));

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "state/task_name.h"
 
 namespace towline {
 namespace {
@@ -68,13 +69,13 @@ void SequenceKeeper::Look() {
 absl::Status SequenceKeeper::Connect() {
   if (!source_) {
     Connection::Purpose purpose;
-    purpose.application_name = absl::StrCat(options_.application_name, " sequences");
+    purpose.application_name = SourceApplication(options_.task, "sequences");
     TOWLINE_ASSIGN_OR_RETURN(source_, Connection::Open(options_.source, purpose, shutdown_));
     source_->set_answer_wait_max(kAnswerWaitMax);
   }
   if (!destination_) {
     Connection::Purpose purpose;
-    purpose.application_name = absl::StrCat(options_.application_name, " sequences");
+    purpose.application_name = DestinationApplication(options_.task, "sequences");
     TOWLINE_ASSIGN_OR_RETURN(Connection opened,
                              Connection::Open(options_.destination, purpose, shutdown_));
     TOWLINE_RETURN_IF_ERROR(store_.AddSession(opened, "sequences"));

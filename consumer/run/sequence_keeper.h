@@ -28,7 +28,7 @@ class SequenceKeeper {
     ConnectOptions source;
     ConnectOptions destination;
     SequenceSelection selection;
-    std::string application_name;
+    std::string task;
   };
   // `store` and `shutdown` outlive it; `store` is used on the caller's thread.
   SequenceKeeper(Options options, StateStore& store, const Shutdown& shutdown);

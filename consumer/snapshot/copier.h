@@ -44,7 +44,7 @@ struct CopierOptions {
   int64_t part_bytes = 0;  // larger tables are copied in ctid ranges of this size
   absl::Duration snapshot_wait_max;
   bool requires_origin = false;  // an error where what we write cannot be marked
-  std::string application_name;  // "towline_<task>"
+  std::string task;
 };
 
 // Runs the copy from wherever the task's state says it stands (checking, copying_schema, copying,

@@ -10,6 +10,7 @@
 #include "pg/quoting.h"
 #include "schema/array_literal.h"
 #include "schema/sequences.h"
+#include "state/task_name.h"
 
 namespace towline {
 namespace {
@@ -35,7 +36,7 @@ absl::Status CopySequences(const CopierOptions& options, Connection& destination
     return absl::OkStatus();
   }
   Connection::Purpose purpose;
-  purpose.application_name = absl::StrCat(options.application_name, " sequences");
+  purpose.application_name = SourceApplication(options.task, "sequences");
   TOWLINE_ASSIGN_OR_RETURN(Connection source, Connection::Open(options.source, purpose, shutdown));
   SequenceSelection selection;
   selection.is_all = options.selection.include.empty();

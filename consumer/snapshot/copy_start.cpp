@@ -9,6 +9,7 @@
 #include "base/status_macros.h"
 #include "schema/materialized_views.h"
 #include "snapshot/slot.h"
+#include "state/task_name.h"
 
 namespace towline {
 namespace {
@@ -48,7 +49,7 @@ class Starter {
   Starter(const CopierOptions& options, const Shutdown& shutdown) : shutdown_(shutdown) {
     snapshot_options_.source = options.source;
     snapshot_options_.selection = options.selection;
-    snapshot_options_.application_name = options.application_name;
+    snapshot_options_.task = options.task;
     snapshot_options_.readers = std::max(options.workers, 1);
   }
 
@@ -78,7 +79,7 @@ class Starter {
     options.server_version = snapshot.connection().server_version();
     options.encoding = snapshot.connection().server_encoding();
     options.snapshot_name = snapshot.name();
-    options.application_name = absl::StrCat(snapshot_options_.application_name, " dump");
+    options.application_name = SourceApplication(snapshot_options_.task, "dump");
     TOWLINE_ASSIGN_OR_RETURN(options.excluded,
                              ReadExcludedObjects(snapshot.connection(), snapshot.tables()));
     DumpedSchema schema;
@@ -115,7 +116,7 @@ bool HaveSameShape(const std::vector<Table>& a, const std::vector<Table>& b) {
 absl::StatusOr<CopyStart> StartAtSource(const CopierOptions& options, const Shutdown& shutdown,
                                         absl::FunctionRef<void(const std::string&)> on_wait) {
   Connection::Purpose purpose;
-  purpose.application_name = absl::StrCat(options.application_name, " marker");
+  purpose.application_name = SourceApplication(options.task, "marker");
   TOWLINE_ASSIGN_OR_RETURN(Connection watcher, Connection::Open(options.source, purpose, shutdown));
   TOWLINE_RETURN_IF_ERROR(WaitForMarker(watcher, options.snapshot_wait_max, shutdown, on_wait));
   const absl::Time deadline = absl::Now() + options.snapshot_wait_max;

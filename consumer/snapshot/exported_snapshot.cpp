@@ -10,6 +10,7 @@
 #include "base/status_macros.h"
 #include "pg/quoting.h"
 #include "schema/table_rules.h"
+#include "state/task_name.h"
 
 namespace towline {
 namespace {
@@ -42,7 +43,7 @@ ORDER BY 1 LIMIT 3
 absl::StatusOr<Connection> Open(const ExportedSnapshot::Options& options, absl::string_view word,
                                 const Shutdown& shutdown) {
   Connection::Purpose purpose;
-  purpose.application_name = absl::StrCat(options.application_name, " ", word);
+  purpose.application_name = SourceApplication(options.task, word);
   purpose.settings = {kLockTimeoutSql, kRuleSearchPathSql};
   return Connection::Open(options.source, purpose, shutdown);
 }

@@ -28,7 +28,7 @@ class ExportedSnapshot {
   struct Options {
     ConnectOptions source;
     TableSelection selection;
-    std::string application_name;  // "towline_<task>"
+    std::string task;
     int readers = 0;
     bool locks_tables = true;  // not for a schema dump, which brings its own locks
   };

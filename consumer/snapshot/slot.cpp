@@ -202,7 +202,7 @@ absl::StatusOr<Lsn> CreateSlot(const ConnectOptions& source, const std::string& 
                                absl::Duration wait_max, const Shutdown& shutdown,
                                WaitNotice on_wait) {
   Connection::Purpose purpose;
-  purpose.application_name = absl::StrCat(slot, " slot");
+  purpose.application_name = absl::StrCat(slot, " src slot");
   TOWLINE_ASSIGN_OR_RETURN(Connection session, Connection::Open(source, purpose, shutdown));
   TOWLINE_ASSIGN_OR_RETURN(Connection watcher, Connection::Open(source, purpose, shutdown));
   TOWLINE_RETURN_IF_ERROR(CheckIsPrimary(watcher));

@@ -14,6 +14,7 @@
 #include "pg/quoting.h"
 #include "snapshot/copy_worker.h"
 #include "state/origin.h"
+#include "state/task_name.h"
 
 namespace towline {
 namespace {
@@ -116,7 +117,7 @@ absl::StatusOr<Connection> OpenDestination(const CopierOptions& options, absl::s
                                            int origin_number, StateStore& store,
                                            const Shutdown& shutdown) {
   Connection::Purpose session;
-  session.application_name = absl::StrCat(options.application_name, " ", purpose);
+  session.application_name = DestinationApplication(options.task, purpose);
   session.settings = {"SET synchronous_commit = off", kLockTimeoutSql};
   TOWLINE_ASSIGN_OR_RETURN(Connection connection,
                            Connection::Open(options.destination, session, shutdown));

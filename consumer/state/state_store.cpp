@@ -55,7 +55,7 @@ StateStore::StateStore(Options options, Connection connection, const Shutdown& s
 absl::StatusOr<StateStore> StateStore::Open(const Options& options, const Shutdown& shutdown) {
   TOWLINE_RETURN_IF_ERROR(CheckTaskName(options.task));
   Connection::Purpose purpose;
-  purpose.application_name = ApplicationName(options.task, "state");
+  purpose.application_name = DestinationApplication(options.task, "state");
   purpose.settings = {kDurableCommitSql, kLockTimeoutSql};
   TOWLINE_ASSIGN_OR_RETURN(Connection connection,
                            Connection::Open(options.destination, purpose, shutdown));

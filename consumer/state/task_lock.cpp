@@ -43,11 +43,10 @@ LEFT JOIN towline_state.session s
   ON s.task = $1 AND s.pid = a.pid AND s.backend_start = a.backend_start
  AND s.application_name = a.application_name)sql";
 
-// $1 the application name of the task's sessions.
+// $1 what the application names of the task's sessions at this end begin with.
 constexpr char kNamedLikeTask[] =
     "a.pid <> pg_catalog.pg_backend_pid() AND a.datname = pg_catalog.current_database() "
-    "AND a.usename = current_user AND (a.application_name = $1 "
-    "OR pg_catalog.starts_with(a.application_name, $1 || ' '))";
+    "AND a.usename = current_user AND pg_catalog.starts_with(a.application_name, $1)";
 
 // $2 the task.
 constexpr char kRecorded[] =
@@ -166,12 +165,12 @@ absl::Status AcquireTaskLock(Connection& connection, const TaskLockOptions& opti
 absl::Status EndOtherSessions(Connection& connection, const std::string& task,
                               const Shutdown& shutdown) {
   return EndSessions(connection, absl::StrCat("(", kNamedLikeTask, ") OR (", kRecorded, ")"),
-                     {SlotName(task), task}, shutdown);
+                     {DestinationApplication(task, ""), task}, shutdown);
 }
 
 absl::Status EndSessionsAtSource(Connection& source, const std::string& task,
                                  const Shutdown& shutdown) {
-  return EndSessions(source, kNamedLikeTask, {SlotName(task)}, shutdown);
+  return EndSessions(source, kNamedLikeTask, {SourceApplication(task, "")}, shutdown);
 }
 
 }  // namespace towline

@@ -23,8 +23,9 @@ struct TaskLockOptions {
 absl::Status AcquireTaskLock(Connection& connection, const TaskLockOptions& options,
                              const Shutdown& shutdown);
 
-// Ends every other session of the task in this database, the recorded ones and those that bear its
-// application name, and waits until they are gone. Call with the lock held.
+// Ends every other session of the task in this database, the recorded ones and those that bear an
+// application name of the task as its destination, and waits until they are gone. Call with the
+// lock held.
 absl::Status EndOtherSessions(Connection& connection, const std::string& task,
                               const Shutdown& shutdown);
 

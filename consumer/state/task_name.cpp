@@ -52,8 +52,12 @@ std::string SlotName(absl::string_view task) {
   return name + hash;
 }
 
-std::string ApplicationName(absl::string_view task, absl::string_view purpose) {
-  return absl::StrCat(SlotName(task), " ", purpose);
+std::string SourceApplication(absl::string_view task, absl::string_view purpose) {
+  return absl::StrCat(SlotName(task), " src ", purpose);
+}
+
+std::string DestinationApplication(absl::string_view task, absl::string_view purpose) {
+  return absl::StrCat(SlotName(task), " dst ", purpose);
 }
 
 }  // namespace towline

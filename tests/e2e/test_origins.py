@@ -88,6 +88,31 @@ def test_two_databases_are_each_others_source(source, destination, towline_facto
     assert [database.value("SELECT last_value FROM odd") for database in (a, b)] == [201, 2]
 
 
+def test_both_legs_may_bear_one_name(source, destination, towline_factory):
+    """What the one ends when it takes over are its own predecessor's sessions, not the other's, which
+    are on the same servers under the same name and role."""
+    a, b = source, destination
+    b.execute("CREATE EXTENSION towline")
+    a.script("CREATE TABLE t (id int PRIMARY KEY, v text)", "INSERT INTO t VALUES (1, 'a')")
+    legs = [towline_factory(x, y, task="sync", name=name, arguments=["--origin", "none", "--existing", "append"])
+            for x, y, name in ((a, b, "a-b"), (b, a, "b-a"))]
+    for leg in legs:
+        leg.start().wait_for_state("streaming")
+    both_ways(*legs)
+    epochs = [leg.row()[0] for leg in legs]
+    for number, leg in enumerate(legs):
+        leg.kill()
+        leg.start().wait_for_state("streaming")
+        a.execute("INSERT INTO t VALUES (%s, 'a')", [10 + number])
+        b.execute("INSERT INTO t VALUES (%s, 'b')", [20 + number])
+        both_ways(*legs)
+        epochs[number] += 1
+        assert [leg.row()[0] for leg in legs] == epochs
+    assert_equal(a.uri(), b.uri())
+    for leg in legs:
+        assert leg.stop() == 0
+
+
 def test_every_write_into_a_table_is_marked(source, destination, towline_factory):
     """Read by somebody else's decoder at the destination, from before the copy on."""
     for number in range(3):

@@ -23,7 +23,8 @@ TEST(TaskNameTest, DerivedNameDependsOnBothDatabasesOnly) {
 
 TEST(TaskNameTest, PlainNamesStayReadable) {
   EXPECT_EQ(SlotName("orders_2"), "towline_orders_2");
-  EXPECT_EQ(ApplicationName("orders_2", "apply"), "towline_orders_2 apply");
+  EXPECT_EQ(SourceApplication("orders_2", "stream"), "towline_orders_2 src stream");
+  EXPECT_EQ(DestinationApplication("orders_2", "apply"), "towline_orders_2 dst apply");
 }
 
 TEST(TaskNameTest, OtherLettersAreReplacedAndKeptApartByAHash) {
@@ -43,7 +44,7 @@ TEST(TaskNameTest, LongNamesFitWithRoomForAPurpose) {
   other.back() = 'y';
   EXPECT_EQ(SlotName(task).size(), 48u);
   EXPECT_NE(SlotName(task), SlotName(other));
-  EXPECT_LE(ApplicationName(task, "monitor").size(), 63u);
+  EXPECT_LE(SourceApplication(task, "sequences").size(), 63u);
 }
 
 TEST(TaskNameTest, UnusableNamesAreRefused) {
