@@ -1,6 +1,8 @@
 #include "state/origin.h"
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/status_macros.h"
@@ -9,16 +11,27 @@
 namespace towline {
 namespace {
 
+// A session that was closed just now holds its origin until its backend has ended.
+constexpr absl::Duration kBackendEndMax = absl::Seconds(2);
+constexpr absl::Duration kPoll = absl::Milliseconds(20);
+
 // One by one: a refusal of one must not keep the others.
-void DropEach(Connection& session, const std::string& task, absl::string_view condition) {
+void DropEach(Connection& session, const std::string& task, absl::string_view condition,
+              absl::Duration wait_max) {
+  const absl::Time deadline = absl::Now() + wait_max;
   absl::StatusOr<Result> names = session.Query(
       absl::StrCat("SELECT roname FROM pg_catalog.pg_replication_origin WHERE ", condition),
       {task});
   if (!names.ok()) return;
   for (int row = 0; row < names->row_count(); ++row) {
-    session.Query("SELECT pg_catalog.pg_replication_origin_drop($1)", {names->GetString(row, 0)})
-        .status()
-        .IgnoreError();
+    while (true) {
+      absl::Status dropped =
+          session
+              .Query("SELECT pg_catalog.pg_replication_origin_drop($1)", {names->GetString(row, 0)})
+              .status();
+      if (GetSqlState(dropped) != "55006" || absl::Now() >= deadline) break;
+      absl::SleepFor(kPoll);
+    }
   }
 }
 
@@ -81,15 +94,15 @@ absl::Status TakeOrigin(Connection& session, const std::string& task, int number
 }
 
 void DropCopyOrigins(Connection& session, const std::string& task) {
-  DropEach(session, task, Numbered(PrefixSql("$1"), "[1-9][0-9]{0,3}"));
+  DropEach(session, task, Numbered(PrefixSql("$1"), "[1-9][0-9]{0,3}"), kBackendEndMax);
 }
 
 void DropOldOrigin(Connection& session, const std::string& task) {
-  DropEach(session, task, "roname = 'towline_' || $1");
+  DropEach(session, task, "roname = 'towline_' || $1", absl::ZeroDuration());
 }
 
 void DropOrigins(Connection& session, const std::string& task) {
-  DropEach(session, task, OriginsCondition("$1"));
+  DropEach(session, task, OriginsCondition("$1"), kBackendEndMax);
 }
 
 }  // namespace towline
