@@ -29,6 +29,7 @@ namespace {
 struct Target {
   std::string task;
   std::string slot;
+  std::optional<TaskRow> row;
   bool has_state = false;
   std::vector<PreparedTransaction> prepared;
   std::vector<std::string> known;  // tasks at the destination, for messages
@@ -58,6 +59,13 @@ std::string StatementsForDestination(const Target& target) {
                   "pg_catalog.pg_replication_origin WHERE ",
                   OriginsCondition(QuoteLiteral(target.task)), ";\n");
   return absl::StrCat(text, "-- and if no task is left: DROP SCHEMA towline_state CASCADE;\n");
+}
+
+// Of a slot whose creation was not noted nothing is known but where it should stand: another
+// destination's task of the same name may have made it.
+bool IsAnothers(const Target& target, const SlotInfo& slot) {
+  return target.row && !target.row->is_slot_created &&
+         slot.confirmed_flush_lsn != target.row->position;
 }
 
 void Open(bool is_wanted, bool is_given, const ConnectOptions& options, const Shutdown& shutdown,
@@ -97,6 +105,7 @@ absl::StatusOr<Target> FindTarget(const Config& config, const Shutdown& shutdown
             : absl::StrCat("Tasks at this destination: ", absl::StrJoin(target.known, ", "), "."));
   }
   std::optional<TaskRow> row = FindTask(tasks, target.task);
+  target.row = row;
   target.has_state = row.has_value();
   if (target.destination) {
     TOWLINE_ASSIGN_OR_RETURN(target.prepared, ListPrepared(*target.destination, target.task));
@@ -146,6 +155,11 @@ absl::Status CleanSlot(Target& target, bool is_consumer_excluded, const Shutdown
   TOWLINE_ASSIGN_OR_RETURN(std::optional<SlotInfo> slot, ReadSlot(*target.source, target.slot));
   if (!slot.has_value()) {
     printf("source: no slot %s\n", target.slot.c_str());
+    return absl::OkStatus();
+  }
+  if (IsAnothers(target, *slot)) {
+    printf("source: slot %s was not made by this task, and stays. If nothing uses it:\n%s",
+           target.slot.c_str(), StatementsForSource(target).c_str());
     return absl::OkStatus();
   }
   if (slot->is_active) {
@@ -203,7 +217,7 @@ absl::StatusOr<int> DropCommand(const Arguments& arguments, const Config& config
                                    " transactions that it has prepared there"));
     }
   }
-  if (wants_source && target.source) {
+  if (wants_source && target.source && !(slot && IsAnothers(target, *slot))) {
     deeds.push_back(absl::StrCat("drop slot ", target.slot, " at the source"));
   }
   if (isatty(STDIN_FILENO) != 0 && !arguments.is_yes && !deeds.empty() && !Confirm(target, deeds)) {

@@ -179,7 +179,7 @@ absl::Status Attempt::Compare() {
     }
     TOWLINE_RETURN_IF_ERROR(CheckSlot(row_, source_identity_.database, slot));
   }
-  if (!row_.slot.empty()) {
+  if (row_.is_slot_created) {
     // Nothing else of this attempt is open there yet.
     TOWLINE_RETURN_IF_ERROR(EndSessionsAtSource(source, context_.task, shutdown_));
   }
@@ -230,25 +230,22 @@ absl::Status Attempt::PrepareSlot() {
   TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenSource());
   const std::string slot = SlotName(context_.task);
   TOWLINE_ASSIGN_OR_RETURN(std::optional<SlotInfo> found, ReadSlot(source, slot));
-  if (row_.slot.empty()) {
-    if (found.has_value()) {
-      return WithHint(
-          absl::FailedPreconditionError(absl::StrCat(
-              "a slot ", slot, " exists on the source already, and this task has not made it")),
-          absl::StrCat("If no other towline uses it: SELECT pg_drop_replication_slot('", slot,
-                       "'); else give another --task."));
-    }
-    TOWLINE_RETURN_IF_ERROR(CheckNothingPrepared());
-    FaultPoint("run:before-slot");
-    TOWLINE_RETURN_IF_ERROR(store_->SetSlot(slot, /*is_created=*/false, Lsn{}, ""));
-    row_.slot = slot;
-  } else if (found.has_value()) {
-    TOWLINE_RETURN_IF_ERROR(CheckLeftSlot(row_, source_identity_.database, *found));
-    TOWLINE_RETURN_IF_ERROR(
-        FreeSlot(source, slot, slot, context_.config.limits.slot_busy_wait_max, shutdown_));
-    LogInfo("dropping the slot that a crash left before its creation was noted", {{"slot", slot}});
-    TOWLINE_RETURN_IF_ERROR(DropSlot(source, slot));
+  bool is_ours = found.has_value() && IsLeftSlot(row_, source_identity_.database, *found);
+  if (found.has_value() && !found->confirmed_flush_lsn.is_valid()) {
+    return absl::AbortedError(absl::StrCat("a slot ", slot, " is just being made on the source"));
   }
+  if (found.has_value() && !is_ours) {
+    return WithHint(
+        absl::FailedPreconditionError(absl::StrCat(
+            "a slot ", slot, " exists on the source already, and this task has not made it")),
+        absl::StrCat("If no other towline uses it: SELECT pg_drop_replication_slot('", slot,
+                     "'); else give another --task."));
+  }
+  if (is_ours) {
+    LogInfo("taking the slot that was made before a crash and not noted", {{"slot", slot}});
+    return NoteSlotCreated(source);
+  }
+  TOWLINE_RETURN_IF_ERROR(CheckNothingPrepared());
   return CreateOurSlot(source);
 }
 
@@ -268,20 +265,29 @@ absl::Status Attempt::CheckNothingPrepared() {
 }
 
 absl::Status Attempt::CreateOurSlot(Connection& source) {
-  const Limits& limits = context_.config.limits;
+  FaultPoint("run:before-slot");
+  row_.slot = SlotName(context_.task);
   auto on_wait = [this](const std::string& waits_for) { NoteWait(waits_for); };
-  absl::StatusOr<Lsn> position =
-      CreateSlot(context_.config.source, row_.slot, limits.snapshot_wait_max, shutdown_, on_wait);
-  TOWLINE_RETURN_IF_ERROR(WaitEnded(position.status()));
+  auto on_position = [this](Lsn position) {
+    row_.position = position;
+    return store_->SetSlot(row_.slot, /*is_created=*/false, position, "");
+  };
+  TOWLINE_RETURN_IF_ERROR(WaitEnded(CreateSlot(context_.config.source, row_.slot,
+                                               context_.config.limits.snapshot_wait_max, shutdown_,
+                                               on_wait, on_position)));
   FaultPoint("run:after-slot");
+  return NoteSlotCreated(source);
+}
+
+absl::Status Attempt::NoteSlotCreated(Connection& source) {
   TOWLINE_ASSIGN_OR_RETURN(
       Result version,
       source.Exec("SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'towline'"));
-  TOWLINE_RETURN_IF_ERROR(store_->SetSlot(row_.slot, /*is_created=*/true, *position,
+  TOWLINE_RETURN_IF_ERROR(store_->SetSlot(row_.slot, /*is_created=*/true, row_.position,
                                           version.row_count() > 0 ? version.GetString(0, 0) : ""));
   context_.is_slot_created = true;
   FaultPoint("run:slot-stored");
-  LogInfo("slot created", {{"slot", row_.slot}, {"position", position->ToString()}});
+  LogInfo("slot created", {{"slot", row_.slot}, {"position", row_.position.ToString()}});
   TOWLINE_ASSIGN_OR_RETURN(row_, store_->ReadTask());
   return absl::OkStatus();
 }

@@ -46,6 +46,7 @@ class Attempt {
   absl::Status PrepareSlot();
   absl::Status CheckNothingPrepared();
   absl::Status CreateOurSlot(Connection& source);
+  absl::Status NoteSlotCreated(Connection& source);
   absl::Status Copy();
   absl::Status StayPaused();
   absl::Status Stream();

@@ -90,13 +90,9 @@ absl::Status CheckSlot(const TaskRow& task, const std::string& database,
   return absl::OkStatus();
 }
 
-absl::Status CheckLeftSlot(const TaskRow& task, const std::string& database, const SlotInfo& slot) {
-  if (slot.plugin == kPluginName && slot.database == database) return absl::OkStatus();
-  return WithHint(
-      absl::FailedPreconditionError(absl::StrCat("a slot ", task.slot, " of plugin ", slot.plugin,
-                                                 " in database \"", slot.database,
-                                                 "\" stands in the way")),
-      absl::StrCat("If nothing uses it: SELECT pg_drop_replication_slot('", task.slot, "');"));
+bool IsLeftSlot(const TaskRow& task, const std::string& database, const SlotInfo& slot) {
+  return slot.plugin == kPluginName && slot.database == database && !slot.is_active &&
+         task.position.is_valid() && slot.confirmed_flush_lsn == task.position;
 }
 
 std::vector<PieceRow> ChangedRules(const std::vector<PieceRow>& pieces,

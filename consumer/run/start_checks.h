@@ -28,9 +28,10 @@ absl::Status CheckIdentities(const TaskRow& task, const ServerIdentity& source,
 absl::Status CheckSlot(const TaskRow& task, const std::string& database,
                        const std::optional<SlotInfo>& slot);
 
-// For a slot that stands in the task row as intended, and exists: kFailedPrecondition unless it can
-// only be the one that a crash left between its creation and the note of it.
-absl::Status CheckLeftSlot(const TaskRow& task, const std::string& database, const SlotInfo& slot);
+// Whether a slot of the task's name, whose creation is not noted, can only be the one that a crash
+// left between its creation and the note of it: it stands where the intent says and nobody has used
+// it. Another destination's task of the same name may have made one meanwhile.
+bool IsLeftSlot(const TaskRow& task, const std::string& database, const SlotInfo& slot);
 
 // The pieces whose table has another rule now than when it was copied, with the rule of now.
 // `tables` are the pieces' tables at the source by the same index; oid 0: gone, and left out.

@@ -198,19 +198,24 @@ absl::StatusOr<std::optional<SlotInfo>> ReadSlot(Connection& source, const std::
   return std::optional<SlotInfo>(std::move(info));
 }
 
-absl::StatusOr<Lsn> CreateSlot(const ConnectOptions& source, const std::string& slot,
-                               absl::Duration wait_max, const Shutdown& shutdown,
-                               WaitNotice on_wait) {
+absl::Status CreateSlot(const ConnectOptions& source, const std::string& slot,
+                        absl::Duration wait_max, const Shutdown& shutdown, WaitNotice on_wait,
+                        absl::FunctionRef<absl::Status(Lsn)> on_position) {
   Connection::Purpose purpose;
   purpose.application_name = absl::StrCat(slot, " src slot");
   TOWLINE_ASSIGN_OR_RETURN(Connection session, Connection::Open(source, purpose, shutdown));
   TOWLINE_ASSIGN_OR_RETURN(Connection watcher, Connection::Open(source, purpose, shutdown));
   TOWLINE_RETURN_IF_ERROR(CheckIsPrimary(watcher));
+  if (session.server_version() >= 140000) {
+    // Nobody may end it for us by its name if we die while it waits. Some systems cannot.
+    session.Exec("SET client_connection_check_interval = '5s'").status().IgnoreError();
+  }
   NoticedWait wait("the creation of the slot", wait_max, on_wait);
-  const char* values[] = {slot.c_str()};
+  const std::string draft = absl::StrCat(slot, "_", session.backend_pid());
+  const char* values[] = {draft.c_str()};
   if (PQsendQueryParams(session.raw(),
                         "SELECT lsn FROM pg_catalog.pg_create_logical_replication_slot($1, "
-                        "'towline')",
+                        "'towline', true)",
                         1, nullptr, values, nullptr, nullptr, 0) == 0) {
     return session.ErrorOf(nullptr);
   }
@@ -220,7 +225,14 @@ absl::StatusOr<Lsn> CreateSlot(const ConnectOptions& source, const std::string& 
                ? point.status()
                : ExplainCreationError(watcher, point.status());
   }
-  return Lsn::Parse(*point);
+  TOWLINE_ASSIGN_OR_RETURN(Lsn position, Lsn::Parse(*point));
+  TOWLINE_RETURN_IF_ERROR(on_position(position));
+  absl::Status named =
+      session
+          .Query("SELECT pg_catalog.pg_copy_logical_replication_slot($1, $2, false)", {draft, slot})
+          .status();
+  if (named.ok() || GetSqlState(named).empty() || absl::IsUnavailable(named)) return named;
+  return ExplainCreationError(watcher, named);
 }
 
 absl::Status WaitForMarker(Connection& source, absl::Duration wait_max, const Shutdown& shutdown,

@@ -34,12 +34,14 @@ using WaitNotice = absl::FunctionRef<void(const std::string&)>;
 
 absl::StatusOr<std::optional<SlotInfo>> ReadSlot(Connection& source, const std::string& slot);
 
-// Creates the slot; gives its consistent point (confirmed_flush_lsn). Waits at most `wait_max` for
-// older transactions, naming them; then kDeadlineExceeded that names them ("waits for the
-// operator").
-absl::StatusOr<Lsn> CreateSlot(const ConnectOptions& source, const std::string& slot,
-                               absl::Duration wait_max, const Shutdown& shutdown,
-                               WaitNotice on_wait);
+// Creates the slot. First as a temporary one, which a crash takes with it, under a name of the
+// session's; its consistent point (confirmed_flush_lsn) is given to `on_position` to be stored, and
+// only then is it copied to its name. So whoever finds a slot of that name knows by its position
+// whether it is the one that was meant. Waits at most `wait_max` for older transactions, naming
+// them; then kDeadlineExceeded that names them ("waits for the operator").
+absl::Status CreateSlot(const ConnectOptions& source, const std::string& slot,
+                        absl::Duration wait_max, const Shutdown& shutdown, WaitNotice on_wait,
+                        absl::FunctionRef<absl::Status(Lsn)> on_position);
 
 // I4: takes an xid X in a transaction of its own and waits until every snapshot sees all
 // transactions up to X as ended. Same wait rules.

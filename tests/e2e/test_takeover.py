@@ -139,3 +139,31 @@ def test_a_predecessor_that_stands_still_for_long_is_ended_without_help(source, 
         probes.go_on(first)
         assert first.wait_exit(60) == NOT_PREPARED, first.tail()
         finish(second, load, source, destination)
+
+
+def test_a_start_that_was_interrupted_leaves_anothers_slot_alone(source, destination, destination_cluster, towline_factory,
+                                                                 request):
+    """Its intent to make a slot is stored; meanwhile the task of another destination has made the one of that name."""
+    second = destination_cluster.create_database(f"{destination.name}_second")
+    request.addfinalizer(second.drop)
+    source.script("CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t VALUES (1)")
+    first = towline_factory(source, destination, task="shop", name="first", fault="run:after-slot:kill")
+    first.start().wait_exit(30)
+    source.query("SELECT pg_drop_replication_slot('towline_shop')")
+    other = towline_factory(source, second, task="shop", name="other")
+    first.fault = None
+    other.start().wait_for_state("streaming")
+    epoch = other.row()[0]
+    assert first.start().wait_exit(30) == NOT_PREPARED, first.tail()
+    assert "this task has not made it" in first.output() and "HINT" in first.output()
+    other.wait_until_caught_up()
+    assert other.row()[0] == epoch and probes.slot(source, "towline_shop").active_pid
+    # Nor when it is not in use.
+    assert other.stop() == 0
+    assert first.start().wait_exit(30) == NOT_PREPARED, first.tail()
+    assert "was not made by this task" in first.call("drop", check=True).stdout
+    source.execute("INSERT INTO t VALUES (2)")
+    other.start().wait_for_state("streaming")
+    other.wait_until_caught_up()
+    assert_equal(source.uri(), second.uri())
+    assert other.stop() == 0

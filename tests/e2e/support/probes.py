@@ -28,7 +28,7 @@ def slot(source, name=None):
     """The slot of that name, or the database's only one; None if there is none."""
     rows = source.query("""SELECT slot_name, coalesce(confirmed_flush_lsn, '0/0') - '0/0'::pg_lsn,
                                   coalesce(restart_lsn, '0/0') - '0/0'::pg_lsn, active_pid
-                             FROM pg_replication_slots WHERE database = current_database()
+                             FROM pg_replication_slots WHERE database = current_database() AND NOT temporary
                               AND slot_name = coalesce(%s, slot_name)""", [name])
     assert len(rows) <= 1, f"several slots: {rows}"
     return Slot(rows[0][0], int(rows[0][1]), int(rows[0][2]), rows[0][3]) if rows else None

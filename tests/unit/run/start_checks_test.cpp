@@ -104,12 +104,21 @@ TEST(StartChecksTest, ASlotOfAnotherPluginOrDatabaseStops) {
   SlotInfo slot = NewSlot();
   slot.plugin = "pgoutput";
   EXPECT_EQ(CheckSlot(task, "shop", slot).code(), absl::StatusCode::kDataLoss);
-  EXPECT_EQ(CheckLeftSlot(task, "shop", slot).code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_FALSE(IsLeftSlot(task, "shop", slot));
   slot = NewSlot();
   slot.database = "other";
   EXPECT_EQ(CheckSlot(task, "shop", slot).code(), absl::StatusCode::kDataLoss);
-  EXPECT_EQ(CheckLeftSlot(task, "shop", slot).code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_TRUE(CheckLeftSlot(task, "shop", NewSlot()).ok());
+  EXPECT_FALSE(IsLeftSlot(task, "shop", slot));
+  slot = NewSlot();
+  task.position = slot.confirmed_flush_lsn;
+  EXPECT_TRUE(IsLeftSlot(task, "shop", slot));
+  slot.is_active = true;
+  EXPECT_FALSE(IsLeftSlot(task, "shop", slot));
+  slot = NewSlot();
+  slot.confirmed_flush_lsn.value += 8;  // another one, or one that somebody has used
+  EXPECT_FALSE(IsLeftSlot(task, "shop", slot));
+  task.position = slot.confirmed_flush_lsn = {};
+  EXPECT_FALSE(IsLeftSlot(task, "shop", slot));
 }
 
 TEST(StartChecksTest, RulesAreComparedWithThoseOfTheCopy) {
