@@ -23,6 +23,8 @@ CheckOptions CheckOptionsOf(const Config& config) {
   options.two_phase = config.two_phase;
   options.compression = config.compression;
   options.requires_origin = !config.foreign_origins;
+  options.streaming = config.streaming;
+  options.accept = config.accept;
   options.task = config.task;
   options.finds_task = true;
   return options;

@@ -14,6 +14,8 @@
 #include "base/status_macros.h"
 #include "cli/argv_secrets.h"
 #include "cli/commands.h"
+#include "config/value_text.h"
+#include "precheck/check_catalog.h"
 #include "schema/table_patterns.h"
 #include "state/task_name.h"
 
@@ -62,6 +64,21 @@ absl::Status CheckPatterns(const Config& config) {
   return absl::OkStatus();
 }
 
+// A name that is mistyped would accept nothing, without a word.
+absl::Status CheckAccepted(const Config& config) {
+  std::vector<std::string> known;
+  for (const CheckInfo& info : CheckCatalog()) known.push_back(info.id);
+  for (const std::string& id : config.accept) {
+    if (std::find(known.begin(), known.end(), id) != known.end()) continue;
+    std::string nearest = NearestOf(id, known);
+    return WithHint(
+        absl::InvalidArgumentError(absl::StrCat("accept: there is no check \"", id, "\"")),
+        nearest.empty() ? "`towline reference --checks` lists them."
+                        : absl::StrCat("Did you mean \"", nearest, "\"?"));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<int> Execute(const std::vector<std::string>& words, Shutdown& shutdown,
                             LogFormat& log_format) {
   TOWLINE_ASSIGN_OR_RETURN(Arguments arguments, ParseArguments(words));
@@ -76,6 +93,7 @@ absl::StatusOr<int> Execute(const std::vector<std::string>& words, Shutdown& shu
   config.accepts_rule_change = arguments.accepts_rule_change;
   if (!config.task.empty()) TOWLINE_RETURN_IF_ERROR(CheckTaskName(config.task));
   TOWLINE_RETURN_IF_ERROR(CheckPatterns(config));
+  TOWLINE_RETURN_IF_ERROR(CheckAccepted(config));
   InitLog(config.log_format, config.log_level);
   log_format = config.log_format;
   switch (arguments.command) {

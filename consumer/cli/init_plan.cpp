@@ -67,7 +67,7 @@ InitPlan MakeInitPlan(const CheckReport& report) {
   plan.source.where = "source";
   plan.destination.where = "destination";
   for (const Finding& finding : report.findings) {
-    if (finding.level == FindingLevel::kPass) continue;
+    if (finding.level == FindingLevel::kPass || finding.is_accepted) continue;
     AddFinding(finding, finding.where == "source" ? plan.source : plan.destination);
   }
   return plan;

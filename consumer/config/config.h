@@ -54,6 +54,7 @@ struct Config {
   bool two_phase = false;                // PREPARE TRANSACTION is repeated at the destination
   bool foreign_origins = true;           // also what the source itself got by replication
   std::map<TableName, TableRule> rules;  // of tables that have one
+  std::vector<std::string> accept;       // checks whose warnings are known and wanted
   bool accepts_rule_change = false;      // run --accept-rule-change: for this start
   absl::Duration retry_connection = absl::Minutes(720);  // 10 to 1440 minutes
   absl::Duration retry_other = absl::Minutes(10);        // 1 to 1440, below retry_connection

@@ -14,6 +14,7 @@ namespace {
 constexpr char kServers[] = "Servers";
 constexpr char kTables[] = "Tables";
 constexpr char kStream[] = "Stream";
+constexpr char kChecks[] = "Checks";
 constexpr char kOutput[] = "Output";
 
 OptionSpec Server(const char* path, ConnectOptions Config::*member, bool Config::*has,
@@ -174,6 +175,23 @@ void AddTwoPhaseAndOrigin(std::vector<OptionSpec>& table) {
   table.push_back(origin);
 }
 
+// Whether the names are those of checks is asked where the checks are known (cli).
+void AddChecks(std::vector<OptionSpec>& table) {
+  OptionSpec accept = Named("accept", "accept", kChecks);
+  accept.value_name = "CHECK";
+  accept.example = "source.max_slot_wal_keep_size";
+  accept.help =
+      "Checks (docs/checks.md) whose warnings are known and wanted: they are shown as accepted, "
+      "and "
+      "run does not log them. What fails cannot be accepted.";
+  accept.is_list = true;
+  accept.set = [](Config& config, const Values& values) -> absl::Status {
+    config.accept = values;
+    return absl::OkStatus();
+  };
+  table.push_back(accept);
+}
+
 void AddOutput(std::vector<OptionSpec>& table) {
   OptionSpec format = Named("log_format", "log_format", kOutput);
   format.value_name = "FORMAT";
@@ -219,6 +237,7 @@ const std::vector<OptionSpec>& OptionTable() {
     AddTables(*made);
     AddStream(*made);
     AddTwoPhaseAndOrigin(*made);
+    AddChecks(*made);
     AddLimitOptions(*made);
     AddOutput(*made);
     return made;

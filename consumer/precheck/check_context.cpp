@@ -16,6 +16,9 @@ void CheckContext::Add(const char* id, FindingLevel level, std::string found, Me
   finding.id = id;
   finding.level = level;
   finding.found = std::move(found);
+  finding.is_accepted =
+      level == FindingLevel::kWarn &&
+      std::find(options.accept.begin(), options.accept.end(), id) != options.accept.end();
   const CheckInfo& info = FindCheck(id);  // also for a pass: every id is in the catalog
   if (level != FindingLevel::kPass) {
     finding.why = info.why;

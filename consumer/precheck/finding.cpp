@@ -76,7 +76,15 @@ std::string MendByStatement(const Finding& finding) {
 
 int CheckReport::Count(FindingLevel level) const {
   int count = 0;
-  for (const Finding& finding : findings) count += finding.level == level ? 1 : 0;
+  for (const Finding& finding : findings) {
+    count += finding.level == level && !finding.is_accepted ? 1 : 0;
+  }
+  return count;
+}
+
+int CheckReport::CountAccepted() const {
+  int count = 0;
+  for (const Finding& finding : findings) count += finding.is_accepted ? 1 : 0;
   return count;
 }
 
@@ -109,12 +117,15 @@ std::string FormatReport(const CheckReport& report, bool use_colour, bool verbos
     absl::StrAppend(&out, "  ", use_colour ? Colour(finding.level) : "", LevelWord(finding.level),
                     use_colour ? "\033[0m" : "", "  ", finding.id);
     bool is_shown = verbose || finding.level != FindingLevel::kPass;
-    absl::StrAppend(&out, is_shown ? ": " : "", is_shown ? finding.found : "", "\n");
-    AppendMend(finding, out);
+    absl::StrAppend(&out, finding.is_accepted ? " (accepted)" : "", is_shown ? ": " : "",
+                    is_shown ? finding.found : "", "\n");
+    if (!finding.is_accepted) AppendMend(finding, out);
   }
   int failed = report.Count(FindingLevel::kFail);
+  int accepted = report.CountAccepted();
   absl::StrAppend(&out, "\n", report.Count(FindingLevel::kPass), " passed, ",
-                  report.Count(FindingLevel::kWarn), " warned, ", failed, " failed",
+                  report.Count(FindingLevel::kWarn), " warned, ",
+                  accepted > 0 ? absl::StrCat(accepted, " accepted, ") : "", failed, " failed",
                   failed == 0 ? ": towline run can start" : "", "\n");
   return out;
 }
@@ -125,6 +136,7 @@ std::string ReportToJson(const CheckReport& report) {
     findings.push_back({{"id", finding.id},
                         {"group", GroupOf(finding)},
                         {"level", LevelWord(finding.level)},
+                        {"accepted", finding.is_accepted},
                         {"found", finding.found},
                         {"why", finding.why},
                         {"mend", finding.mend},
@@ -137,7 +149,8 @@ std::string ReportToJson(const CheckReport& report) {
                                  {"counts",
                                   {{"pass", report.Count(FindingLevel::kPass)},
                                    {"warn", report.Count(FindingLevel::kWarn)},
-                                   {"fail", report.Count(FindingLevel::kFail)}}}};
+                                   {"fail", report.Count(FindingLevel::kFail)},
+                                   {"accepted", report.CountAccepted()}}}};
   return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 

@@ -15,8 +15,9 @@ enum class FindingLevel { kPass, kWarn, kFail };
 struct Finding {
   std::string id;  // "source.wal_level": stable, docs/checks.md lists all
   FindingLevel level = FindingLevel::kPass;
-  std::string found;  // what is there: "wal_level is replica"
-  std::string why;    // one sentence; empty for a pass
+  bool is_accepted = false;  // a warning that the configuration accepts by its id
+  std::string found;         // what is there: "wal_level is replica"
+  std::string why;           // one sentence; empty for a pass
   std::string
       mend;  // the action in words, or the statement and what must follow it; empty for a pass
   std::string statement;  // SQL, empty if none mends it
@@ -33,7 +34,8 @@ struct CheckReport {
   // findings hold it too, as source.connection or destination.connection.
   absl::Status connection;
 
-  int Count(FindingLevel level) const;
+  int Count(FindingLevel level) const;  // accepted warnings are counted apart
+  int CountAccepted() const;
   // OK if nothing failed. Else the connection's error, with its code, so that a supervisor may
   // retry, or kFailedPrecondition whose detail and hint carry every failed finding.
   absl::Status ToStatus() const;
@@ -42,8 +44,8 @@ struct CheckReport {
 // For people: groups, one line a finding, mends below. ANSI colours only if asked. `verbose` shows
 // passes in full.
 std::string FormatReport(const CheckReport& report, bool use_colour, bool verbose);
-// {"passed":bool,"findings":[{"id","group","level","found","why","mend","statement","where",
-// "needs"}],"counts":{"pass","warn","fail"}}
+// {"passed":bool,"findings":[{"id","group","level","accepted","found","why","mend","statement","where",
+// "needs"}],"counts":{"pass","warn","fail","accepted"}}
 std::string ReportToJson(const CheckReport& report);
 
 }  // namespace towline

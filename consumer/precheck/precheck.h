@@ -4,6 +4,7 @@
 
 #include <map>
 #include <string>
+#include <vector>
 
 #include "base/shutdown.h"
 #include "config/config.h"
@@ -31,7 +32,9 @@ struct CheckOptions {
   int copy_workers = 2;
   bool two_phase = false;
   std::string compression = "none";
-  bool requires_origin = false;  // origin: none
+  bool requires_origin = false;     // origin: none
+  bool streaming = true;            // of transactions in progress
+  std::vector<std::string> accept;  // checks whose warnings are accepted
   // The role that `run` will connect as, if another than the URIs' (init --role).
   std::string role;
 };

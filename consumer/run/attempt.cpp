@@ -119,6 +119,8 @@ absl::Status Attempt::Check(bool may_have_slot) {
   options.two_phase = config.two_phase;
   options.compression = config.compression;
   options.requires_origin = !config.foreign_origins;
+  options.streaming = config.streaming;
+  options.accept = config.accept;
   // A crash may have left our slot: PrepareSlot() knows what to do with it.
   if (!may_have_slot) {
     options.task = context_.task;
@@ -127,7 +129,7 @@ absl::Status Attempt::Check(bool may_have_slot) {
   context_.ShowState(TaskState::kChecking);
   CheckReport report = RunChecks(options, shutdown_);
   for (const Finding& finding : report.findings) {
-    if (finding.level != FindingLevel::kWarn) continue;
+    if (finding.level != FindingLevel::kWarn || finding.is_accepted) continue;
     // Several statements come one a line; a line of the log is one message.
     std::string mend = absl::StrReplaceAll(finding.mend, {{"\n", " "}});
     LogWarning(absl::StrCat(finding.found, ": ", finding.why),

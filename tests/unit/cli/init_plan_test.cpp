@@ -23,6 +23,15 @@ Finding Failed(const std::string& id, const std::string& where, const std::strin
   return finding;
 }
 
+TEST(InitPlanTest, AcceptedWarningAsksForNothing) {
+  CheckReport report;
+  report.findings = {Failed("source.sequence_privileges", "source", "GRANT A;")};
+  report.findings[0].level = FindingLevel::kWarn;
+  EXPECT_THAT(MakeInitPlan(report).source.statements, ElementsAre("GRANT A;"));
+  report.findings[0].is_accepted = true;
+  EXPECT_TRUE(MakeInitPlan(report).is_empty());
+}
+
 TEST(InitPlanTest, SafeStatementsAreSeparatedFromDecisions) {
   CheckReport report;
   report.findings = {

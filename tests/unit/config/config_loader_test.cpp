@@ -70,6 +70,7 @@ destination: "host=dst dbname=b"
 tables:
   include: ["public.*", sales.order]
   exclude: public.tmp_*
+accept: [source.tls, task.loop]
 table:
   "public.audit": {existing: append}
 existing: truncate
@@ -95,6 +96,7 @@ metrics_port: 9187
   EXPECT_EQ(config->destination.database(), "b");
   EXPECT_THAT(config->include, ElementsAre("public.*", "sales.order"));
   EXPECT_THAT(config->exclude, ElementsAre("public.tmp_*"));
+  EXPECT_THAT(config->accept, ElementsAre("source.tls", "task.loop"));
   EXPECT_EQ(config->existing, ExistingTables::kTruncate);
   EXPECT_EQ(config->existing_by_table.at({"public", "audit"}), ExistingTables::kAppend);
   EXPECT_EQ(config->retry_connection, absl::Minutes(100));

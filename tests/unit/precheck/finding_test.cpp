@@ -98,6 +98,20 @@ TEST(FindingTest, StatusCarriesEveryFailureWithItsMend) {
             "server");
 }
 
+TEST(FindingTest, AcceptedWarningIsCountedApartAndHasNoMend) {
+  CheckReport report = ThreeFindings();
+  report.findings[1].is_accepted = true;
+  EXPECT_EQ(report.Count(FindingLevel::kWarn), 0);
+  std::string text = FormatReport(report, false, false);
+  EXPECT_THAT(text, HasSubstr("  warn  source.replica_identity (accepted): 1 table without key"));
+  EXPECT_THAT(text, HasSubstr("1 passed, 0 warned, 1 accepted, 1 failed"));
+  EXPECT_THAT(text, Not(HasSubstr("REPLICA IDENTITY FULL")));
+  nlohmann::json json = nlohmann::json::parse(ReportToJson(report));
+  EXPECT_EQ(json["findings"][0]["accepted"], false);
+  EXPECT_EQ(json["findings"][1]["accepted"], true);
+  EXPECT_EQ(json["counts"]["accepted"], 1);
+}
+
 TEST(FindingTest, WarningsDoNotFail) {
   CheckReport report = ThreeFindings();
   report.findings.pop_back();
