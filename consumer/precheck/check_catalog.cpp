@@ -93,6 +93,59 @@ const std::vector<CheckInfo>& CheckCatalog() {
        "The schema is read by pg_dump, which refuses servers newer than itself.",
        "Install postgresql-client of the source's version where towline runs, or name a pg_dump in "
        "TOWLINE_PG_DUMP."},
+      {"source.plugin_version", "fail, warn",
+       "An older plugin refuses what it does not know when streaming begins, after the copy.",
+       "Install the plugin of this release on the source's host, and ALTER EXTENSION towline "
+       "UPDATE where the extension is created."},
+      {"source.tls", "warn", "Rows and passwords could be read or changed on their way.",
+       "Add sslmode=verify-full (or require) to the URI, and set ssl = on at the server."},
+      {"source.wal_sender_timeout", "warn",
+       "By it the source notices that we are gone, and lets the slot go; a very short one ends the "
+       "stream at every pause of the network.",
+       "ALTER SYSTEM SET wal_sender_timeout = '60s'; then reload."},
+      {"source.logical_decoding_work_mem", "warn",
+       "Each decoding keeps so much of transactions in memory: with little it writes to disk all "
+       "the time, a lot may be more than the host has.",
+       "ALTER SYSTEM SET logical_decoding_work_mem = '64MB'; then reload."},
+      {"source.connections_free", "warn",
+       "The copy opens one connection for each worker and a few more.",
+       "ALTER SYSTEM SET max_connections and restart, or lower limits.copy_workers."},
+      {"source.other_relations", "warn",
+       "Foreign and temporary tables have no rows in the log. Materialized views are refreshed "
+       "once, after the copy.",
+       "Nothing, if that is meant; else copy the rows by hand, or refresh the views in your own "
+       "time. tables.exclude, or accept, ends the warning."},
+      {"source.large_objects", "warn",
+       "Large objects (lo_*) are not in the logical log and are not copied.",
+       "Copy them while nothing writes them: pg_dump --format=custom --data-only --blobs "
+       "--exclude-table-data='*.*' SOURCE | pg_restore --data-only --dbname=DESTINATION. Better: "
+       "keep such values in a column of type bytea."},
+      {"source.event_triggers", "fail",
+       "Event triggers come with the schema, and only a superuser may create one.",
+       "Use a superuser at the destination, or drop them at the source."},
+      {"source.name_case", "warn",
+       "A name without double quotes means the table in lower case only, in patterns as in SQL.",
+       "Nothing, if both are meant; else write the name in double quotes in tables.include or "
+       "tables.exclude."},
+      {"source.hypertables", "fail",
+       "A hypertable's chunks are known to TimescaleDB's own catalog only, which is not copied.",
+       "Leave hypertables and their chunks out by tables.exclude, and move them by TimescaleDB's "
+       "own tools."},
+      {"source.partition_families", "warn",
+       "A partition that is selected alone becomes an ordinary table; one that is left out is "
+       "missing in its parent, with its rows.",
+       "Select the partitioned table, which brings its partitions, and exclude none of them."},
+      {"source.inheritance", "fail, warn",
+       "A child needs its parent to be created; a parent without its children shows fewer rows.",
+       "Select parents and children alike."},
+      {"source.foreign_keys", "warn",
+       "What hangs on a table that is not selected is not created at the destination.",
+       "Select those tables as well, or accept."},
+      {"source.full_identity", "warn",
+       "Such a column cannot be compared by an operator: every update or delete reads the whole "
+       "table at the destination and compares bytes.",
+       "ALTER TABLE ... ADD PRIMARY KEY, or a unique index on columns that are NOT NULL, at the "
+       "destination at least."},
       {"destination.connection", "fail",
        "Nothing can be written to a server that does not let us in.",
        "Correct host, port, user, password or pg_hba.conf; the finding says which."},
@@ -146,6 +199,50 @@ const std::vector<CheckInfo>& CheckCatalog() {
       {"destination.connections_free", "warn",
        "The copy opens one connection for each worker and a few more.",
        "ALTER SYSTEM SET max_connections and restart, or lower limits.copy_workers."},
+      {"destination.tls", "warn", "Rows and passwords could be read or changed on their way.",
+       "Add sslmode=verify-full (or require) to the URI, and set ssl = on at the server."},
+      {"destination.collation", "warn",
+       "Text is sorted and compared by other rules there: ORDER BY, ranges and indexes on text "
+       "answer differently.",
+       "Create the destination database with the source's locale (CREATE DATABASE ... TEMPLATE "
+       "template0 LC_COLLATE '...' LC_CTYPE '...')."},
+      {"destination.time_zone", "warn",
+       "The values are the same; sessions that set no zone of their own show and read them by the "
+       "server's.",
+       "ALTER DATABASE ... SET timezone = the source's."},
+      {"destination.clock", "warn",
+       "Delays and the times of conflicts are differences between the two clocks.",
+       "Let both hosts keep their clocks by NTP."},
+      {"destination.types", "fail",
+       "A table cannot be created without the types and collations of its columns.",
+       "Use a destination of the source's version, with the same locales; have an extension in "
+       "the schema that it has at the source, in a version that has the type."},
+      {"destination.extension_versions", "warn",
+       "What an older version of an extension lacks, the schema may use.",
+       "ALTER EXTENSION ... UPDATE; or install the newer package on the destination's host."},
+      {"destination.keys", "warn",
+       "Rows are found by the source's key: without an index on it every change reads the whole "
+       "table, and changes cannot be put together.",
+       "CREATE UNIQUE INDEX on the source's key columns."},
+      {"destination.constraints", "warn",
+       "A row that the source has taken and the destination refuses stops the task.",
+       "Drop what the finding lists, or see to it that the source's rows pass."},
+      {"destination.triggers", "warn",
+       "Triggers and rules that are ENABLE ALWAYS or REPLICA act on rows that are complete "
+       "already, and rows are then written one by one.",
+       "ALTER TABLE ... ENABLE TRIGGER, which makes it fire for applications only."},
+      {"capacity.locks", "fail, warn",
+       "The copy locks all selected tables at once, in each of its sessions at the source.",
+       "ALTER SYSTEM SET max_locks_per_transaction and restart, or lower limits.copy_workers."},
+      {"capacity.disk_space", "none",
+       "The estimate to hold against the free space of the destination's disk, which SQL does not "
+       "show.",
+       "Look there (df) before the start."},
+      {"capacity.wal_kept", "warn",
+       "Until the copy is done the slot keeps all log that is written meanwhile, and beyond this "
+       "limit the slot is lost and the copy with it. As much as is to be copied is a careful "
+       "limit.",
+       "ALTER SYSTEM SET max_slot_wal_keep_size to more; then reload."},
       {"task.table_options", "fail",
        "An option for a table that is not selected has no effect, which is seldom meant.",
        "Correct the name under table:, written \"schema.table\"."},
@@ -153,6 +250,13 @@ const std::vector<CheckInfo>& CheckCatalog() {
        "As the finding says: another task name, or drop the slot that is left."},
       {"task.other_task", "fail", "Two tasks that write one table would overwrite each other.",
        "Leave the table out of one of them, or towline drop the other task."},
+      {"task.subscription", "fail, warn",
+       "A subscription that writes the same tables and the task would overwrite each other.",
+       "ALTER SUBSCRIPTION ... DISABLE and drop it, or leave the tables out of one of the two."},
+      {"task.loop", "fail, warn",
+       "Another task carries the destination's changes into the source: each change would go "
+       "round, without end.",
+       "Set origin: none in both tasks, or towline drop the other one."},
   };
   return *catalog;
 }
@@ -176,7 +280,10 @@ std::string ChecksMarkdown() {
       "it, "
       "`nothing`, `reload` or `restart`). `towline init`\nprints all statements by server, "
       "`towline "
-      "init --execute` executes those that are safe. `run` begins with the same\nchecks. Exit "
+      "init --execute` executes those that are safe. `run` begins with the same\nchecks. A warning "
+      "that is known and wanted is accepted by its id (`accept: [source.tls]`, `--accept "
+      "source.tls`): it is shown as\naccepted, and `run` does not log it. What fails stays "
+      "failed. Exit "
       "status "
       "of `check`: 0 nothing failed (warnings may stand), 1 something failed, 3 a server could not "
       "be\nreached.\n\n"

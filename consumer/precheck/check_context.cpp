@@ -3,11 +3,14 @@
 #include <algorithm>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "base/error.h"
 #include "pg/quoting.h"
 #include "precheck/check_catalog.h"
+#include "schema/array_literal.h"
 
 namespace towline {
 
@@ -28,8 +31,10 @@ void CheckContext::Add(const char* id, FindingLevel level, std::string found, Me
                    : finding.statement.empty() ? std::string(info.mend)
                                                : MendByStatement(finding);
   }
-  // Checks of the task speak of the slot, which is the source's, or of rows at the destination.
-  bool is_at_source = absl::StartsWith(id, "source.") || absl::string_view(id) == "task.slot";
+  // Checks of the task speak of the slot, which is the source's, or of rows at the destination;
+  // those of capacity of the source's log or the destination's disk.
+  bool is_at_source = absl::StartsWith(id, "source.") || absl::string_view(id) == "task.slot" ||
+                      absl::string_view(id) == "capacity.wal_kept";
   finding.where = is_at_source ? "source" : "destination";
   report.findings.push_back(std::move(finding));
 }
@@ -56,6 +61,17 @@ void CheckContext::FailBy(const char* id, const absl::Status& status) {
   Fail(id, std::move(found), {.text = GetHint(status)});
 }
 
+void CheckContext::WarnOf(const char* id, const std::vector<std::string>& names,
+                          absl::string_view noun, absl::string_view what, std::string pass,
+                          Mend mend) {
+  if (names.empty()) {
+    Pass(id, std::move(pass));
+  } else {
+    Warn(id, absl::StrCat(Counted(names.size(), noun), " ", what, ": ", ListNames(names)),
+         std::move(mend));
+  }
+}
+
 std::optional<Result> CheckContext::Ask(const char* id, Connection& connection,
                                         absl::string_view sql, absl::Span<const Param> params) {
   absl::StatusOr<Result> result = connection.Query(sql, params);
@@ -76,6 +92,17 @@ std::string ListNames(const std::vector<std::string>& names, size_t shown_max) {
   }
   if (names.size() > shown_max) absl::StrAppend(&text, " and ", names.size() - shown_max, " more");
   return text;
+}
+
+std::string OidsOf(const std::vector<Table>& tables) {
+  ArrayLiteral oids;
+  for (const Table& table : tables) oids.Add(absl::StrCat(table.oid));
+  return oids.ToString();
+}
+
+int64_t NumberOf(const ServerFacts& facts, const std::string& setting) {
+  int64_t value = 0;
+  return absl::SimpleAtoi(facts.Value(setting), &value) ? value : 0;
 }
 
 std::string QuotedName(const TableName& name) { return QuoteQualified(name.schema, name.name); }

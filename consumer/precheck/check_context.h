@@ -33,6 +33,9 @@ class CheckContext {
   void Fail(const char* id, std::string found, Mend mend);
   // A question of ours that the server did not answer: fails, with the server's words.
   void FailBy(const char* id, const absl::Status& status);
+  // Passes if nothing is named, else warns of "3 tables <what>: a, b, c".
+  void WarnOf(const char* id, const std::vector<std::string>& names, absl::string_view noun,
+              absl::string_view what, std::string pass, Mend mend);
   // The rows, or nothing after FailBy().
   std::optional<Result> Ask(const char* id, Connection& connection, absl::string_view sql,
                             absl::Span<const Param> params = {});
@@ -47,6 +50,8 @@ class CheckContext {
   std::vector<Table> tables;  // selected at the source, none if they cannot be read
   // The same as their rules publish them; where a rule does not fit, as they are.
   std::vector<Table> published;
+  // Before the copy: the destination's tables of these names, by the same index; oid 0: not there.
+  std::vector<Table> existing;
   bool is_same_database = false;  // then nothing at the destination is worth a question
   CheckReport report;
 
@@ -60,6 +65,9 @@ ExistingTables ExistingOf(const CheckOptions& options, const TableName& table);
 // "a, b, c and 7 more"; nobody reads a thousand names.
 std::string ListNames(const std::vector<std::string>& names, size_t shown_max = 5);
 std::string QuotedName(const TableName& name);
+// An oid[] literal of the tables.
+std::string OidsOf(const std::vector<Table>& tables);
+int64_t NumberOf(const ServerFacts& facts, const std::string& setting);
 // "1 table", "3 tables".
 std::string Counted(size_t count, absl::string_view noun);
 
@@ -75,5 +83,13 @@ void CheckTableRules(CheckContext& context);      // rule_checks.cpp: reads cont
 void CheckDestinationServer(CheckContext& context);
 void CheckDestinationTables(CheckContext& context);
 void CheckTask(CheckContext& context);
+void CheckSourceLimits(CheckContext& context);      // source_limits_checks.cpp
+void CheckSourceObjects(CheckContext& context);     // source_objects_checks.cpp: what goes by name
+void CheckTableFamilies(CheckContext& context);     // table_family_checks.cpp
+void CheckBothServers(CheckContext& context);       // both_servers_checks.cpp: compares the two
+void CheckDestinationTypes(CheckContext& context);  // destination_types_checks.cpp
+void CheckDestinationKeys(CheckContext& context);   // destination_keys_checks.cpp
+void CheckOtherWriters(CheckContext& context);      // other_writers_checks.cpp
+void CheckCapacity(CheckContext& context);          // capacity_checks.cpp
 
 }  // namespace towline

@@ -274,15 +274,19 @@ void CheckDestinationTables(CheckContext& context) {
     context.FailBy("destination.tables", there.status());
     return;
   }
+  context.existing = *std::move(there);
   std::vector<Pair> pairs;
-  for (size_t i = 0; i < there->size(); ++i) {
-    if ((*there)[i].oid != 0) pairs.push_back({&context.published[i], &(*there)[i]});
+  for (size_t i = 0; i < context.existing.size(); ++i) {
+    const Table& table = context.existing[i];
+    if (table.oid != 0) pairs.push_back({&context.published[i], &table});
   }
-  CheckColumns(context, pairs, UnfilledKeys(context, *there));
+  CheckColumns(context, pairs, UnfilledKeys(context, context.existing));
   CheckRows(context, pairs);
   CheckTablePrivileges(context, pairs);
   CheckCreateTables(context, context.tables.size() - pairs.size());
   CheckRowSecurity(context, pairs);
+  CheckDestinationKeys(context);
+  CheckDestinationTypes(context);
 }
 
 }  // namespace towline

@@ -1,6 +1,7 @@
 #include "precheck/precheck.h"
 
 #include <algorithm>
+#include <string_view>
 
 #include "absl/strings/str_cat.h"
 #include "precheck/check_context.h"
@@ -67,18 +68,22 @@ CheckReport RunChecks(const CheckOptions& options, const Shutdown& shutdown) {
     CheckSourceServer(context);
     CheckSourceSettings(context);
     CheckSourceStream(context);
+    CheckSourceLimits(context);
     CheckSourceTables(context);
   }
   if (context.destination) {
     CheckDestinationServer(context);
+    CheckBothServers(context);
     CheckDestinationTables(context);
   }
   CheckTask(context);
+  CheckOtherWriters(context);
+  CheckCapacity(context);
   // In the order of the catalogue's groups, each group's findings as they were found.
   std::stable_sort(context.report.findings.begin(), context.report.findings.end(),
                    [](const Finding& a, const Finding& b) {
                      auto rank = [](const Finding& finding) {
-                       return finding.id[0] == 's' ? 0 : finding.id[0] == 'd' ? 1 : 2;
+                       return std::string_view("sdct").find(finding.id[0]);
                      };
                      return rank(a) < rank(b);
                    });

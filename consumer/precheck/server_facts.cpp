@@ -22,7 +22,9 @@ SELECT name, setting, COALESCE(unit, ''), context <> 'postmaster', pending_resta
 FROM pg_catalog.pg_settings
 WHERE name IN ('wal_level', 'max_replication_slots', 'max_wal_senders', 'output_plugin_libraries',
                'max_slot_wal_keep_size', 'max_active_replication_origins', 'old_snapshot_threshold', 'max_connections',
-               'superuser_reserved_connections', 'reserved_connections', 'max_prepared_transactions')
+               'superuser_reserved_connections', 'reserved_connections', 'max_prepared_transactions',
+               'wal_sender_timeout', 'logical_decoding_work_mem', 'max_locks_per_transaction',
+               'autovacuum_max_workers', 'autovacuum_worker_slots', 'max_worker_processes')
 )sql";
 
 }  // namespace

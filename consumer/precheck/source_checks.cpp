@@ -131,7 +131,7 @@ void CheckLongTransactions(CheckContext& context) {
       context.Ask("source.long_transactions", *context.source,
                   "SELECT p.gid, l.pid, EXTRACT(epoch FROM pg_catalog.clock_timestamp() - "
                   "         COALESCE(p.prepared, a.xact_start))::bigint AS age, COALESCE(p.owner, "
-                  "a.usename, '') "
+                  "a.usename, ''), COALESCE(a.state, '') "
                   "FROM pg_catalog.pg_locks l "
                   "LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid "
                   "LEFT JOIN pg_catalog.pg_prepared_xacts p ON p.transaction = l.transactionid "
@@ -143,11 +143,12 @@ void CheckLongTransactions(CheckContext& context) {
   for (int row = 0; row < result->row_count(); ++row) {
     if (result->IsNull(row, 2) || result->GetInt(row, 2) < kLongTransactionSeconds) continue;
     bool is_prepared = !result->IsNull(row, 0);
-    old.push_back(
-        absl::StrCat(is_prepared ? absl::StrCat("prepared transaction '", result->Get(row, 0), "'")
-                                 : absl::StrCat("pid ", result->Get(row, 1)),
-                     " of ", result->Get(row, 3), " since ",
-                     towline::FormatDuration(absl::Seconds(result->GetInt(row, 2)))));
+    old.push_back(absl::StrCat(
+        is_prepared ? absl::StrCat("prepared transaction '", result->Get(row, 0), "'")
+                    : absl::StrCat("pid ", result->Get(row, 1)),
+        " of ", result->Get(row, 3),
+        result->Get(row, 4).empty() ? "" : absl::StrCat(" (", result->Get(row, 4), ")"), " since ",
+        towline::FormatDuration(absl::Seconds(result->GetInt(row, 2)))));
     if (first_end.empty()) {
       first_end = is_prepared ? absl::StrCat("ROLLBACK PREPARED '", result->Get(row, 0), "';")
                               : absl::StrCat("SELECT pg_catalog.pg_terminate_backend(",

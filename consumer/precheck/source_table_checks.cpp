@@ -6,16 +6,9 @@
 #include "base/error.h"
 #include "pg/quoting.h"
 #include "precheck/check_context.h"
-#include "schema/array_literal.h"
 
 namespace towline {
 namespace {
-
-std::string OidsOf(const std::vector<Table>& tables) {
-  ArrayLiteral oids;
-  for (const Table& table : tables) oids.Add(absl::StrCat(table.oid));
-  return oids.ToString();
-}
 
 // Reads context.tables.
 void CheckSelection(CheckContext& context) {
@@ -205,12 +198,14 @@ void CheckUnlogged(CheckContext& context) {
 
 void CheckSourceTables(CheckContext& context) {
   CheckSelection(context);
+  CheckSourceObjects(context);
   if (context.tables.empty()) return;
   CheckPrivileges(context);
   CheckSequencePrivileges(context);
   CheckRowSecurity(context);
   CheckReplicaIdentity(context);
   CheckUnlogged(context);
+  CheckTableFamilies(context);
   CheckTableRules(context);
 }
 

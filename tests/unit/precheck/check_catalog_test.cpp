@@ -26,7 +26,7 @@ TEST(CheckCatalogTest, PageIsInSync) {
 // Every id that the checks use is in the catalogue, and none stands there without a check.
 TEST(CheckCatalogTest, ListsExactlyTheChecksThereAre) {
   std::set<std::string> used;
-  std::regex id(R"re("((source|destination|task)\.[a-z_]+)")re");
+  std::regex id(R"re("((source|destination|capacity|task)\.[a-z_]+)")re");
   auto folder = std::filesystem::path(TOWLINE_SOURCE_DIR) / "consumer" / "precheck";
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     std::string name = entry.path().filename();

@@ -1,0 +1,92 @@
+// Whether what is selected fits what the servers are set up for: locks, log, disk. Before the copy.
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "base/format.h"
+#include "precheck/check_context.h"
+
+namespace towline {
+namespace {
+
+// The server sets aside room for so many locks; it has been seen to give out between 1.1 and 2
+// times as many before it fails with 53200.
+constexpr int64_t kLocksBeyondMax = 2;
+
+// The copy's snapshot session and each worker hold every selected table's lock, until all is
+// copied.
+void CheckLocks(CheckContext& context) {
+  constexpr char kId[] = "capacity.locks";
+  constexpr char kSetting[] = "max_locks_per_transaction";
+  const ServerFacts& facts = context.source_facts;
+  const int64_t per_transaction = NumberOf(facts, kSetting);
+  const int64_t transactions =
+      NumberOf(facts, "max_connections") + NumberOf(facts, "max_prepared_transactions");
+  const int64_t background = std::max(NumberOf(facts, "autovacuum_max_workers"),
+                                      NumberOf(facts, "autovacuum_worker_slots")) +
+                             NumberOf(facts, "max_worker_processes") +
+                             NumberOf(facts, "max_wal_senders") + 1;
+  if (per_transaction == 0 || transactions == 0) return;
+  const auto tables = static_cast<int64_t>(context.tables.size());
+  const int64_t sessions = 1 + context.options.copy_workers;
+  const int64_t needed = tables * sessions;
+  const int64_t room = per_transaction * transactions;
+  std::string found =
+      absl::StrCat("the copy locks ", Counted(context.tables.size(), "table"), " in ", sessions,
+                   " sessions: ", needed, " locks, the source has room for ", room, " (", kSetting,
+                   " is ", per_transaction, ")");
+  if (needed <= room) {
+    context.Pass(kId, found);
+    return;
+  }
+  // A quarter for everybody else.
+  const int64_t proposed = (needed + needed / 4) / transactions + 1;
+  Mend mend = AlterSystem(facts, kSetting, absl::StrCat(std::max(proposed, per_transaction + 1)));
+  if (needed > kLocksBeyondMax * per_transaction * (transactions + background)) {
+    context.Fail(kId, found, mend);
+  } else {
+    context.Warn(kId, found, mend);
+  }
+}
+
+// Where the room is free SQL does not tell, so the estimate is shown and no more.
+void CheckDiskSpace(CheckContext& context, int64_t table_bytes, int64_t index_bytes) {
+  context.Pass("capacity.disk_space",
+               absl::StrCat("the destination's disk takes about ", FormatBytes(table_bytes),
+                            " of tables and ", FormatBytes(index_bytes),
+                            " of indexes, and the log of writing them"));
+}
+
+void CheckWalKept(CheckContext& context, int64_t bytes) {
+  constexpr char kId[] = "capacity.wal_kept";
+  constexpr char kSetting[] = "max_slot_wal_keep_size";
+  const ServerFacts& facts = context.source_facts;
+  if (facts.settings.count(kSetting) == 0 || facts.Value(kSetting) == "-1") return;
+  const int64_t kept_bytes = NumberOf(facts, kSetting) << 20;  // MB
+  std::string found = absl::StrCat(kSetting, " is ", FormatBytes(kept_bytes), ", ",
+                                   FormatBytes(bytes), " are to be copied");
+  if (kept_bytes >= bytes) {
+    context.Pass(kId, found);
+  } else {
+    context.Warn(kId, found, AlterSystem(facts, kSetting, absl::StrCat((bytes >> 20) + 1, "MB")));
+  }
+}
+
+}  // namespace
+
+void CheckCapacity(CheckContext& context) {
+  if (!context.source || !context.options.is_first_start || context.tables.empty()) return;
+  CheckLocks(context);
+  std::optional<Result> indexes =
+      context.Ask("capacity.disk_space", *context.source,
+                  "SELECT COALESCE(pg_catalog.sum(pg_catalog.pg_relation_size(i.indexrelid)), 0) "
+                  "FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid "
+                  "WHERE c.relkind = 'i' AND i.indrelid = ANY ($1::oid[])",
+                  {{OidsOf(context.tables)}});
+  if (!indexes) return;
+  int64_t table_bytes = 0;
+  for (const Table& table : context.tables) table_bytes += table.total_bytes;
+  CheckDiskSpace(context, table_bytes, indexes->GetInt(0, 0));
+  CheckWalKept(context, table_bytes);
+}
+
+}  // namespace towline
