@@ -17,8 +17,8 @@ std::string_view SentGid(PluginState* state, const ReorderBufferTXN* txn) {
   return gid;
 }
 
-// The server decodes no PREPARE of a transaction that has changed no row (only locked some, or taken
-// numbers from sequences). Older minor releases tell of its outcome all the same.
+// The server decodes no PREPARE of a transaction that has changed no row (only locked some, or
+// taken numbers from sequences). Older minor releases tell of its outcome all the same.
 bool WasPrepared(const ReorderBufferTXN* txn) { return txn->base_snapshot != nullptr; }
 
 void WriteBeginPrepareOf(PluginState* state, ReorderBufferTXN* txn) {

@@ -18,6 +18,9 @@ namespace towline {
 // What to do with a destination table that already exists (DESIGN 4).
 enum class ExistingTables { kStop, kAppend, kTruncate };
 
+// Whether the source's schema is made at the destination, and whether rows follow.
+enum class SchemaMode { kCopy, kSkip, kOnly };
+
 // Every bound of ours, by the name it has in YAML (limits: {...}), in --help and in the log line
 // that `run` prints at start.
 struct Limits {
@@ -48,8 +51,12 @@ struct Config {
   std::vector<std::string> exclude;
   ExistingTables existing = ExistingTables::kStop;
   std::map<TableName, ExistingTables> existing_by_table;
-  bool streaming = true;        // transactions in progress are taken from the source
-  std::string spool_directory;  // where they wait when memory does not hold them; empty: $TMPDIR
+  SchemaMode schema = SchemaMode::kCopy;
+  bool with_owners = false;      // objects get the owners that they have at the source
+  bool with_privileges = false;  // GRANT and default privileges come along
+  std::string pg_dump;           // the program; empty: found
+  bool streaming = true;         // transactions in progress are taken from the source
+  std::string spool_directory;   // where they wait when memory does not hold them; empty: $TMPDIR
   std::string compression = "none";      // of the stream: none, lz4, zstd
   bool two_phase = false;                // PREPARE TRANSACTION is repeated at the destination
   bool foreign_origins = true;           // also what the source itself got by replication

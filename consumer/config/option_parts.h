@@ -41,6 +41,9 @@ inline constexpr Word<ExistingTables> kExisting[] = {{"stop", ExistingTables::kS
                                                      {"truncate", ExistingTables::kTruncate}};
 inline constexpr char kExistingRange[] = "stop, append or truncate";
 
+// schema_options.cpp: what is made at the destination besides rows.
+void AddSchemaOptions(std::vector<OptionSpec>& table);
+
 // limit_options.cpp: retry and limits.
 void AddLimitOptions(std::vector<OptionSpec>& table);
 

@@ -235,6 +235,7 @@ const std::vector<OptionSpec>& OptionTable() {
     auto* made = new std::vector<OptionSpec>;
     AddServers(*made);
     AddTables(*made);
+    AddSchemaOptions(*made);
     AddStream(*made);
     AddTwoPhaseAndOrigin(*made);
     AddChecks(*made);

@@ -92,7 +92,7 @@ const std::vector<CheckInfo>& CheckCatalog() {
       {"source.pg_dump", "fail",
        "The schema is read by pg_dump, which refuses servers newer than itself.",
        "Install postgresql-client of the source's version where towline runs, or name a pg_dump in "
-       "TOWLINE_PG_DUMP."},
+       "--pg-dump."},
       {"source.plugin_version", "fail, warn",
        "An older plugin refuses what it does not know when streaming begins, after the copy.",
        "Install the plugin of this release on the source's host, and ALTER EXTENSION towline "

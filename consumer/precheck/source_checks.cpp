@@ -175,8 +175,9 @@ void CheckTwoPhase(CheckContext& context) {
 }
 
 void CheckPgDump(CheckContext& context) {
-  if (!context.options.is_first_start) return;
-  absl::StatusOr<std::string> program = FindPgDump(context.source_facts.version, context.shutdown);
+  if (!context.options.is_first_start || !context.options.copies_schema) return;
+  absl::StatusOr<std::string> program =
+      FindPgDump(context.options.pg_dump, context.source_facts.version, context.shutdown);
   if (program.ok()) {
     context.Pass("source.pg_dump", *program);
   } else {

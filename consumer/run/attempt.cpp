@@ -68,6 +68,7 @@ absl::Status Attempt::RunSteps() {
   TOWLINE_RETURN_IF_ERROR(TakeOver());
   TOWLINE_RETURN_IF_ERROR(Compare());
   TOWLINE_RETURN_IF_ERROR(StartMonitor());
+  if (context_.config.schema == SchemaMode::kOnly) return CopySchema();
   TOWLINE_RETURN_IF_ERROR(PrepareSlot());
   TOWLINE_RETURN_IF_ERROR(Copy());
   while (true) {
@@ -115,6 +116,8 @@ absl::Status Attempt::Check(bool may_have_slot) {
   options.existing = config.existing;
   options.existing_by_table = config.existing_by_table;
   options.rules = config.rules;
+  options.copies_schema = config.schema != SchemaMode::kSkip;
+  options.pg_dump = config.pg_dump;
   options.copy_workers = config.limits.copy_workers;
   options.two_phase = config.two_phase;
   options.compression = config.compression;
@@ -294,11 +297,8 @@ absl::Status Attempt::NoteSlotCreated(Connection& source) {
   return absl::OkStatus();
 }
 
-absl::Status Attempt::Copy() {
-  if (row_.phase >= TaskState::kCatchingUp) return absl::OkStatus();
+CopierOptions Attempt::CopyOptions() const {
   const Config& config = context_.config;
-  auto on_wait = [this](const std::string& waits_for) { NoteWait(waits_for); };
-  TOWLINE_RETURN_IF_ERROR(SetState(row_.phase));
   CopierOptions options;
   options.source = config.source;
   options.destination = config.destination;
@@ -314,6 +314,33 @@ absl::Status Attempt::Copy() {
   options.snapshot_wait_max = config.limits.snapshot_wait_max;
   options.requires_origin = !config.foreign_origins;
   options.task = context_.task;
+  options.schema = {config.pg_dump, config.with_owners, config.with_privileges};
+  options.copies_schema = config.schema != SchemaMode::kSkip;
+  return options;
+}
+
+// schema: only. Leaves a task that is as good as new.
+absl::Status Attempt::CopySchema() {
+  if (!row_.slot.empty()) {
+    return WithHint(absl::InvalidArgumentError(absl::StrCat(
+                        "schema: only, and task ", context_.task, " has begun to copy rows")),
+                    "Run it without this option, or drop the task first (towline drop).");
+  }
+  auto on_wait = [this](const std::string& waits_for) { NoteWait(waits_for); };
+  TOWLINE_RETURN_IF_ERROR(SetState(TaskState::kCopyingSchema));
+  TOWLINE_RETURN_IF_ERROR(
+      WaitEnded(MakeSchemaOnly(CopyOptions(), *store_, copy_progress_, shutdown_, on_wait)));
+  DropCopyOrigins(store_->connection(), context_.task);
+  LogInfo(absl::StrCat("the schema is made, rows were not asked for; task ", context_.task,
+                       " stays in towline_state until towline drop"));
+  return absl::OkStatus();
+}
+
+absl::Status Attempt::Copy() {
+  if (row_.phase >= TaskState::kCatchingUp) return absl::OkStatus();
+  auto on_wait = [this](const std::string& waits_for) { NoteWait(waits_for); };
+  TOWLINE_RETURN_IF_ERROR(SetState(row_.phase));
+  const CopierOptions options = CopyOptions();
   monitor_->Watch(&copy_progress_);
   absl::Status copied = WaitEnded(RunCopy(options, *store_, copy_progress_, shutdown_, on_wait));
   monitor_->Watch(static_cast<const CopyProgress*>(nullptr));

@@ -47,6 +47,8 @@ class Attempt {
   absl::Status CheckNothingPrepared();
   absl::Status CreateOurSlot(Connection& source);
   absl::Status NoteSlotCreated(Connection& source);
+  CopierOptions CopyOptions() const;
+  absl::Status CopySchema();
   absl::Status Copy();
   absl::Status StayPaused();
   absl::Status Stream();

@@ -106,7 +106,7 @@ class Supervisor {
         is_final = attempt.is_final();
       }
       if (shutdown_.is_requested()) return absl::CancelledError("shutting down");
-      if (is_final) return ended;
+      if (is_final || ended.ok()) return ended;
       RetryWindows::Decision decision = retry_.OnFailure(ended, absl::Now(), facts);
       if (!decision.should_retry) {
         if (RetryKindOf(ended) == RetryKind::kNever) return ended;

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -119,8 +120,27 @@ bool ReadSome(int fd, std::string* text) {
   return count > 0;
 }
 
+// Drops the whole lines behind `kept` that are no errors; returns up to where lines were looked at.
+size_t KeepErrors(const ChildProcess& child, size_t kept, bool is_end, std::string* errors) {
+  if (child.is_error == nullptr) return 0;
+  std::string rest = errors->substr(kept);
+  errors->resize(kept);
+  absl::string_view lines = rest;
+  while (!lines.empty()) {
+    size_t end = lines.find('\n');
+    if (end == absl::string_view::npos && !is_end) break;
+    absl::string_view line = lines.substr(0, end == absl::string_view::npos ? end : end + 1);
+    if (child.is_error(line)) absl::StrAppend(errors, line);
+    lines.remove_prefix(line.size());
+  }
+  kept = errors->size();
+  absl::StrAppend(errors, lines);
+  return kept;
+}
+
 absl::Status Collect(const ChildProcess& child, const Shutdown& shutdown, Pipe& output,
                      Pipe& errors, ChildResult* result) {
+  size_t kept = 0;  // of the errors: lines that were looked at and kept
   while (output.read_end() >= 0 || errors.read_end() >= 0) {
     pollfd waiting[3] = {
         {output.read_end(), POLLIN, 0}, {errors.read_end(), POLLIN, 0}, {shutdown.fd(), POLLIN, 0}};
@@ -129,11 +149,14 @@ absl::Status Collect(const ChildProcess& child, const Shutdown& shutdown, Pipe& 
     if (waiting[0].revents != 0 && !ReadSome(output.read_end(), &result->output)) {
       output.CloseEnd(0);
     }
-    if (waiting[1].revents != 0 && !ReadSome(errors.read_end(), &result->errors)) {
-      errors.CloseEnd(0);
+    if (waiting[1].revents != 0) {
+      if (!ReadSome(errors.read_end(), &result->errors)) errors.CloseEnd(0);
+      kept = KeepErrors(child, kept, errors.read_end() < 0, &result->errors);
     }
     if (result->errors.size() > kErrorBytesMax) {
-      result->errors.erase(0, result->errors.size() - kErrorBytesMax);
+      size_t dropped = result->errors.size() - kErrorBytesMax;
+      result->errors.erase(0, dropped);
+      kept -= std::min(kept, dropped);
     }
     if (result->output.size() > child.output_bytes_max) {
       return absl::ResourceExhaustedError(

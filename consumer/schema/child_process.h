@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "base/shutdown.h"
 
 namespace towline {
@@ -16,6 +17,8 @@ struct ChildProcess {
   // Added to our own environment; secrets go here, as arguments can be read by every user.
   std::vector<std::pair<std::string, std::string>> environment;
   size_t output_bytes_max = 0;  // more is an error: kResourceExhausted
+  // Which lines of its standard error are kept; null: all.
+  bool (*is_error)(absl::string_view line) = nullptr;
 };
 
 struct ChildResult {

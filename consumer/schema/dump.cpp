@@ -16,7 +16,6 @@
 #include "pg/quoting.h"
 #include "schema/child_process.h"
 #include "schema/pg_dump_program.h"
-#include "schema/script_splitter.h"
 #include "schema/table_patterns.h"
 
 namespace towline {
@@ -58,22 +57,35 @@ absl::Status AddConnection(const ConnectOptions& source, ChildProcess* child) {
   return absl::OkStatus();
 }
 
+// Not what --verbose tells of its progress: "pg_dump: reading ...".
+bool IsMessage(absl::string_view line) {
+  size_t colon = line.find(": ");
+  if (colon == absl::string_view::npos || !absl::StartsWith(line, "pg_dump")) return true;
+  line.remove_prefix(colon + 2);
+  for (absl::string_view kind : {"warning: ", "error: ", "detail: ", "hint: ", "fatal: "}) {
+    if (absl::StartsWith(line, kind)) return true;
+  }
+  return false;
+}
+
 absl::StatusOr<std::string> RunPgDump(const std::string& program, const DumpOptions& options,
                                       absl::string_view section, const Shutdown& shutdown) {
   ChildProcess child;
   child.output_bytes_max = kDumpBytesMax;
+  child.is_error = IsMessage;
   child.arguments = {program, "--schema-only", absl::StrCat("--section=", section),
-                     absl::StrCat("--snapshot=", options.snapshot_name), "--no-owner",
-                     "--no-privileges", "--no-publications", "--no-subscriptions",
-                     "--no-tablespaces", "--no-password",
+                     absl::StrCat("--snapshot=", options.snapshot_name), "--no-publications",
+                     "--no-subscriptions", "--no-tablespaces", "--no-password",
                      absl::StrCat("--lock-wait-timeout=", kLockWait), "--quote-all-identifiers",
                      // As in our sessions: what nobody knows the meaning of is not converted.
                      options.encoding == "SQL_ASCII" ? "--encoding=SQL_ASCII" : "--encoding=UTF8",
                      "--exclude-schema=towline", "--exclude-schema=towline_state"};
-  for (const auto* names : {&options.excluded.tables, &options.excluded.views}) {
-    for (std::string& argument : ExcludeArguments(*names)) {
-      child.arguments.push_back(std::move(argument));
-    }
+  if (!options.schema.with_owners) child.arguments.push_back("--no-owner");
+  if (!options.schema.with_privileges) child.arguments.push_back("--no-privileges");
+  // It says then which object each statement is about; nothing else is worth its many lines.
+  if (!options.excluded.objects.empty()) child.arguments.push_back("--verbose");
+  for (std::string& argument : ExcludeArguments(options.excluded.tables)) {
+    child.arguments.push_back(std::move(argument));
   }
   TOWLINE_RETURN_IF_ERROR(AddConnection(options.source, &child));
   child.environment.emplace_back("PGAPPNAME", options.application_name);
@@ -108,57 +120,6 @@ absl::StatusOr<std::string> RunPgDump(const std::string& program, const DumpOpti
   return std::move(result.output);
 }
 
-bool IsSetting(const std::string& text) {
-  return absl::StartsWith(text, "SET ") || absl::StartsWith(text, "SELECT pg_catalog.set_config(");
-}
-
-// Sessions pin their timeouts themselves, and an older destination does not know all of these.
-bool IsTimeout(const std::string& text) {
-  for (absl::string_view name : {"statement_timeout", "lock_timeout", "transaction_timeout",
-                                 "idle_in_transaction_session_timeout"}) {
-    if (absl::StartsWith(text, absl::StrCat("SET ", name, " "))) return true;
-  }
-  return false;
-}
-
-// The extension is the source's: at the destination its event triggers would capture our own DDL.
-bool IsAboutTowline(const std::string& text) {
-  return absl::StartsWith(text, "CREATE EXTENSION IF NOT EXISTS \"towline\"") ||
-         absl::StartsWith(text, "CREATE EXTENSION \"towline\"") ||
-         absl::StartsWith(text, "COMMENT ON EXTENSION \"towline\"");
-}
-
-// ALTER TABLE [ONLY] "s"."t" ADD CONSTRAINT "name" FOREIGN KEY, and the comment on it.
-bool IsAboutForeignKey(const std::string& text, const ForeignKey& key) {
-  std::string table = QuoteQualified(key.table.schema, key.table.name);
-  std::string name = QuoteIdentifier(key.name);
-  absl::string_view rest = text;
-  if (absl::ConsumePrefix(&rest, "ALTER TABLE ")) {
-    absl::ConsumePrefix(&rest, "ONLY ");
-    if (!absl::ConsumePrefix(&rest, table)) return false;
-    rest = absl::StripLeadingAsciiWhitespace(rest);
-    return absl::StartsWith(rest, absl::StrCat("ADD CONSTRAINT ", name, " FOREIGN KEY"));
-  }
-  return absl::StartsWith(text, absl::StrCat("COMMENT ON CONSTRAINT ", name, " ON ", table, " "));
-}
-
-void LogExcluded(const ExcludedObjects& excluded) {
-  if (!excluded.tables.empty()) {
-    LogInfo("tables that are not selected stay behind",
-            {{"count", absl::StrCat(excluded.tables.size())}});
-  }
-  for (const TableName& view : excluded.views) {
-    LogWarning("a view needs a table that is not selected and is left out",
-               {{"view", QuoteQualified(view.schema, view.name)}});
-  }
-  for (const ForeignKey& key : excluded.foreign_keys) {
-    LogWarning("a foreign key refers to a table that is not selected and is left out",
-               {{"table", QuoteQualified(key.table.schema, key.table.name)},
-                {"constraint", key.name},
-                {"referenced", QuoteQualified(key.referenced.schema, key.referenced.name)}});
-  }
-}
-
 }  // namespace
 
 std::vector<std::string> ExcludeArguments(const std::vector<TableName>& names) {
@@ -182,34 +143,19 @@ std::vector<std::string> ExcludeArguments(const std::vector<TableName>& names) {
   return arguments;
 }
 
-absl::StatusOr<std::vector<DumpStatement>> ParseDump(const std::string& script,
-                                                     const std::vector<ForeignKey>& left_out) {
-  TOWLINE_ASSIGN_OR_RETURN(std::vector<std::string> texts, SplitScript(script));
-  std::vector<DumpStatement> statements;
-  for (std::string& text : texts) {
-    bool is_left_out = IsAboutTowline(text) || IsTimeout(text);
-    // Foreign keys are few among the statements and far fewer are left out.
-    if (!is_left_out && (absl::StrContains(text, "FOREIGN KEY") ||
-                         absl::StartsWith(text, "COMMENT ON CONSTRAINT"))) {
-      for (const ForeignKey& key : left_out) {
-        is_left_out = is_left_out || IsAboutForeignKey(text, key);
-      }
-    }
-    if (is_left_out) continue;
-    bool is_setting = IsSetting(text);
-    statements.push_back({std::move(text), is_setting});
-  }
-  return statements;
-}
-
 absl::StatusOr<SchemaDump> DumpSchema(const DumpOptions& options, const Shutdown& shutdown) {
-  LogExcluded(options.excluded);
-  TOWLINE_ASSIGN_OR_RETURN(std::string program, FindPgDump(options.server_version, shutdown));
+  TOWLINE_ASSIGN_OR_RETURN(std::string program,
+                           FindPgDump(options.schema.pg_dump, options.server_version, shutdown));
   SchemaDump dump;
-  TOWLINE_ASSIGN_OR_RETURN(std::string pre, RunPgDump(program, options, "pre-data", shutdown));
-  TOWLINE_ASSIGN_OR_RETURN(dump.pre, ParseDump(pre, options.excluded.foreign_keys));
-  TOWLINE_ASSIGN_OR_RETURN(std::string post, RunPgDump(program, options, "post-data", shutdown));
-  TOWLINE_ASSIGN_OR_RETURN(dump.post, ParseDump(post, options.excluded.foreign_keys));
+  auto add = [&](absl::string_view section, std::vector<DumpStatement>* into) -> absl::Status {
+    TOWLINE_ASSIGN_OR_RETURN(std::string script, RunPgDump(program, options, section, shutdown));
+    TOWLINE_ASSIGN_OR_RETURN(DumpScript parsed, ParseDumpScript(script, options.excluded));
+    *into = std::move(parsed.statements);
+    dump.left_out.insert(dump.left_out.end(), parsed.left_out.begin(), parsed.left_out.end());
+    return absl::OkStatus();
+  };
+  TOWLINE_RETURN_IF_ERROR(add("pre-data", &dump.pre));
+  TOWLINE_RETURN_IF_ERROR(add("post-data", &dump.post));
   return dump;
 }
 

@@ -1,8 +1,6 @@
 // The schema of the source as statements, by pg_dump under an exported snapshot: everything it
 // knows how to write in an order that works, before the rows (pre) and after them (post). Without
 // rows: the contents of materialized views are materialized_views.h's.
-//
-// All identifiers come quoted, so that statements can be recognised by their beginnings.
 #pragma once
 
 #include <string>
@@ -11,9 +9,17 @@
 #include "absl/status/statusor.h"
 #include "base/shutdown.h"
 #include "pg/connect_options.h"
+#include "schema/dump_script.h"
 #include "schema/excluded_objects.h"
 
 namespace towline {
+
+// What the user chooses of it.
+struct SchemaOptions {
+  std::string pg_dump;           // the program; empty: found
+  bool with_owners = false;      // OWNER TO
+  bool with_privileges = false;  // GRANT, REVOKE, default privileges
+};
 
 struct DumpOptions {
   ConnectOptions source;
@@ -22,29 +28,20 @@ struct DumpOptions {
   std::string snapshot_name;  // pg_export_snapshot()
   std::string application_name;
   ExcludedObjects excluded;
-};
-
-struct DumpStatement {
-  std::string text;
-  bool is_setting = false;  // SET or set_config: to be run again in each session
+  SchemaOptions schema;
 };
 
 struct SchemaDump {
   std::vector<DumpStatement> pre;
   std::vector<DumpStatement> post;
+  std::vector<LeftOutEntry> left_out;
 };
 
-// Says on the log what the selection leaves out. kAborted with SQLSTATE 55P03 if a table could not
-// be locked in a short time.
+// kAborted with SQLSTATE 55P03 if a table could not be locked in a short time.
 absl::StatusOr<SchemaDump> DumpSchema(const DumpOptions& options, const Shutdown& shutdown);
 
 // --exclude-table arguments that match exactly these names: many in one, as alternatives, so that
 // thousands fit into an argument list and pg_dump asks a few queries.
 std::vector<std::string> ExcludeArguments(const std::vector<TableName>& names);
-
-// The script's statements without those that must not reach a destination: the extension towline,
-// timeouts, and the foreign keys that the selection leaves out.
-absl::StatusOr<std::vector<DumpStatement>> ParseDump(const std::string& script,
-                                                     const std::vector<ForeignKey>& left_out);
 
 }  // namespace towline

@@ -1,7 +1,5 @@
 #include "schema/materialized_views.h"
 
-#include <set>
-
 #include "base/status_macros.h"
 #include "pg/quoting.h"
 
@@ -40,12 +38,11 @@ ORDER BY pg_catalog.max(place.level), n.nspname, c.relname
 
 absl::StatusOr<std::vector<std::string>> ReadRefreshStatements(Connection& source,
                                                                const ExcludedObjects& excluded) {
-  std::set<TableName> left_out(excluded.views.begin(), excluded.views.end());
   TOWLINE_ASSIGN_OR_RETURN(Result result, source.Query(kViewsSql));
   std::vector<std::string> statements;
   for (int row = 0; row < result.row_count(); ++row) {
     TableName view{result.GetString(row, 0), result.GetString(row, 1)};
-    if (left_out.contains(view)) continue;
+    if (excluded.relations.contains(view)) continue;
     statements.push_back("REFRESH MATERIALIZED VIEW " + QuoteQualified(view.schema, view.name));
   }
   return statements;

@@ -73,11 +73,11 @@ int ParsePgDumpVersion(const std::string& text) {
   return absl::SimpleAtoi(text.substr(at, end - at), &version) ? version : 0;
 }
 
-absl::StatusOr<std::string> FindPgDump(int server_version, const Shutdown& shutdown) {
+absl::StatusOr<std::string> FindPgDump(const std::string& chosen, int server_version,
+                                       const Shutdown& shutdown) {
   const int wanted = server_version / 10000;
-  const char* chosen = std::getenv("TOWLINE_PG_DUMP");
   std::vector<std::string> candidates =
-      chosen != nullptr && *chosen != '\0' ? std::vector<std::string>{chosen} : Candidates();
+      chosen.empty() ? Candidates() : std::vector<std::string>{chosen};
   std::map<int, std::string> good;  // by version; the first found of each
   std::vector<std::string> found;
   for (const std::string& program : candidates) {
@@ -97,7 +97,7 @@ absl::StatusOr<std::string> FindPgDump(int server_version, const Shutdown& shutd
       WithDetail(status, found.empty() ? "None was found."
                                        : absl::StrCat("Found: ", absl::StrJoin(found, ", "), "."));
   return WithHint(status, absl::StrCat("Install postgresql-client-", wanted,
-                                       " on this host, or name a pg_dump in TOWLINE_PG_DUMP."));
+                                       " on this host, or name another pg_dump: --pg-dump PATH."));
 }
 
 }  // namespace towline

@@ -1,5 +1,7 @@
 #include "schema/script_splitter.h"
 
+#include <utility>
+
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -21,7 +23,7 @@ class Splitter {
  public:
   explicit Splitter(absl::string_view script) : script_(script) {}
 
-  absl::StatusOr<std::vector<std::string>> Split() {
+  absl::StatusOr<std::vector<ScriptStatement>> Split() {
     while (at_ < script_.size()) {
       if (absl::Status status = Step(); !status.ok()) return status;
     }
@@ -49,7 +51,12 @@ class Splitter {
       ++at_;
       return absl::OkStatus();
     }
-    if (c == '-' && Peek(1) == '-') return SkipLineComment();
+    if (c == '-' && Peek(1) == '-') {
+      size_t start = at_;
+      absl::Status status = SkipLineComment();
+      if (statement_start_ == kNone) absl::StrAppend(&heading_, script_.substr(start, at_ - start));
+      return status;
+    }
     if (c == '/' && Peek(1) == '*') return SkipBlockComment();
     if (c == ';' && paren_depth_ == 0 && begin_depth_ == 0) {
       End();
@@ -77,7 +84,9 @@ class Splitter {
   void End() {
     if (statement_start_ != kNone) {
       absl::string_view text = script_.substr(statement_start_, at_ - statement_start_);
-      statements_.emplace_back(absl::StripTrailingAsciiWhitespace(text));
+      statements_.push_back(
+          {std::string(absl::StripTrailingAsciiWhitespace(text)), std::move(heading_)});
+      heading_.clear();
     }
     ++at_;
     statement_start_ = kNone;
@@ -223,12 +232,13 @@ class Splitter {
   int begin_depth_ = 0;
   int word_count_ = 0;
   std::string words_;  // the statement's first four, lower-case, each followed by a blank
-  std::vector<std::string> statements_;
+  std::string heading_;
+  std::vector<ScriptStatement> statements_;
 };
 
 }  // namespace
 
-absl::StatusOr<std::vector<std::string>> SplitScript(absl::string_view script) {
+absl::StatusOr<std::vector<ScriptStatement>> SplitScript(absl::string_view script) {
   return Splitter(script).Split();
 }
 

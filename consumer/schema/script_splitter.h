@@ -13,9 +13,13 @@
 
 namespace towline {
 
-// The statements without the semicolon and without comments and blanks around them. kDataLoss if
-// the script ends within a statement (a dump that was cut off), kUnimplemented for another psql
-// command.
-absl::StatusOr<std::vector<std::string>> SplitScript(absl::string_view script);
+struct ScriptStatement {
+  std::string text;     // without the semicolon and without comments and blanks around it
+  std::string heading;  // the lines of "--" comments before it, each with its line break
+};
+
+// kDataLoss if the script ends within a statement (a dump that was cut off), kUnimplemented for
+// another psql command.
+absl::StatusOr<std::vector<ScriptStatement>> SplitScript(absl::string_view script);
 
 }  // namespace towline

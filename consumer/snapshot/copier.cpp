@@ -19,6 +19,7 @@
 #include "snapshot/copy_start.h"
 #include "snapshot/copy_summary.h"
 #include "snapshot/existing_tables.h"
+#include "snapshot/missing_roles.h"
 #include "snapshot/schema_runner.h"
 #include "snapshot/table_copier.h"
 
@@ -33,6 +34,19 @@ ServerPair PairOf(const Connection& source, const Connection& destination) {
 // Only tables whose changes the log carries have rows to copy.
 bool HasRowsToCopy(const Table& table) { return table.kind == 'r' && table.persistence == 'p'; }
 
+std::vector<SchemaStatement> StatementsOf(const SchemaDump& dump) {
+  std::vector<SchemaStatement> statements;
+  auto add = [&statements](const char* section, const std::vector<DumpStatement>& dumped) {
+    int64_t ordinal = 0;
+    for (const DumpStatement& statement : dumped) {
+      statements.push_back({section, ++ordinal, statement.is_setting, statement.text, false});
+    }
+  };
+  add("pre", dump.pre);
+  add("post", dump.post);
+  return statements;
+}
+
 class CopyRun {
  public:
   CopyRun(const CopierOptions& options, StateStore& store, CopyProgress& progress,
@@ -44,6 +58,7 @@ class CopyRun {
         on_wait_(on_wait) {}
 
   absl::Status Run();
+  absl::Status RunSchemaOnly();
 
  private:
   absl::Status StartOver();
@@ -96,6 +111,32 @@ absl::Status CopyRun::Run() {
   return Finish();
 }
 
+absl::Status CopyRun::RunSchemaOnly() {
+  TOWLINE_ASSIGN_OR_RETURN(CopyStart start, StartAtSource(options_, shutdown_, on_wait_));
+  is_partial_ = start.is_partial;
+  TOWLINE_ASSIGN_OR_RETURN(Connection session,
+                           OpenDestination(options_, "schema", kSchemaOrigin, store_, shutdown_));
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> there,
+                           ReadDestination(session, start.snapshot.tables()));
+  for (const Table& table : there) {
+    if (table.oid != 0) existed_.insert(table.name);
+  }
+  TOWLINE_RETURN_IF_ERROR(LeaveOutMissingRoles(session, &start.dump));
+  // Without pieces, and never in the state indexing: a start that wants rows as well begins anew.
+  TOWLINE_RETURN_IF_ERROR(
+      store_.StartCopy({}, StatementsOf(start.dump), TaskState::kCopyingSchema));
+  FaultPoint("copy:schema-stored");
+  for (const char* section : {"pre", "post"}) {
+    SchemaRun run;
+    run.section = section;
+    run.existed = existed_;
+    run.is_partial = is_partial_;
+    run.batch_max = 100;
+    TOWLINE_RETURN_IF_ERROR(RunSchemaStatements(session, store_, run));
+  }
+  return store_.StartCopy({}, {}, TaskState::kNew);
+}
+
 absl::Status CopyRun::StartOver() {
   // An append piece holds rows that are not ours, and none of ours before all are moved.
   for (const PieceRow& piece : begun_) {
@@ -111,6 +152,7 @@ absl::Status CopyRun::StartOver() {
                            OpenDestination(options_, "schema", kSchemaOrigin, store_, shutdown_));
   TOWLINE_RETURN_IF_ERROR(LookAtDestination(session, tables));
   TOWLINE_RETURN_IF_ERROR(EmptyBegun(session));
+  TOWLINE_RETURN_IF_ERROR(LeaveOutMissingRoles(session, &start.dump));
   TOWLINE_RETURN_IF_ERROR(StoreSchema(start));
   FaultPoint("copy:schema-stored");
   TOWLINE_RETURN_IF_ERROR(EmptyAsAsked(session, tables));
@@ -151,7 +193,7 @@ absl::Status CopyRun::LookAtDestination(Connection& session, const std::vector<T
       if (FindRule(options_.rules, tables[i]) != nullptr) looked_at[i].oid = 0;
     }
   }
-  TOWLINE_RETURN_IF_ERROR(CheckFit(tables, looked_at, /*all_exist=*/false));
+  TOWLINE_RETURN_IF_ERROR(CheckFit(tables, looked_at, /*all_exist=*/!options_.copies_schema));
   TOWLINE_RETURN_IF_ERROR(CheckExistingRows(session, tables, there, {options_.existing, ours_}));
   for (const Table& table : there) {
     if (table.oid != 0) existed_.insert(table.name);
@@ -162,15 +204,7 @@ absl::Status CopyRun::LookAtDestination(Connection& session, const std::vector<T
 
 absl::Status CopyRun::StoreSchema(const CopyStart& start) {
   const ExportedSnapshot& snapshot = start.snapshot;
-  std::vector<SchemaStatement> statements;
-  auto add = [&statements](const char* section, const std::vector<DumpStatement>& dumped) {
-    int64_t ordinal = 0;
-    for (const DumpStatement& statement : dumped) {
-      statements.push_back({section, ++ordinal, statement.is_setting, statement.text, false});
-    }
-  };
-  add("pre", start.dump.pre);
-  add("post", start.dump.post);
+  std::vector<SchemaStatement> statements = StatementsOf(start.dump);
   std::vector<PieceRow> pieces;
   for (const Table& table : snapshot.tables()) {
     if (table.persistence == 'u') {
@@ -318,9 +352,11 @@ absl::Status CopyRun::Finish() {
 
   SchemaRun run;
   run.section = "post";
-  // Which tables were there before us is not known any more after a crash. On a table that we have
-  // made, the errors that this tolerates cannot come.
-  for (const PieceRow& piece : pieces) run.existed.insert(piece.table);
+  // Which tables were there before us is not known any more after a crash, so all count as such. On
+  // a table that we have made, the errors that this tolerates cannot come.
+  for (const SchemaStatement& statement : statements) {
+    run.existed.insert(TableOfStatement(statement.statement));
+  }
   run.is_partial = !options_.selection.include.empty() || !options_.selection.exclude.empty();
   run.done = &progress_.statements_done;
   run.fault_point = "copy:in-post-data";
@@ -339,6 +375,12 @@ absl::Status RunCopy(const CopierOptions& options, StateStore& store, CopyProgre
                      const Shutdown& shutdown,
                      absl::FunctionRef<void(const std::string&)> on_wait) {
   return CopyRun(options, store, progress, shutdown, on_wait).Run();
+}
+
+absl::Status MakeSchemaOnly(const CopierOptions& options, StateStore& store, CopyProgress& progress,
+                            const Shutdown& shutdown,
+                            absl::FunctionRef<void(const std::string&)> on_wait) {
+  return CopyRun(options, store, progress, shutdown, on_wait).RunSchemaOnly();
 }
 
 }  // namespace towline

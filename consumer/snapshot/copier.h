@@ -17,6 +17,7 @@
 #include "model/name.h"
 #include "pg/connect_options.h"
 #include "schema/catalog_reader.h"
+#include "schema/dump.h"
 #include "schema/table_rules.h"
 #include "state/state_store.h"
 
@@ -40,6 +41,8 @@ struct CopierOptions {
   // "stop", "append" or "truncate", for one table.
   std::function<std::string(const TableName&)> existing;
   TableRules rules;
+  SchemaOptions schema;
+  bool copies_schema = true;  // false: the tables must be there, nothing is made
   int workers = 2;
   int64_t part_bytes = 0;  // larger tables are copied in ctid ranges of this size
   absl::Duration snapshot_wait_max;
@@ -52,5 +55,11 @@ struct CopierOptions {
 // `on_wait` as in slot.h.
 absl::Status RunCopy(const CopierOptions& options, StateStore& store, CopyProgress& progress,
                      const Shutdown& shutdown, absl::FunctionRef<void(const std::string&)> on_wait);
+
+// The schema alone, for a task without a slot, which afterwards stands where a new one does. An
+// interrupted one starts again, and what it has made is found there.
+absl::Status MakeSchemaOnly(const CopierOptions& options, StateStore& store, CopyProgress& progress,
+                            const Shutdown& shutdown,
+                            absl::FunctionRef<void(const std::string&)> on_wait);
 
 }  // namespace towline

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "base/status_macros.h"
 #include "schema/materialized_views.h"
 #include "snapshot/slot.h"
@@ -44,6 +45,22 @@ absl::Status FlushLog(Connection& source) {
       .status();
 }
 
+absl::Status LogLeftOut(Connection& source, const ExcludedObjects& excluded,
+                        const std::vector<LeftOutEntry>& entries) {
+  if (excluded.tables.empty()) return absl::OkStatus();
+  LogInfo("tables that are not selected stay behind",
+          {{"count", absl::StrCat(excluded.tables.size())}});
+  std::vector<ObjectId> objects;
+  for (const LeftOutEntry& entry : entries) objects.push_back(entry.object);
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<std::string> needs,
+                           DescribeNeeds(source, excluded, objects));
+  for (size_t i = 0; i < entries.size(); ++i) {
+    LogWarning("left out, because it needs something that is not selected",
+               {{"object", entries[i].name}, {"needs", needs[i]}});
+  }
+  return absl::OkStatus();
+}
+
 class Starter {
  public:
   Starter(const CopierOptions& options, const Shutdown& shutdown) : shutdown_(shutdown) {
@@ -51,6 +68,8 @@ class Starter {
     snapshot_options_.selection = options.selection;
     snapshot_options_.task = options.task;
     snapshot_options_.readers = std::max(options.workers, 1);
+    schema_options_ = options.schema;
+    copies_schema_ = options.copies_schema;
   }
 
   // Nothing: the schema has changed while it was being read.
@@ -82,13 +101,20 @@ class Starter {
     options.application_name = SourceApplication(snapshot_options_.task, "dump");
     TOWLINE_ASSIGN_OR_RETURN(options.excluded,
                              ReadExcludedObjects(snapshot.connection(), snapshot.tables()));
+    options.schema = schema_options_;
     DumpedSchema schema;
     schema.tables = snapshot.tables();
     schema.is_partial = !options.excluded.tables.empty();
+    if (!copies_schema_) {
+      schema_ = std::move(schema);
+      return absl::OkStatus();
+    }
     absl::StatusOr<SchemaDump> dump = DumpSchema(options, shutdown_);
     // A server that went away explains a failed dump better than the dump does.
     if (!dump.ok()) TOWLINE_RETURN_IF_ERROR(snapshot.CheckAlive());
     TOWLINE_ASSIGN_OR_RETURN(schema.dump, std::move(dump));
+    TOWLINE_RETURN_IF_ERROR(
+        LogLeftOut(snapshot.connection(), options.excluded, schema.dump.left_out));
     TOWLINE_ASSIGN_OR_RETURN(std::vector<std::string> refreshes,
                              ReadRefreshStatements(snapshot.connection(), options.excluded));
     for (std::string& refresh : refreshes) schema.dump.post.push_back({std::move(refresh), false});
@@ -98,6 +124,8 @@ class Starter {
 
   const Shutdown& shutdown_;
   ExportedSnapshot::Options snapshot_options_;
+  SchemaOptions schema_options_;
+  bool copies_schema_ = true;
   std::optional<DumpedSchema> schema_;  // kept while only locks are wanting
 };
 

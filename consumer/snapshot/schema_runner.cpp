@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "pg/quoting.h"
+#include "schema/dump_script.h"
 
 namespace towline {
 namespace {
@@ -60,30 +61,35 @@ bool IsAddingPrimaryKey(absl::string_view statement) {
          absl::StrContains(statement, "PRIMARY KEY");
 }
 
-enum class Outcome { kFailed, kAlreadyThere, kNotSelected, kNotOurs };
+enum class Outcome { kFailed, kAlreadyThere, kNotOurs };
 
 Outcome Judge(const SchemaRun& run, const std::string& statement, const absl::Status& status) {
   std::string sqlstate = GetSqlState(status);
   if (IsAlreadyThere(statement, sqlstate, run.existed.contains(TableOfStatement(statement)))) {
     return Outcome::kAlreadyThere;
   }
-  // A comment is not worth a stop: extensions and the schema public often belong to a superuser.
-  if (absl::StartsWith(statement, "COMMENT ON ") && sqlstate == "42501") return Outcome::kNotOurs;
-  if (run.is_partial && IsUndefined(sqlstate) && !absl::StartsWith(statement, "CREATE TABLE ")) {
-    return Outcome::kNotSelected;
-  }
-  return Outcome::kFailed;
+  // Neither a comment nor an owner or right is worth a stop: extensions and the schema public often
+  // belong to a superuser.
+  bool can_be_left_out = absl::StartsWith(statement, "COMMENT ON ") || IsAboutRights(statement);
+  return can_be_left_out && sqlstate == "42501" ? Outcome::kNotOurs : Outcome::kFailed;
 }
 
-absl::Status ExplainStatementError(const absl::Status& status, absl::string_view statement) {
+absl::Status ExplainStatementError(const SchemaRun& run, const absl::Status& status,
+                                   absl::string_view statement) {
   absl::Status explained =
       WithContext(status, absl::StrCat("schema statement failed: ", ShortStatement(statement)));
   // What the server finds wrong with a statement it will find wrong again.
   if (status.code() == absl::StatusCode::kUnknown) {
     explained = WithCode(explained, absl::StatusCode::kFailedPrecondition);
   }
-  if (!GetHint(status).empty()) return explained;
   std::string sqlstate = GetSqlState(status);
+  if (run.is_partial && IsUndefined(sqlstate)) {
+    return WithHint(explained,
+                    "If it needs something that is not selected, select that as well, or make the "
+                    "object at the destination yourself. Then run towline again: what is there "
+                    "already is left as it is.");
+  }
+  if (!GetHint(status).empty()) return explained;
   if (sqlstate == "42501") {
     return WithHint(explained,
                     "Give the destination's role the right, or let a role that has it "
@@ -109,10 +115,7 @@ void LogOutcome(const SchemaRun& run, Outcome outcome, const std::string& statem
                                              {{"statement", text}});
       return;
     case Outcome::kNotOurs:
-      LogWarning("no right to set a comment at the destination; left out", {{"statement", text}});
-      return;
-    case Outcome::kNotSelected:
-      LogWarning("needs something that is not selected; left out",
+      LogWarning("no right to run a statement at the destination; left out",
                  {{"statement", text}, {"error", std::string(status.message())}});
       return;
     case Outcome::kFailed:
@@ -153,7 +156,7 @@ absl::Status RunStatement(Connection& session, const TaskClaim& claim, const Sch
   if (!status.ok()) {
     Outcome outcome =
         session.is_alive() ? Judge(run, statement.statement, status) : Outcome::kFailed;
-    if (outcome == Outcome::kFailed) return ExplainStatementError(status, statement.statement);
+    if (outcome == Outcome::kFailed) return ExplainStatementError(run, status, statement.statement);
     LogOutcome(run, outcome, statement.statement, status);
     TOWLINE_RETURN_IF_ERROR(session.Exec("ROLLBACK TO SAVEPOINT towline_statement").status());
     if (outcome == Outcome::kAlreadyThere) {
@@ -226,8 +229,11 @@ absl::Status RunBatch(Connection& session, const TaskClaim& claim, const SchemaR
 
 bool IsAlreadyThere(absl::string_view statement, absl::string_view sqlstate, bool existed) {
   if (IsDuplicate(sqlstate)) return true;
-  // A text search configuration's mapping: the catalog's unique index speaks.
-  if (sqlstate == "23505" && absl::StartsWith(statement, "ALTER TEXT SEARCH ")) return true;
+  // Of text search objects and their mappings the catalog's unique index speaks.
+  if (sqlstate == "23505" && (absl::StartsWith(statement, "ALTER TEXT SEARCH ") ||
+                              absl::StartsWith(statement, "CREATE TEXT SEARCH "))) {
+    return true;
+  }
   if (!existed) return false;
   // multiple primary keys, already an identity column, already a partition
   return (sqlstate == "42P16" && IsAddingPrimaryKey(statement)) ||

@@ -18,9 +18,7 @@ namespace towline {
 struct SchemaRun {
   std::string section;          // pre, post
   std::set<TableName> existed;  // tables that were at the destination before the statements
-  // Part of the tables: what cannot be made because something that was not selected is missing is
-  // left out with a warning.
-  bool is_partial = false;
+  bool is_partial = false;      // not all tables are selected: for the hint of an error
   // An earlier try has run them: what is there already is expected, and not worth a line each.
   bool is_repeated = false;
   // So many statements share a transaction while all goes well: thousands of small ones (pre) would

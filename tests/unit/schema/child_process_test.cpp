@@ -4,6 +4,8 @@
 
 #include <thread>
 
+#include "absl/strings/match.h"
+
 namespace towline {
 namespace {
 
@@ -40,6 +42,17 @@ TEST(ChildProcessTest, LargeOutputOnBothPipesDoesNotBlock) {
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(result->output.size(), 500000u);
   EXPECT_EQ(result->errors.size(), size_t{64} << 10);
+}
+
+TEST(ChildProcessTest, OnlyLinesThatAreErrorsAreKept) {
+  Shutdown shutdown;
+  ChildProcess child = Shell(
+      "{ echo bad 1; yes 'a line of progress' | head -n 100000; printf 'bad 2'; sleep 0.05; "
+      "echo ' goes on'; echo good; printf 'bad 3'; } >&2");
+  child.is_error = [](absl::string_view line) { return absl::StartsWith(line, "bad"); };
+  absl::StatusOr<ChildResult> result = RunChildProcess(child, shutdown);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->errors, "bad 1\nbad 2 goes on\nbad 3");
 }
 
 TEST(ChildProcessTest, TooMuchOutputIsAnError) {

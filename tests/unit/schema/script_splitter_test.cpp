@@ -10,9 +10,12 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
 std::vector<std::string> Split(absl::string_view script) {
-  absl::StatusOr<std::vector<std::string>> statements = SplitScript(script);
+  absl::StatusOr<std::vector<ScriptStatement>> statements = SplitScript(script);
   EXPECT_TRUE(statements.ok()) << statements.status();
-  return statements.ok() ? *statements : std::vector<std::string>();
+  std::vector<std::string> texts;
+  if (!statements.ok()) return texts;
+  for (const ScriptStatement& statement : *statements) texts.push_back(statement.text);
+  return texts;
 }
 
 absl::StatusCode Failure(absl::string_view script) { return SplitScript(script).status().code(); }
@@ -28,6 +31,16 @@ TEST(ScriptSplitterTest, KeepsCommentsWithinStatements) {
   EXPECT_THAT(Split("SELECT 1 -- one; two\n + 2;"), ElementsAre("SELECT 1 -- one; two\n + 2"));
   EXPECT_THAT(Split("SELECT /* ; /* nested ; */ ; */ 1;SELECT 2;"),
               ElementsAre("SELECT /* ; /* nested ; */ ; */ 1", "SELECT 2"));
+}
+
+TEST(ScriptSplitterTest, CommentsBeforeAStatementAreItsHeading) {
+  absl::StatusOr<std::vector<ScriptStatement>> statements =
+      SplitScript("--\n-- a;\n\n-- b\nSELECT 1 -- within\n;SELECT '-- c';\n-- d\nSELECT 3;");
+  ASSERT_TRUE(statements.ok()) << statements.status();
+  ASSERT_EQ(statements->size(), 3u);
+  EXPECT_EQ((*statements)[0].heading, "--\n-- a;\n-- b\n");
+  EXPECT_EQ((*statements)[1].heading, "");
+  EXPECT_EQ((*statements)[2].heading, "-- d\n");
 }
 
 TEST(ScriptSplitterTest, QuotesHideSemicolons) {

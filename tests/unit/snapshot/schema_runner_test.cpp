@@ -39,6 +39,8 @@ TEST(SchemaRunnerTest, WhatIsThereAlreadyIsNoError) {
   EXPECT_TRUE(IsAlreadyThere("CREATE TABLE \"s\".\"t\" ()", "42P07", true));
   EXPECT_TRUE(IsAlreadyThere("CREATE SCHEMA \"public\"", "42P06", false));
   EXPECT_TRUE(IsAlreadyThere("CREATE FUNCTION \"f\"()", "42723", false));
+  EXPECT_TRUE(IsAlreadyThere("CREATE TEXT SEARCH PARSER \"s\".\"p\" ()", "23505", false));
+  EXPECT_FALSE(IsAlreadyThere("CREATE UNIQUE INDEX \"i\" ON \"s\".\"t\"", "23505", false));
   EXPECT_FALSE(IsAlreadyThere("CREATE TABLE \"s\".\"t\" ()", "42P01", true));
 }
 
