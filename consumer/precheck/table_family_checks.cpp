@@ -99,30 +99,57 @@ void CheckFamilies(CheckContext& context) {
                  "no table is selected without those that it inherits from", {});
 }
 
+// Of what stays behind: what a reader of the selected tables would miss.
+constexpr char kLeftOutSql[] = R"sql(
+SELECT true, pg_catalog.format('%s of %I.%I to %I.%I', k.conname, n.nspname, c.relname, rn.nspname, r.relname)
+FROM pg_catalog.pg_constraint k
+JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_class r ON r.oid = k.confrelid
+JOIN pg_catalog.pg_namespace rn ON rn.oid = r.relnamespace
+WHERE k.oid = ANY ($1::oid[]) AND k.contype = 'f' AND k.conparentid = 0 AND k.conrelid <> ALL ($2::oid[])
+UNION ALL
+SELECT false, pg_catalog.format('%I.%I', n.nspname, c.relname)
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid = ANY ($2::oid[]) AND c.relkind IN ('v', 'm')
+ORDER BY 1 DESC, 2
+)sql";
+
 void CheckForeignKeys(CheckContext& context) {
   constexpr char kId[] = "source.foreign_keys";
+  constexpr Oid kConstraintClass = 2606;  // of pg_constraint, pg_class
+  constexpr Oid kRelationClass = 1259;
   absl::StatusOr<ExcludedObjects> left_out = ReadExcludedObjects(*context.source, context.tables);
   if (!left_out.ok()) {
     context.FailBy(kId, left_out.status());
     return;
   }
-  if (left_out->foreign_keys.empty() && left_out->views.empty()) {
-    context.Pass(kId, "nothing hangs on tables that are not selected");
-    return;
+  std::vector<Oid> constraints;
+  std::vector<Oid> relations;
+  for (const ObjectId& object : left_out->objects) {
+    if (object.class_oid == kConstraintClass) constraints.push_back(object.oid);
+    if (object.class_oid == kRelationClass) relations.push_back(object.oid);
   }
+  std::optional<Result> result =
+      context.Ask(kId, *context.source, kLeftOutSql,
+                  {{absl::StrCat("{", absl::StrJoin(constraints, ","), "}"),
+                    absl::StrCat("{", absl::StrJoin(relations, ","), "}")}});
+  if (!result) return;
   std::vector<std::string> keys;
   std::vector<std::string> views;
-  for (const ForeignKey& key : left_out->foreign_keys) {
-    keys.push_back(
-        absl::StrCat(key.name, " of ", QuotedName(key.table), " to ", QuotedName(key.referenced)));
+  for (int row = 0; row < result->row_count(); ++row) {
+    (result->GetBool(row, 0) ? keys : views).push_back(result->GetString(row, 1));
   }
-  for (const TableName& view : left_out->views) views.push_back(QuotedName(view));
   std::vector<std::string> found;
   if (!keys.empty()) {
     found.push_back(absl::StrCat(Counted(keys.size(), "foreign key"), " (", ListNames(keys), ")"));
   }
   if (!views.empty()) {
     found.push_back(absl::StrCat(Counted(views.size(), "view"), " (", ListNames(views), ")"));
+  }
+  if (found.empty()) {
+    context.Pass(kId, "nothing hangs on tables that are not selected");
+    return;
   }
   context.Warn(kId, absl::StrCat("left out: ", absl::StrJoin(found, ", ")), {});
 }
