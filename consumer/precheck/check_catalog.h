@@ -11,7 +11,7 @@ namespace towline {
 
 struct CheckInfo {
   const char* id;
-  const char* level;  // of a finding that is no pass: "fail", "warn" or "fail, warn"
+  const char* level;  // of a finding that is no pass: "fail", "warn", "fail, warn", "none"
   const char* why;    // what goes wrong otherwise
   const char* mend;   // in general; the finding has the exact statement
 };

@@ -44,8 +44,8 @@ struct CheckReport {
 // For people: groups, one line a finding, mends below. ANSI colours only if asked. `verbose` shows
 // passes in full.
 std::string FormatReport(const CheckReport& report, bool use_colour, bool verbose);
-// {"passed":bool,"findings":[{"id","group","level","accepted","found","why","mend","statement","where",
-// "needs"}],"counts":{"pass","warn","fail","accepted"}}
+// {"passed":bool,"findings":[{"id","group","level","accepted","found","why","mend","statement",
+// "where","needs"}],"counts":{"pass","warn","fail","accepted"}}
 std::string ReportToJson(const CheckReport& report);
 
 }  // namespace towline

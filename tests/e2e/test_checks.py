@@ -6,11 +6,11 @@ A false alarm is a fault as well, so the first test looks at a healthy pair.
 import json
 import shutil
 import socket
+import subprocess
 
 import pytest
 
 from support import cluster as clusters
-from support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +152,6 @@ def test_large_objects_are_copied_as_the_finding_says(towline, source, destinati
     words = check(towline)["source.large_objects"]["mend"]
     command = words[words.index("pg_dump"):words.index(". Better")]
     assert command.startswith("pg_dump --format=custom") and "| pg_restore" in command
-    import subprocess
     programs = source.cluster.programs
     command = (command.replace("pg_dump", f"{programs}/pg_dump", 1).replace("pg_restore", f"{programs}/pg_restore", 1)
                .replace("SOURCE", f"'{source.uri()}'").replace("DESTINATION", f"'{destination.uri()}'"))
