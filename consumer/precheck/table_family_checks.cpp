@@ -101,7 +101,7 @@ void CheckFamilies(CheckContext& context) {
 
 // Of what stays behind: what a reader of the selected tables would miss.
 constexpr char kLeftOutSql[] = R"sql(
-SELECT true, pg_catalog.format('%s of %I.%I to %I.%I', k.conname, n.nspname, c.relname, rn.nspname, r.relname)
+SELECT true, k.conname, n.nspname, c.relname, rn.nspname, r.relname
 FROM pg_catalog.pg_constraint k
 JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -109,10 +109,10 @@ JOIN pg_catalog.pg_class r ON r.oid = k.confrelid
 JOIN pg_catalog.pg_namespace rn ON rn.oid = r.relnamespace
 WHERE k.oid = ANY ($1::oid[]) AND k.contype = 'f' AND k.conparentid = 0 AND k.conrelid <> ALL ($2::oid[])
 UNION ALL
-SELECT false, pg_catalog.format('%I.%I', n.nspname, c.relname)
+SELECT false, '', n.nspname, c.relname, '', ''
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.oid = ANY ($2::oid[]) AND c.relkind IN ('v', 'm')
-ORDER BY 1 DESC, 2
+ORDER BY 1 DESC, 3, 4, 2
 )sql";
 
 void CheckForeignKeys(CheckContext& context) {
@@ -138,7 +138,14 @@ void CheckForeignKeys(CheckContext& context) {
   std::vector<std::string> keys;
   std::vector<std::string> views;
   for (int row = 0; row < result->row_count(); ++row) {
-    (result->GetBool(row, 0) ? keys : views).push_back(result->GetString(row, 1));
+    std::string name = QuotedName({result->GetString(row, 2), result->GetString(row, 3)});
+    if (!result->GetBool(row, 0)) {
+      views.push_back(std::move(name));
+      continue;
+    }
+    keys.push_back(
+        absl::StrCat(result->Get(row, 1), " of ", name, " to ",
+                     QuotedName({result->GetString(row, 4), result->GetString(row, 5)})));
   }
   std::vector<std::string> found;
   if (!keys.empty()) {
