@@ -168,8 +168,10 @@ inline AttrMap* BuildAttrMap(TupleDesc in, TupleDesc out) {
 // 14 put the type's own name into its OID's.
 #if PG_VERSION_NUM >= 140000
 constexpr Oid kPgLsnOid = PG_LSNOID;
+constexpr Oid kMoneyOid = MONEYOID;
 #else
 constexpr Oid kPgLsnOid = LSNOID;
+constexpr Oid kMoneyOid = CASHOID;
 #endif
 
 // Since 14 the parser is told what it parses.

@@ -1,5 +1,6 @@
 #include "type_rules.h"
 
+#include "pg_compat.h"
 #include "text_encoding.h"
 
 namespace towline::plugin {
@@ -75,6 +76,10 @@ bool IsBoundToEncoding(Oid type_oid) {
   return type_oid == TSVECTOROID && TextsAreConverted();
 }
 
+// pg_type.dat; the arrays whose text could change a value on its way.
+constexpr Oid kCharArrayOid = 1002;
+constexpr Oid kNameArrayOid = 1003;
+
 // Types whose bytes and whose values are the same in every version from 13 on. Not numeric
 // (infinities since 14), interval (since 17), and what is read as a text that newer versions have
 // added to (jsonpath).
@@ -92,7 +97,7 @@ bool IsBasic(Oid type_oid) {
     case JSONOID:
     case FLOAT4OID:
     case FLOAT8OID:
-    case MONEYOID:
+    case kMoneyOid:
     case BPCHAROID:
     case VARCHAROID:
     case DATEOID:
@@ -101,6 +106,8 @@ bool IsBasic(Oid type_oid) {
     case TIMESTAMPTZOID:
     case TIMETZOID:
     case UUIDOID:
+    case kCharArrayOid:
+    case kNameArrayOid:
       return true;
     default:
       return false;

@@ -18,8 +18,8 @@ constexpr int kDepthMax = 32;
 // bool, bytea, "char", name, int8, int2, int4, text, oid, json, float4, float8, money, bpchar,
 // varchar, date, time, timestamp, timestamptz, timetz, uuid. Not numeric (infinities since 14),
 // interval (since 17), and what is read as a text that newer versions have added to (jsonpath).
-constexpr Oid kBasicTypes[] = {16,  17,  18,   19,   20,   21,   23,   25,   26,   114, 700,
-                               701, 790, 1042, 1043, 1082, 1083, 1114, 1184, 1266, 2950};
+constexpr Oid kBasicTypes[] = {16,  17,   18,   19,   20,   21,   23,   25,   26,   114,  700, 701,
+                               790, 1002, 1003, 1042, 1043, 1082, 1083, 1114, 1184, 1266, 2950};
 
 bool IsFixed(Oid oid) { return oid != 0 && oid < kFirstVaryingOid; }
 
