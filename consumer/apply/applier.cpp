@@ -24,8 +24,8 @@ class Applier::Impl {
   Impl(Options options, Connection connection)
       : options_(std::move(options)),
         connection_(std::move(connection)),
-        writer_(&connection_, {options_.append_tables, options_.insertless_tables,
-                               options_.source_oids, options_.statement_bytes_max}),
+        writer_(&connection_, {options_.claim, options_.policies, options_.source_oids,
+                               options_.statement_bytes_max}),
         position_(options_.position) {}
 
   absl::Status Apply(const Batch& batch) {

@@ -26,6 +26,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "apply/target.h"
 #include "base/lsn.h"
 #include "base/shutdown.h"
 #include "model/batch.h"
@@ -45,12 +46,7 @@ class Applier {
     int64_t statement_bytes_max = 64 << 20;  // a change with more in its values goes in steps
     bool misses_prepares = false;  // origin: none, which may leave out one without its end
     bool requires_origin = false;  // an error where what we write cannot be marked
-    // Destination tables whose rows existed before the copy (existing: append): an INSERT
-    // overwrites.
-    std::vector<TableName> append_tables;
-    // Tables whose INSERTs the user does not want (operations): a row that is not there is none
-    // that was lost, so updates and deletes of it are passed over and counted.
-    std::vector<TableName> insertless_tables;
+    TargetPolicies policies;
     // The source's table that was copied under each name. A change of another one under that name
     // (tables swapped by rename, dropped and made anew) stops the task.
     std::map<TableName, Oid> source_oids;
@@ -60,7 +56,7 @@ class Applier {
     int64_t updated = 0;
     int64_t deleted = 0;
     int64_t truncated = 0;
-    int64_t missed = 0;  // rows of append and insertless tables that were not there
+    int64_t missed = 0;  // rows that need not be there, and were not
     int64_t batches = 0;
     int64_t transactions = 0;
   };

@@ -9,7 +9,9 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "base/fault_point.h"
+#include "base/log.h"
 #include "base/status_macros.h"
+#include "pg/quoting.h"
 
 namespace towline {
 namespace {
@@ -73,13 +75,14 @@ absl::Status BatchWriter::ReadNewTargets(const Batch& batch) {
   }
   if (unknown.empty()) return absl::OkStatus();
   TOWLINE_ASSIGN_OR_RETURN(std::vector<Target> targets,
-                           ReadTargets(*connection_, unknown, options_.append_tables));
+                           ReadTargets(*connection_, unknown, options_.policies));
   for (Target& target : targets) {
     const Relation* relation = target.relation;
     TOWLINE_RETURN_IF_ERROR(CheckIsCopied(*relation));
-    const std::vector<TableName>& insertless = options_.insertless_tables;
-    target.may_miss =
-        std::find(insertless.begin(), insertless.end(), relation->name) != insertless.end();
+    // In a prepared transaction the note would be in the way of the next one until its outcome.
+    if (batch.two_phase == TwoPhase::kNone) {
+      TOWLINE_RETURN_IF_ERROR(NoteNewTable(*relation, target.table));
+    }
     const Relation*& described = described_[relation->name];
     if (described != nullptr) {
       TOWLINE_RETURN_IF_ERROR(CheckRedescription(*described, *relation, target.table));
@@ -104,6 +107,19 @@ absl::Status BatchWriter::CheckIsCopied(const Relation& relation) const {
                        " is not the one that was copied: it was made anew or renamed since (OID ",
                        relation.oid, ", copied was ", copied->second, ")")),
       "The destination holds the other table's rows. Drop the task (towline drop) and copy anew.");
+}
+
+// So that another table of this name is known as such after a restart.
+absl::Status BatchWriter::NoteNewTable(const Relation& relation, const Table& table) {
+  if (relation.kind == 'p' || options_.source_oids.contains(relation.name)) return absl::OkStatus();
+  LogWarning(
+      "a table is streamed that was not there at the copy: rows that it has had before it was "
+      "selected (as after a rename) do not come by themselves",
+      {{"table", QuoteQualified(relation.name.schema, relation.name.name)}});
+  options_.source_oids[relation.name] = relation.oid;
+  const TableRule* rule = FindRule(options_.policies.rules, relation.name, table.ancestors);
+  return AddStreamedPiece(*connection_, options_.claim, relation.name, relation.oid,
+                          RuleText(rule));
 }
 
 absl::Status BatchWriter::Write(const Batch& batch) {

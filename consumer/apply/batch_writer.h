@@ -17,6 +17,7 @@
 #include "apply/target.h"
 #include "model/batch.h"
 #include "pg/connection.h"
+#include "state/position.h"
 
 namespace towline {
 
@@ -31,8 +32,8 @@ class BatchWriter {
   };
 
   struct Options {
-    std::vector<TableName> append_tables;
-    std::vector<TableName> insertless_tables;
+    TaskClaim claim;
+    TargetPolicies policies;
     std::map<TableName, Oid> source_oids;
     int64_t statement_bytes_max = 0;
   };
@@ -61,6 +62,7 @@ class BatchWriter {
 
   absl::Status ReadNewTargets(const Batch& batch);
   absl::Status CheckIsCopied(const Relation& relation) const;
+  absl::Status NoteNewTable(const Relation& relation, const Table& table);
   const Target& TargetOf(const Change& change);
   absl::Status WriteSegment(const Batch& batch, size_t begin, size_t end);
   void Gather(const Batch& batch, size_t begin, size_t end);
@@ -74,7 +76,7 @@ class BatchWriter {
   void Count(const Batch& batch);
 
   Connection* connection_;
-  const Options options_;
+  Options options_;
   Pipeline pipeline_;
   RowWriter row_writer_;
   absl::flat_hash_map<const Relation*, std::unique_ptr<const Target>> targets_;

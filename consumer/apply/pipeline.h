@@ -31,6 +31,7 @@ class Pipeline {
     size_t change = 0;
     int64_t rows_min = 1;
     int64_t rows_max = 1;
+    bool is_counted = true;  // in missed_rows()
   };
   struct Values {  // one per parameter
     absl::Span<const char* const> values;

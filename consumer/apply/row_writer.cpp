@@ -173,34 +173,57 @@ absl::Status RowWriter::Write(const Target& target, const Change& change, size_t
   StatementShape shape = ShapeOf(target, change);
   if (!target.overwrites) {
     bool may_miss = target.may_miss && change.kind != ChangeKind::kInsert;
-    return WriteShape(target, shape, index, may_miss ? 0 : 1);
+    return WriteShape(target, shape, {index, may_miss ? 0 : 1, 1});
   }
-  if (change.kind == ChangeKind::kInsert) {
-    return WriteShape(target, shape, index, OverwriteRowsMin(target));
-  }
-  // Rows that were there before the copy gave way to the source's, so a change may meet a row that
-  // the source never had here, or none.
-  if (change.kind == ChangeKind::kDelete) return WriteShape(target, shape, index, 0);
-  if (change.has_unchanged_toast) return WriteShape(target, shape, index, 1);
-  if (shape.action == Action::kReplace || MovesKey(target, change)) {
-    shape.action = Action::kDelete;
-    TOWLINE_RETURN_IF_ERROR(WriteShape(target, shape, index, 0));
-  }
-  StatementShape overwrite;
-  overwrite.action = Action::kOverwrite;
-  return WriteShape(target, overwrite, index, OverwriteRowsMin(target));
+  return WriteOver(target, change, std::move(shape), index);
 }
 
-absl::Status RowWriter::WriteShape(const Target& target, const StatementShape& shape, size_t index,
-                                   int64_t rows_min) {
+// Rows may be there that the source does not have under this key (those from before the copy give
+// way; or the source's DELETEs are not wanted), and none where it has one. Columns that only the
+// destination has keep their values wherever a row stays.
+absl::Status RowWriter::WriteOver(const Target& target, const Change& change, StatementShape shape,
+                                  size_t index) {
+  if (change.kind == ChangeKind::kInsert) {
+    return WriteShape(target, shape, {index, OverwriteRowsMin(target), 1});
+  }
+  if (change.kind == ChangeKind::kDelete) return WriteShape(target, shape, {index, 0, 1});
+  const bool moves = change.old_image != OldImage::kNone && MovesKey(target, change);
+  const bool has_all = !change.has_unchanged_toast && !target.may_miss;
+  if (has_all && !moves && shape.action != Action::kReplace) {
+    shape = {};
+    shape.action = Action::kOverwrite;
+    return WriteShape(target, shape, {index, OverwriteRowsMin(target), 1});
+  }
+  if (moves && HasNewKey(target)) {
+    // The key was free at the source.
+    StatementShape occupant;
+    occupant.action = Action::kDeleteOccupant;
+    occupant.old_image = change.old_image;
+    TOWLINE_RETURN_IF_ERROR(WriteShape(target, occupant, {index, 0, 1, false}));
+  }
+  const bool must_find = !has_all && !target.may_miss;
+  TOWLINE_RETURN_IF_ERROR(WriteShape(target, shape, {index, must_find ? 1 : 0, 1}));
+  if (!has_all) return absl::OkStatus();
+  StatementShape missing;
+  missing.action = Action::kInsertMissing;
+  return WriteShape(target, missing, {index, 0, 1, false});
+}
+
+bool RowWriter::HasNewKey(const Target& target) const {
+  return std::all_of(target.match.begin(), target.match.end(), [&](int index) {
+    int field = target.columns[static_cast<size_t>(index)].field;
+    return field >= 0 && new_fields_[static_cast<size_t>(field)].kind != FieldKind::kUnchangedToast;
+  });
+}
+
+absl::Status RowWriter::WriteShape(const Target& target, const StatementShape& shape,
+                                   const Pipeline::Expected& expected) {
   if (image_bytes_ > statement_bytes_max_) {
     Statement whole = BuildStatement(target, shape);
-    if (BytesOf(whole) > statement_bytes_max_) {
-      return WriteInSteps(target, shape, whole, {index, rows_min, 1});
-    }
+    if (BytesOf(whole) > statement_bytes_max_) return WriteInSteps(target, shape, whole, expected);
   }
-  TOWLINE_ASSIGN_OR_RETURN(const Statement* statement, Prepared(target, shape, index));
-  return Send(target, *statement, {index, rows_min, 1});
+  TOWLINE_ASSIGN_OR_RETURN(const Statement* statement, Prepared(target, shape, expected.change));
+  return Send(target, *statement, expected);
 }
 
 absl::Status RowWriter::WriteInSteps(const Target& target, StatementShape shape,

@@ -50,8 +50,11 @@ class RowWriter {
   bool ChangesAlwaysIdentity(const Target& target, const Change& change) const;
   const Field* OldField(const Target& target, const Change& change, int column) const;
   bool MovesKey(const Target& target, const Change& change) const;
-  absl::Status WriteShape(const Target& target, const StatementShape& shape, size_t index,
-                          int64_t rows_min);
+  bool HasNewKey(const Target& target) const;
+  absl::Status WriteOver(const Target& target, const Change& change, StatementShape shape,
+                         size_t index);
+  absl::Status WriteShape(const Target& target, const StatementShape& shape,
+                          const Pipeline::Expected& expected);
   absl::Status WriteInSteps(const Target& target, StatementShape shape, const Statement& whole,
                             const Pipeline::Expected& expected);
   absl::StatusOr<ValueStaging> Stage(const Target& target, const Statement& whole,
@@ -71,7 +74,7 @@ class RowWriter {
   // The last ones used without marks or NULLs in their shape, which is nearly all: by action and
   // old image.
   const Target* last_target_ = nullptr;
-  const Statement* last_[5][3] = {};
+  const Statement* last_[7][3] = {};
   int64_t statement_number_ = 0;
   bool skips_locked_ = false;
   std::optional<ApplyFailure> failure_;

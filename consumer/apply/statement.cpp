@@ -20,6 +20,13 @@ class Builder {
         Insert();
         Overwrite();
         break;
+      case Action::kInsertMissing:
+        Insert();
+        absl::StrAppend(&statement_.sql, " ON CONFLICT (", Key(), ") DO NOTHING");
+        break;
+      case Action::kDeleteOccupant:
+        DeleteOccupant();
+        break;
       case Action::kUpdate:
         Update();
         break;
@@ -94,16 +101,32 @@ class Builder {
   // Values of identity columns come from the source, whatever their kind here.
   std::string Overriding() const { return target_.has_identity ? " OVERRIDING SYSTEM VALUE" : ""; }
 
-  void Overwrite() {
+  std::string Key() const {
     std::vector<std::string> key;
     for (int index : target_.match) key.push_back(Column(index).name);
+    return absl::StrJoin(key, ",");
+  }
+
+  // Two keys may be equal and look different.
+  void DeleteOccupant() {
+    std::vector<std::string> terms;
+    for (int index : target_.match) {
+      const TargetColumn& column = Column(index);
+      std::string equals = column.equals.empty() ? "=" : column.equals;
+      terms.push_back(absl::StrCat(column.name, " ", equals, " ", NewValue(column)));
+    }
+    statement_.sql = absl::StrCat("DELETE FROM ", Table(), " WHERE ", absl::StrJoin(terms, " AND "),
+                                  " AND NOT (", Where(), ")");
+  }
+
+  void Overwrite() {
     std::vector<std::string> set;
     for (int index : target_.written) {
       const TargetColumn& column = Column(index);
       if (column.is_always_identity) continue;
       set.push_back(absl::StrCat(column.name, "=EXCLUDED.", column.name));
     }
-    absl::StrAppend(&statement_.sql, " ON CONFLICT (", absl::StrJoin(key, ","), ") DO ");
+    absl::StrAppend(&statement_.sql, " ON CONFLICT (", Key(), ") DO ");
     absl::StrAppend(&statement_.sql,
                     set.empty() ? "NOTHING" : "UPDATE SET " + absl::StrJoin(set, ","));
   }

@@ -18,6 +18,8 @@ enum class Action : uint8_t {
   kUpdate,
   kReplace,  // UPDATE as DELETE and INSERT: a GENERATED ALWAYS identity column changes (C3)
   kDelete,
+  kInsertMissing,   // INSERT unless a row has the key already
+  kDeleteOccupant,  // DELETE of the row that has the new key, unless it is the change's own
 };
 
 // What decides the text of a statement.

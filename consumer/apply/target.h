@@ -14,6 +14,7 @@
 #include "model/relation.h"
 #include "model/table.h"
 #include "pg/connection.h"
+#include "schema/table_rules.h"
 
 namespace towline {
 
@@ -74,10 +75,21 @@ absl::StatusOr<Target> MakeTarget(const Relation& relation, const Table& table,
 // table that was made anew under the name of another. kFailedPrecondition.
 absl::Status CheckRedescription(const Relation& before, const Relation& now, const Table& table);
 
+// What the configuration says of tables, by their names at the source. Partitions of the
+// destination follow the rule of the nearest table above them that has one.
+struct TargetPolicies {
+  // Rows existed before the copy (existing: append): an INSERT overwrites.
+  std::vector<TableName> append_tables;
+  // Where not all operations are wanted the destination's rows are not those of the source: an
+  // INSERT may meet a row whose DELETE or key change was left out, an UPDATE or DELETE a row that
+  // never arrived.
+  TableRules rules;
+};
+
 // MakeTarget() for several relations, reading the destination's catalog once. In the order of
 // `relations`.
 absl::StatusOr<std::vector<Target>> ReadTargets(Connection& connection,
                                                 absl::Span<const Relation* const> relations,
-                                                absl::Span<const TableName> append_tables);
+                                                const TargetPolicies& policies);
 
 }  // namespace towline

@@ -83,17 +83,21 @@ absl::StatusOr<TargetCatalog> ReadCatalog(Connection& connection,
 
 absl::StatusOr<std::vector<Target>> ReadTargets(Connection& connection,
                                                 absl::Span<const Relation* const> relations,
-                                                absl::Span<const TableName> append_tables) {
+                                                const TargetPolicies& policies) {
   std::vector<TableName> names;
   for (const Relation* relation : relations) names.push_back(relation->name);
   TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> tables, ReadTablesByName(connection, names));
   TOWLINE_ASSIGN_OR_RETURN(TargetCatalog catalog, ReadCatalog(connection, tables));
   std::vector<Target> targets;
   for (size_t i = 0; i < relations.size(); ++i) {
-    bool overwrites =
-        std::find(append_tables.begin(), append_tables.end(), names[i]) != append_tables.end();
+    const std::vector<TableName>& append = policies.append_tables;
+    const TableRule* rule = FindRule(policies.rules, names[i], tables[i].ancestors);
+    const RuleOperations wanted = rule == nullptr ? RuleOperations() : rule->operations;
+    bool overwrites = std::find(append.begin(), append.end(), names[i]) != append.end() ||
+                      !wanted.has_update || !wanted.has_delete || !wanted.has_truncate;
     TOWLINE_ASSIGN_OR_RETURN(Target target,
                              MakeTarget(*relations[i], tables[i], catalog, overwrites));
+    target.may_miss = !wanted.has_insert || !wanted.has_update;
     targets.push_back(std::move(target));
   }
   return targets;

@@ -52,7 +52,7 @@ class Attempt {
   absl::Status Copy();
   absl::Status StayPaused();
   absl::Status Stream();
-  absl::Status CheckRules(const std::vector<PieceRow>& pieces, Applier::Options* applier);
+  absl::Status CheckRules(const std::vector<PieceRow>& pieces);
   absl::StatusOr<StreamSession::Options> StreamOptions();
   absl::StatusOr<SequenceKeeper::Options> SequenceOptions();
   absl::Status SetStatusInterval(Connection& source);

@@ -38,18 +38,6 @@ std::string SpoolDirectory(const Config& config) {
 constexpr int kTwoPhaseVersionMin = 150000;
 constexpr int kTwoPhaseOffVersionMin = 180000;
 
-// Where some operations are not wanted, the destination's rows are not those of the source.
-void NoteOperations(const TableRule* rule, const TableName& table, Applier::Options* applier) {
-  if (rule == nullptr) return;
-  const RuleOperations& operations = rule->operations;
-  if (!operations.has_insert) {
-    applier->insertless_tables.push_back(table);
-  } else if (!operations.has_delete || !operations.has_truncate) {
-    // A key that is free at the source may be taken here.
-    applier->append_tables.push_back(table);
-  }
-}
-
 }  // namespace
 
 absl::Status Attempt::StayPaused() {
@@ -254,7 +242,7 @@ absl::Status Attempt::SetPluginOptions(Connection& source) {
 
 // Rows that were copied under one rule and changes that come under another make a table that no
 // rule describes: only by the user's word.
-absl::Status Attempt::CheckRules(const std::vector<PieceRow>& pieces, Applier::Options* applier) {
+absl::Status Attempt::CheckRules(const std::vector<PieceRow>& pieces) {
   const Config& config = context_.config;
   bool has_rules = !config.rules.empty();
   for (const PieceRow& piece : pieces) has_rules |= !piece.rule.empty();
@@ -264,13 +252,6 @@ absl::Status Attempt::CheckRules(const std::vector<PieceRow>& pieces, Applier::O
   for (const PieceRow& piece : pieces) names.push_back(piece.table);
   TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenSource());
   TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> tables, ReadTablesByName(source, names));
-  for (const Table& table : tables)
-    NoteOperations(FindRule(config.rules, table), table.name, applier);
-  for (const auto& [name, rule] : config.rules) {  // tables that were not there yet, too
-    if (std::find(names.begin(), names.end(), name) == names.end()) {
-      NoteOperations(&rule, name, applier);
-    }
-  }
   std::vector<PieceRow> changed = ChangedRules(pieces, tables, config.rules);
   if (changed.empty()) return absl::OkStatus();
   if (!config.accepts_rule_change) return RefuseRuleChange(row_, changed);
@@ -323,11 +304,12 @@ absl::StatusOr<StreamSession::Options> Attempt::StreamOptions() {
   options.applier.statement_bytes_max = limits.statement_bytes_max;
   options.applier.misses_prepares = !config.foreign_origins;
   options.applier.requires_origin = !config.foreign_origins;
+  options.applier.policies.rules = config.rules;
   TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_->ReadPieces());
-  TOWLINE_RETURN_IF_ERROR(CheckRules(pieces, &options.applier));
+  TOWLINE_RETURN_IF_ERROR(CheckRules(pieces));
   for (const PieceRow& piece : pieces) {
     options.applier.source_oids[piece.table] = piece.source_oid;
-    if (piece.existing == "append") options.applier.append_tables.push_back(piece.table);
+    if (piece.existing == "append") options.applier.policies.append_tables.push_back(piece.table);
   }
 
   options.assembler.batch_bytes_max = limits.batch_bytes_max;

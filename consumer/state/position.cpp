@@ -44,6 +44,18 @@ absl::Status CheckEpoch(Connection& session, const TaskClaim& claim) {
   return result.row_count() == 1 ? absl::OkStatus() : LostClaim();
 }
 
+absl::Status AddStreamedPiece(Connection& session, const TaskClaim& claim, const TableName& table,
+                              uint32_t source_oid, const std::string& rule) {
+  return session
+      .Query(
+          "INSERT INTO towline_state.piece (task, schema_name, table_name, ordinal, source_oid, "
+          "existing, state, bytes_total, rows_done, rule) "
+          "SELECT $1, $2, $3, COALESCE(max(ordinal), 0) + 1, $4::bigint, 'stop', 'streamed', 0, 0, "
+          "$5 FROM towline_state.piece WHERE task = $1",
+          {{claim.task, table.schema, table.name, absl::StrCat(source_oid), rule}})
+      .status();
+}
+
 absl::Status MarkPieceCopied(Connection& session, const TaskClaim& claim, const TableName& table,
                              int64_t rows) {
   std::vector<Param> params = ClaimParams(claim);

@@ -32,6 +32,9 @@ absl::Status CheckEpoch(Connection& session, const TaskClaim& claim);
 // Within a copy transaction: the piece is done, or advanced by rows.
 absl::Status MarkPieceCopied(Connection& session, const TaskClaim& claim, const TableName& table,
                              int64_t rows);
+// Within a transaction of the stream: a table that was not copied is met for the first time.
+absl::Status AddStreamedPiece(Connection& session, const TaskClaim& claim, const TableName& table,
+                              uint32_t source_oid, const std::string& rule);
 absl::Status MarkSchemaStatementDone(Connection& session, const TaskClaim& claim,
                                      const std::string& section, int64_t ordinal);
 // The same for all from `first` to `last`.

@@ -136,6 +136,12 @@ COMMENT ON TABLE towline_state.prepared IS
     R"sql(
 ALTER TABLE towline_state.piece ADD COLUMN rule text NOT NULL DEFAULT '';
 )sql",
+    // Version 4: a destination that publishes all its tables lets nothing be deleted without a key.
+    R"sql(
+ALTER TABLE towline_state.meta ADD PRIMARY KEY (version);
+COMMENT ON TABLE towline_state.piece IS
+  'Tables of the initial copy and how far each is; tables that the stream brought later.';
+)sql",
 };
 
 absl::StatusOr<int> ReadVersion(Connection& connection) {

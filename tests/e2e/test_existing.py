@@ -376,3 +376,29 @@ def test_twins_beyond_the_count_stop(towline, source, destination):
     assert towline.wait_exit(60) == 4, towline.tail()
     assert destination.value("SELECT count(*) FROM t") == 1
     wait_until(lambda: not compare(source.uri(), destination.uri()), 1, "the difference to be seen")
+
+
+def test_table_that_came_later_and_is_made_anew_stops_after_a_restart(towline, source, destination):
+    """Nothing was known of it then, and the rows of the first one would have stayed."""
+    source.script(TABLE, FILL)
+    towline.start().wait_for_state("streaming")
+    for database in (destination, source):
+        database.execute("CREATE TABLE later (id int PRIMARY KEY)")
+    source.execute("INSERT INTO later SELECT generate_series(1, 10)")
+    towline.wait_until_caught_up()
+    assert "is streamed that was not there at the copy" in towline.output()
+    assert towline.stop() == 0
+    source.script("DROP TABLE later", "CREATE TABLE later (id int PRIMARY KEY)", "INSERT INTO later VALUES (100)")
+    output = stops(towline, status=3)
+    assert "source table public.later is not the one that was copied" in output
+
+
+def test_destination_that_publishes_all_its_tables(towline, source, destination):
+    destination.execute("CREATE PUBLICATION everything FOR ALL TABLES")
+    source.script(TABLE, FILL)
+    towline.start().wait_for_state("streaming")
+    source.script("UPDATE t SET v = 'u' WHERE id < 5", "DELETE FROM t WHERE id = 7")
+    towline.wait_until_caught_up()
+    assert_equal(source.uri(), destination.uri())
+    assert towline.stop() == 0
+    towline.call("drop", check=True)

@@ -463,3 +463,52 @@ def test_start_of_the_stream_waits_for_no_lock_of_the_source(towline, source, de
     towline.wait_until_caught_up()
     assert_equal(source.uri(), destination.uri())
     assert towline.stop() == 0
+
+
+# --- operations that are left out: what the source does with its keys must not stop the stream
+
+@pytest.mark.parametrize("operations,work,rows", [
+    (["insert", "delete", "truncate"],
+     ["UPDATE t SET id = 20 WHERE id = 2", "DELETE FROM t WHERE id = 20", "INSERT INTO t VALUES (2, 2, 'again')"],
+     [(1, "a"), (2, "again"), (3, "c")]),
+    (["insert", "update"],
+     ["DELETE FROM t WHERE id = 2", "UPDATE t SET id = 2 WHERE id = 1"], [(2, "a"), (3, "c")]),
+    (["update"],
+     ["DELETE FROM t WHERE id = 2", "UPDATE t SET id = 2 WHERE id = 1", "INSERT INTO t VALUES (9, 9, 'no')",
+      "UPDATE t SET v = 'neither' WHERE id = 9", "UPDATE t SET v = 'C' WHERE id = 3"], [(2, "a"), (3, "C")]),
+], ids=lambda value: "-".join(value) if isinstance(value[0], str) and len(value[0]) < 9 else "")
+def test_operations_that_are_left_out_leave_nothing_in_the_way(towline_factory, source, destination, operations, work,
+                                                               rows):
+    source.script(TABLE, "INSERT INTO t VALUES (1, 1, 'a'), (2, 2, 'b'), (3, 3, 'c')")
+    service = configure(towline_factory(source, destination), {"public.t": {"operations": operations}})
+    service.start().wait_for_state("streaming")
+    source.script(*work)
+    service.wait_until_caught_up()
+    assert destination.query("SELECT id, v FROM t ORDER BY id") == rows
+    assert service.stop() == 0
+
+
+def test_partition_that_comes_later_has_its_parents_operations(towline_factory, source, destination):
+    source.script("CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id)",
+                  "CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (100)")
+    service = configure(towline_factory(source, destination), {"public.p": {"operations": ["insert", "update"]}})
+    service.start().wait_for_state("streaming")
+    for database in (destination, source):
+        database.execute("CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (100) TO (200)")
+    source.script("INSERT INTO p VALUES (101), (1)", "DELETE FROM p", "INSERT INTO p VALUES (101), (1)")
+    service.wait_until_caught_up()
+    assert destination.query("SELECT id FROM p ORDER BY id") == [(1,), (101,)]
+    assert service.stop() == 0
+
+
+def test_columns_of_the_destinations_own_outlive_a_change_of_key(towline, source, destination):
+    source.script(TABLE, "INSERT INTO t VALUES (1, 1, 'a'), (2, 2, 'b')")
+    destination.script(TABLE, "ALTER TABLE t ADD note text DEFAULT 'none'")
+    towline.start("--existing", "append").wait_for_state("streaming")
+    towline.wait_until_caught_up()
+    destination.script("UPDATE t SET note = 'mine'", "INSERT INTO t VALUES (7, 7, 'in the way')",
+                       "DELETE FROM t WHERE id = 2")
+    source.script("UPDATE t SET id = 7 WHERE id = 1", "UPDATE t SET id = 8, v = 'late' WHERE id = 2")
+    towline.wait_until_caught_up()
+    assert destination.query("SELECT id, v, note FROM t ORDER BY id") == [(7, "a", "mine"), (8, "late", "none")]
+    assert towline.stop() == 0

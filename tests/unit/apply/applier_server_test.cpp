@@ -420,7 +420,7 @@ TEST_P(ApplierServerTest, ColumnOrderIsTheDestinationsOwn) {
 }
 
 TEST_P(ApplierServerTest, AppendTablesGiveWay) {
-  mirror_.options.append_tables = {{"dst", "t"}};
+  mirror_.options.policies.append_tables = {{"dst", "t"}};
   mirror_.Create("t", "(id int PRIMARY KEY, a text)");
   mirror_.Sql("INSERT INTO dst.t SELECT g, 'old' FROM generate_series(1, 60) g");
   mirror_.Record("t");
@@ -437,7 +437,7 @@ TEST_P(ApplierServerTest, AppendTablesGiveWay) {
 }
 
 TEST_P(ApplierServerTest, RowsThatNeverArrivedArePassedOver) {
-  mirror_.options.insertless_tables = {{"dst", "t"}};
+  mirror_.options.policies.rules[{"dst", "t"}].operations.has_insert = false;
   mirror_.Create("t", "(id int PRIMARY KEY, a text)");
   mirror_.Sql("INSERT INTO src.t SELECT g, 'there' FROM generate_series(1, 6) g");
   mirror_.Sql("INSERT INTO dst.t SELECT * FROM src.t WHERE id < 4");
