@@ -51,7 +51,7 @@ absl::Status AddStreamedPiece(Connection& session, const TaskClaim& claim, const
           "INSERT INTO towline_state.piece (task, schema_name, table_name, ordinal, source_oid, "
           "existing, state, bytes_total, rows_done, rule) "
           "SELECT $1, $2, $3, COALESCE(max(ordinal), 0) + 1, $4::bigint, 'stop', 'streamed', 0, 0, "
-          "$5 FROM towline_state.piece WHERE task = $1",
+          "$5 FROM towline_state.piece WHERE task = $1 ON CONFLICT DO NOTHING",
           {{claim.task, table.schema, table.name, absl::StrCat(source_oid), rule}})
       .status();
 }

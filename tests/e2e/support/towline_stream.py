@@ -243,13 +243,17 @@ class StreamReader:
             assert gid not in self.prepared
             self.prepared[gid], self.position = (body.xid, body.end_lsn, changes), body.end_lsn
 
+    # A transaction that was prepared before this connection may be sent in runs once more, and ends with its outcome.
+
     def on_commit_prepared(self, body):
+        self.streams.pop(body.xid, None)
         if body.end_lsn > self.position:
             xid, _, changes = self.prepared.pop(body.gid)
             assert xid == body.xid
             self.end(body.xid, body, changes)
 
     def on_rollback_prepared(self, body):
+        self.streams.pop(body.xid, None)
         if body.rollback_end_lsn > self.position:
             xid, end_lsn, _ = self.prepared.pop(body.gid)
             assert (xid, end_lsn) == (body.xid, body.prepare_end_lsn)
