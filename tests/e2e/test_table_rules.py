@@ -119,7 +119,9 @@ class Load:
             f"INSERT INTO shop.even VALUES ({other}, 1) ON CONFLICT DO NOTHING",
             f"DELETE FROM shop.even WHERE id = {at}",
             f"UPDATE shop.event SET kind = {draw(['NULL', repr('noise'), repr('sale')])} WHERE id = {at}",
-            f"UPDATE shop.event SET v = 'MOVED', day = {number(20)} WHERE id = {at}",
+            # Only where it cannot meet another row of the same id.
+            f"UPDATE shop.event SET v = 'MOVED', day = {number(20)} WHERE id = {at} AND "
+            f"(SELECT count(*) FROM shop.event WHERE id = {at}) = 1",
             f"UPDATE shop.event SET v = upper({long}) WHERE id = {at}",
             f"DELETE FROM shop.event WHERE id = {at}",
             f"INSERT INTO shop.event VALUES ({number(20)}, {other}, 'New', 'sale') ON CONFLICT DO NOTHING",
