@@ -89,26 +89,9 @@ void ReadHeading(absl::string_view heading, Entry* entry) {
   }
 }
 
-bool TakeQuoted(absl::string_view* text, std::string* name) {
-  if (!absl::ConsumePrefix(text, "\"")) return false;
-  name->clear();
-  while (!text->empty()) {
-    char c = text->front();
-    text->remove_prefix(1);
-    if (c != '"') {
-      name->push_back(c);
-    } else if (absl::ConsumePrefix(text, "\"")) {
-      name->push_back('"');
-    } else {
-      return true;
-    }
-  }
-  return false;
-}
-
 bool TakeRelation(absl::string_view* text, TableName* relation) {
-  return TakeQuoted(text, &relation->schema) && absl::ConsumePrefix(text, ".") &&
-         TakeQuoted(text, &relation->name);
+  return TakeQuotedName(text, &relation->schema) && absl::ConsumePrefix(text, ".") &&
+         TakeQuotedName(text, &relation->name);
 }
 
 // ALTER TABLE ONLY "s"."p" ATTACH PARTITION "s"."c", ALTER INDEX the same: entries without an
@@ -169,6 +152,23 @@ class Filter {
 
 }  // namespace
 
+bool TakeQuotedName(absl::string_view* text, std::string* name) {
+  if (!absl::ConsumePrefix(text, "\"")) return false;
+  name->clear();
+  while (!text->empty()) {
+    char c = text->front();
+    text->remove_prefix(1);
+    if (c != '"') {
+      name->push_back(c);
+    } else if (absl::ConsumePrefix(text, "\"")) {
+      name->push_back('"');
+    } else {
+      return true;
+    }
+  }
+  return false;
+}
+
 absl::StatusOr<DumpScript> ParseDumpScript(absl::string_view script,
                                            const ExcludedObjects& excluded) {
   TOWLINE_ASSIGN_OR_RETURN(std::vector<ScriptStatement> statements, SplitScript(script));
@@ -211,7 +211,7 @@ bool IsAboutRights(absl::string_view statement) {
   if (owner == absl::string_view::npos) return false;
   absl::string_view rest = statement.substr(owner + sizeof(" OWNER TO ") - 1);
   std::string role;
-  return TakeQuoted(&rest, &role) && rest.empty();
+  return TakeQuotedName(&rest, &role) && rest.empty();
 }
 
 std::vector<std::string> RolesOf(absl::string_view statement) {
@@ -222,7 +222,7 @@ std::vector<std::string> RolesOf(absl::string_view statement) {
     char c = statement.front();
     if (c == '"') {
       std::string name;
-      if (!TakeQuoted(&statement, &name)) break;
+      if (!TakeQuotedName(&statement, &name)) break;
       bool is_role = word == "TO" || word == "FROM" || word == "ROLE" || word == "AUTHORIZATION" ||
                      (word == "FOR" && before == "MAPPING");
       // No role can be called public; CREATE USER MAPPING writes it in quotes.

@@ -36,6 +36,10 @@ struct DumpScript {
 absl::StatusOr<DumpScript> ParseDumpScript(absl::string_view script,
                                            const ExcludedObjects& excluded);
 
+// Takes a name in double quotes, as the dump writes all of them, off the front; false if none
+// stands there.
+bool TakeQuotedName(absl::string_view* text, std::string* name);
+
 // Whether the statement gives an object to a role or says what roles may do: OWNER TO, GRANT,
 // REVOKE, ALTER DEFAULT PRIVILEGES, also as another role.
 bool IsAboutRights(absl::string_view statement);

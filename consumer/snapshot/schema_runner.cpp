@@ -21,22 +21,10 @@ constexpr size_t kShortBytesMax = 120;
 constexpr size_t kBatchBytesMax = 256 << 10;
 
 // Takes a quoted name and the dot behind it, if any, off the front.
-bool TakeQuotedName(absl::string_view* text, std::string* name) {
-  if (!absl::ConsumePrefix(text, "\"")) return false;
-  name->clear();
-  while (!text->empty()) {
-    char c = text->front();
-    text->remove_prefix(1);
-    if (c != '"') {
-      name->push_back(c);
-    } else if (absl::ConsumePrefix(text, "\"")) {
-      name->push_back('"');
-    } else {
-      absl::ConsumePrefix(text, ".");
-      return true;
-    }
-  }
-  return false;
+bool TakePart(absl::string_view* text, std::string* name) {
+  if (!TakeQuotedName(text, name)) return false;
+  absl::ConsumePrefix(text, ".");
+  return true;
 }
 
 // duplicate_table (also indexes, views, sequences, types of tables), _object, _function, _schema,
@@ -251,7 +239,7 @@ TableName TableOfStatement(absl::string_view statement) {
   if (size_t at = statement.find(" ATTACH PARTITION "); at != absl::string_view::npos) {
     statement.remove_prefix(at + sizeof(" ATTACH PARTITION ") - 1);
   }
-  if (!TakeQuotedName(&statement, &name.schema) || !TakeQuotedName(&statement, &name.name)) {
+  if (!TakePart(&statement, &name.schema) || !TakePart(&statement, &name.name)) {
     return {};
   }
   return name;
@@ -261,20 +249,20 @@ IndexName IndexOfStatement(absl::string_view statement) {
   IndexName name;
   if (absl::ConsumePrefix(&statement, "CREATE ")) {
     absl::ConsumePrefix(&statement, "UNIQUE ");
-    if (!absl::ConsumePrefix(&statement, "INDEX ") || !TakeQuotedName(&statement, &name.index) ||
+    if (!absl::ConsumePrefix(&statement, "INDEX ") || !TakePart(&statement, &name.index) ||
         !absl::ConsumePrefix(&statement, " ON ")) {
       return {};
     }
     absl::ConsumePrefix(&statement, "ONLY ");
-    bool is_table = TakeQuotedName(&statement, &name.table.schema) &&
-                    TakeQuotedName(&statement, &name.table.name);
+    bool is_table =
+        TakePart(&statement, &name.table.schema) && TakePart(&statement, &name.table.name);
     return is_table ? name : IndexName();
   }
   name.table = TableOfStatement(statement);
   size_t at = statement.find("ADD CONSTRAINT ");
   if (name.table.name.empty() || at == absl::string_view::npos) return {};
   statement.remove_prefix(at + sizeof("ADD CONSTRAINT ") - 1);
-  if (!TakeQuotedName(&statement, &name.index)) return {};
+  if (!TakePart(&statement, &name.index)) return {};
   for (absl::string_view kind : {" PRIMARY KEY ", " UNIQUE ", " EXCLUDE "}) {
     if (absl::StartsWith(statement, kind)) return name;
   }
