@@ -64,8 +64,8 @@ your own ([what exactly](../plugin.md)). The copy runs in a READ ONLY transactio
   for those without one; an added column is appended. Tables that are there already must have what is sent, and a
   default or no NOT NULL for the rest.
 - `operations` says what is streamed; the first copy brings the rows that are there, whatever it says. Without
-  `insert`, updates and deletes of rows that never arrived are passed over. Without `delete` or `truncate`, an insert
-  of a key that is still there overwrites it.
+  `insert` or `update`, updates and deletes of rows that never arrived are passed over. Without `update`, `delete` or
+  `truncate`, a row whose key the source has freed gives way to the row that has the key now.
 - A rule belongs to what was copied. When it has changed since, `run` stops. `run --accept-rule-change` goes on with
   the new rule: it counts for changes from then on, rows already copied are not looked at again. Otherwise
   `towline drop` and copy anew.
