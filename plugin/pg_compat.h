@@ -99,6 +99,15 @@ inline const char* GidOf(const ReorderBufferTXN* txn) { return txn->gid; }
 // Whom the server takes the change at hand to belong to while it decodes what may still be rolled
 // back; invalid once that has committed.
 inline TransactionId XidOfLiveChange() { return CheckXidAlive; }
+// Whether the server has found, while it decoded this (sub)transaction's changes, that it had been
+// rolled back meanwhile; 18 made a flag of it.
+inline bool IsFoundAborted(const ReorderBufferTXN* txn) {
+#if PG_VERSION_NUM >= 180000
+  return (txn->txn_flags & RBTXN_IS_ABORTED) != 0;
+#else
+  return txn->concurrent_abort;
+#endif
+}
 #else
 inline void SetCallbacks(OutputPluginCallbacks*, const CallbacksSince14&) {}
 inline bool SetStreaming(LogicalDecodingContext*, bool is_wanted) { return !is_wanted; }
@@ -110,7 +119,20 @@ inline ReorderBufferTXN* TopOf(ReorderBufferTXN* txn) { return txn; }
 inline ReorderBufferTXN* OwnerOf(const ReorderBufferChange*) { return nullptr; }
 inline const char* GidOf(const ReorderBufferTXN*) { return ""; }
 inline TransactionId XidOfLiveChange() { return InvalidTransactionId; }
+inline bool IsFoundAborted(const ReorderBufferTXN*) { return false; }
 #endif
+
+// Until 15 it was told for which transaction, and made no use of that.
+inline Snapshot CallGetSnapshot(Snapshot (*get)(SnapBuild*), SnapBuild* builder) {
+  return get(builder);
+}
+inline Snapshot CallGetSnapshot(Snapshot (*get)(SnapBuild*, TransactionId), SnapBuild* builder) {
+  return get(builder, InvalidTransactionId);
+}
+// The catalogs as they are at the record being decoded; the builder's own, still to be counted.
+inline Snapshot CurrentCatalogSnapshot(LogicalDecodingContext* ctx) {
+  return CallGetSnapshot(&SnapBuildGetOrBuildSnapshot, ctx->snapshot_builder);
+}
 
 // Since 15 an option of START_REPLICATION can make the slot one that decodes prepared transactions.
 inline bool SetTwoPhaseGiven([[maybe_unused]] LogicalDecodingContext* ctx,

@@ -64,6 +64,7 @@ extern "C" {
 #include "replication/output_plugin.h"
 #include "replication/reorderbuffer.h"
 #include "replication/slot.h"
+#include "replication/snapbuild.h"
 #include "replication/walsender.h"
 #include "utils/array.h"
 #include "utils/builtins.h"

@@ -47,6 +47,7 @@ struct PluginState {
   uint64_t xid;           // 64 bits; valid once it has been opened
   uint64_t change_count;  // of the transaction, sent so far
   RunState run;
+  StreamedTransaction* without_snapshot;  // the first of those whose last run was cut short
   int changes_since_progress;
 };
 

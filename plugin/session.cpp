@@ -3,6 +3,7 @@
 #include "frame.h"
 #include "plugin_state.h"
 #include "session_settings.h"
+#include "streamed.h"
 #include "text_encoding.h"
 
 namespace towline::plugin {
@@ -75,7 +76,8 @@ void towline_startup_cb(LogicalDecodingContext* ctx, OutputPluginOptions* option
   state->change_context = AllocSetContextCreate(session, "towline change", ALLOCSET_DEFAULT_SIZES);
   ParseOptions(ctx->output_plugin_options, &state->options);
   RequestFeatures(ctx, state->options.is_streaming, state->options.is_two_phase);
-  // The server asks it for every record; without it there is nothing to ask.
+  // The server asks it for every record; without it there is nothing to ask (until a run is cut
+  // short).
   if (state->options.sends_foreign_origins) ctx->callbacks.filter_by_origin_cb = nullptr;
   constexpr size_t kRowBytes = 8192;
   InitBuffer(&state->frame, session, state->options.frame_bytes + kRowBytes);
@@ -99,7 +101,11 @@ void towline_shutdown_cb(LogicalDecodingContext* ctx) {
 
 bool towline_filter_by_origin_cb(LogicalDecodingContext* ctx, OriginId origin_id) {
   PluginState* state = StateOf(ctx);
-  return state != nullptr && origin_id != kNoOrigin;
+  if (state == nullptr) return false;
+  if (state->without_snapshot != nullptr) GiveSnapshots(state);
+  if (!state->options.sends_foreign_origins) return origin_id != kNoOrigin;
+  ctx->callbacks.filter_by_origin_cb = nullptr;
+  return false;
 }
 
 }  // namespace towline::plugin

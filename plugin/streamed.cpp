@@ -24,33 +24,82 @@ void EnterChange(PluginState* state, ReorderBufferTXN* owner) {
   state->is_open = run->is_started && run->named_xid == owner->xid;
 }
 
+// The server's macros for this are C only.
+ReorderBufferTXN* SubtransactionAt(const dlist_node* node) {
+  auto address = reinterpret_cast<uintptr_t>(node) - offsetof(ReorderBufferTXN, node);
+  return reinterpret_cast<ReorderBufferTXN*>(address);
+}
+
 // The subtransaction of that xid, else the top level itself. The changes of one follow each other,
 // and subtransactions stand in the order in which they began, so the search begins at that of the
 // change before.
 ReorderBufferTXN* FindOwner(const RunState& run, ReorderBufferTXN* top, TransactionId xid) {
   if (!TransactionIdIsValid(xid) || xid == top->xid) return top;
   if (run.change_txn->xid == xid) return run.change_txn;
-  // The server's macros for this are C only.
   const dlist_node* head = &top->subtxns.head;
   const dlist_node* start = run.change_txn == top ? head : &run.change_txn->node;
   for (const dlist_node* at = start->next; at != start; at = at->next) {
     if (at == head) continue;
-    auto address = reinterpret_cast<uintptr_t>(at) - offsetof(ReorderBufferTXN, node);
-    auto* subtransaction = reinterpret_cast<ReorderBufferTXN*>(address);
+    ReorderBufferTXN* subtransaction = SubtransactionAt(at);
     if (subtransaction->xid == xid) return subtransaction;
   }
   return top;
 }
 
+// A run that meets a change of a rolled back subtransaction is cut short: the server drops the rest
+// of what it had for it. That is all of that subtransaction, as long as only this transaction's own
+// changes are counted; but the view of the catalogs that it gets whenever another transaction has
+// changed them waits there as well, and without it later rows are read by the columns that a table
+// had before: a column added since would be lost without a word (seen with 15 to 19).
+bool IsCutShort(ReorderBufferTXN* txn) {
+  const dlist_node* head = &txn->subtxns.head;
+  for (const dlist_node* at = head->next; at != head; at = at->next) {
+    if (IsFoundAborted(SubtransactionAt(at))) return true;
+  }
+  return false;
+}
+
+// It cannot be handed over right here, where the server is about to forget the transaction's
+// changes: only before the next record is decoded (GiveSnapshots).
+void NoteMissingSnapshot(PluginState* state, StreamedTransaction* streamed) {
+  if (streamed->lacks_snapshot) return;
+  streamed->lacks_snapshot = true;
+  streamed->next_without = state->without_snapshot;
+  state->without_snapshot = streamed;
+  state->ctx->callbacks.filter_by_origin_cb = &towline_filter_by_origin_cb;
+}
+
+void NoteSnapshotGiven(PluginState* state, StreamedTransaction* streamed) {
+  if (!streamed->lacks_snapshot) return;
+  StreamedTransaction** at = &state->without_snapshot;
+  while (*at != streamed) at = &(*at)->next_without;
+  *at = streamed->next_without;
+  streamed->lacks_snapshot = false;
+}
+
 }  // namespace
+
+// The server adds these itself in the same way when a transaction that has changed the catalogs
+// commits. Its caches it has cleared when it cut the run short.
+void GiveSnapshots(PluginState* state) {
+  while (StreamedTransaction* streamed = state->without_snapshot) {
+    // First, because a queue that becomes too large is decoded at once.
+    NoteSnapshotGiven(state, streamed);
+    Snapshot snapshot = CurrentCatalogSnapshot(state->ctx);
+    ++snapshot->active_count;  // the queue's, which counts it down
+    ReorderBufferAddSnapshot(state->ctx->reorder, static_cast<TransactionId>(streamed->xid),
+                             state->ctx->reader->ReadRecPtr, snapshot);
+  }
+}
 
 StreamedTransaction* StreamedOf(ReorderBufferTXN* txn) {
   return static_cast<StreamedTransaction*>(PrivateOf(txn));
 }
 
-void ForgetStreamed(ReorderBufferTXN* txn) {
+void ForgetStreamed(PluginState* state, ReorderBufferTXN* txn) {
   StreamedTransaction* streamed = StreamedOf(txn);
   if (streamed == nullptr) return;
+  NoteSnapshotGiven(state, streamed);
   pfree(streamed);
   SetPrivate(txn, nullptr);
 }
@@ -88,12 +137,13 @@ void towline_stream_start_cb(LogicalDecodingContext* ctx, ReorderBufferTXN* txn)
 
 // Also called when the server finds that what it decodes has been rolled back meanwhile and leaves
 // a change half done: parts of a value may then have been sent whose row never comes.
-void towline_stream_stop_cb(LogicalDecodingContext* ctx, ReorderBufferTXN*) {
+void towline_stream_stop_cb(LogicalDecodingContext* ctx, ReorderBufferTXN* txn) {
   PluginState* state = StateOf(ctx);
   if (state->run.is_started) {
     WriteStreamStop(&state->frame, state->xid);
     SendFrame(state);
   }
+  if (IsCutShort(txn)) NoteMissingSnapshot(state, state->run.streamed);
   state->run.streamed->change_count = state->change_count;
   state->run = {};
   state->is_open = false;
@@ -135,7 +185,7 @@ void towline_stream_abort_cb(LogicalDecodingContext* ctx, ReorderBufferTXN* txn,
                                      time == 0 ? 0 : UnixMicroseconds(time)});
     SendFrame(state);
   }
-  if (TopOf(txn) == txn) ForgetStreamed(txn);
+  if (TopOf(txn) == txn) ForgetStreamed(state, txn);
 }
 
 void towline_stream_commit_cb(LogicalDecodingContext* ctx, ReorderBufferTXN* txn, XLogRecPtr) {
@@ -149,7 +199,7 @@ void towline_stream_commit_cb(LogicalDecodingContext* ctx, ReorderBufferTXN* txn
                       OriginOf(state, txn, &origin));
     SendFrame(state);
   }
-  ForgetStreamed(txn);
+  ForgetStreamed(state, txn);
   UpdateProgress(ctx, is_skipped);
   MemoryContextReset(state->change_context);
 }

@@ -10,7 +10,9 @@ namespace towline::plugin {
 struct StreamedTransaction {
   uint64_t xid;  // 64 bits
   uint64_t change_count;
-  bool is_sent;  // the reader knows of it: something was sent in a run
+  bool is_sent;         // the reader knows of it: something was sent in a run
+  bool lacks_snapshot;  // it is in PluginState::without_snapshot
+  StreamedTransaction* next_without;
 };
 
 // Writes what must stand before an entry of the change at hand: the beginning of the run, the
@@ -20,6 +22,10 @@ void OpenInRun(PluginState* state);
 // Null if the server has not streamed anything of the transaction.
 StreamedTransaction* StreamedOf(ReorderBufferTXN* txn);
 // The transaction has ended.
-void ForgetStreamed(ReorderBufferTXN* txn);
+void ForgetStreamed(PluginState* state, ReorderBufferTXN* txn);
+
+// Before the server takes in the next record: gives those transactions the view of the catalogs
+// that they lack.
+void GiveSnapshots(PluginState* state);
 
 }  // namespace towline::plugin

@@ -67,7 +67,7 @@ void towline_stream_prepare_cb(LogicalDecodingContext* ctx, ReorderBufferTXN* tx
     WriteBeginPrepareOf(state, txn);
     WritePrepare(&state->frame, TransactionOf(state->xid, txn), 0);
   }
-  ForgetStreamed(txn);
+  ForgetStreamed(state, txn);
   FinishPrepare(state);
 }
 

@@ -227,6 +227,22 @@ def test_rolled_back_rows_do_not_stay_where_they_had_been_spilled(source):
         assert_same(expected, stream.reader)
 
 
+def test_columns_added_while_a_rolled_back_savepoint_was_in_the_same_run(source):
+    """A run that the server cuts short, as what it decodes has been rolled back meanwhile, holds the news that another
+    transaction has altered a table; the transaction goes on to use that table."""
+    prepare(source)
+    with Session(source) as one, Session(source) as two:
+        one.execute("BEGIN; INSERT INTO keyed (id) SELECT generate_series(1, 2000)")  # sent in runs
+        one.execute("SAVEPOINT a; INSERT INTO tree (id) VALUES (1)")  # needs the catalogs, so the server notices
+        two.execute("ALTER TABLE bare ADD COLUMN more text")
+        one.execute("INSERT INTO whole (id) SELECT generate_series(1, 3000)")  # the run that is cut short
+        one.execute("ROLLBACK TO a")
+        one.execute("INSERT INTO bare (id, more) VALUES (1, 'must not be lost')")
+        one.execute("COMMIT")
+    for streaming in ("off", "on"):
+        assert_same(judged(source), ours(source, streaming=streaming), streaming)
+
+
 FIRST = 15000  # rows that are being sent when the transaction is rolled back: far more than sockets hold
 
 
