@@ -50,7 +50,7 @@ ReorderBufferTXN* FindOwner(const RunState& run, ReorderBufferTXN* top, Transact
 // of what it had for it. That is all of that subtransaction, as long as only this transaction's own
 // changes are counted; but the view of the catalogs that it gets whenever another transaction has
 // changed them waits there as well, and without it later rows are read by the columns that a table
-// had before: a column added since would be lost without a word (seen with 15 to 19).
+// had before: a column added since would be lost without a word (seen with 15).
 bool IsCutShort(ReorderBufferTXN* txn) {
   const dlist_node* head = &txn->subtxns.head;
   for (const dlist_node* at = head->next; at != head; at = at->next) {

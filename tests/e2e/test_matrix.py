@@ -15,6 +15,7 @@ from support.compare import assert_equal
 from support.waiting import wait_until
 from support.workload import Workload
 from support.workload_tables import SHAPES
+import test_decoding_equal as decoding_equal
 import test_two_phase as two_phase
 
 # One row of many types, as the oldest server knows them.
@@ -163,3 +164,12 @@ def test_two_phase(cluster_of, towline_factory, source_version, destination_vers
     two_phase.end(source, "last")
     two_phase.finish(towline, source, destination)
     towline.call("drop", check=True)
+
+
+@pytest.mark.parametrize("version", [version for version in VERSIONS if version >= 14])
+def test_column_added_in_a_run_cut_short(cluster_of, version):
+    source = cluster_of(version, "s").create_database("cut_short")
+    source.execute("CREATE EXTENSION towline")
+    decoding_equal.check_column_added_in_a_run_cut_short(source)
+    for slot, in source.query("SELECT slot_name FROM pg_replication_slots WHERE database = 'cut_short'"):
+        source.query("SELECT pg_drop_replication_slot(%s)", [slot])
