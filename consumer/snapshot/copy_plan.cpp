@@ -60,6 +60,7 @@ std::string PartCondition(const CopyPart& part) {
   if (part.end_page >= 0) {
     conditions.push_back(absl::StrCat("ctid < '(", part.end_page, ",0)'::tid"));
   }
+  if (!part.key_condition.empty()) conditions.push_back(part.key_condition);
   if (!part.after.empty()) conditions.push_back(absl::StrCat("ctid > '", part.after, "'::tid"));
   return absl::StrJoin(conditions, " AND ");
 }
