@@ -124,7 +124,7 @@ absl::Status CopyRun::RunSchemaOnly() {
   TOWLINE_RETURN_IF_ERROR(LeaveOutMissingRoles(session, &start.dump));
   // Without pieces, and never in the state indexing: a start that wants rows as well begins anew.
   TOWLINE_RETURN_IF_ERROR(
-      store_.StartCopy({}, StatementsOf(start.dump), TaskState::kCopyingSchema));
+      store_.StartCopy({}, StatementsOf(start.dump), std::nullopt, TaskState::kCopyingSchema));
   FaultPoint("copy:schema-stored");
   for (const char* section : {"pre", "post"}) {
     SchemaRun run;
@@ -134,7 +134,7 @@ absl::Status CopyRun::RunSchemaOnly() {
     run.batch_max = 100;
     TOWLINE_RETURN_IF_ERROR(RunSchemaStatements(session, store_, run));
   }
-  return store_.StartCopy({}, {}, TaskState::kNew);
+  return store_.StartCopy({}, {}, std::nullopt, TaskState::kNew);
 }
 
 absl::Status CopyRun::StartOver() {
@@ -213,13 +213,13 @@ absl::Status CopyRun::StoreSchema(const CopyStart& start) {
     }
     if (!HasRowsToCopy(table)) continue;
     pieces.push_back({table.name, table.oid, policies_[table.name], "pending", table.total_bytes, 0,
-                      RuleText(FindRule(options_.rules, table))});
+                      RuleText(FindRule(options_.rules, table)), /*snapshot_number=*/1});
   }
   LogInfo("schema read", {{"tables", absl::StrCat(snapshot.tables().size())},
                           {"statements", absl::StrCat(statements.size())}});
-  TOWLINE_RETURN_IF_ERROR(store_.StartCopy(pieces, statements, TaskState::kCopyingSchema));
-  // Stored before the state copying: whoever finds that state finds this try's snapshot.
-  return store_.SetSnapshot(snapshot.text(), snapshot.lsn_after());
+  return store_.StartCopy(pieces, statements,
+                          SnapshotRow{1, snapshot.text(), snapshot.lsn_after(), ""},
+                          TaskState::kCopyingSchema);
 }
 
 // Before StartCopy() forgets them: a piece whose table the source has dropped since is ours as
