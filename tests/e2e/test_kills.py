@@ -52,6 +52,9 @@ POINTS = {
     "copy:append-before-commit": Point(COPY, existing="append"),
     "copy:before-post-data": Point(("copying", "indexing")),
     "copy:in-post-data": Point(("indexing",), passage=5),
+    "copy:before-constraints": Point(("constraints",)),
+    "copy:in-constraints": Point(("constraints",), passage=2),
+    "copy:after-constraints": Point(("constraints",)),
     "run:before-stream": Point(("indexing", *STREAM)),
     "run:before-ack": Point(STREAM, passage=3),
     "apply:in-batch": Point(STREAM, passage=4),
@@ -93,6 +96,9 @@ def make_load(source, seed, clients=2):
                   "CREATE INDEX ON load.bulk (n)",
                   "CREATE TABLE load.keyed (id int PRIMARY KEY, filler text)",
                   "INSERT INTO load.keyed SELECT i, md5(i::text) FROM generate_series(1, 1000) i",
+                  # What is filled when the stream has passed the copy, from rows that do not change.
+                  "CREATE TABLE load.fixed AS SELECT i FROM generate_series(1, 100) i",
+                  "CREATE MATERIALIZED VIEW load.counted AS SELECT count(*) FROM load.fixed",
                   # Large transactions come while they are in progress.
                   f"ALTER DATABASE {source.name} SET logical_decoding_work_mem = '64kB'")
     load.run(transactions=40)
@@ -121,7 +127,15 @@ def finish(service, load, source, destination, more=50):
     load.stop()
     service.wait_until_caught_up()
     assert_equal(source.uri(), destination.uri())
+    assert foreign_keys(destination) == foreign_keys(source)
     assert service.stop() == 0
+
+
+def foreign_keys(database):
+    found = database.query("SELECT conrelid::regclass::text, conname::text, convalidated FROM pg_constraint WHERE contype = 'f' "
+                           "ORDER BY 1, 2")
+    assert found
+    return found
 
 
 @pytest.mark.parametrize("name", POINTS)
