@@ -97,6 +97,11 @@ std::string StatusText(const KnownTask& task) {
   if (HasLag(task)) AddLine(out, "lag", LagText(status));
   if (task.is_running) AddLine(out, "in progress", SpoolText(status));
   if (status.tables_total > 0) AddLine(out, "copy", CopyText(status));
+  bool is_counting = status.state == "indexing" || status.state == "constraints";
+  if (task.is_running && is_counting) {
+    AddLine(out, status.state,
+            absl::StrCat(status.statements_done, " of ", status.statements_total, " statements"));
+  }
   if (task.is_running && status.transactions > 0) {
     AddLine(out, "applied",
             absl::StrCat(FormatCount(status.transactions),

@@ -49,6 +49,17 @@ TEST(StatusTextTest, StoppedTaskShowsWhereItGoesOnAndWhyItStopped) {
   EXPECT_THAT(text, Not(HasSubstr("lag")));
 }
 
+TEST(StatusTextTest, IndexesAndConstraintsAreCounted) {
+  KnownTask task;
+  task.is_running = true;
+  task.status.state = "indexing";
+  task.status.statements_done = 12;
+  task.status.statements_total = 40;
+  EXPECT_THAT(StatusText(task), HasSubstr("indexing     12 of 40 statements"));
+  task.status.state = "constraints";
+  EXPECT_THAT(StatusText(task), HasSubstr("constraints  12 of 40 statements"));
+}
+
 TEST(StatusTextTest, RetryingCountsDown) {
   KnownTask task;
   task.is_running = true;
