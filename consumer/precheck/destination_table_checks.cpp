@@ -85,6 +85,25 @@ void CheckColumns(CheckContext& context, const std::vector<Pair>& pairs,
   }
 }
 
+// Those of the tables whose file is not empty. Most tables that were made for a task are, and to
+// look takes a tenth of the time of a query over each.
+std::optional<std::vector<const Table*>> WithBytes(CheckContext& context,
+                                                   const std::vector<const Table*>& tables) {
+  ArrayLiteral oids;
+  for (const Table* table : tables) oids.Add(absl::StrCat(table->oid));
+  std::optional<Result> result = context.Ask(
+      "destination.rows", *context.destination,
+      "SELECT number FROM pg_catalog.unnest($1::oid[]) WITH ORDINALITY AS asked(oid, number) WHERE "
+      "pg_catalog.pg_relation_size(oid) > 0 ORDER BY number",
+      {{oids.ToString()}});
+  if (!result) return std::nullopt;
+  std::vector<const Table*> found;
+  for (int row = 0; row < result->row_count(); ++row) {
+    found.push_back(tables[static_cast<size_t>(result->GetInt(row, 0)) - 1]);
+  }
+  return found;
+}
+
 // Whether each of these tables has a row, in a few statements for all.
 std::optional<std::vector<bool>> HaveRows(CheckContext& context,
                                           const std::vector<const Table*>& tables) {
@@ -116,11 +135,13 @@ void CheckRows(CheckContext& context, const std::vector<Pair>& pairs) {
       asked.push_back(pair.destination);
     }
   }
-  std::optional<std::vector<bool>> have = HaveRows(context, asked);
+  std::optional<std::vector<const Table*>> filled = WithBytes(context, asked);
+  if (!filled) return;
+  std::optional<std::vector<bool>> have = HaveRows(context, *filled);
   if (!have) return;
   std::vector<std::string> names;
   for (size_t i = 0; i < have->size(); ++i) {
-    if ((*have)[i]) names.push_back(QuotedName(asked[i]->name));
+    if ((*have)[i]) names.push_back(QuotedName((*filled)[i]->name));
   }
   if (names.empty()) {
     context.Pass("destination.rows", "no rows stand in the way");
