@@ -35,6 +35,9 @@ std::vector<std::string> FittingStatements(const Pair& pair) {
                                         " USING ", name, "::", column.type_text, ";"));
     }
   }
+  if (pair.source->persistence == 'p' && pair.destination->persistence == 'u') {
+    statements.push_back(absl::StrCat(alter, "SET LOGGED;"));
+  }
   for (const TableColumn* column : UnfilledColumns(*pair.source, *pair.destination)) {
     statements.push_back(
         absl::StrCat(alter, "ALTER COLUMN ", QuoteIdentifier(column->name), " DROP NOT NULL;"));
@@ -61,6 +64,19 @@ std::vector<std::string> UnfilledKeys(const CheckContext& context,
     }
   }
   return found;
+}
+
+// What schema: skip leaves to the user.
+void CheckMissing(CheckContext& context) {
+  std::vector<std::string> missing;
+  for (const Table& table : context.existing) {
+    if (table.oid == 0) missing.push_back(QuotedName(table.name));
+  }
+  if (missing.empty()) return;
+  context.Fail("destination.tables",
+               absl::StrCat("schema is skip, and ", Counted(missing.size(), "table"),
+                            " missing: ", ListNames(missing)),
+               {.text = "Create them, with all that belongs to them, or set schema: copy."});
 }
 
 void CheckColumns(CheckContext& context, const std::vector<Pair>& pairs,
@@ -301,13 +317,16 @@ void CheckDestinationTables(CheckContext& context) {
     const Table& table = context.existing[i];
     if (table.oid != 0) pairs.push_back({&context.published[i], &table});
   }
+  if (!context.options.copies_schema) CheckMissing(context);
   CheckColumns(context, pairs, UnfilledKeys(context, context.existing));
   CheckRows(context, pairs);
   CheckTablePrivileges(context, pairs);
-  CheckCreateTables(context, context.tables.size() - pairs.size());
+  if (context.options.copies_schema) {
+    CheckCreateTables(context, context.tables.size() - pairs.size());
+  }
   CheckRowSecurity(context, pairs);
   CheckDestinationKeys(context);
-  CheckDestinationTypes(context);
+  if (context.options.copies_schema) CheckDestinationTypes(context);
 }
 
 }  // namespace towline
