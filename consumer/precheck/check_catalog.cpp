@@ -13,7 +13,7 @@ const std::vector<CheckInfo>& CheckCatalog() {
        "Upgrade the source to version 13 or later."},
       {"source.is_primary", "fail",
        "A copy needs transaction ids and snapshots that a standby does not have.",
-       "Give the primary's address."},
+       "Give the primary's address; to stream from a standby is not supported."},
       {"source.encoding", "fail, warn",
        "Text travels as UTF-8; a database in SQL_ASCII does not say what its bytes mean, and some "
        "encodings have two codes for a character.",
@@ -125,8 +125,8 @@ const std::vector<CheckInfo>& CheckCatalog() {
        "Use a superuser at the destination, or drop them at the source."},
       {"source.name_case", "warn",
        "A name without double quotes means the table in lower case only, in patterns as in SQL.",
-       "Nothing, if both are meant; else write the name in double quotes in tables.include or "
-       "tables.exclude."},
+       "Nothing, if what is selected is meant; else write the other name in double quotes in "
+       "tables.include or tables.exclude."},
       {"source.hypertables", "fail",
        "A hypertable's chunks are known to TimescaleDB's own catalog only, which is not copied.",
        "Leave hypertables and their chunks out by tables.exclude, and move them by TimescaleDB's "

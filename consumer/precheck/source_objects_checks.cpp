@@ -88,7 +88,8 @@ void CheckLargeObjects(CheckContext& context) {
 
 void CheckEventTriggers(CheckContext& context) {
   constexpr char kId[] = "source.event_triggers";
-  if (!context.options.is_first_start || !context.destination) return;
+  const CheckOptions& options = context.options;
+  if (!options.is_first_start || !options.copies_schema || !context.destination) return;
   std::optional<Result> result = context.Ask(
       kId, *context.source,
       "SELECT pg_catalog.quote_ident(e.evtname) FROM pg_catalog.pg_event_trigger e WHERE NOT "
@@ -110,7 +111,8 @@ void CheckEventTriggers(CheckContext& context) {
   }
 }
 
-// Names are told apart by case; patterns and unquoted SQL mean the one in lower case.
+// Names are told apart by case; patterns and unquoted SQL mean the one in lower case. Where the
+// other is selected alone it was meant.
 void CheckNameCase(CheckContext& context) {
   constexpr char kId[] = "source.name_case";
   std::optional<Result> result = context.Ask(
@@ -120,7 +122,8 @@ void CheckNameCase(CheckContext& context) {
       "ORDER BY c.relname) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = "
       "c.relnamespace LEFT JOIN selected s ON s.oid = c.oid WHERE c.relkind IN ('r', 'p') "
       "GROUP BY n.nspname, pg_catalog.lower(c.relname) "
-      "HAVING pg_catalog.count(*) > 1 AND pg_catalog.count(s.oid) > 0 ORDER BY 1",
+      "HAVING pg_catalog.count(*) > 1 AND (pg_catalog.count(s.oid) > 1 OR pg_catalog.bool_or(s.oid "
+      "IS NOT NULL AND c.relname = pg_catalog.lower(c.relname))) ORDER BY 1",
       {{OidsOf(context.tables)}});
   if (!result) return;
   context.WarnOf(kId, Names(*result, 0), "pair", "of names that differ by case only",

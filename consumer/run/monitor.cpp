@@ -89,6 +89,7 @@ void Monitor::Fail(const absl::Status& status) {
 absl::Status Monitor::Look(int64_t round) {
   if (round % kSignOfLifeRounds == 0) TOWLINE_RETURN_IF_ERROR(LookAtDestination());
   if (round % kSourceRounds == 0) TOWLINE_RETURN_IF_ERROR(LookAtSource());
+  if (round % kSourceRounds == 0) TOWLINE_RETURN_IF_ERROR(LookAtLocks());
   if (round % kSlotRounds == 0) return LookAtSlot();
   return absl::OkStatus();
 }
@@ -139,6 +140,14 @@ absl::Status Monitor::LookAtSlot() {
   if (absl::Now() - walsender_seen_at_ < kWalsenderMissingMax) return absl::OkStatus();
   return absl::UnavailableError(
       "the source has ended our walsender, and its connection did not tell us");
+}
+
+absl::Status Monitor::LookAtLocks() {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (copy_ == nullptr) return absl::OkStatus();
+  }
+  return lock_waiters_.Look(source_, options_.claim.task);
 }
 
 void Monitor::Watch(const CopyProgress* copy) {

@@ -16,6 +16,7 @@
 #include "observe/task_status.h"
 #include "pg/connection.h"
 #include "run/lag_estimator.h"
+#include "run/lock_waiters.h"
 #include "run/stream_session.h"
 #include "snapshot/copier.h"
 #include "snapshot/slot.h"
@@ -56,6 +57,7 @@ class Monitor {
   absl::Status LookAtDestination();
   absl::Status LookAtSource();
   absl::Status LookAtSlot();
+  absl::Status LookAtLocks();
   void UpdateBoard();
   void ShowStream(TaskStatus& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
@@ -66,6 +68,7 @@ class Monitor {
   Connection destination_;
   Shutdown end_;  // of the thread
   absl::Time walsender_seen_at_;
+  LockWaiters lock_waiters_;
 
   mutable absl::Mutex mutex_;
   absl::Status status_ ABSL_GUARDED_BY(mutex_);

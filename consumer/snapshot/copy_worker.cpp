@@ -25,7 +25,7 @@ bool IsAtSource(const absl::Status& status) {
 }
 
 absl::Status ExplainTableError(const absl::Status& status, const Table& table,
-                               const CopyTarget& target) {
+                               const CopyTarget& target, const std::string& source_role) {
   std::string name = QuoteQualified(table.name.schema, table.name.name);
   if (IsTooLarge(status)) {
     return WithHint(
@@ -45,6 +45,11 @@ absl::Status ExplainTableError(const absl::Status& status, const Table& table,
     return WithHint(explained,
                     "ALTER ROLE ... BYPASSRLS for the source's role: a policy would hide "
                     "rows from the copy.");
+  }
+  if (sqlstate == "42501" && is_at_source) {
+    std::string role = source_role.empty() ? "the source's role" : QuoteIdentifier(source_role);
+    return WithHint(explained, absl::StrCat("At the source: GRANT SELECT ON TABLE ", name, " TO ",
+                                            role, "; then run again."));
   }
   if (!is_at_source && (sqlstate == "42P01" || sqlstate == "42883" || sqlstate == "42704")) {
     return WithHint(explained,
@@ -117,7 +122,7 @@ absl::StatusOr<int64_t> CopyWorker::CopyPartOf(const Table& table, const CopyTar
     TOWLINE_RETURN_IF_ERROR(destination_.Exec("ROLLBACK").status());
     status = copy([&] { return CopyRowsCarefully(table, target, part); });
   }
-  if (!status.ok()) return ExplainTableError(status, table, target);
+  if (!status.ok()) return ExplainTableError(status, table, target, options_.source_role);
   TOWLINE_RETURN_IF_ERROR(
       source_.Exec(absl::StrCat("RELEASE SAVEPOINT ", kPartSavepoint)).status());
   progress.Finish();

@@ -19,6 +19,7 @@ class CopyWorker {
     TaskClaim claim;
     int64_t lock_key = 0;                    // of the exported snapshot
     LargeRowTurn* large_row_turn = nullptr;  // all workers'
+    std::string source_role;                 // as the URI names it; may be empty
   };
 
   // `source` is in a transaction under the exported snapshot. Both sessions are ours until the end.

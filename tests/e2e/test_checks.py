@@ -137,6 +137,12 @@ def test_what_hangs_together_and_what_is_not_copied(towline, source, destination
     # Without a pattern nobody means another session's temporary table.
     assert "temporary" not in check(towline)["source.other_relations"]["found"]
     session.close()
+    # Without what they name nothing is said.
+    source.script("ALTER TABLE odd ADD COLUMN k int UNIQUE NOT NULL", "SELECT lo_unlink(oid) FROM pg_largeobject_metadata")
+    mended = ["--include", "*", "--exclude", "public.away", "--exclude", "public.counted", "--exclude", "public.orders",
+              "--exclude", "public.both_of", "--accept", "source.foreign_keys"]
+    assert levels(check(towline, *mended)) == {"source.foreign_keys": "warn"}, "the view of orders"
+    assert levels(check(towline, "--exclude", "public.away", "--exclude", "public.counted")) == {"source.name_case": "warn"}
     # A child without its parent cannot be created, unless one of them is there.
     found = check(towline, "--include", "public.kid")
     assert found["source.inheritance"]["level"] == "fail"
@@ -225,6 +231,18 @@ def test_tables_that_are_there(towline, source, destination):
     assert levels(check(towline)) == {}
 
 
+def test_patterns_that_select_nothing(towline, source):
+    finding = check(towline)["source.tables"]
+    assert (finding["level"], finding["found"]) == ("warn", "no table is selected")
+    source.execute("CREATE TABLE orders (id int PRIMARY KEY)")
+    done = towline.call("check", "--json", "--include", "public.ordres")
+    assert done.returncode == 1, done.stdout
+    finding, = [one for one in json.loads(done.stdout)["findings"] if one["id"] == "source.tables"]
+    assert (finding["level"], finding["found"]) == ("fail", "no table matches the pattern public.ordres")
+    assert finding["mend"] == "Check the name; names with capitals must stand in double quotes."
+    assert check(towline, "--include", "public.orders")["source.tables"]["level"] == "pass"
+
+
 def test_other_writers(towline_factory, towline, source, destination):
     for database in (source, destination):
         database.execute("CREATE TABLE t (id int PRIMARY KEY)")
@@ -271,6 +289,7 @@ def test_old_transactions_are_named_with_pid_and_age(towline, source):
     finally:
         source.execute("ROLLBACK PREPARED 'left'")
         idle.close()
+    assert check(towline)["source.long_transactions"]["level"] == "pass"
 
 
 def test_settings_of_the_source(towline, source, source_cluster):
@@ -285,7 +304,7 @@ def test_settings_of_the_source(towline, source, source_cluster):
         source_cluster.configure(max_slot_wal_keep_size="1GB")
     assert levels(found) == dict.fromkeys(["source.wal_sender_timeout", "source.logical_decoding_work_mem", "capacity.wal_kept"],
                                           "warn")
-    assert found["source.wal_sender_timeout"]["statement"] == "ALTER SYSTEM SET wal_sender_timeout = '60s';"
+    assert found["source.wal_sender_timeout"]["statement"] == f"ALTER DATABASE \"{source.name}\" SET wal_sender_timeout = '60s';"
     assert found["source.logical_decoding_work_mem"]["found"] == "logical_decoding_work_mem is 64kB"
     assert found["capacity.wal_kept"]["where"] == "source" and found["capacity.wal_kept"]["needs"] == "reload"
     assert "of tables and" in found["capacity.disk_space"]["found"]
@@ -356,5 +375,9 @@ def test_limits_of_the_source(towline_factory, new_cluster, older_plugin, destin
         for session in sessions:
             session.close()
     value = finding["statement"].split("'")[1]
+    # The newer plugin is put in, as the other finding says.
+    control, = older_plugin.parents[3].rglob("towline.control")
+    control.write_text(control.read_text().replace("default_version = '0.1'", "default_version = '0.2'"))
     cluster.configure(restart=True, max_locks_per_transaction=value)
-    assert check(service)["capacity.locks"]["level"] == "pass"
+    found = check(service)
+    assert found["capacity.locks"]["level"] == found["source.plugin_version"]["level"] == "pass"
