@@ -66,19 +66,6 @@ std::vector<std::string> UnfilledKeys(const CheckContext& context,
   return found;
 }
 
-// What schema: skip leaves to the user.
-void CheckMissing(CheckContext& context) {
-  std::vector<std::string> missing;
-  for (const Table& table : context.existing) {
-    if (table.oid == 0) missing.push_back(QuotedName(table.name));
-  }
-  if (missing.empty()) return;
-  context.Fail("destination.tables",
-               absl::StrCat("schema is skip, and ", Counted(missing.size(), "table"),
-                            " missing: ", ListNames(missing)),
-               {.text = "Create them, with all that belongs to them, or set schema: copy."});
-}
-
 void CheckColumns(CheckContext& context, const std::vector<Pair>& pairs,
                   std::vector<std::string> found) {
   std::vector<std::string> statements;
@@ -265,6 +252,19 @@ void CheckCreateTables(CheckContext& context, size_t missing_tables) {
                absl::StrCat("role ", facts.QuotedRole(), " may not create in ",
                             Counted(all.size(), "schema"), ": ", ListNames(all)),
                {.statement = absl::StrJoin(statements, "\n")});
+}
+
+// What schema: skip leaves to the user.
+void CheckMissing(CheckContext& context) {
+  std::vector<std::string> missing;
+  for (const Table& table : context.existing) {
+    if (table.oid == 0) missing.push_back(QuotedName(table.name));
+  }
+  if (missing.empty()) return;
+  context.Fail("destination.tables",
+               absl::StrCat("schema is skip, and ", Counted(missing.size(), "table"),
+                            " missing: ", ListNames(missing)),
+               {.text = "Create them, with all that belongs to them, or set schema: copy."});
 }
 
 // Our role owns the tables that it creates and so is free of their policies, unless they are

@@ -126,6 +126,14 @@ absl::Status Monitor::LookAtSource() {
   return absl::OkStatus();
 }
 
+absl::Status Monitor::LookAtLocks() {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (copy_ == nullptr) return absl::OkStatus();
+  }
+  return lock_waiters_.Look(source_, options_.claim.task);
+}
+
 absl::Status Monitor::LookAtSlot() {
   TOWLINE_ASSIGN_OR_RETURN(std::optional<SlotInfo> slot, ReadSlot(source_, options_.slot));
   board_.Update([&slot](TaskStatus& status) {
@@ -140,14 +148,6 @@ absl::Status Monitor::LookAtSlot() {
   if (absl::Now() - walsender_seen_at_ < kWalsenderMissingMax) return absl::OkStatus();
   return absl::UnavailableError(
       "the source has ended our walsender, and its connection did not tell us");
-}
-
-absl::Status Monitor::LookAtLocks() {
-  {
-    absl::MutexLock lock(&mutex_);
-    if (copy_ == nullptr) return absl::OkStatus();
-  }
-  return lock_waiters_.Look(source_, options_.claim.task);
 }
 
 void Monitor::Watch(const CopyProgress* copy) {
