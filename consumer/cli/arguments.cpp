@@ -39,6 +39,9 @@ constexpr CommandSpec kCommands[] = {
     {"pause", Command::kPause, "Stop applying; the slot keeps the source's log meanwhile.", false,
      true},
     {"resume", Command::kResume, "Go on after a pause.", false, true},
+    {"set", Command::kSet,
+     "Change a limit of a running task: copy_rate_max (bytes/s) or copy_rows_max; 0: none.", false,
+     true},
     {"drop", Command::kDrop, "Remove a task's slot and state. Copied tables stay.", false, true},
 };
 
@@ -82,6 +85,11 @@ void AddTableOptions(CLI::App& app, const CommandSpec& spec, Parsed& parsed) {
 
 void AddOwnOptions(CLI::App& app, const CommandSpec& spec, Parsed& parsed) {
   Arguments& arguments = parsed.arguments;
+  if (spec.command == Command::kSet) {
+    app.add_option("NAME", arguments.set_name, "copy_rate_max or copy_rows_max")->type_name("");
+    app.add_option("VALUE", arguments.set_value, "As the configuration writes it: 20MB, 5000")
+        ->type_name("");
+  }
   if (spec.takes_task) app.add_option("TASK", arguments.task, "The task's name")->type_name("");
   switch (spec.command) {
     case Command::kInit:

@@ -109,6 +109,8 @@ absl::StatusOr<int> Execute(const std::vector<std::string>& words, Shutdown& shu
       return PauseCommand(config, shutdown);
     case Command::kResume:
       return ResumeCommand(config, shutdown);
+    case Command::kSet:
+      return SetCommand(arguments, config, shutdown);
     case Command::kDrop:
       return DropCommand(arguments, config, shutdown);
     case Command::kReference:

@@ -19,6 +19,8 @@ absl::StatusOr<int> StatusCommand(const Arguments& arguments, const Config& conf
                                   Shutdown& shutdown);
 absl::StatusOr<int> PauseCommand(const Config& config, Shutdown& shutdown);
 absl::StatusOr<int> ResumeCommand(const Config& config, Shutdown& shutdown);
+absl::StatusOr<int> SetCommand(const Arguments& arguments, const Config& config,
+                               Shutdown& shutdown);
 absl::StatusOr<int> DropCommand(const Arguments& arguments, const Config& config,
                                 Shutdown& shutdown);
 absl::StatusOr<int> ReferenceCommand(const Arguments& arguments);

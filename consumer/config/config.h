@@ -38,6 +38,8 @@ struct Limits {
   absl::Duration slot_busy_wait_max = absl::Seconds(90);    // B9: slot still held by a predecessor
   int copy_workers = 2;
   int64_t copy_part_bytes = int64_t{256} << 20;  // tables above it are copied in ctid ranges
+  int64_t copy_rate_max = 0;                     // bytes/s of all workers together; 0: none
+  int64_t copy_rows_max = 0;                     // rows/s
   int64_t conflict_rows_max = 10'000;            // of towline_state.conflict, per task
 };
 

@@ -137,6 +137,11 @@ void AddLimits(std::vector<OptionSpec>& table) {
                              "takes a connection at either end."));
   table.push_back(BytesLimit("copy_part_bytes", &Limits::copy_part_bytes, 8 * kKilo, 1024 * kGiga,
                              "Larger tables are copied in parts of this size."));
+  table.push_back(BytesLimit("copy_rate_max", &Limits::copy_rate_max, 0, 1024 * kGiga,
+                             "Bytes that the copy may read in a second, all workers together; 0: "
+                             "no limit. A running copy takes another by towline set."));
+  table.push_back(CountLimit("copy_rows_max", &Limits::copy_rows_max, 0, 1'000'000'000,
+                             "Rows that the copy may read in a second, in the same way."));
   table.push_back(CountLimit("conflict_rows_max", &Limits::conflict_rows_max, 0, 10'000'000,
                              "Rows kept of this task in towline_state.conflict."));
 }

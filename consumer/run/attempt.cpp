@@ -312,6 +312,7 @@ CopierOptions Attempt::CopyOptions() const {
   options.workers = config.limits.copy_workers;
   options.part_bytes = config.limits.copy_part_bytes;
   options.snapshot_wait_max = config.limits.snapshot_wait_max;
+  options.rate_limit = &context_.copy_rate;
   options.requires_origin = !config.foreign_origins;
   options.task = context_.task;
   options.schema = {config.pg_dump, config.with_owners, config.with_privileges};
@@ -343,7 +344,7 @@ absl::Status Attempt::Copy() {
   const CopierOptions options = CopyOptions();
   monitor_->Watch(&copy_progress_);
   absl::Status copied = WaitEnded(RunCopy(options, *store_, copy_progress_, shutdown_, on_wait));
-  monitor_->Watch(static_cast<const CopyProgress*>(nullptr));
+  monitor_->Watch(static_cast<CopyProgress*>(nullptr));
   TOWLINE_RETURN_IF_ERROR(copied);
   TOWLINE_ASSIGN_OR_RETURN(row_, store_->ReadTask());
   DropCopyOrigins(store_->connection(), context_.task);

@@ -213,7 +213,7 @@ absl::Status CopyRun::StoreSchema(const CopyStart& start) {
     }
     if (!HasRowsToCopy(table)) continue;
     pieces.push_back({table.name, table.oid, policies_[table.name], "pending", table.total_bytes, 0,
-                      RuleText(FindRule(options_.rules, table))});
+                      0, RuleText(FindRule(options_.rules, table))});
   }
   LogInfo("schema read", {{"tables", absl::StrCat(snapshot.tables().size())},
                           {"statements", absl::StrCat(statements.size())}});
@@ -318,7 +318,13 @@ absl::Status CopyRun::CopyRows(Connection& session, const std::vector<Table>& ta
   plan.has_ctid_ranges = snapshot.connection().server_version() >= 140000;
   job.parts = PlanParts(job.tables, plan);
   int64_t table_count = 0;
-  for (const Table& table : job.tables) table_count += HasRowsToCopy(table) ? 1 : 0;
+  std::vector<TableProgress::Planned> planned;
+  for (const Table& table : job.tables) {
+    if (!HasRowsToCopy(table)) continue;
+    ++table_count;
+    planned.push_back({table.name, table.total_bytes, table.estimated_rows});
+  }
+  progress_.tables.Plan(std::move(planned));
   progress_.tables_total = table_count;
   progress_.bytes_total = bytes_total;
   progress_.tables_done = 0;

@@ -142,6 +142,12 @@ ALTER TABLE towline_state.meta ADD PRIMARY KEY (version);
 COMMENT ON TABLE towline_state.piece IS
   'Tables of the initial copy and how far each is; tables that the stream brought later.';
 )sql",
+    // Version 5: progress of a copy that runs. Updated every few seconds: room for HOT.
+    R"sql(
+ALTER TABLE towline_state.piece ADD COLUMN bytes_done bigint NOT NULL DEFAULT 0;
+ALTER TABLE towline_state.piece SET (fillfactor = 70);
+UPDATE towline_state.piece SET bytes_done = bytes_total WHERE state = 'copied';
+)sql",
 };
 
 absl::StatusOr<int> ReadVersion(Connection& connection) {
