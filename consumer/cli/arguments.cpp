@@ -30,6 +30,9 @@ constexpr CommandSpec kCommands[] = {
     {"init", Command::kInit,
      "Print what both servers still need, as SQL for each (roles, grants, settings, pg_hba line).",
      true, false},
+    {"grants", Command::kGrants,
+     "Print, as SQL for each server, exactly the rights that a run with these options needs.", true,
+     false},
     {"check", Command::kCheck, "Check both servers, and say how to mend what is wrong.", true,
      false},
     {"run", Command::kRun, "Copy, then stream every change until stopped. Resumes by itself.", true,
@@ -95,6 +98,11 @@ void AddOwnOptions(CLI::App& app, const CommandSpec& spec, Parsed& parsed) {
     case Command::kInit:
       app.add_flag("--execute", arguments.is_execute,
                    "Execute the statements that are safe, and say what is left");
+      app.add_option("--role", arguments.role,
+                     "The role that run will use, if the URIs here are an administrator's")
+          ->type_name("ROLE");
+      break;
+    case Command::kGrants:
       app.add_option("--role", arguments.role,
                      "The role that run will use, if the URIs here are an administrator's")
           ->type_name("ROLE");

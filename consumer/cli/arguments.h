@@ -13,6 +13,7 @@ namespace towline {
 
 enum class Command {
   kInit,
+  kGrants,
   kCheck,
   kRun,
   kStatus,
@@ -33,7 +34,7 @@ struct Arguments {
   bool is_watch = false;             // status
   bool is_execute = false;           // init
   bool accepts_rule_change = false;  // run
-  std::string role;                  // init
+  std::string role;                  // init, grants
   std::string set_name;              // set: of the limit
   std::string set_value;
   bool is_yes = false;  // drop

@@ -14,6 +14,8 @@ absl::StatusOr<int> InitCommand(const Arguments& arguments, const Config& config
                                 Shutdown& shutdown);
 absl::StatusOr<int> CheckCommand(const Arguments& arguments, const Config& config,
                                  Shutdown& shutdown);
+absl::StatusOr<int> GrantsCommand(const Arguments& arguments, const Config& config,
+                                  Shutdown& shutdown);
 absl::StatusOr<int> RunCommand(const Config& config, Shutdown& shutdown);
 absl::StatusOr<int> StatusCommand(const Arguments& arguments, const Config& config,
                                   Shutdown& shutdown);

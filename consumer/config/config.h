@@ -9,6 +9,7 @@
 
 #include "absl/time/time.h"
 #include "base/log.h"
+#include "base/lsn.h"
 #include "model/name.h"
 #include "model/table_rule.h"
 #include "pg/connect_options.h"
@@ -18,8 +19,14 @@ namespace towline {
 // What to do with a destination table that already exists (DESIGN 4).
 enum class ExistingTables { kStop, kAppend, kTruncate };
 
-// Whether the source's schema is made at the destination, and whether rows follow.
-enum class SchemaMode { kCopy, kSkip, kOnly };
+// What a run does, in this order. Not every combination makes sense (schema_options.cpp).
+struct Stages {
+  bool schema = true;  // the source's schema is made at the destination
+  bool copy = true;    // rows are copied
+  bool stream = true;  // changes follow; without it a run ends, and makes no slot
+
+  bool is_stream_alone() const { return stream && !copy; }
+};
 
 // Every bound of ours, by the name it has in YAML (limits: {...}), in --help and in the log line
 // that `run` prints at start.
@@ -53,8 +60,11 @@ struct Config {
   std::vector<std::string> exclude;
   ExistingTables existing = ExistingTables::kStop;
   std::map<TableName, ExistingTables> existing_by_table;
-  SchemaMode schema = SchemaMode::kCopy;
-  bool with_owners = false;      // objects get the owners that they have at the source
+  Stages stages;
+  std::string stages_option;  // that gave them: stages, or schema for short
+  std::string slot;           // stages: stream; the slot that is there, empty: of the task's name
+  Lsn position;               // all before it is at the destination; invalid: the slot's
+  bool with_owners = false;   // objects get the owners that they have at the source
   bool with_privileges = false;  // GRANT and default privileges come along
   std::string pg_dump;           // the program; empty: found
   bool streaming = true;         // transactions in progress are taken from the source

@@ -58,7 +58,7 @@ absl::Status Attempt::Stream() {
     TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenSource());
     TOWLINE_ASSIGN_OR_RETURN(std::optional<SlotInfo> slot, ReadSlot(source, row_.slot));
     TOWLINE_RETURN_IF_ERROR(CheckSlot(row_, source_identity_.database, slot));
-    TOWLINE_RETURN_IF_ERROR(FreeSlot(source, row_.slot, row_.slot,
+    TOWLINE_RETURN_IF_ERROR(FreeSlot(source, row_.slot, SlotName(context_.task),
                                      context_.config.limits.slot_busy_wait_max, shutdown_));
     TOWLINE_RETURN_IF_ERROR(DecideTwoPhase(source, *slot));
     TOWLINE_ASSIGN_OR_RETURN(std::string flush_lsn,

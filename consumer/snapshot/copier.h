@@ -31,6 +31,7 @@ struct CopierOptions {
   std::function<std::string(const TableName&)> existing;
   TableRules rules;
   SchemaOptions schema;
+  bool is_once = false;       // no stream follows, and nothing need be known of one
   bool copies_schema = true;  // false: the tables must be there, nothing is made
   int workers = 2;
   int64_t part_bytes = 0;  // larger tables are copied in ctid ranges of this size

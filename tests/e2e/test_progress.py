@@ -21,8 +21,9 @@ def filled(source):
 
 
 def finish(towline, source, destination):
-    done = towline.call("set", "copy_rate_max", "0", check=True)
-    assert "copy_rate_max 0" in done.stdout
+    towline.wait_for_state("copying", "indexing", "catching_up", "streaming")
+    for limit in ("copy_rate_max", "copy_rows_max"):
+        assert f"{limit} 0" in towline.call("set", limit, "0", check=True).stdout
     towline.wait_for_state("streaming")
     source.execute("UPDATE big SET v = 'u' WHERE id < 100")
     towline.wait_until_caught_up()
@@ -107,7 +108,7 @@ def test_a_rest_ends_with_the_service(towline, filled, destination):
     towline.wait_for_state("copying")
     destination.wait_for("SELECT rows_done > 0 FROM towline_state.piece WHERE table_name = 'big'", 20)
     assert towline.stop() == 0
-    towline.start()
+    towline.start("--copy-rows-max", "5000")
     finish(towline, filled, destination)
 
 
