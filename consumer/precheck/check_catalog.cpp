@@ -1,6 +1,7 @@
 #include "precheck/check_catalog.h"
 
-#include "absl/container/flat_hash_set.h"
+#include <set>
+
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 
@@ -271,7 +272,7 @@ const CheckInfo& FindCheck(absl::string_view id) {
 
 namespace {
 
-using SetOfChecks = absl::flat_hash_set<absl::string_view>;
+using SetOfChecks = std::set<absl::string_view>;
 
 const SetOfChecks* NewSetOfChecks(std::initializer_list<const char*> ids) {
   auto* set = new SetOfChecks;

@@ -131,6 +131,14 @@ absl::Status Attempt::CheckAdoptable(Connection& source, const std::string& name
                                                    : "it is just being made")),
                     "Make another slot, and copy the rows after that.");
   }
+  if (slot->is_two_phase) {
+    // It would tell of a transaction that was prepared before the position by its gid alone.
+    return WithHint(
+        absl::FailedPreconditionError(absl::StrCat("slot ", QuoteIdentifier(name),
+                                                   " sends transactions at their PREPARE: what is "
+                                                   "prepared before the position would be lost")),
+        "Make one without two_phase; with two_phase: on towline switches it on itself.");
+  }
   TOWLINE_ASSIGN_OR_RETURN(std::vector<TaskRow> tasks, StateStore::ListTasks(store_->connection()));
   for (const TaskRow& other : tasks) {
     if (other.task == context_.task || other.slot != name || !(other.source == row_.source)) {

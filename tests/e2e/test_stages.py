@@ -184,6 +184,9 @@ def test_what_would_lose_changes_is_refused_and_stores_nothing(towline_factory, 
     refused.append((["--slot", "strange"], 3, "plugin test_decoding"))
     source.value("SELECT slot_name::text FROM pg_create_physical_replication_slot('physical')")
     refused.append((["--slot", "physical"], 3, "physical replication"))
+    if source.value("SELECT current_setting('server_version_num')::int >= 140000"):
+        source.value("SELECT slot_name::text FROM pg_create_logical_replication_slot('twofold', 'towline', false, true)")
+        refused.append((["--slot", "twofold"], 3, "at their PREPARE"))
     elsewhere = source_cluster.create_database("elsewhere")
     make_slot(elsewhere, "far")
     refused.append((["--slot", "far"], 3, "in database elsewhere"))
@@ -192,7 +195,8 @@ def test_what_would_lose_changes_is_refused_and_stores_nothing(towline_factory, 
         assert destination.query("SELECT phase, position::text, is_slot_created FROM towline_state.task") in (
             [("checking", None, False)], [("new", None, False)])
     source.value("SELECT pg_drop_replication_slot('physical')")
-    source.value("SELECT pg_drop_replication_slot('strange')")
+    source.execute("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots "
+                   "WHERE slot_name IN ('strange', 'twofold')")
     elsewhere.value("SELECT pg_drop_replication_slot('far')")
     elsewhere.drop()
     # One that somebody reads, then one that another task has.
