@@ -115,7 +115,7 @@ absl::StatusOr<Target> FindTarget(const Config& config, const Shutdown& shutdown
 }
 
 absl::Status RefuseIfRunning(const Target& target) {
-  if (!AskControlSocket(target.task, "status").ok()) return absl::OkStatus();
+  if (!AskControlSocket(target.task, {"status"}).ok()) return absl::OkStatus();
   return WithHint(
       absl::FailedPreconditionError(absl::StrCat("task \"", target.task, "\" runs here")),
       "Stop it first (Ctrl-C or SIGTERM), then drop it.");

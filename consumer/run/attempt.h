@@ -49,6 +49,10 @@ class Attempt {
   absl::Status NoteSlotCreated(Connection& source);
   CopierOptions CopyOptions() const;
   absl::Status CopySchema();
+  absl::Status CopyOnce();
+  absl::Status AdoptSlot();
+  absl::Status CheckAdoptable(Connection& source, const std::string& name, Lsn* position);
+  absl::StatusOr<std::vector<PieceRow>> AdoptTables(Connection& source);
   absl::Status Copy();
   absl::Status StayPaused();
   absl::Status Constrain();

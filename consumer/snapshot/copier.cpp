@@ -182,6 +182,8 @@ absl::StatusOr<bool> CopyRun::Resume(const std::vector<PieceRow>& pieces) {
     LogStartOver(why);
     return false;
   };
+  // Tables of several snapshots contradict one another until a stream has passed the last.
+  if (options_.is_once) return start_over("no stream follows it: all tables need one snapshot");
   TOWLINE_ASSIGN_OR_RETURN(std::vector<SnapshotRow> snapshots, store_.ReadSnapshots());
   std::string why = WhyStartOver(pieces, snapshots);
   if (!why.empty()) return start_over(why);
@@ -321,7 +323,7 @@ absl::Status CopyRun::LookAtDestination(Connection& session, const std::vector<T
 absl::Status CopyRun::StoreSchema(const CopyStart& start) {
   const ExportedSnapshot& snapshot = start.snapshot;
   std::vector<SchemaStatement> statements =
-      StatementsOf(start.dump, snapshot.tables(), /*is_at_once=*/false);
+      StatementsOf(start.dump, snapshot.tables(), options_.is_once);
   std::vector<PieceRow> pieces;
   for (const Table& table : snapshot.tables()) {
     if (table.persistence == 'u') {
@@ -330,7 +332,7 @@ absl::Status CopyRun::StoreSchema(const CopyStart& start) {
     }
     if (!HasRowsToCopy(table)) continue;
     pieces.push_back({table.name, table.oid, policies_[table.name], "pending", table.total_bytes, 0,
-                      RuleText(FindRule(options_.rules, table)), /*snapshot_number=*/1});
+                      0, RuleText(FindRule(options_.rules, table)), /*snapshot_number=*/1});
   }
   LogInfo("schema read", {{"tables", absl::StrCat(snapshot.tables().size())},
                           {"statements", absl::StrCat(statements.size())}});
@@ -436,7 +438,13 @@ absl::Status CopyRun::CopyRows(Connection& session, const std::vector<Table>& ta
   plan.has_ctid_ranges = snapshot.connection().server_version() >= 140000;
   job.parts = PlanParts(job.tables, plan);
   int64_t table_count = kept_.tables;
-  for (const Table& table : job.tables) table_count += HasRowsToCopy(table) ? 1 : 0;
+  std::vector<TableProgress::Planned> planned;
+  for (const Table& table : job.tables) {
+    if (!HasRowsToCopy(table)) continue;
+    ++table_count;
+    planned.push_back({table.name, table.total_bytes, table.estimated_rows});
+  }
+  progress_.tables.Plan(std::move(planned));
   progress_.tables_total = table_count;
   progress_.bytes_total = kept_.bytes + bytes_total;
   progress_.tables_done = kept_.tables;

@@ -156,7 +156,10 @@ absl::StatusOr<CopyStart> Begin(const CopierOptions& options, bool reads_schema,
   Connection::Purpose purpose;
   purpose.application_name = SourceApplication(options.task, "marker");
   TOWLINE_ASSIGN_OR_RETURN(Connection watcher, Connection::Open(options.source, purpose, shutdown));
-  TOWLINE_RETURN_IF_ERROR(WaitForMarker(watcher, options.snapshot_wait_max, shutdown, on_wait));
+  // Only whoever streams afterwards must know of every transaction on which side it is.
+  if (!options.is_once) {
+    TOWLINE_RETURN_IF_ERROR(WaitForMarker(watcher, options.snapshot_wait_max, shutdown, on_wait));
+  }
   const absl::Time deadline = absl::Now() + options.snapshot_wait_max;
   absl::Time tell_at = absl::Now() + kTellAfter;
   absl::Duration pause = kPauseMin;

@@ -209,6 +209,18 @@ absl::Status LeaveUnvalidated(Connection& session, const TaskClaim& claim,
       .status();
 }
 
+// For the right to create a schema the server asks before it looks whether there is one.
+absl::StatusOr<bool> IsSchemaThere(Connection& session, absl::string_view statement) {
+  std::string name;
+  if (!absl::ConsumePrefix(&statement, "CREATE SCHEMA ") || !TakeQuotedName(&statement, &name)) {
+    return false;
+  }
+  TOWLINE_ASSIGN_OR_RETURN(
+      Result found,
+      session.Query("SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1", {name}));
+  return found.row_count() == 1;
+}
+
 absl::Status RunStatement(Connection& session, const TaskClaim& claim, const SchemaRun& run,
                           const SchemaStatement& statement) {
   TOWLINE_RETURN_IF_ERROR(session.Exec("BEGIN").status());
@@ -218,12 +230,18 @@ absl::Status RunStatement(Connection& session, const TaskClaim& claim, const Sch
   if (!status.ok()) {
     Outcome outcome =
         session.is_alive() ? Judge(run, statement.statement, status) : Outcome::kFailed;
+    if (session.is_alive()) {
+      TOWLINE_RETURN_IF_ERROR(session.Exec("ROLLBACK TO SAVEPOINT towline_statement").status());
+    }
+    if (outcome == Outcome::kFailed && GetSqlState(status) == "42501") {
+      TOWLINE_ASSIGN_OR_RETURN(bool is_there, IsSchemaThere(session, statement.statement));
+      if (is_there) outcome = Outcome::kAlreadyThere;
+    }
     if (outcome == Outcome::kFailed) {
       return ExplainStatementError(run, NameLockHolders(session, statement.statement, status),
                                    statement.statement);
     }
     LogOutcome(run, outcome, statement.statement, status);
-    TOWLINE_RETURN_IF_ERROR(session.Exec("ROLLBACK TO SAVEPOINT towline_statement").status());
     if (outcome == Outcome::kAlreadyThere) {
       TOWLINE_RETURN_IF_ERROR(CheckIsThatIndex(session, statement.statement));
       TOWLINE_RETURN_IF_ERROR(LeaveUnvalidated(session, claim, statement));

@@ -162,6 +162,12 @@ UPDATE towline_state.piece p SET snapshot_number = 1 FROM towline_state.snapshot
   WHERE s.task = p.task AND p.state <> 'streamed';
 ALTER TABLE towline_state.task DROP COLUMN snapshot;
 )sql",
+    // Version 6: progress of a copy that runs. Updated every few seconds: room for HOT.
+    R"sql(
+ALTER TABLE towline_state.piece ADD COLUMN bytes_done bigint NOT NULL DEFAULT 0;
+ALTER TABLE towline_state.piece SET (fillfactor = 70);
+UPDATE towline_state.piece SET bytes_done = bytes_total WHERE state = 'copied';
+)sql",
 };
 
 absl::StatusOr<int> ReadVersion(Connection& connection) {
