@@ -186,8 +186,8 @@ const std::vector<CheckInfo>& CheckCatalog() {
        "two_phase: off."},
       {"destination.tables", "fail",
        "A table that exists must have the source's columns, as far as they are sent, and those "
-       "that "
-       "expressions add; a key is not complete without its columns.",
+       "that expressions add, of the same types or of types that docs/types.md lists; a key is not "
+       "complete without its columns.",
        "The ALTER TABLE statements of the finding, or drop the table and let towline create it."},
       {"destination.rows", "fail",
        "Rows that are there already would mix with those of the source.",

@@ -30,7 +30,7 @@ std::vector<std::string> FittingStatements(const Pair& pair) {
     const TableColumn* other = pair.destination->FindColumn(column.name);
     if (other == nullptr) {
       statements.push_back(absl::StrCat(alter, "ADD COLUMN ", name, " ", column.type_text, ";"));
-    } else if (other->type_text != column.type_text) {
+    } else if (!HasFittingType(column, *other)) {
       statements.push_back(absl::StrCat(alter, "ALTER COLUMN ", name, " TYPE ", column.type_text,
                                         " USING ", name, "::", column.type_text, ";"));
     }
@@ -63,6 +63,20 @@ std::vector<std::string> UnfilledKeys(const CheckContext& context,
   return found;
 }
 
+// "public.t.v (integer to bigint)" of columns whose values are cast.
+std::vector<std::string> CastColumns(const std::vector<Pair>& pairs) {
+  std::vector<std::string> found;
+  for (const Pair& pair : pairs) {
+    for (const TableColumn& column : pair.source->columns) {
+      const TableColumn* other = pair.destination->FindColumn(column.name);
+      if (other == nullptr || other->type_text == column.type_text) continue;
+      found.push_back(absl::StrCat(QuotedName(pair.source->name), ".", QuoteIdentifier(column.name),
+                                   " (", column.type_text, " to ", other->type_text, ")"));
+    }
+  }
+  return found;
+}
+
 void CheckColumns(CheckContext& context, const std::vector<Pair>& pairs,
                   std::vector<std::string> found) {
   std::vector<std::string> statements;
@@ -80,8 +94,11 @@ void CheckColumns(CheckContext& context, const std::vector<Pair>& pairs,
     context.Fail("destination.tables", ListNames(found, 10),
                  {.statement = absl::StrJoin(statements, "\n")});
   } else {
+    std::vector<std::string> cast = CastColumns(pairs);
     context.Pass("destination.tables",
-                 absl::StrCat(Counted(pairs.size(), "table"), " there already and fitting"));
+                 absl::StrCat(Counted(pairs.size(), "table"), " there already and fitting",
+                              cast.empty() ? "" : ", columns of other types: ",
+                              cast.empty() ? "" : ListNames(cast)));
   }
 }
 

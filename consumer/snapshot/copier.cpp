@@ -22,6 +22,7 @@
 #include "snapshot/missing_roles.h"
 #include "snapshot/schema_runner.h"
 #include "snapshot/table_copier.h"
+#include "state/column_types.h"
 
 namespace towline {
 namespace {
@@ -297,6 +298,7 @@ absl::Status CopyRun::CopyRows(Connection& session, const std::vector<Table>& ta
   job.tables = tables;
   TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> there, ReadDestination(session, job.tables));
   TOWLINE_RETURN_IF_ERROR(CheckFit(job.tables, there, /*all_exist=*/true));
+  TOWLINE_RETURN_IF_ERROR(StoreColumnTypes(session, store_.claim(), job.tables, there));
 
   std::vector<StagedTable> staged;
   int64_t bytes_total = 0;

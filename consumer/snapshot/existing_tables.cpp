@@ -128,7 +128,7 @@ absl::Status CheckFit(const std::vector<Table>& source, const std::vector<Table>
                                 : "tables of the destination do not fit those of the source"),
           lines.size() == 1 ? "" : NameSome(lines)),
       "Change the destination's tables with ALTER TABLE, or drop them so that they are created as "
-      "they are at the source.");
+      "they are at the source. docs/types.md lists the types that are cast.");
 }
 
 absl::Status EmptyTables(Connection& session, const std::vector<Table>& tables) {

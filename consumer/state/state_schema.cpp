@@ -142,6 +142,21 @@ ALTER TABLE towline_state.meta ADD PRIMARY KEY (version);
 COMMENT ON TABLE towline_state.piece IS
   'Tables of the initial copy and how far each is; tables that the stream brought later.';
 )sql",
+    // Version 5: columns that are cast (state/column_types.h).
+    R"sql(
+CREATE TABLE towline_state.column_type (
+  task text NOT NULL,
+  schema_name text NOT NULL,
+  table_name text NOT NULL,
+  column_name text NOT NULL,
+  type_schema text NOT NULL,
+  type_name text NOT NULL,
+  type_modifier integer NOT NULL,
+  PRIMARY KEY (task, schema_name, table_name, column_name)
+);
+COMMENT ON TABLE towline_state.column_type IS
+  'Types at the source, when they were copied, of columns that have another type here.';
+)sql",
 };
 
 absl::StatusOr<int> ReadVersion(Connection& connection) {
