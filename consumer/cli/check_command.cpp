@@ -20,6 +20,7 @@ CheckOptions CheckOptionsOf(const Config& config) {
   options.existing_by_table = config.existing_by_table;
   options.rules = config.rules;
   options.copies_schema = config.schema != SchemaMode::kSkip;
+  options.copies_large_objects = config.CopiesLargeObjects();
   options.pg_dump = config.pg_dump;
   options.copy_workers = config.limits.copy_workers;
   options.two_phase = config.two_phase;

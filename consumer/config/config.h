@@ -21,6 +21,9 @@ enum class ExistingTables { kStop, kAppend, kTruncate };
 // Whether the source's schema is made at the destination, and whether rows follow.
 enum class SchemaMode { kCopy, kSkip, kOnly };
 
+// Whether large objects are copied; auto: if no tables are selected by name.
+enum class LargeObjects { kAuto, kOn, kOff };
+
 // Every bound of ours, by the name it has in YAML (limits: {...}), in --help and in the log line
 // that `run` prints at start.
 struct Limits {
@@ -54,9 +57,10 @@ struct Config {
   SchemaMode schema = SchemaMode::kCopy;
   bool with_owners = false;      // objects get the owners that they have at the source
   bool with_privileges = false;  // GRANT and default privileges come along
-  std::string pg_dump;           // the program; empty: found
-  bool streaming = true;         // transactions in progress are taken from the source
-  std::string spool_directory;   // where they wait when memory does not hold them; empty: $TMPDIR
+  LargeObjects large_objects = LargeObjects::kAuto;
+  std::string pg_dump;          // the program; empty: found
+  bool streaming = true;        // transactions in progress are taken from the source
+  std::string spool_directory;  // where they wait when memory does not hold them; empty: $TMPDIR
   std::string compression = "none";      // of the stream: none, lz4, zstd
   bool two_phase = false;                // PREPARE TRANSACTION is repeated at the destination
   bool foreign_origins = true;           // also what the source itself got by replication
@@ -69,6 +73,11 @@ struct Config {
   LogFormat log_format = LogFormat::kText;
   LogLevel log_level = LogLevel::kInfo;
   int metrics_port = 0;  // 0: none; TCP on 127.0.0.1
+
+  bool CopiesLargeObjects() const {
+    return large_objects == LargeObjects::kOn ||
+           (large_objects == LargeObjects::kAuto && include.empty());
+  }
 };
 
 }  // namespace towline

@@ -115,9 +115,13 @@ const std::vector<CheckInfo>& CheckCatalog() {
        "once, after the copy.",
        "Nothing, if that is meant; else copy the rows by hand, or refresh the views in your own "
        "time. tables.exclude, or accept, ends the warning."},
-      {"source.large_objects", "warn",
-       "Large objects (lo_*) are not in the logical log and are not copied.",
-       "Copy them while nothing writes them: pg_dump --format=custom --data-only --blobs "
+      {"source.large_objects", "fail, warn",
+       "Large objects (lo_*) are not in the logical log: they come with the initial copy "
+       "(large_objects), under their own numbers, and what changes in them later does not follow.",
+       "Let nothing write them from the copy to the switch; or leave them out by large_objects: "
+       "off "
+       "and copy them when nothing writes them any more: pg_dump --format=custom --data-only "
+       "--blobs "
        "--exclude-table-data='*.*' SOURCE | pg_restore --data-only --dbname=DESTINATION. Better: "
        "keep such values in a column of type bytea."},
       {"source.event_triggers", "fail",

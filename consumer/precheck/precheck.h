@@ -30,7 +30,8 @@ struct CheckOptions {
   // counts only where the servers cannot be asked.
   bool finds_task = false;
   bool copies_schema = true;  // pg_dump is needed
-  std::string pg_dump;        // as the configuration names it; empty: found
+  bool copies_large_objects = false;
+  std::string pg_dump;  // as the configuration names it; empty: found
   int copy_workers = 2;
   bool two_phase = false;
   std::string compression = "none";

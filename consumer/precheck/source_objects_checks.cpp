@@ -66,6 +66,36 @@ void CheckOtherRelations(CheckContext& context) {
                  "the selection names ordinary tables only", {});
 }
 
+// Of the copy only, which is over at a later start.
+std::optional<std::string> FindUnreadable(CheckContext& context, const char* id) {
+  std::optional<Result> result = context.Ask(
+      id, *context.source,
+      "SELECT m.oid FROM pg_catalog.pg_largeobject_metadata m WHERE NOT "
+      "(pg_catalog.pg_has_role(m.lomowner, 'USAGE') OR EXISTS (SELECT 1 FROM "
+      "pg_catalog.aclexplode(m.lomacl) a WHERE a.privilege_type = 'SELECT' AND (a.grantee = 0 OR "
+      "pg_catalog.pg_has_role(a.grantee, 'USAGE')))) ORDER BY m.oid LIMIT 1");
+  if (!result) return std::nullopt;
+  return result->row_count() > 0 ? result->GetString(0, 0) : "";
+}
+
+// The first of so many that has the number of one of the destination's own.
+std::optional<std::string> FindTaken(CheckContext& context, const char* id, int64_t count_max) {
+  if (!context.destination || context.is_same_database) return "";
+  std::optional<Result> numbers =
+      context.Ask(id, *context.source,
+                  absl::StrCat("SELECT oid FROM pg_catalog.pg_largeobject_metadata ORDER BY oid "
+                               "LIMIT ",
+                               count_max));
+  if (!numbers) return std::nullopt;
+  std::optional<Result> taken =
+      context.Ask(id, *context.destination,
+                  "SELECT oid FROM pg_catalog.pg_largeobject_metadata WHERE oid = ANY ($1::oid[]) "
+                  "ORDER BY oid LIMIT 1",
+                  {{absl::StrCat("{", absl::StrJoin(Names(*numbers, 0), ","), "}")}});
+  if (!taken) return std::nullopt;
+  return taken->row_count() > 0 ? taken->GetString(0, 0) : "";
+}
+
 void CheckLargeObjects(CheckContext& context) {
   constexpr char kId[] = "source.large_objects";
   constexpr int64_t kCountMax = 100'000;
@@ -78,12 +108,32 @@ void CheckLargeObjects(CheckContext& context) {
   const int64_t count = result->GetInt(0, 0);
   if (count == 0) {
     context.Pass(kId, "there are no large objects");
-  } else {
-    context.Warn(kId,
-                 absl::StrCat(count == kCountMax ? "at least " : "",
-                              Counted(static_cast<size_t>(count), "large object")),
-                 {});
+    return;
   }
+  const std::string counted = absl::StrCat(count == kCountMax ? "at least " : "",
+                                           Counted(static_cast<size_t>(count), "large object"));
+  if (!context.options.copies_large_objects) {
+    context.Warn(kId, absl::StrCat(counted, ", not copied"), {});
+    return;
+  }
+  if (context.options.is_first_start) {
+    std::optional<std::string> unreadable = FindUnreadable(context, kId);
+    if (!unreadable) return;
+    std::optional<std::string> taken = FindTaken(context, kId, kCountMax);
+    if (!taken) return;
+    if (!unreadable->empty()) {
+      context.Fail(kId, absl::StrCat("large object ", *unreadable, " may not be read"),
+                   {.text = "GRANT SELECT ON LARGE OBJECT, or large_objects: off."});
+      return;
+    }
+    if (!taken->empty()) {
+      context.Fail(kId, absl::StrCat("large object ", *taken, " is at the destination already"),
+                   {.text = absl::StrCat("At the destination: SELECT lo_unlink(", *taken,
+                                         "); if nothing there needs it, or large_objects: off.")});
+      return;
+    }
+  }
+  context.Warn(kId, absl::StrCat(counted, ": later changes of them do not follow"), {});
 }
 
 void CheckEventTriggers(CheckContext& context) {

@@ -117,6 +117,7 @@ absl::Status Attempt::Check(bool may_have_slot) {
   options.existing_by_table = config.existing_by_table;
   options.rules = config.rules;
   options.copies_schema = config.schema != SchemaMode::kSkip;
+  options.copies_large_objects = config.CopiesLargeObjects();
   options.pg_dump = config.pg_dump;
   options.copy_workers = config.limits.copy_workers;
   options.two_phase = config.two_phase;
@@ -316,6 +317,7 @@ CopierOptions Attempt::CopyOptions() const {
   options.task = context_.task;
   options.schema = {config.pg_dump, config.with_owners, config.with_privileges};
   options.copies_schema = config.schema != SchemaMode::kSkip;
+  options.copies_large_objects = config.CopiesLargeObjects();
   return options;
 }
 

@@ -19,6 +19,7 @@
 #include "snapshot/copy_start.h"
 #include "snapshot/copy_summary.h"
 #include "snapshot/existing_tables.h"
+#include "snapshot/large_objects.h"
 #include "snapshot/missing_roles.h"
 #include "snapshot/schema_runner.h"
 #include "snapshot/table_copier.h"
@@ -68,6 +69,7 @@ class CopyRun {
   absl::Status EmptyBegun(Connection& session);
   absl::Status EmptyAsAsked(Connection& session, const std::vector<Table>& tables);
   absl::Status MakeSchema(Connection& session, const std::vector<Table>& tables);
+  absl::Status CopyObjects(Connection& session, CopyStart& start);
   absl::Status AdjustTables(Connection& session, const std::vector<Table>& tables);
   absl::Status CopyRows(Connection& session, const std::vector<Table>& tables, CopyStart& start);
   absl::Status Finish();
@@ -160,6 +162,7 @@ absl::Status CopyRun::StartOver() {
   TOWLINE_RETURN_IF_ERROR(MakeSchema(session, tables));
   summary_.EndStep("schema", {.statements = static_cast<int64_t>(start.dump.pre.size())});
   FaultPoint("copy:after-pre-data");
+  TOWLINE_RETURN_IF_ERROR(CopyObjects(session, start));
   TOWLINE_RETURN_IF_ERROR(CopyRows(session, tables, start));
   summary_.EndStep("rows", {.rows = progress_.rows_done,
                             .bytes = progress_.bytes_total,
@@ -291,6 +294,18 @@ absl::Status CopyRun::AdjustTables(Connection& session, const std::vector<Table>
   return session.Exec("COMMIT").status();
 }
 
+// Before the rows: once the last table is marked as copied nothing of this is done again.
+absl::Status CopyRun::CopyObjects(Connection& session, CopyStart& start) {
+  TOWLINE_RETURN_IF_ERROR(RemoveLargeObjects(session, store_.claim()));
+  if (!options_.copies_large_objects) return absl::OkStatus();
+  TOWLINE_ASSIGN_OR_RETURN(
+      LargeObjectCounts copied,
+      CopyLargeObjects(start.snapshot.connection(), session, store_.claim(),
+                       {options_.schema.with_owners, options_.schema.with_privileges}));
+  if (copied.objects > 0) summary_.EndStep("large objects", {.bytes = copied.bytes});
+  return absl::OkStatus();
+}
+
 absl::Status CopyRun::CopyRows(Connection& session, const std::vector<Table>& tables,
                                CopyStart& start) {
   ExportedSnapshot& snapshot = start.snapshot;
@@ -345,6 +360,7 @@ absl::Status CopyRun::Finish() {
                            store_.ReadSchemaStatements("post"));
   TOWLINE_ASSIGN_OR_RETURN(Connection session,
                            OpenDestination(options_, "index", kSchemaOrigin, store_, shutdown_));
+  TOWLINE_RETURN_IF_ERROR(ReleaseLargeObjects(session, store_.claim()));
   TOWLINE_RETURN_IF_ERROR(RaiseMaintenanceMemory(session));
   int64_t count = 0;
   for (const SchemaStatement& statement : statements) count += statement.is_setting ? 0 : 1;

@@ -43,6 +43,7 @@ struct CopierOptions {
   TableRules rules;
   SchemaOptions schema;
   bool copies_schema = true;  // false: the tables must be there, nothing is made
+  bool copies_large_objects = false;
   int workers = 2;
   int64_t part_bytes = 0;  // larger tables are copied in ctid ranges of this size
   absl::Duration snapshot_wait_max;

@@ -142,7 +142,7 @@ ALTER TABLE towline_state.meta ADD PRIMARY KEY (version);
 COMMENT ON TABLE towline_state.piece IS
   'Tables of the initial copy and how far each is; tables that the stream brought later.';
 )sql",
-    // Version 5: columns that are cast (state/column_types.h).
+    // Version 5: columns that are cast (state/column_types.h), and large objects.
     R"sql(
 CREATE TABLE towline_state.column_type (
   task text NOT NULL,
@@ -156,6 +156,14 @@ CREATE TABLE towline_state.column_type (
 );
 COMMENT ON TABLE towline_state.column_type IS
   'Types at the source, when they were copied, of columns that have another type here.';
+
+CREATE TABLE towline_state.large_object (
+  task text NOT NULL,
+  number oid NOT NULL,
+  PRIMARY KEY (task, number)
+);
+COMMENT ON TABLE towline_state.large_object IS
+  'Large objects that the initial copy has made; emptied when it is complete.';
 )sql",
 };
 
