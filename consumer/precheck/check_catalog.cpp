@@ -124,6 +124,13 @@ const std::vector<CheckInfo>& CheckCatalog() {
        "--blobs "
        "--exclude-table-data='*.*' SOURCE | pg_restore --data-only --dbname=DESTINATION. Better: "
        "keep such values in a column of type bytea."},
+      {"source.extension_tables", "warn",
+       "CREATE EXTENSION makes the tables of an extension at the destination, with rows of its "
+       "own; "
+       "what users have added is neither copied nor streamed.",
+       "Bring those rows over when the extension is there: pg_dump --data-only --table=NAME SOURCE "
+       "| psql DESTINATION writes what the extension says is the users'. Changes of them must be "
+       "repeated by hand."},
       {"source.event_triggers", "fail",
        "Event triggers come with the schema, and only a superuser may create one.",
        "Use a superuser at the destination, or drop them at the source."},

@@ -136,6 +136,37 @@ void CheckLargeObjects(CheckContext& context) {
   context.Warn(kId, absl::StrCat(counted, ": later changes of them do not follow"), {});
 }
 
+// Tables of extensions whose rows are the users' in part: the extension says by a condition in
+// which part (pg_extension_config_dump()), as the text of a WHERE clause that pg_dump runs too.
+void CheckExtensionTables(CheckContext& context) {
+  constexpr char kId[] = "source.extension_tables";
+  std::optional<Result> tables = context.Ask(
+      kId, *context.source,
+      "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), e.extname, member.condition, "
+      "pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND "
+      "pg_catalog.has_table_privilege(c.oid, 'SELECT') FROM pg_catalog.pg_extension e CROSS JOIN "
+      "LATERAL unnest(e.extconfig, e.extcondition) AS member(oid, condition) JOIN "
+      "pg_catalog.pg_class c ON c.oid = member.oid JOIN pg_catalog.pg_namespace n ON n.oid = "
+      "c.relnamespace WHERE c.relkind IN ('r', 'p') AND e.extname <> 'towline' ORDER BY 1");
+  if (!tables) return;
+  std::vector<std::string> found;
+  for (int row = 0; row < tables->row_count(); ++row) {
+    std::string name = absl::StrCat(tables->Get(row, 0), " of ", tables->Get(row, 1));
+    if (!tables->GetBool(row, 3)) {
+      found.push_back(absl::StrCat(name, " (may not be read)"));
+      continue;
+    }
+    std::optional<Result> has_rows =
+        context.Ask(kId, *context.source,
+                    absl::StrCat("SELECT EXISTS (SELECT 1 FROM ONLY ", tables->Get(row, 0), " ",
+                                 tables->Get(row, 2), "\n)"));
+    if (!has_rows) return;
+    if (has_rows->GetBool(0, 0)) found.push_back(name);
+  }
+  context.WarnOf(kId, found, "table", "of extensions with rows of users, which are not copied",
+                 "no user has added rows to a table of an extension", {});
+}
+
 void CheckEventTriggers(CheckContext& context) {
   constexpr char kId[] = "source.event_triggers";
   if (!context.options.is_first_start || !context.destination) return;
@@ -214,6 +245,7 @@ void CheckHypertables(CheckContext& context) {
 void CheckSourceObjects(CheckContext& context) {
   CheckOtherRelations(context);
   CheckLargeObjects(context);
+  CheckExtensionTables(context);
   CheckEventTriggers(context);
   if (context.tables.empty()) return;
   CheckNameCase(context);

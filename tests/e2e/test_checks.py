@@ -4,6 +4,7 @@ to be found, and mended by the statement that is printed where one is.
 A false alarm is a fault as well, so the first test looks at a healthy pair.
 """
 import json
+import pathlib
 import shutil
 import socket
 import subprocess
@@ -160,6 +161,47 @@ def test_large_objects_are_copied_as_the_finding_says(towline, source, destinati
     assert done.returncode == 0, done.stdout
     assert bytes(destination.value("SELECT lo_get(4711)")) == b"abc"
     assert destination.value("SELECT count(*) FROM t") == 0
+
+
+@pytest.fixture
+def probe_extension(source):
+    """An extension of our own, in the private copy of the server that the tests run."""
+    directory = pathlib.Path(source.value("SELECT setting FROM pg_config WHERE name = 'SHAREDIR'")) / "extension"
+    files = {"towline_probe.control": "default_version = '1.0'\nrelocatable = true\n",
+             "towline_probe--1.0.sql": "CREATE TABLE system (id int PRIMARY KEY, v text);"
+                                       "INSERT INTO system VALUES (1, 'its own'), (2, 'its own');"
+                                       "CREATE TABLE inner_part (id int PRIMARY KEY); INSERT INTO inner_part VALUES (1);"
+                                       "CREATE TABLE job (id int PRIMARY KEY);"
+                                       "SELECT pg_extension_config_dump('system', 'WHERE id > 100');"
+                                       "SELECT pg_extension_config_dump('job', '')"}
+    for name, text in files.items():
+        (directory / name).write_text(text)
+    yield "towline_probe"
+    for name in files:
+        (directory / name).unlink()
+
+
+def test_rows_of_users_in_tables_of_extensions(towline, source, destination, probe_extension):
+    source.execute(f"CREATE EXTENSION {probe_extension}; CREATE TABLE t (id int PRIMARY KEY)")
+    assert levels(check(towline)) == {}
+    source.script("INSERT INTO system VALUES (200, 'mine')", "INSERT INTO inner_part VALUES (3)")
+    finding = check(towline)["source.extension_tables"]
+    assert finding["level"] == "warn" and finding["found"] == ("1 table of extensions with rows of users, which are not "
+                                                              "copied: public.system of towline_probe")
+    source.execute("INSERT INTO job VALUES (1)")
+    assert check(towline)["source.extension_tables"]["found"].endswith(": public.job of towline_probe, public.system of towline_probe")
+    towline.start().wait_for_state("streaming")
+    assert "source.extension_tables" in towline.output()
+    # As the finding says: the extension's own rows are there already.
+    words = finding["mend"]
+    command = words[words.index("pg_dump"):words.index(" writes")].replace("NAME", "public.system")
+    programs = source.cluster.programs
+    command = (command.replace("pg_dump", f"{programs}/pg_dump", 1).replace("psql", f"{programs}/psql -v ON_ERROR_STOP=1", 1)
+               .replace("SOURCE", f"'{source.uri()}'").replace("DESTINATION", f"'{destination.uri()}'"))
+    done = subprocess.run(command, shell=True, check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert done.returncode == 0, done.stdout
+    assert destination.query("SELECT id FROM system ORDER BY id") == [(1,), (2,), (200,)]
+    assert towline.stop() == 0
 
 
 def test_what_the_two_servers_differ_in(towline_factory, source, destination_cluster):

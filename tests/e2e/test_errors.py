@@ -503,7 +503,7 @@ ELSEWHERE = {
     **dict.fromkeys((
         "source.plugin_version", "source.tls", "source.wal_sender_timeout",
         "source.logical_decoding_work_mem", "source.connections_free", "source.other_relations",
-        "source.large_objects", "source.event_triggers", "source.name_case",
+        "source.large_objects", "source.extension_tables", "source.event_triggers", "source.name_case",
         "source.hypertables", "source.partition_families", "source.inheritance",
         "source.foreign_keys", "source.full_identity", "destination.collation",
         "destination.time_zone", "destination.clock", "destination.types",
