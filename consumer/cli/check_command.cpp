@@ -21,6 +21,7 @@ CheckOptions CheckOptionsOf(const Config& config) {
   options.rules = config.rules;
   options.copies_schema = config.schema != SchemaMode::kSkip;
   options.copies_large_objects = config.CopiesLargeObjects();
+  options.copies_extension_tables = config.copies_extension_tables;
   options.pg_dump = config.pg_dump;
   options.copy_workers = config.limits.copy_workers;
   options.two_phase = config.two_phase;

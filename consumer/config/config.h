@@ -58,15 +58,19 @@ struct Config {
   bool with_owners = false;      // objects get the owners that they have at the source
   bool with_privileges = false;  // GRANT and default privileges come along
   LargeObjects large_objects = LargeObjects::kAuto;
-  std::string pg_dump;          // the program; empty: found
-  bool streaming = true;        // transactions in progress are taken from the source
+  bool copies_extension_tables = false;  // what users have added to them
+  std::string pg_dump;                   // the program; empty: found
+  bool streaming = true;                 // transactions in progress are taken from the source
   std::string spool_directory;  // where they wait when memory does not hold them; empty: $TMPDIR
   std::string compression = "none";      // of the stream: none, lz4, zstd
   bool two_phase = false;                // PREPARE TRANSACTION is repeated at the destination
   bool foreign_origins = true;           // also what the source itself got by replication
   std::map<TableName, TableRule> rules;  // of tables that have one
-  std::vector<std::string> accept;       // checks whose warnings are known and wanted
-  bool accepts_rule_change = false;      // run --accept-rule-change: for this start
+  // Found at the source: of the selected tables of extensions the condition for users' rows, which
+  // their rules hold as well (schema/extension_tables.h).
+  std::map<TableName, std::string> extension_rows;
+  std::vector<std::string> accept;   // checks whose warnings are known and wanted
+  bool accepts_rule_change = false;  // run --accept-rule-change: for this start
   absl::Duration retry_connection = absl::Minutes(720);  // 10 to 1440 minutes
   absl::Duration retry_other = absl::Minutes(10);        // 1 to 1440, below retry_connection
   Limits limits;

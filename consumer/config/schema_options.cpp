@@ -58,6 +58,12 @@ void AddSchemaOptions(std::vector<OptionSpec>& table) {
     return SetWord(kLargeObjects, values[0], config.large_objects);
   };
   table.push_back(large_objects);
+  table.push_back(
+      Switch("extension_tables", &Config::copies_extension_tables,
+             "Whether the rows are copied and streamed that users have added to tables of "
+             "extensions, as far as the extension tells them from its own "
+             "(pg_extension_config_dump()); such a table is selected like any other. What they do "
+             "there they do at the destination as well: jobs of pg_cron would run twice."));
   OptionSpec pg_dump = Named("pg_dump", "pg_dump", kSchema);
   pg_dump.value_name = "PATH";
   pg_dump.example = "/usr/lib/postgresql/15/bin/pg_dump";

@@ -127,10 +127,11 @@ const std::vector<CheckInfo>& CheckCatalog() {
       {"source.extension_tables", "warn",
        "CREATE EXTENSION makes the tables of an extension at the destination, with rows of its "
        "own; "
-       "what users have added is neither copied nor streamed.",
-       "Bring those rows over when the extension is there: pg_dump --data-only --table=NAME SOURCE "
-       "| psql DESTINATION writes what the extension says is the users'. Changes of them must be "
-       "repeated by hand."},
+       "what users have added comes only if it is asked for.",
+       "extension_tables: on copies and streams them. Or bring them over by hand when the "
+       "extension "
+       "is there: pg_dump --data-only --table=NAME SOURCE | psql DESTINATION writes what the "
+       "extension says is the users'."},
       {"source.event_triggers", "fail",
        "Event triggers come with the schema, and only a superuser may create one.",
        "Use a superuser at the destination, or drop them at the source."},

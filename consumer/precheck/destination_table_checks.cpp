@@ -102,6 +102,14 @@ void CheckColumns(CheckContext& context, const std::vector<Pair>& pairs,
   }
 }
 
+// Of an extension's table those that are not its own.
+std::string WhoseRows(const CheckContext& context, const TableName& table) {
+  auto found = context.options.extension_rows.find(table);
+  return found == context.options.extension_rows.end()
+             ? ""
+             : absl::StrCat(" WHERE ", AsOperand(found->second));
+}
+
 // Whether each of these tables has a row, in a few statements for all.
 std::optional<std::vector<bool>> HaveRows(CheckContext& context,
                                           const std::vector<const Table*>& tables) {
@@ -110,8 +118,9 @@ std::optional<std::vector<bool>> HaveRows(CheckContext& context,
   for (size_t begin = 0; begin < tables.size(); begin += kTablesPerStatement) {
     std::vector<std::string> parts;
     for (size_t i = begin; i < std::min(tables.size(), begin + kTablesPerStatement); ++i) {
-      parts.push_back(
-          absl::StrCat("SELECT ", i, ", EXISTS (SELECT 1 FROM ", QuotedName(tables[i]->name), ")"));
+      parts.push_back(absl::StrCat("SELECT ", i, ", EXISTS (SELECT 1 FROM ",
+                                   QuotedName(tables[i]->name), WhoseRows(context, tables[i]->name),
+                                   ")"));
     }
     std::optional<Result> result =
         context.Ask("destination.rows", *context.destination,

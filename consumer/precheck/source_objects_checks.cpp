@@ -1,5 +1,7 @@
 // What the source has beside ordinary tables: what a pattern may be meant for and does not get, and
 // what is not copied at all.
+#include <set>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "precheck/check_context.h"
@@ -144,13 +146,21 @@ void CheckExtensionTables(CheckContext& context) {
       kId, *context.source,
       "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), e.extname, member.condition, "
       "pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND "
-      "pg_catalog.has_table_privilege(c.oid, 'SELECT') FROM pg_catalog.pg_extension e CROSS JOIN "
+      "pg_catalog.has_table_privilege(c.oid, 'SELECT'), n.nspname, c.relname FROM "
+      "pg_catalog.pg_extension e CROSS JOIN "
       "LATERAL unnest(e.extconfig, e.extcondition) AS member(oid, condition) JOIN "
       "pg_catalog.pg_class c ON c.oid = member.oid JOIN pg_catalog.pg_namespace n ON n.oid = "
       "c.relnamespace WHERE c.relkind IN ('r', 'p') AND e.extname <> 'towline' ORDER BY 1");
   if (!tables) return;
   std::vector<std::string> found;
+  std::set<std::string> selected;
+  for (const auto& [table, condition] : context.options.extension_rows) {
+    selected.insert(QuotedName(table));
+  }
   for (int row = 0; row < tables->row_count(); ++row) {
+    if (selected.contains(QuotedName({tables->GetString(row, 4), tables->GetString(row, 5)}))) {
+      continue;
+    }
     std::string name = absl::StrCat(tables->Get(row, 0), " of ", tables->Get(row, 1));
     if (!tables->GetBool(row, 3)) {
       found.push_back(absl::StrCat(name, " (may not be read)"));
@@ -164,7 +174,10 @@ void CheckExtensionTables(CheckContext& context) {
     if (has_rows->GetBool(0, 0)) found.push_back(name);
   }
   context.WarnOf(kId, found, "table", "of extensions with rows of users, which are not copied",
-                 "no user has added rows to a table of an extension", {});
+                 selected.empty() ? "no user has added rows to a table of an extension"
+                                  : absl::StrCat(Counted(selected.size(), "table"),
+                                                 " of extensions whose users' rows are copied"),
+                 {});
 }
 
 void CheckEventTriggers(CheckContext& context) {

@@ -1,6 +1,7 @@
 #include "run/attempt.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -34,7 +35,13 @@ absl::string_view ExistingName(ExistingTables existing) {
   return "";
 }
 
-TableSelection SelectionOf(const Config& config) { return {config.include, config.exclude}; }
+TableSelection SelectionOf(const Config& config) {
+  TableSelection selection{config.include, config.exclude};
+  for (const auto& [table, condition] : config.extension_rows) {
+    selection.extension_tables.push_back(table);
+  }
+  return selection;
+}
 
 }  // namespace
 
@@ -69,12 +76,34 @@ absl::Status Attempt::RunSteps() {
   TOWLINE_RETURN_IF_ERROR(Compare());
   TOWLINE_RETURN_IF_ERROR(StartMonitor());
   if (context_.config.schema == SchemaMode::kOnly) return CopySchema();
+  TOWLINE_RETURN_IF_ERROR(FindExtensionRows());
   TOWLINE_RETURN_IF_ERROR(PrepareSlot());
   TOWLINE_RETURN_IF_ERROR(Copy());
   while (true) {
     if (context_.control.wants_pause()) TOWLINE_RETURN_IF_ERROR(StayPaused());
     TOWLINE_RETURN_IF_ERROR(Stream());
   }
+}
+
+// Once for all attempts. After the copy only tables that were copied: of others the rows from
+// before are missing.
+absl::Status Attempt::FindExtensionRows() {
+  Config& config = context_.config;
+  if (!config.copies_extension_tables || !config.extension_rows.empty()) return absl::OkStatus();
+  TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenSource());
+  TOWLINE_ASSIGN_OR_RETURN(ExtensionRows rows, ReadExtensionRows(source));
+  if (row_.phase >= TaskState::kIndexing) {
+    TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_->ReadPieces());
+    std::set<TableName> copied;
+    for (const PieceRow& piece : pieces) copied.insert(piece.table);
+    std::erase_if(rows, [&](const auto& row) { return !copied.contains(row.first); });
+  }
+  TableSelection selection = SelectionOf(config);
+  for (const auto& [table, condition] : rows) selection.extension_tables.push_back(table);
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> selected, ReadTables(source, selection));
+  config.extension_rows = SelectedRows(rows, selected);
+  AddExtensionRules(config.extension_rows, &config.rules);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<Connection> Attempt::OpenSource() {
@@ -118,6 +147,8 @@ absl::Status Attempt::Check(bool may_have_slot) {
   options.rules = config.rules;
   options.copies_schema = config.schema != SchemaMode::kSkip;
   options.copies_large_objects = config.CopiesLargeObjects();
+  options.copies_extension_tables = config.copies_extension_tables;
+  options.extension_rows = config.extension_rows;
   options.pg_dump = config.pg_dump;
   options.copy_workers = config.limits.copy_workers;
   options.two_phase = config.two_phase;
@@ -310,6 +341,7 @@ CopierOptions Attempt::CopyOptions() const {
         ExistingName(found != config.existing_by_table.end() ? found->second : config.existing));
   };
   options.rules = config.rules;
+  options.extension_rows = config.extension_rows;
   options.workers = config.limits.copy_workers;
   options.part_bytes = config.limits.copy_part_bytes;
   options.snapshot_wait_max = config.limits.snapshot_wait_max;

@@ -198,7 +198,8 @@ absl::Status CopyRun::LookAtDestination(Connection& session, const std::vector<T
     }
   }
   TOWLINE_RETURN_IF_ERROR(CheckFit(tables, looked_at, /*all_exist=*/!options_.copies_schema));
-  TOWLINE_RETURN_IF_ERROR(CheckExistingRows(session, tables, there, {options_.existing, ours_}));
+  TOWLINE_RETURN_IF_ERROR(CheckExistingRows(session, tables, there,
+                                            {options_.existing, ours_, options_.extension_rows}));
   for (const Table& table : there) {
     if (table.oid != 0) existed_.insert(table.name);
     policies_[table.name] = EffectivePolicy(table);
@@ -234,7 +235,7 @@ absl::Status CopyRun::EmptyBegun(Connection& session) {
   TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> tables, ReadTablesByName(session, names));
   TOWLINE_RETURN_IF_ERROR(session.Exec("BEGIN").status());
   TOWLINE_RETURN_IF_ERROR(CheckEpoch(session, store_.claim()));
-  TOWLINE_RETURN_IF_ERROR(EmptyTables(session, tables));
+  TOWLINE_RETURN_IF_ERROR(EmptyTables(session, tables, options_.extension_rows));
   return session.Exec("COMMIT").status();
 }
 
@@ -248,7 +249,7 @@ absl::Status CopyRun::EmptyAsAsked(Connection& session, const std::vector<Table>
   if (asked.empty()) return absl::OkStatus();
   TOWLINE_RETURN_IF_ERROR(session.Exec("BEGIN").status());
   TOWLINE_RETURN_IF_ERROR(CheckEpoch(session, store_.claim()));
-  TOWLINE_RETURN_IF_ERROR(EmptyTables(session, asked));
+  TOWLINE_RETURN_IF_ERROR(EmptyTables(session, asked, options_.extension_rows));
   return session.Exec("COMMIT").status();
 }
 

@@ -18,6 +18,7 @@
 #include "pg/connect_options.h"
 #include "schema/catalog_reader.h"
 #include "schema/dump.h"
+#include "schema/extension_tables.h"
 #include "schema/table_rules.h"
 #include "state/state_store.h"
 
@@ -41,6 +42,7 @@ struct CopierOptions {
   // "stop", "append" or "truncate", for one table.
   std::function<std::string(const TableName&)> existing;
   TableRules rules;
+  ExtensionRows extension_rows;  // of the selected tables of extensions, which have rules by them
   SchemaOptions schema;
   bool copies_schema = true;  // false: the tables must be there, nothing is made
   bool copies_large_objects = false;

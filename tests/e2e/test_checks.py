@@ -4,7 +4,6 @@ to be found, and mended by the statement that is printed where one is.
 A false alarm is a fault as well, so the first test looks at a healthy pair.
 """
 import json
-import pathlib
 import shutil
 import socket
 import subprocess
@@ -161,24 +160,6 @@ def test_large_objects_are_copied_as_the_finding_says(towline, source, destinati
     assert done.returncode == 0, done.stdout
     assert bytes(destination.value("SELECT lo_get(4711)")) == b"abc"
     assert destination.value("SELECT count(*) FROM t") == 0
-
-
-@pytest.fixture
-def probe_extension(source):
-    """An extension of our own, in the private copy of the server that the tests run."""
-    directory = pathlib.Path(source.value("SELECT setting FROM pg_config WHERE name = 'SHAREDIR'")) / "extension"
-    files = {"towline_probe.control": "default_version = '1.0'\nrelocatable = true\n",
-             "towline_probe--1.0.sql": "CREATE TABLE system (id int PRIMARY KEY, v text);"
-                                       "INSERT INTO system VALUES (1, 'its own'), (2, 'its own');"
-                                       "CREATE TABLE inner_part (id int PRIMARY KEY); INSERT INTO inner_part VALUES (1);"
-                                       "CREATE TABLE job (id int PRIMARY KEY);"
-                                       "SELECT pg_extension_config_dump('system', 'WHERE id > 100');"
-                                       "SELECT pg_extension_config_dump('job', '')"}
-    for name, text in files.items():
-        (directory / name).write_text(text)
-    yield "towline_probe"
-    for name in files:
-        (directory / name).unlink()
 
 
 def test_rows_of_users_in_tables_of_extensions(towline, source, destination, probe_extension):
