@@ -28,6 +28,9 @@ struct Stages {
   bool is_stream_alone() const { return stream && !copy; }
 };
 
+// Whether large objects are copied; auto: if no tables are selected by name.
+enum class LargeObjects { kAuto, kOn, kOff };
+
 // Every bound of ours, by the name it has in YAML (limits: {...}), in --help and in the log line
 // that `run` prints at start.
 struct Limits {
@@ -68,21 +71,31 @@ struct Config {
   Lsn position;               // all before it is at the destination; invalid: the slot's
   bool with_owners = false;   // objects get the owners that they have at the source
   bool with_privileges = false;  // GRANT and default privileges come along
-  std::string pg_dump;           // the program; empty: found
-  bool streaming = true;         // transactions in progress are taken from the source
-  std::string spool_directory;   // where they wait when memory does not hold them; empty: $TMPDIR
+  LargeObjects large_objects = LargeObjects::kAuto;
+  bool copies_extension_tables = false;  // what users have added to them
+  std::string pg_dump;                   // the program; empty: found
+  bool streaming = true;                 // transactions in progress are taken from the source
+  std::string spool_directory;  // where they wait when memory does not hold them; empty: $TMPDIR
   std::string compression = "none";      // of the stream: none, lz4, zstd
   bool two_phase = false;                // PREPARE TRANSACTION is repeated at the destination
   bool foreign_origins = true;           // also what the source itself got by replication
   std::map<TableName, TableRule> rules;  // of tables that have one
-  std::vector<std::string> accept;       // checks whose warnings are known and wanted
-  bool accepts_rule_change = false;      // run --accept-rule-change: for this start
+  // Found at the source: of the selected tables of extensions the condition for users' rows, which
+  // their rules hold as well (schema/extension_tables.h).
+  std::map<TableName, std::string> extension_rows;
+  std::vector<std::string> accept;   // checks whose warnings are known and wanted
+  bool accepts_rule_change = false;  // run --accept-rule-change: for this start
   absl::Duration retry_connection = absl::Minutes(720);  // 10 to 1440 minutes
   absl::Duration retry_other = absl::Minutes(10);        // 1 to 1440, below retry_connection
   Limits limits;
   LogFormat log_format = LogFormat::kText;
   LogLevel log_level = LogLevel::kInfo;
   int metrics_port = 0;  // 0: none; TCP on 127.0.0.1
+
+  bool CopiesLargeObjects() const {
+    return large_objects == LargeObjects::kOn ||
+           (large_objects == LargeObjects::kAuto && include.empty());
+  }
 };
 
 }  // namespace towline

@@ -13,6 +13,8 @@ constexpr char kSchema[] = "Schema";
 constexpr char kStages[] = "Stages";
 constexpr Word<Stages> kSchemaModes[] = {
     {"copy", {true, true, true}}, {"skip", {false, true, true}}, {"only", {true, false, false}}};
+constexpr Word<LargeObjects> kLargeObjects[] = {
+    {"auto", LargeObjects::kAuto}, {"on", LargeObjects::kOn}, {"off", LargeObjects::kOff}};
 constexpr Word<bool> kOnOff[] = {{"on", true}, {"off", false}};
 
 OptionSpec Switch(const char* name, bool Config::*member, const char* help) {
@@ -127,6 +129,23 @@ void AddSchemaOptions(std::vector<OptionSpec>& table) {
   table.push_back(Switch("privileges", &Config::with_privileges,
                          "Whether rights (GRANT, default privileges) are made as at the source. "
                          "Those of roles that do not exist at the destination are left out."));
+  OptionSpec large_objects = Named("large_objects", "large_objects", kSchema);
+  large_objects.value_name = "SWITCH";
+  large_objects.default_text = "auto";
+  large_objects.range = "auto, on or off";
+  large_objects.help =
+      "Whether large objects (lo_*) are copied, with owners and privileges as those options say. "
+      "What changes in them after the copy does not follow. auto: unless tables.include is given.";
+  large_objects.set = [](Config& config, const Values& values) {
+    return SetWord(kLargeObjects, values[0], config.large_objects);
+  };
+  table.push_back(large_objects);
+  table.push_back(
+      Switch("extension_tables", &Config::copies_extension_tables,
+             "Whether the rows are copied and streamed that users have added to tables of "
+             "extensions, as far as the extension tells them from its own "
+             "(pg_extension_config_dump()); such a table is selected like any other. What they do "
+             "there they do at the destination as well: jobs of pg_cron would run twice."));
   OptionSpec pg_dump = Named("pg_dump", "pg_dump", kSchema);
   pg_dump.value_name = "PATH";
   pg_dump.example = "/usr/lib/postgresql/15/bin/pg_dump";

@@ -117,11 +117,23 @@ const std::vector<CheckInfo>& CheckCatalog() {
        "once, after the copy.",
        "Nothing, if that is meant; else copy the rows by hand, or refresh the views in your own "
        "time. tables.exclude, or accept, ends the warning."},
-      {"source.large_objects", "warn",
-       "Large objects (lo_*) are not in the logical log and are not copied.",
-       "Copy them while nothing writes them: pg_dump --format=custom --data-only --blobs "
+      {"source.large_objects", "fail, warn",
+       "Large objects (lo_*) are not in the logical log: they come with the initial copy "
+       "(large_objects), under their own numbers, and what changes in them later does not follow.",
+       "Let nothing write them from the copy to the switch; or leave them out by large_objects: "
+       "off "
+       "and copy them when nothing writes them any more: pg_dump --format=custom --data-only "
+       "--blobs "
        "--exclude-table-data='*.*' SOURCE | pg_restore --data-only --dbname=DESTINATION. Better: "
        "keep such values in a column of type bytea."},
+      {"source.extension_tables", "warn",
+       "CREATE EXTENSION makes the tables of an extension at the destination, with rows of its "
+       "own; "
+       "what users have added comes only if it is asked for.",
+       "extension_tables: on copies and streams them. Or bring them over by hand when the "
+       "extension "
+       "is there: pg_dump --data-only --table=NAME SOURCE | psql DESTINATION writes what the "
+       "extension says is the users'."},
       {"source.event_triggers", "fail",
        "Event triggers come with the schema, and only a superuser may create one.",
        "Use a superuser at the destination, or drop them at the source."},
@@ -188,8 +200,8 @@ const std::vector<CheckInfo>& CheckCatalog() {
        "two_phase: off."},
       {"destination.tables", "fail",
        "A table that exists must have the source's columns, as far as they are sent, and those "
-       "that "
-       "expressions add; a key is not complete without its columns.",
+       "that expressions add, of the same types or of types that docs/types.md lists; a key is not "
+       "complete without its columns.",
        "The ALTER TABLE statements of the finding, or drop the table and let towline create it."},
       {"destination.rows", "fail",
        "Rows that are there already would mix with those of the source.",

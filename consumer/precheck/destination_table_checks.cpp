@@ -30,7 +30,7 @@ std::vector<std::string> FittingStatements(const Pair& pair) {
     const TableColumn* other = pair.destination->FindColumn(column.name);
     if (other == nullptr) {
       statements.push_back(absl::StrCat(alter, "ADD COLUMN ", name, " ", column.type_text, ";"));
-    } else if (other->type_text != column.type_text) {
+    } else if (!HasFittingType(column, *other)) {
       statements.push_back(absl::StrCat(alter, "ALTER COLUMN ", name, " TYPE ", column.type_text,
                                         " USING ", name, "::", column.type_text, ";"));
     }
@@ -66,6 +66,20 @@ std::vector<std::string> UnfilledKeys(const CheckContext& context,
   return found;
 }
 
+// "public.t.v (integer to bigint)" of columns whose values are cast.
+std::vector<std::string> CastColumns(const std::vector<Pair>& pairs) {
+  std::vector<std::string> found;
+  for (const Pair& pair : pairs) {
+    for (const TableColumn& column : pair.source->columns) {
+      const TableColumn* other = pair.destination->FindColumn(column.name);
+      if (other == nullptr || other->type_text == column.type_text) continue;
+      found.push_back(absl::StrCat(QuotedName(pair.source->name), ".", QuoteIdentifier(column.name),
+                                   " (", column.type_text, " to ", other->type_text, ")"));
+    }
+  }
+  return found;
+}
+
 void CheckColumns(CheckContext& context, const std::vector<Pair>& pairs,
                   std::vector<std::string> found) {
   std::vector<std::string> statements;
@@ -83,8 +97,11 @@ void CheckColumns(CheckContext& context, const std::vector<Pair>& pairs,
     context.Fail("destination.tables", ListNames(found, 10),
                  {.statement = absl::StrJoin(statements, "\n")});
   } else {
+    std::vector<std::string> cast = CastColumns(pairs);
     context.Pass("destination.tables",
-                 absl::StrCat(Counted(pairs.size(), "table"), " there already and fitting"));
+                 absl::StrCat(Counted(pairs.size(), "table"), " there already and fitting",
+                              cast.empty() ? "" : ", columns of other types: ",
+                              cast.empty() ? "" : ListNames(cast)));
   }
 }
 
@@ -107,6 +124,14 @@ std::optional<std::vector<const Table*>> WithBytes(CheckContext& context,
   return found;
 }
 
+// Of an extension's table those that are not its own.
+std::string WhoseRows(const CheckContext& context, const TableName& table) {
+  auto found = context.options.extension_rows.find(table);
+  return found == context.options.extension_rows.end()
+             ? ""
+             : absl::StrCat(" WHERE ", AsOperand(found->second));
+}
+
 // Whether each of these tables has a row, in a few statements for all.
 std::optional<std::vector<bool>> HaveRows(CheckContext& context,
                                           const std::vector<const Table*>& tables) {
@@ -115,8 +140,9 @@ std::optional<std::vector<bool>> HaveRows(CheckContext& context,
   for (size_t begin = 0; begin < tables.size(); begin += kTablesPerStatement) {
     std::vector<std::string> parts;
     for (size_t i = begin; i < std::min(tables.size(), begin + kTablesPerStatement); ++i) {
-      parts.push_back(
-          absl::StrCat("SELECT ", i, ", EXISTS (SELECT 1 FROM ", QuotedName(tables[i]->name), ")"));
+      parts.push_back(absl::StrCat("SELECT ", i, ", EXISTS (SELECT 1 FROM ",
+                                   QuotedName(tables[i]->name), WhoseRows(context, tables[i]->name),
+                                   ")"));
     }
     std::optional<Result> result =
         context.Ask("destination.rows", *context.destination,

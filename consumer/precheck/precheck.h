@@ -11,6 +11,7 @@
 #include "pg/connect_options.h"
 #include "precheck/finding.h"
 #include "schema/catalog_reader.h"
+#include "schema/extension_tables.h"
 
 namespace towline {
 
@@ -33,7 +34,10 @@ struct CheckOptions {
   bool copies_schema = true;  // pg_dump is needed
   bool copies_rows = true;
   bool streams = true;
-  std::string pg_dump;  // as the configuration names it; empty: found
+  bool copies_large_objects = false;
+  bool copies_extension_tables = false;
+  ExtensionRows extension_rows;  // of the selected ones; empty: found out
+  std::string pg_dump;           // as the configuration names it; empty: found
   int copy_workers = 2;
   int index_workers = 2;
   bool two_phase = false;

@@ -1,6 +1,7 @@
 #include "run/attempt.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -34,7 +35,13 @@ absl::string_view ExistingName(ExistingTables existing) {
   return "";
 }
 
-TableSelection SelectionOf(const Config& config) { return {config.include, config.exclude}; }
+TableSelection SelectionOf(const Config& config) {
+  TableSelection selection{config.include, config.exclude};
+  for (const auto& [table, condition] : config.extension_rows) {
+    selection.extension_tables.push_back(table);
+  }
+  return selection;
+}
 
 }  // namespace
 
@@ -69,7 +76,9 @@ absl::Status Attempt::RunSteps() {
   TOWLINE_RETURN_IF_ERROR(Compare());
   TOWLINE_RETURN_IF_ERROR(StartMonitor());
   const Stages& stages = context_.config.stages;
-  if (!stages.stream) return stages.copy ? CopyOnce() : CopySchema();
+  if (!stages.stream && !stages.copy) return CopySchema();
+  TOWLINE_RETURN_IF_ERROR(FindExtensionRows());
+  if (!stages.stream) return CopyOnce();
   if (stages.copy) {
     TOWLINE_RETURN_IF_ERROR(PrepareSlot());
     TOWLINE_RETURN_IF_ERROR(Copy());
@@ -81,6 +90,27 @@ absl::Status Attempt::RunSteps() {
     if (is_constraints_due_) TOWLINE_RETURN_IF_ERROR(Constrain());
     TOWLINE_RETURN_IF_ERROR(Stream());
   }
+}
+
+// Once for all attempts. After the copy only tables that were copied: of others the rows from
+// before are missing.
+absl::Status Attempt::FindExtensionRows() {
+  Config& config = context_.config;
+  if (!config.copies_extension_tables || !config.extension_rows.empty()) return absl::OkStatus();
+  TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenSource());
+  TOWLINE_ASSIGN_OR_RETURN(ExtensionRows rows, ReadExtensionRows(source));
+  if (row_.phase >= TaskState::kIndexing) {
+    TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_->ReadPieces());
+    std::set<TableName> copied;
+    for (const PieceRow& piece : pieces) copied.insert(piece.table);
+    std::erase_if(rows, [&](const auto& row) { return !copied.contains(row.first); });
+  }
+  TableSelection selection = SelectionOf(config);
+  for (const auto& [table, condition] : rows) selection.extension_tables.push_back(table);
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> selected, ReadTables(source, selection));
+  config.extension_rows = SelectedRows(rows, selected);
+  AddExtensionRules(config.extension_rows, &config.rules);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<Connection> Attempt::OpenSource() {
@@ -131,6 +161,9 @@ absl::Status Attempt::Check(bool may_have_slot) {
   options.copies_schema = config.stages.schema;
   options.copies_rows = config.stages.copy;
   options.streams = config.stages.stream;
+  options.copies_large_objects = config.CopiesLargeObjects();
+  options.copies_extension_tables = config.copies_extension_tables;
+  options.extension_rows = config.extension_rows;
   options.pg_dump = config.pg_dump;
   options.copy_workers = config.limits.copy_workers;
   options.index_workers = config.limits.index_workers;
@@ -325,6 +358,7 @@ CopierOptions Attempt::CopyOptions() const {
         ExistingName(found != config.existing_by_table.end() ? found->second : config.existing));
   };
   options.rules = config.rules;
+  options.extension_rows = config.extension_rows;
   options.workers = config.limits.copy_workers;
   options.index_workers = config.limits.index_workers;
   options.index_memory = config.limits.index_memory;
@@ -335,6 +369,7 @@ CopierOptions Attempt::CopyOptions() const {
   options.task = context_.task;
   options.schema = {config.pg_dump, config.with_owners, config.with_privileges};
   options.copies_schema = config.stages.schema;
+  options.copies_large_objects = config.CopiesLargeObjects();
   options.is_once = !config.stages.stream;
   return options;
 }

@@ -44,6 +44,7 @@ class Attempt {
   absl::Status Compare();
   absl::Status StartMonitor();
   absl::Status PrepareSlot();
+  absl::Status FindExtensionRows();
   absl::Status CheckNothingPrepared();
   absl::Status CreateOurSlot(Connection& source);
   absl::Status NoteSlotCreated(Connection& source);

@@ -18,7 +18,7 @@ namespace towline {
 struct TaskContext {
   explicit TaskContext(const Config& user_config) : config(user_config) {}
 
-  const Config& config;
+  Config config;
   StatusBoard board;
   Metrics metrics{board};
   TaskControl control;

@@ -21,10 +21,12 @@
 #include "snapshot/copy_start.h"
 #include "snapshot/copy_summary.h"
 #include "snapshot/existing_tables.h"
+#include "snapshot/large_objects.h"
 #include "snapshot/missing_roles.h"
 #include "snapshot/post_data_runner.h"
 #include "snapshot/schema_runner.h"
 #include "snapshot/table_copier.h"
+#include "state/column_types.h"
 
 namespace towline {
 namespace {
@@ -90,6 +92,7 @@ class CopyRun {
   absl::Status EmptyBegun(Connection& session);
   absl::Status EmptyAsAsked(Connection& session, const std::vector<Table>& tables);
   absl::Status MakeSchema(Connection& session, const std::vector<Table>& tables);
+  absl::Status CopyObjects(Connection& session, CopyStart& start);
   absl::Status AdjustTables(Connection& session, const std::vector<Table>& tables);
   absl::Status CopyRows(Connection& session, const std::vector<Table>& tables, CopyStart& start);
   absl::Status Finish();
@@ -282,6 +285,7 @@ absl::Status CopyRun::StartOver() {
   TOWLINE_RETURN_IF_ERROR(MakeSchema(session, tables));
   summary_.EndStep("schema", {.statements = static_cast<int64_t>(start.dump.pre.size())});
   FaultPoint("copy:after-pre-data");
+  TOWLINE_RETURN_IF_ERROR(CopyObjects(session, start));
   return CopyRows(session, tables, start);
 }
 
@@ -312,7 +316,8 @@ absl::Status CopyRun::LookAtDestination(Connection& session, const std::vector<T
     }
   }
   TOWLINE_RETURN_IF_ERROR(CheckFit(tables, looked_at, /*all_exist=*/!options_.copies_schema));
-  TOWLINE_RETURN_IF_ERROR(CheckExistingRows(session, tables, there, {options_.existing, ours_}));
+  TOWLINE_RETURN_IF_ERROR(CheckExistingRows(session, tables, there,
+                                            {options_.existing, ours_, options_.extension_rows}));
   for (const Table& table : there) {
     if (table.oid != 0) existed_.insert(table.name);
     policies_[table.name] = EffectivePolicy(table);
@@ -350,7 +355,7 @@ absl::Status CopyRun::EmptyBegun(Connection& session) {
   TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> tables, ReadTablesByName(session, names));
   TOWLINE_RETURN_IF_ERROR(session.Exec("BEGIN").status());
   TOWLINE_RETURN_IF_ERROR(CheckEpoch(session, store_.claim()));
-  TOWLINE_RETURN_IF_ERROR(EmptyTables(session, tables));
+  TOWLINE_RETURN_IF_ERROR(EmptyTables(session, tables, options_.extension_rows));
   return session.Exec("COMMIT").status();
 }
 
@@ -364,7 +369,7 @@ absl::Status CopyRun::EmptyAsAsked(Connection& session, const std::vector<Table>
   if (asked.empty()) return absl::OkStatus();
   TOWLINE_RETURN_IF_ERROR(session.Exec("BEGIN").status());
   TOWLINE_RETURN_IF_ERROR(CheckEpoch(session, store_.claim()));
-  TOWLINE_RETURN_IF_ERROR(EmptyTables(session, asked));
+  TOWLINE_RETURN_IF_ERROR(EmptyTables(session, asked, options_.extension_rows));
   return session.Exec("COMMIT").status();
 }
 
@@ -410,6 +415,18 @@ absl::Status CopyRun::AdjustTables(Connection& session, const std::vector<Table>
   return session.Exec("COMMIT").status();
 }
 
+// Before the rows: once the last table is marked as copied nothing of this is done again.
+absl::Status CopyRun::CopyObjects(Connection& session, CopyStart& start) {
+  TOWLINE_RETURN_IF_ERROR(RemoveLargeObjects(session, store_.claim()));
+  if (!options_.copies_large_objects) return absl::OkStatus();
+  TOWLINE_ASSIGN_OR_RETURN(
+      LargeObjectCounts copied,
+      CopyLargeObjects(start.snapshot.connection(), session, store_.claim(),
+                       {options_.schema.with_owners, options_.schema.with_privileges}));
+  if (copied.objects > 0) summary_.EndStep("large objects", {.bytes = copied.bytes});
+  return absl::OkStatus();
+}
+
 absl::Status CopyRun::CopyRows(Connection& session, const std::vector<Table>& tables,
                                CopyStart& start) {
   ExportedSnapshot& snapshot = start.snapshot;
@@ -417,6 +434,7 @@ absl::Status CopyRun::CopyRows(Connection& session, const std::vector<Table>& ta
   job.tables = tables;
   TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> there, ReadDestination(session, job.tables));
   TOWLINE_RETURN_IF_ERROR(CheckFit(job.tables, there, /*all_exist=*/true));
+  TOWLINE_RETURN_IF_ERROR(StoreColumnTypes(session, store_.claim(), job.tables, there));
 
   std::vector<StagedTable> staged;
   int64_t bytes_total = 0;
@@ -475,6 +493,7 @@ absl::Status CopyRun::Finish() {
                    {.statements = progress_.statements_total, .workers = options_.index_workers});
   TOWLINE_ASSIGN_OR_RETURN(Connection session,
                            OpenDestination(options_, "index", kSchemaOrigin, store_, shutdown_));
+  TOWLINE_RETURN_IF_ERROR(ReleaseLargeObjects(session, store_.claim()));
   TOWLINE_RETURN_IF_ERROR(CopySequences(options_, session, pieces, shutdown_));
   TOWLINE_RETURN_IF_ERROR(AnalyzeTables(session, pieces));
   summary_.EndStep("sequences and statistics", {.tables = static_cast<int64_t>(pieces.size())});

@@ -21,6 +21,7 @@
 #include "pg/connect_options.h"
 #include "schema/catalog_reader.h"
 #include "schema/dump.h"
+#include "schema/extension_tables.h"
 #include "schema/table_rules.h"
 #include "state/state_store.h"
 
@@ -33,9 +34,11 @@ struct CopierOptions {
   // "stop", "append" or "truncate", for one table.
   std::function<std::string(const TableName&)> existing;
   TableRules rules;
+  ExtensionRows extension_rows;  // of the selected tables of extensions, which have rules by them
   SchemaOptions schema;
   bool is_once = false;       // no stream follows, and nothing need be known of one
   bool copies_schema = true;  // false: the tables must be there, nothing is made
+  bool copies_large_objects = false;
   int workers = 2;
   int index_workers = 2;
   int64_t index_memory = 0;  // of each of those; 0: see SetIndexMemory()

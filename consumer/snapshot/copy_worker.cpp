@@ -25,6 +25,12 @@ bool IsAtSource(const absl::Status& status) {
   return absl::StartsWith(status.message(), "source: ");
 }
 
+bool HasRule(const CopyTarget& target) {
+  return !target.where.empty() ||
+         std::any_of(target.is_expression.begin(), target.is_expression.end(),
+                     [](bool is_expression) { return is_expression; });
+}
+
 absl::Status ExplainTableError(const absl::Status& status, const Table& table,
                                const CopyTarget& target, const std::string& source_role) {
   std::string name = QuoteQualified(table.name.schema, table.name.name);
@@ -58,8 +64,7 @@ absl::Status ExplainTableError(const absl::Status& status, const Table& table,
                     "does not have, as indexes are made after the rows: exclude the table, or take "
                     "the value out, and run again.");
   }
-  if (is_at_source && absl::StartsWith(sqlstate, "22") &&
-      (!target.values.empty() || !target.where.empty())) {
+  if (is_at_source && absl::StartsWith(sqlstate, "22") && HasRule(target)) {
     return WithHint(
         WithCode(WithContext(explained, "an expression of the table's rule fails"),
                  absl::StatusCode::kUnimplemented),

@@ -127,7 +127,7 @@ def test_what_hangs_together_and_what_is_not_copied(towline, source, destination
     text = {name: finding["found"] for name, finding in found.items()}
     assert text["source.other_relations"].startswith("3 relations whose rows are not copied: foreign table public.away, "
                                                      "materialized view public.counted, temporary table pg_temp_")
-    assert text["source.large_objects"] == "1 large object"
+    assert text["source.large_objects"] == "1 large object, not copied"
     assert text["source.name_case"] == '1 pair of names that differ by case only: public."Orders" and public.orders'
     assert text["source.partition_families"].endswith(': "public"."part" without "public"."part_2"')
     assert text["source.inheritance"].endswith(': "public"."base" without "public"."kid"')
@@ -166,6 +166,29 @@ def test_large_objects_are_copied_as_the_finding_says(towline, source, destinati
     assert done.returncode == 0, done.stdout
     assert bytes(destination.value("SELECT lo_get(4711)")) == b"abc"
     assert destination.value("SELECT count(*) FROM t") == 0
+
+
+def test_rows_of_users_in_tables_of_extensions(towline, source, destination, probe_extension):
+    source.execute(f"CREATE EXTENSION {probe_extension}; CREATE TABLE t (id int PRIMARY KEY)")
+    assert levels(check(towline)) == {}
+    source.script("INSERT INTO system VALUES (200, 'mine')", "INSERT INTO inner_part VALUES (3)")
+    finding = check(towline)["source.extension_tables"]
+    assert finding["level"] == "warn" and finding["found"] == ("1 table of extensions with rows of users, which are not "
+                                                              "copied: public.system of towline_probe")
+    source.execute("INSERT INTO job VALUES (1)")
+    assert check(towline)["source.extension_tables"]["found"].endswith(": public.job of towline_probe, public.system of towline_probe")
+    towline.start().wait_for_state("streaming")
+    assert "source.extension_tables" in towline.output()
+    # As the finding says: the extension's own rows are there already.
+    words = finding["mend"]
+    command = words[words.index("pg_dump"):words.index(" writes")].replace("NAME", "public.system")
+    programs = source.cluster.programs
+    command = (command.replace("pg_dump", f"{programs}/pg_dump", 1).replace("psql", f"{programs}/psql -v ON_ERROR_STOP=1", 1)
+               .replace("SOURCE", f"'{source.uri()}'").replace("DESTINATION", f"'{destination.uri()}'"))
+    done = subprocess.run(command, shell=True, check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert done.returncode == 0, done.stdout
+    assert destination.query("SELECT id FROM system ORDER BY id") == [(1,), (2,), (200,)]
+    assert towline.stop() == 0
 
 
 def test_what_the_two_servers_differ_in(towline_factory, source, destination_cluster):
