@@ -51,12 +51,19 @@ ReorderBufferTXN* FindOwner(const RunState& run, ReorderBufferTXN* top, Transact
 // changes are counted; but the view of the catalogs that it gets whenever another transaction has
 // changed them waits there as well, and without it later rows are read by the columns that a table
 // had before: a column added since would be lost without a word (seen with 15).
-bool IsCutShort(ReorderBufferTXN* txn) {
+//
+// The server keeps such a subtransaction until it reads of its end, and takes in nothing more of
+// it, so each cuts one run short: whose that was is noted.
+bool IsCutShort(ReorderBufferTXN* txn, StreamedTransaction* streamed) {
+  bool is_found = false;
   const dlist_node* head = &txn->subtxns.head;
   for (const dlist_node* at = head->next; at != head; at = at->next) {
-    if (IsFoundAborted(SubtransactionAt(at))) return true;
+    ReorderBufferTXN* subtransaction = SubtransactionAt(at);
+    if (!IsFoundAborted(subtransaction) || PrivateOf(subtransaction) != nullptr) continue;
+    SetPrivate(subtransaction, streamed);
+    is_found = true;
   }
-  return false;
+  return is_found;
 }
 
 // It cannot be handed over right here, where the server is about to forget the transaction's
@@ -143,7 +150,7 @@ void towline_stream_stop_cb(LogicalDecodingContext* ctx, ReorderBufferTXN* txn) 
     WriteStreamStop(&state->frame, state->xid);
     SendFrame(state);
   }
-  if (IsCutShort(txn)) NoteMissingSnapshot(state, state->run.streamed);
+  if (IsCutShort(txn, state->run.streamed)) NoteMissingSnapshot(state, state->run.streamed);
   state->run.streamed->change_count = state->change_count;
   state->run = {};
   state->is_open = false;

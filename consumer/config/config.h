@@ -9,6 +9,7 @@
 
 #include "absl/time/time.h"
 #include "base/log.h"
+#include "base/lsn.h"
 #include "model/name.h"
 #include "model/table_rule.h"
 #include "pg/connect_options.h"
@@ -18,8 +19,14 @@ namespace towline {
 // What to do with a destination table that already exists (DESIGN 4).
 enum class ExistingTables { kStop, kAppend, kTruncate };
 
-// Whether the source's schema is made at the destination, and whether rows follow.
-enum class SchemaMode { kCopy, kSkip, kOnly };
+// What a run does, in this order. Not every combination makes sense (schema_options.cpp).
+struct Stages {
+  bool schema = true;  // the source's schema is made at the destination
+  bool copy = true;    // rows are copied
+  bool stream = true;  // changes follow; without it a run ends, and makes no slot
+
+  bool is_stream_alone() const { return stream && !copy; }
+};
 
 // Every bound of ours, by the name it has in YAML (limits: {...}), in --help and in the log line
 // that `run` prints at start.
@@ -38,7 +45,11 @@ struct Limits {
   absl::Duration slot_busy_wait_max = absl::Seconds(90);    // B9: slot still held by a predecessor
   int copy_workers = 2;
   int64_t copy_part_bytes = int64_t{256} << 20;  // tables above it are copied in ctid ranges
-  int64_t conflict_rows_max = 10'000;            // of towline_state.conflict, per task
+  int index_workers = 2;
+  int64_t index_memory = 0;            // maintenance_work_mem of each; 0: the server's, or 256 MiB
+  int64_t copy_rate_max = 0;           // bytes/s of all workers together; 0: none
+  int64_t copy_rows_max = 0;           // rows/s
+  int64_t conflict_rows_max = 10'000;  // of towline_state.conflict, per task
 };
 
 struct Config {
@@ -51,8 +62,11 @@ struct Config {
   std::vector<std::string> exclude;
   ExistingTables existing = ExistingTables::kStop;
   std::map<TableName, ExistingTables> existing_by_table;
-  SchemaMode schema = SchemaMode::kCopy;
-  bool with_owners = false;      // objects get the owners that they have at the source
+  Stages stages;
+  std::string stages_option;  // that gave them: stages, or schema for short
+  std::string slot;           // stages: stream; the slot that is there, empty: of the task's name
+  Lsn position;               // all before it is at the destination; invalid: the slot's
+  bool with_owners = false;   // objects get the owners that they have at the source
   bool with_privileges = false;  // GRANT and default privileges come along
   std::string pg_dump;           // the program; empty: found
   bool streaming = true;         // transactions in progress are taken from the source

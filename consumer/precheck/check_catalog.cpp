@@ -1,5 +1,7 @@
 #include "precheck/check_catalog.h"
 
+#include <set>
+
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 
@@ -268,6 +270,50 @@ const CheckInfo& FindCheck(absl::string_view id) {
   TOWLINE_CHECK(false);
 }
 
+namespace {
+
+using SetOfChecks = std::set<absl::string_view>;
+
+const SetOfChecks* NewSetOfChecks(std::initializer_list<const char*> ids) {
+  auto* set = new SetOfChecks;
+  for (const char* id : ids) set->insert(FindCheck(id).id);  // a mistyped one is a bug
+  return set;
+}
+
+}  // namespace
+
+bool IsOfStages(absl::string_view id, bool copies_rows, bool streams) {
+  static const auto* of_stream = NewSetOfChecks({"source.wal_level",
+                                                 "source.slots_free",
+                                                 "source.senders_free",
+                                                 "source.plugin",
+                                                 "source.plugin_version",
+                                                 "source.output_plugin_libraries",
+                                                 "source.replication_role",
+                                                 "source.replication_connection",
+                                                 "source.max_slot_wal_keep_size",
+                                                 "source.compression",
+                                                 "source.replica_identity",
+                                                 "source.full_identity",
+                                                 "source.table_rules_identity",
+                                                 "source.two_phase",
+                                                 "source.wal_sender_timeout",
+                                                 "source.logical_decoding_work_mem",
+                                                 "destination.two_phase",
+                                                 "destination.keys",
+                                                 "capacity.wal_kept",
+                                                 "task.slot",
+                                                 "task.loop"});
+  static const auto* of_copy =
+      NewSetOfChecks({"source.slots_free", "source.long_transactions",
+                      "source.old_snapshot_threshold", "source.large_objects",
+                      "source.other_relations", "source.event_triggers", "source.foreign_keys",
+                      "destination.create_tables", "destination.extensions", "destination.rows",
+                      "capacity.locks", "capacity.disk_space", "capacity.wal_kept", "task.slot"});
+  if (!streams) return !of_stream->contains(id);
+  return copies_rows || !of_copy->contains(id);
+}
+
 std::string ChecksMarkdown() {
   std::string out =
       "<!-- Written by `towline reference --checks` from consumer/precheck/check_catalog.cpp. Do "
@@ -283,7 +329,7 @@ std::string ChecksMarkdown() {
       "init --execute` executes those that are safe. `run` begins with the same\nchecks. A warning "
       "that is known and wanted is accepted by its id (`accept: [source.tls]`, `--accept "
       "source.tls`): it is shown as\naccepted, and `run` does not log it. What fails stays "
-      "failed. Exit "
+      "failed.\nWith `stages` chosen, checks that matter to other stages only are left out. Exit "
       "status "
       "of `check`: 0 nothing failed (warnings may stand), 1 something failed, 3 a server could not "
       "be\nreached.\n\n"

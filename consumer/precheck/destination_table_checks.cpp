@@ -207,6 +207,7 @@ void CheckTablePrivileges(CheckContext& context, const std::vector<Pair>& pairs)
 // Schemas of the source in which something will be created. The dump brings every user schema.
 void CheckCreateTables(CheckContext& context, size_t missing_tables) {
   constexpr char kId[] = "destination.create_tables";
+  if (!context.options.copies_schema) return;
   const ServerFacts& facts = context.destination_facts;
   std::optional<Result> source_schemas =
       context.Ask(kId, *context.source,

@@ -29,9 +29,13 @@ struct CheckOptions {
   // Find out task (if it is empty), slot and is_first_start as `run` would; what is above then
   // counts only where the servers cannot be asked.
   bool finds_task = false;
+  // Stages: findings that concern others only are left out.
   bool copies_schema = true;  // pg_dump is needed
-  std::string pg_dump;        // as the configuration names it; empty: found
+  bool copies_rows = true;
+  bool streams = true;
+  std::string pg_dump;  // as the configuration names it; empty: found
   int copy_workers = 2;
+  int index_workers = 2;
   bool two_phase = false;
   std::string compression = "none";
   bool requires_origin = false;     // origin: none

@@ -68,11 +68,17 @@ absl::Status Attempt::RunSteps() {
   TOWLINE_RETURN_IF_ERROR(TakeOver());
   TOWLINE_RETURN_IF_ERROR(Compare());
   TOWLINE_RETURN_IF_ERROR(StartMonitor());
-  if (context_.config.schema == SchemaMode::kOnly) return CopySchema();
-  TOWLINE_RETURN_IF_ERROR(PrepareSlot());
-  TOWLINE_RETURN_IF_ERROR(Copy());
+  const Stages& stages = context_.config.stages;
+  if (!stages.stream) return stages.copy ? CopyOnce() : CopySchema();
+  if (stages.copy) {
+    TOWLINE_RETURN_IF_ERROR(PrepareSlot());
+    TOWLINE_RETURN_IF_ERROR(Copy());
+  } else {
+    TOWLINE_RETURN_IF_ERROR(AdoptSlot());
+  }
   while (true) {
     if (context_.control.wants_pause()) TOWLINE_RETURN_IF_ERROR(StayPaused());
+    if (is_constraints_due_) TOWLINE_RETURN_IF_ERROR(Constrain());
     TOWLINE_RETURN_IF_ERROR(Stream());
   }
 }
@@ -102,6 +108,12 @@ absl::Status Attempt::Connect() {
   auto known = std::find_if(tasks.begin(), tasks.end(),
                             [&](const TaskRow& row) { return row.task == context_.task; });
   if (known != tasks.end() && known->is_slot_created) return absl::OkStatus();
+  // Of a copy without a stream that was cut short, which was checked; its rows are there.
+  bool is_once = config.stages.copy && !config.stages.stream;
+  if (is_once && known != tasks.end() && known->slot.empty() &&
+      known->phase >= TaskState::kCopyingSchema) {
+    return absl::OkStatus();
+  }
   return Check(known != tasks.end() && !known->slot.empty());
 }
 
@@ -116,16 +128,19 @@ absl::Status Attempt::Check(bool may_have_slot) {
   options.existing = config.existing;
   options.existing_by_table = config.existing_by_table;
   options.rules = config.rules;
-  options.copies_schema = config.schema != SchemaMode::kSkip;
+  options.copies_schema = config.stages.schema;
+  options.copies_rows = config.stages.copy;
+  options.streams = config.stages.stream;
   options.pg_dump = config.pg_dump;
   options.copy_workers = config.limits.copy_workers;
+  options.index_workers = config.limits.index_workers;
   options.two_phase = config.two_phase;
   options.compression = config.compression;
   options.requires_origin = !config.foreign_origins;
   options.streaming = config.streaming;
   options.accept = config.accept;
   // A crash may have left our slot: PrepareSlot() knows what to do with it.
-  if (!may_have_slot) {
+  if (!may_have_slot && config.stages.copy && config.stages.stream) {
     options.task = context_.task;
     options.slot = SlotName(context_.task);
   }
@@ -158,7 +173,8 @@ absl::Status Attempt::TakeOver() {
   context_.control.set_is_copying(row_.phase < TaskState::kCatchingUp);
   context_.board.Update([&](TaskStatus& status) {
     status.task = context_.task;
-    status.slot = row_.slot.empty() ? SlotName(context_.task) : row_.slot;
+    bool has_slot_soon = row_.slot.empty() && context_.config.stages.stream;
+    status.slot = has_slot_soon ? SlotName(context_.task) : row_.slot;
     status.epoch = row_.epoch;
     status.position = status.durable_lsn = row_.position;
   });
@@ -310,20 +326,24 @@ CopierOptions Attempt::CopyOptions() const {
   };
   options.rules = config.rules;
   options.workers = config.limits.copy_workers;
+  options.index_workers = config.limits.index_workers;
+  options.index_memory = config.limits.index_memory;
   options.part_bytes = config.limits.copy_part_bytes;
   options.snapshot_wait_max = config.limits.snapshot_wait_max;
+  options.rate_limit = &context_.copy_rate;
   options.requires_origin = !config.foreign_origins;
   options.task = context_.task;
   options.schema = {config.pg_dump, config.with_owners, config.with_privileges};
-  options.copies_schema = config.schema != SchemaMode::kSkip;
+  options.copies_schema = config.stages.schema;
+  options.is_once = !config.stages.stream;
   return options;
 }
 
-// schema: only. Leaves a task that is as good as new.
+// stages: schema. Leaves a task that is as good as new.
 absl::Status Attempt::CopySchema() {
   if (!row_.slot.empty()) {
     return WithHint(absl::InvalidArgumentError(absl::StrCat(
-                        "schema: only, and task ", context_.task, " has begun to copy rows")),
+                        "stages: schema, and task ", context_.task, " has begun to copy rows")),
                     "Run it without this option, or drop the task first (towline drop).");
   }
   auto on_wait = [this](const std::string& waits_for) { NoteWait(waits_for); };
@@ -343,7 +363,7 @@ absl::Status Attempt::Copy() {
   const CopierOptions options = CopyOptions();
   monitor_->Watch(&copy_progress_);
   absl::Status copied = WaitEnded(RunCopy(options, *store_, copy_progress_, shutdown_, on_wait));
-  monitor_->Watch(static_cast<const CopyProgress*>(nullptr));
+  monitor_->Watch(static_cast<CopyProgress*>(nullptr));
   TOWLINE_RETURN_IF_ERROR(copied);
   TOWLINE_ASSIGN_OR_RETURN(row_, store_->ReadTask());
   DropCopyOrigins(store_->connection(), context_.task);

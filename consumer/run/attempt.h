@@ -1,5 +1,5 @@
 // One try at the task, from connecting to the first failure, pause included:
-//   connect ─▶ take over ─▶ compare ─▶ slot ─▶ copy ─▶ stream ⇄ paused
+//   connect ─▶ take over ─▶ compare ─▶ slot ─▶ copy ─▶ stream ⇄ paused, constraints
 // Everything it opens is closed with it; what it has achieved stands in the task row.
 #pragma once
 
@@ -49,8 +49,13 @@ class Attempt {
   absl::Status NoteSlotCreated(Connection& source);
   CopierOptions CopyOptions() const;
   absl::Status CopySchema();
+  absl::Status CopyOnce();
+  absl::Status AdoptSlot();
+  absl::Status CheckAdoptable(Connection& source, const std::string& name, Lsn* position);
+  absl::StatusOr<std::vector<PieceRow>> AdoptTables(Connection& source);
   absl::Status Copy();
   absl::Status StayPaused();
+  absl::Status Constrain();
   absl::Status Stream();
   absl::Status CheckRules(const std::vector<PieceRow>& pieces);
   absl::StatusOr<StreamSession::Options> StreamOptions();
@@ -84,6 +89,8 @@ class Attempt {
   absl::Duration status_interval_;
   PluginOptions plugin_options_;
   bool uses_two_phase_ = false;  // the present stream
+  bool has_constraints_left_ = false;
+  bool is_constraints_due_ = false;  // the stream has passed the copy and was caught up
   absl::Time connected_at_;
   bool has_progressed_ = false;
   bool is_final_ = false;

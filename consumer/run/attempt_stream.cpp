@@ -7,13 +7,15 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/status_macros.h"
-#include "model/snapshot.h"
 #include "pg/quoting.h"
 #include "pg/replication_connection.h"
 #include "run/attempt.h"
+#include "run/copy_boundary.h"
 #include "run/start_checks.h"
 #include "schema/table_rules.h"
+#include "snapshot/constraints.h"
 #include "snapshot/slot.h"
+#include "state/origin.h"
 #include "state/prepared.h"
 #include "state/task_name.h"
 
@@ -52,13 +54,27 @@ absl::Status Attempt::StayPaused() {
   return absl::OkStatus();
 }
 
+// The slot waits meanwhile and keeps the source's log.
+absl::Status Attempt::Constrain() {
+  is_constraints_due_ = false;
+  TOWLINE_RETURN_IF_ERROR(SetState(TaskState::kConstraints));
+  monitor_->Watch(&copy_progress_);
+  absl::Status built = BuildConstraints(CopyOptions(), *store_, copy_progress_, shutdown_);
+  monitor_->Watch(static_cast<CopyProgress*>(nullptr));
+  TOWLINE_RETURN_IF_ERROR(built);
+  DropCopyOrigins(store_->connection(), context_.task);
+  has_progressed_ = true;
+  return absl::OkStatus();
+}
+
 absl::Status Attempt::Stream() {
   TOWLINE_ASSIGN_OR_RETURN(row_, store_->ReadTask());
+  TOWLINE_ASSIGN_OR_RETURN(has_constraints_left_, HasConstraintsLeft(*store_));
   {
     TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenSource());
     TOWLINE_ASSIGN_OR_RETURN(std::optional<SlotInfo> slot, ReadSlot(source, row_.slot));
     TOWLINE_RETURN_IF_ERROR(CheckSlot(row_, source_identity_.database, slot));
-    TOWLINE_RETURN_IF_ERROR(FreeSlot(source, row_.slot, row_.slot,
+    TOWLINE_RETURN_IF_ERROR(FreeSlot(source, row_.slot, SlotName(context_.task),
                                      context_.config.limits.slot_busy_wait_max, shutdown_));
     TOWLINE_RETURN_IF_ERROR(DecideTwoPhase(source, *slot));
     TOWLINE_ASSIGN_OR_RETURN(std::string flush_lsn,
@@ -99,14 +115,16 @@ absl::Status Attempt::Stream() {
 absl::Status Attempt::DecideTwoPhase(Connection& source, const SlotInfo& slot) {
   uses_two_phase_ = false;
   const bool is_wanted = context_.config.two_phase;
-  if (slot.is_two_phase && !row_.snapshot.empty()) {
+  if (slot.is_two_phase && row_.lsn_after.is_valid()) {
     return WithHint(
         absl::DataLossError(absl::StrCat("slot ", row_.slot,
                                          " sends transactions at their PREPARE, and the stream "
                                          "has not passed the copy yet: somebody switched it on")),
         "Drop the task (towline drop) and copy anew.");
   }
-  if (is_wanted && !row_.snapshot.empty()) {
+  // A prepared transaction would hold locks that a foreign key needs, and end only with the stream.
+  if (is_wanted && !slot.is_two_phase && has_constraints_left_) return absl::OkStatus();
+  if (is_wanted && row_.lsn_after.is_valid()) {
     LogInfo("two-phase decoding is switched on when the stream has passed the copy",
             {{"position", row_.position.ToString()}, {"copy", row_.lsn_after.ToString()}});
     return absl::OkStatus();
@@ -176,13 +194,16 @@ absl::StatusOr<bool> Attempt::SwitchTwoPhaseOff(Connection& source) {
   return true;
 }
 
-// OK when a pause is wished, or when two-phase decoding can be switched on.
+// OK when a pause is wished, or for what needs the stream closed: constraints, and switching
+// two-phase decoding on.
 absl::Status Attempt::WatchStream(StreamSession& session, SequenceKeeper* keeper) {
   while (!context_.control.wants_pause()) {
     TOWLINE_RETURN_IF_ERROR(session.status());
     TOWLINE_RETURN_IF_ERROR(monitor_->status());
     TOWLINE_RETURN_IF_ERROR(MoveOn(session.progress().apply.position));
-    if (context_.config.two_phase && !uses_two_phase_ && row_.snapshot.empty()) break;
+    if (is_constraints_due_) break;
+    bool has_passed_copy = !row_.lsn_after.is_valid() && !has_constraints_left_;
+    if (context_.config.two_phase && !uses_two_phase_ && has_passed_copy) break;
     if (keeper != nullptr) keeper->LookIfDue();
     if (!outer_.SleepFor(kTick)) return absl::CancelledError("shutting down");
   }
@@ -197,13 +218,17 @@ absl::Status Attempt::MoveOn(Lsn position) {
 }
 
 absl::Status Attempt::NoteProgress(Lsn position) {
-  if (!row_.snapshot.empty() && position >= row_.lsn_after) {
-    // No transaction beyond can be visible in it (hazards A11).
-    TOWLINE_RETURN_IF_ERROR(store_->SetSnapshot("", Lsn{}));
-    row_.snapshot.clear();
+  if (row_.lsn_after.is_valid() && position >= row_.lsn_after) {
+    // No transaction beyond can be visible in any snapshot (hazards A11): this is the greatest.
+    TOWLINE_RETURN_IF_ERROR(store_->ForgetSnapshots());
+    row_.lsn_after = Lsn{};
     LogInfo("the stream has passed the copy", {{"position", position.ToString()}});
   }
-  if (row_.state == TaskState::kCatchingUp && position >= catch_up_to_) {
+  if (row_.state != TaskState::kCatchingUp || position < catch_up_to_) return absl::OkStatus();
+  // Not as soon as the copy is passed: after a constraint that rows of the source do not fit, what
+  // mends them there is streamed before the next try.
+  is_constraints_due_ = has_constraints_left_ && !row_.lsn_after.is_valid();
+  if (!has_constraints_left_) {
     TOWLINE_RETURN_IF_ERROR(SetState(TaskState::kStreaming));
     LogInfo("caught up", {{"position", position.ToString()}});
   }
@@ -315,10 +340,8 @@ absl::StatusOr<StreamSession::Options> Attempt::StreamOptions() {
   options.assembler.batch_bytes_max = limits.batch_bytes_max;
   options.assembler.batch_rows_max = limits.batch_rows_max;
   options.assembler.position = row_.position;
-  if (!row_.snapshot.empty()) {
-    TOWLINE_ASSIGN_OR_RETURN(Snapshot snapshot, Snapshot::Parse(row_.snapshot));
-    options.assembler.boundary = CopyBoundary{std::move(snapshot), row_.lsn_after};
-  }
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<SnapshotRow> snapshots, store_->ReadSnapshots());
+  TOWLINE_ASSIGN_OR_RETURN(options.assembler.boundary, BoundaryOf(snapshots, pieces));
   options.queue_bytes_max = limits.queue_bytes_max;
   options.batch_time_max = limits.batch_time_max;
   options.on_applied = [this](absl::Duration time) { context_.metrics.ObserveApply(time); };

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "absl/time/time.h"
+#include "base/rate_limit.h"
 #include "config/config.h"
 #include "observe/metrics.h"
 #include "observe/task_status.h"
@@ -21,6 +22,7 @@ struct TaskContext {
   StatusBoard board;
   Metrics metrics{board};
   TaskControl control;
+  RateLimit copy_rate;              // changed over the control socket
   std::string run_id;               // of this process
   std::string task;                 // empty until known
   TaskClaim claim;                  // of the last takeover; epoch 0: none yet

@@ -13,13 +13,16 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "pg/quoting.h"
+#include "schema/post_data.h"
 #include "schema/table_fit.h"
 #include "snapshot/append_staging.h"
 #include "snapshot/copy_finish.h"
+#include "snapshot/copy_resume.h"
 #include "snapshot/copy_start.h"
 #include "snapshot/copy_summary.h"
 #include "snapshot/existing_tables.h"
 #include "snapshot/missing_roles.h"
+#include "snapshot/post_data_runner.h"
 #include "snapshot/schema_runner.h"
 #include "snapshot/table_copier.h"
 
@@ -31,10 +34,17 @@ ServerPair PairOf(const Connection& source, const Connection& destination) {
                   destination.server_encoding());
 }
 
-// Only tables whose changes the log carries have rows to copy.
-bool HasRowsToCopy(const Table& table) { return table.kind == 'r' && table.persistence == 'p'; }
+std::set<TableName> PartitionedOf(const std::vector<Table>& tables) {
+  std::set<TableName> names;
+  for (const Table& table : tables) {
+    if (table.kind == 'p') names.insert(table.name);
+  }
+  return names;
+}
 
-std::vector<SchemaStatement> StatementsOf(const SchemaDump& dump) {
+// `is_at_once`: nothing waits for a stream.
+std::vector<SchemaStatement> StatementsOf(const SchemaDump& dump, const std::vector<Table>& tables,
+                                          bool is_at_once) {
   std::vector<SchemaStatement> statements;
   auto add = [&statements](const char* section, const std::vector<DumpStatement>& dumped) {
     int64_t ordinal = 0;
@@ -43,8 +53,18 @@ std::vector<SchemaStatement> StatementsOf(const SchemaDump& dump) {
     }
   };
   add("pre", dump.pre);
-  add("post", dump.post);
+  if (is_at_once) {
+    add(kPostSection, dump.post);
+    return statements;
+  }
+  SplitPostData split = SplitByTime(dump.post, PartitionedOf(tables));
+  add(kPostSection, split.indexing);
+  add(kFinalSection, split.final);
   return statements;
+}
+
+void LogStartOver(const std::string& why) {
+  LogWarning("the copy was interrupted and starts again", {{"because", why}});
 }
 
 class CopyRun {
@@ -61,6 +81,9 @@ class CopyRun {
   absl::Status RunSchemaOnly();
 
  private:
+  absl::StatusOr<bool> Resume(const std::vector<PieceRow>& pieces);
+  absl::StatusOr<std::string> LookAtOurs(Connection& session, const std::vector<PieceRow>& pieces,
+                                         const std::vector<Table>& tables);
   absl::Status StartOver();
   absl::Status LookAtDestination(Connection& session, const std::vector<Table>& tables);
   absl::Status StoreSchema(const CopyStart& start);
@@ -86,6 +109,12 @@ class CopyRun {
   std::set<TableName> existed_;  // tables at the destination before pre-data
   std::map<TableName, std::string> policies_;
   bool is_partial_ = false;
+  struct Kept {
+    int64_t tables = 0;
+    int64_t bytes = 0;
+    int64_t rows = 0;
+  };
+  Kept kept_;  // done by an earlier try
   CopySummary summary_;
 };
 
@@ -97,11 +126,21 @@ absl::Status CopyRun::Run() {
   for (const PieceRow& piece : pieces) is_copied = is_copied && piece.state == "copied";
   if (task.phase == TaskState::kNew || task.phase == TaskState::kChecking ||
       (is_begun && !is_copied)) {
-    if (is_begun) {
-      LogWarning("the copy was interrupted and starts again: its snapshot is gone");
-      begun_ = std::move(pieces);
+    bool is_resumed = false;
+    if (task.phase == TaskState::kCopying) {
+      TOWLINE_ASSIGN_OR_RETURN(is_resumed, Resume(pieces));
+    } else if (is_begun) {
+      LogStartOver("the schema was not made");
     }
-    TOWLINE_RETURN_IF_ERROR(StartOver());
+    if (!is_resumed) {
+      if (is_begun) begun_ = std::move(pieces);
+      TOWLINE_RETURN_IF_ERROR(StartOver());
+    }
+    summary_.EndStep("rows", {.rows = progress_.rows_done,
+                              .bytes = progress_.bytes_total,
+                              .tables = progress_.tables_total,
+                              .workers = options_.workers});
+    TOWLINE_RETURN_IF_ERROR(store_.SetState(TaskState::kIndexing));
   } else if (is_copied) {
     // Every piece's mark came with its rows, and the snapshot was stored before the first row.
     TOWLINE_RETURN_IF_ERROR(store_.SetState(TaskState::kIndexing));
@@ -123,10 +162,10 @@ absl::Status CopyRun::RunSchemaOnly() {
   }
   TOWLINE_RETURN_IF_ERROR(LeaveOutMissingRoles(session, &start.dump));
   // Without pieces, and never in the state indexing: a start that wants rows as well begins anew.
-  TOWLINE_RETURN_IF_ERROR(
-      store_.StartCopy({}, StatementsOf(start.dump), TaskState::kCopyingSchema));
+  TOWLINE_RETURN_IF_ERROR(store_.StartCopy({}, StatementsOf(start.dump, {}, /*is_at_once=*/true),
+                                           std::nullopt, TaskState::kCopyingSchema));
   FaultPoint("copy:schema-stored");
-  for (const char* section : {"pre", "post"}) {
+  for (const char* section : {"pre", kPostSection}) {
     SchemaRun run;
     run.section = section;
     run.existed = existed_;
@@ -134,7 +173,91 @@ absl::Status CopyRun::RunSchemaOnly() {
     run.batch_max = 100;
     TOWLINE_RETURN_IF_ERROR(RunSchemaStatements(session, store_, run));
   }
-  return store_.StartCopy({}, {}, TaskState::kNew);
+  return store_.StartCopy({}, {}, std::nullopt, TaskState::kNew);
+}
+
+// False: it has to start over, and the log says why.
+absl::StatusOr<bool> CopyRun::Resume(const std::vector<PieceRow>& pieces) {
+  auto start_over = [](const std::string& why) {
+    LogStartOver(why);
+    return false;
+  };
+  // Tables of several snapshots contradict one another until a stream has passed the last.
+  if (options_.is_once) return start_over("no stream follows it: all tables need one snapshot");
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<SnapshotRow> snapshots, store_.ReadSnapshots());
+  std::string why = WhyStartOver(pieces, snapshots);
+  if (!why.empty()) return start_over(why);
+  TOWLINE_ASSIGN_OR_RETURN(CopyStart start, ResumeAtSource(options_, shutdown_, on_wait_));
+  const ExportedSnapshot& snapshot = start.snapshot;
+  const std::string shape = ShapeOf(snapshot.tables());
+  why = WhyStartOver(pieces, snapshots, snapshot.tables(), shape, options_.rules);
+  if (!why.empty()) return start_over(why);
+  TOWLINE_ASSIGN_OR_RETURN(const std::vector<Table> tables,
+                           PublishTables(start.snapshot.connection(), options_.rules,
+                                         snapshot.tables(), AssignmentCheck::kSkip));
+  TOWLINE_ASSIGN_OR_RETURN(Connection session,
+                           OpenDestination(options_, "schema", kSchemaOrigin, store_, shutdown_));
+  TOWLINE_ASSIGN_OR_RETURN(why, LookAtOurs(session, pieces, tables));
+  if (!why.empty()) return start_over(why);
+
+  std::vector<Table> unfinished;
+  for (const PieceRow& piece : pieces) {
+    if (piece.state == "copied") {
+      ++kept_.tables;
+      kept_.bytes += piece.bytes_total;
+      kept_.rows += piece.rows_done;
+    } else {
+      ours_.insert(piece.table);
+    }
+  }
+  for (const Table& table : tables) {
+    if (ours_.contains(table.name)) unfinished.push_back(table);
+  }
+  LogWarning("the copy was interrupted and goes on under a new snapshot",
+             {{"tables_kept", absl::StrCat(kept_.tables)},
+              {"tables_left", absl::StrCat(unfinished.size())}});
+  TOWLINE_RETURN_IF_ERROR(EmptyBegun(session));
+  FaultPoint("copy:resume-emptied");
+  TOWLINE_RETURN_IF_ERROR(store_.ResumeCopy(
+      {snapshots.back().number + 1, snapshot.text(), snapshot.lsn_after(), shape}));
+  FaultPoint("copy:resume-stored");
+  TOWLINE_RETURN_IF_ERROR(CopyRows(session, unfinished, start));
+  return true;
+}
+
+// Why the destination is not as an interrupted copy leaves it; empty: it is. People are told to
+// drop a table that does not take the rows, or empty all before another try.
+absl::StatusOr<std::string> CopyRun::LookAtOurs(Connection& session,
+                                                const std::vector<PieceRow>& pieces,
+                                                const std::vector<Table>& tables) {
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> there, ReadDestination(session, tables));
+  if (absl::Status fit = CheckFit(tables, there, /*all_exist=*/true); !fit.ok()) {
+    return absl::StrCat("the destination was changed: ", fit.message());
+  }
+  std::map<TableName, const PieceRow*> by_name;
+  for (const PieceRow& piece : pieces) by_name[piece.table] = &piece;
+  std::vector<Table> filled;
+  std::vector<Table> unfinished;
+  for (size_t i = 0; i < tables.size(); ++i) {
+    auto piece = by_name.find(tables[i].name);
+    if (piece == by_name.end()) continue;
+    if (piece->second->state != "copied") unfinished.push_back(there[i]);
+    if (piece->second->state == "copied" && piece->second->rows_done > 0) {
+      filled.push_back(there[i]);
+    }
+  }
+  TOWLINE_ASSIGN_OR_RETURN(TableName emptied, FindEmptied(session, filled));
+  if (!emptied.name.empty()) {
+    return absl::StrCat("somebody has emptied table ", QuoteQualified(emptied.schema, emptied.name),
+                        " of the destination");
+  }
+  // Where foreign keys act on our deletions (no right to the replica role), emptying one of these
+  // could take rows of a table that is done.
+  TOWLINE_ASSIGN_OR_RETURN(std::string role, session.QueryValue("SELECT pg_catalog.current_setting("
+                                                                "'session_replication_role')"));
+  if (role == "replica") return std::string();
+  TOWLINE_ASSIGN_OR_RETURN(bool are_referenced, AreReferenced(session, unfinished));
+  return std::string(are_referenced ? "others refer to tables that are not done" : "");
 }
 
 absl::Status CopyRun::StartOver() {
@@ -159,12 +282,7 @@ absl::Status CopyRun::StartOver() {
   TOWLINE_RETURN_IF_ERROR(MakeSchema(session, tables));
   summary_.EndStep("schema", {.statements = static_cast<int64_t>(start.dump.pre.size())});
   FaultPoint("copy:after-pre-data");
-  TOWLINE_RETURN_IF_ERROR(CopyRows(session, tables, start));
-  summary_.EndStep("rows", {.rows = progress_.rows_done,
-                            .bytes = progress_.bytes_total,
-                            .tables = progress_.tables_total,
-                            .workers = options_.workers});
-  return store_.SetState(TaskState::kIndexing);
+  return CopyRows(session, tables, start);
 }
 
 absl::StatusOr<std::vector<Table>> CopyRun::ReadDestination(Connection& session,
@@ -204,7 +322,8 @@ absl::Status CopyRun::LookAtDestination(Connection& session, const std::vector<T
 
 absl::Status CopyRun::StoreSchema(const CopyStart& start) {
   const ExportedSnapshot& snapshot = start.snapshot;
-  std::vector<SchemaStatement> statements = StatementsOf(start.dump);
+  std::vector<SchemaStatement> statements =
+      StatementsOf(start.dump, snapshot.tables(), options_.is_once);
   std::vector<PieceRow> pieces;
   for (const Table& table : snapshot.tables()) {
     if (table.persistence == 'u') {
@@ -213,13 +332,14 @@ absl::Status CopyRun::StoreSchema(const CopyStart& start) {
     }
     if (!HasRowsToCopy(table)) continue;
     pieces.push_back({table.name, table.oid, policies_[table.name], "pending", table.total_bytes, 0,
-                      RuleText(FindRule(options_.rules, table))});
+                      0, RuleText(FindRule(options_.rules, table)), /*snapshot_number=*/1});
   }
   LogInfo("schema read", {{"tables", absl::StrCat(snapshot.tables().size())},
                           {"statements", absl::StrCat(statements.size())}});
-  TOWLINE_RETURN_IF_ERROR(store_.StartCopy(pieces, statements, TaskState::kCopyingSchema));
-  // Stored before the state copying: whoever finds that state finds this try's snapshot.
-  return store_.SetSnapshot(snapshot.text(), snapshot.lsn_after());
+  return store_.StartCopy(
+      pieces, statements,
+      SnapshotRow{1, snapshot.text(), snapshot.lsn_after(), ShapeOf(snapshot.tables())},
+      TaskState::kCopyingSchema);
 }
 
 // Before StartCopy() forgets them: a piece whose table the source has dropped since is ours as
@@ -317,17 +437,23 @@ absl::Status CopyRun::CopyRows(Connection& session, const std::vector<Table>& ta
   plan.part_bytes = options_.part_bytes;
   plan.has_ctid_ranges = snapshot.connection().server_version() >= 140000;
   job.parts = PlanParts(job.tables, plan);
-  int64_t table_count = 0;
-  for (const Table& table : job.tables) table_count += HasRowsToCopy(table) ? 1 : 0;
+  int64_t table_count = kept_.tables;
+  std::vector<TableProgress::Planned> planned;
+  for (const Table& table : job.tables) {
+    if (!HasRowsToCopy(table)) continue;
+    ++table_count;
+    planned.push_back({table.name, table.total_bytes, table.estimated_rows});
+  }
+  progress_.tables.Plan(std::move(planned));
   progress_.tables_total = table_count;
-  progress_.bytes_total = bytes_total;
-  progress_.tables_done = 0;
-  progress_.bytes_done = 0;
-  progress_.rows_done = 0;
+  progress_.bytes_total = kept_.bytes + bytes_total;
+  progress_.tables_done = kept_.tables;
+  progress_.bytes_done = kept_.bytes;
+  progress_.rows_done = kept_.rows;
 
   TOWLINE_RETURN_IF_ERROR(CreateStaging(session, store_.claim(), staged));
   TOWLINE_RETURN_IF_ERROR(store_.SetState(TaskState::kCopying));
-  LogInfo("copying rows", {{"tables", absl::StrCat(table_count)},
+  LogInfo("copying rows", {{"tables", absl::StrCat(table_count - kept_.tables)},
                            {"parts", absl::StrCat(job.parts.size())},
                            {"size", FormatBytes(bytes_total)},
                            {"lsn_after", snapshot.lsn_after().ToString()}});
@@ -339,29 +465,16 @@ absl::Status CopyRun::CopyRows(Connection& session, const std::vector<Table>& ta
 absl::Status CopyRun::Finish() {
   FaultPoint("copy:before-post-data");
   TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_.ReadPieces());
-  TOWLINE_ASSIGN_OR_RETURN(std::vector<SchemaStatement> statements,
-                           store_.ReadSchemaStatements("post"));
+  TOWLINE_ASSIGN_OR_RETURN(SchemaRun run,
+                           PreparePostData(options_, kPostSection, store_, progress_));
+  LogInfo("building indexes and constraints",
+          {{"statements", absl::StrCat(progress_.statements_total - progress_.statements_done)}});
+  run.fault_point = "copy:in-post-data";
+  TOWLINE_RETURN_IF_ERROR(RunPostData(options_, run, SizesOf(pieces), store_, shutdown_));
+  summary_.EndStep("indexes and constraints",
+                   {.statements = progress_.statements_total, .workers = options_.index_workers});
   TOWLINE_ASSIGN_OR_RETURN(Connection session,
                            OpenDestination(options_, "index", kSchemaOrigin, store_, shutdown_));
-  TOWLINE_RETURN_IF_ERROR(RaiseMaintenanceMemory(session));
-  int64_t count = 0;
-  for (const SchemaStatement& statement : statements) count += statement.is_setting ? 0 : 1;
-  progress_.statements_total = count;
-  progress_.statements_done = 0;
-  LogInfo("building indexes and constraints", {{"statements", absl::StrCat(count)}});
-
-  SchemaRun run;
-  run.section = "post";
-  // Which tables were there before us is not known any more after a crash, so all count as such. On
-  // a table that we have made, the errors that this tolerates cannot come.
-  for (const SchemaStatement& statement : statements) {
-    run.existed.insert(TableOfStatement(statement.statement));
-  }
-  run.is_partial = !options_.selection.include.empty() || !options_.selection.exclude.empty();
-  run.done = &progress_.statements_done;
-  run.fault_point = "copy:in-post-data";
-  TOWLINE_RETURN_IF_ERROR(RunSchemaStatements(session, store_, run));
-  summary_.EndStep("indexes and constraints", {.statements = count});
   TOWLINE_RETURN_IF_ERROR(CopySequences(options_, session, pieces, shutdown_));
   TOWLINE_RETURN_IF_ERROR(AnalyzeTables(session, pieces));
   summary_.EndStep("sequences and statistics", {.tables = static_cast<int64_t>(pieces.size())});

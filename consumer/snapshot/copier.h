@@ -1,20 +1,23 @@
-// The initial copy: one exported snapshot for everything (DESIGN 4, first form). Pre-data of the
-// schema, then all tables in parallel, largest first, big ones in ctid ranges, then post-data,
-// sequences and statistics. A crash before the last table is done starts the copy again under a
-// new snapshot, because an exported snapshot dies with its session (hazards A4); a crash after it
-// goes on with the post-data statements that are left.
+// The initial copy: pre-data of the schema, then all tables in parallel under one exported
+// snapshot, largest first, big ones in ctid ranges, then post-data, sequences and statistics.
+//
+// An exported snapshot dies with its session. A copy that was interrupted keeps the tables that are
+// done and copies the others, from their beginning, under a new one (copy_resume.h); each piece
+// names its snapshot. ctid ranges are never resumed, as rows move between them (hazards A4): a
+// table is one piece. A crash behind the last table goes on with the post-data statements that are
+// left.
 #pragma once
 
-#include <atomic>
-#include <cstdint>
 #include <functional>
 #include <string>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "base/rate_limit.h"
 #include "base/shutdown.h"
 #include "model/name.h"
+#include "observe/copy_progress.h"
 #include "pg/connect_options.h"
 #include "schema/catalog_reader.h"
 #include "schema/dump.h"
@@ -22,17 +25,6 @@
 #include "state/state_store.h"
 
 namespace towline {
-
-// What `status` and the progress line show; written by the workers, read by any thread.
-struct CopyProgress {
-  std::atomic<int64_t> tables_total{0};
-  std::atomic<int64_t> tables_done{0};
-  std::atomic<int64_t> bytes_total{0};  // estimate: heap and TOAST at the source
-  std::atomic<int64_t> bytes_done{0};   // the same unit: estimate scaled by what has been read
-  std::atomic<int64_t> rows_done{0};
-  std::atomic<int64_t> statements_total{0};  // post-data
-  std::atomic<int64_t> statements_done{0};
-};
 
 struct CopierOptions {
   ConnectOptions source;
@@ -42,11 +34,15 @@ struct CopierOptions {
   std::function<std::string(const TableName&)> existing;
   TableRules rules;
   SchemaOptions schema;
+  bool is_once = false;       // no stream follows, and nothing need be known of one
   bool copies_schema = true;  // false: the tables must be there, nothing is made
   int workers = 2;
-  int64_t part_bytes = 0;  // larger tables are copied in ctid ranges of this size
+  int index_workers = 2;
+  int64_t index_memory = 0;  // of each of those; 0: see SetIndexMemory()
+  int64_t part_bytes = 0;    // larger tables are copied in ctid ranges of this size
   absl::Duration snapshot_wait_max;
-  bool requires_origin = false;  // an error where what we write cannot be marked
+  RateLimit* rate_limit = nullptr;  // of all workers together; outlives the copy; null: none
+  bool requires_origin = false;     // an error where what we write cannot be marked
   std::string task;
 };
 

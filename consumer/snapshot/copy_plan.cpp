@@ -38,6 +38,8 @@ void PlanTable(const Table& table, size_t index, const PlanOptions& options,
 
 }  // namespace
 
+bool HasRowsToCopy(const Table& table) { return table.kind == 'r' && table.persistence == 'p'; }
+
 std::vector<CopyPart> PlanParts(const std::vector<Table>& tables, const PlanOptions& options) {
   std::vector<size_t> order(tables.size());
   std::iota(order.begin(), order.end(), size_t{0});
@@ -46,7 +48,7 @@ std::vector<CopyPart> PlanParts(const std::vector<Table>& tables, const PlanOpti
   });
   std::vector<CopyPart> parts;
   for (size_t index : order) {
-    if (tables[index].kind != 'r' || tables[index].persistence != 'p') continue;
+    if (!HasRowsToCopy(tables[index])) continue;
     PlanTable(tables[index], index, options, &parts);
   }
   return parts;
@@ -60,6 +62,7 @@ std::string PartCondition(const CopyPart& part) {
   if (part.end_page >= 0) {
     conditions.push_back(absl::StrCat("ctid < '(", part.end_page, ",0)'::tid"));
   }
+  if (!part.key_condition.empty()) conditions.push_back(part.key_condition);
   if (!part.after.empty()) conditions.push_back(absl::StrCat("ctid > '", part.after, "'::tid"));
   return absl::StrJoin(conditions, " AND ");
 }

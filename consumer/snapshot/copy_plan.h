@@ -17,10 +17,11 @@ namespace towline {
 struct CopyPart {
   size_t table = 0;  // index into the tables
   int64_t first_page = 0;
-  int64_t end_page = -1;  // exclusive; -1: to the end of the table, wherever that is
-  int64_t bytes = 0;      // estimate, for progress and order
-  bool is_whole = true;   // the table's only part
-  std::string after;      // only rows behind this place (ctid); empty: all of the part
+  int64_t end_page = -1;      // exclusive; -1: to the end of the table, wherever that is
+  int64_t bytes = 0;          // estimate, for progress and order
+  bool is_whole = true;       // the table's only part
+  std::string key_condition;  // only rows of a range of keys (key_plan.h), instead of pages
+  std::string after;          // only rows behind this place (ctid); empty: all of the part
 };
 
 struct PlanOptions {
@@ -28,12 +29,16 @@ struct PlanOptions {
   bool has_ctid_ranges = true;  // PostgreSQL 14+: a range of ctid is read without a full scan
 };
 
-// Parts of all ordinary tables, the largest tables first: the longest work must not begin last.
 // Partitioned tables have no rows of their own; unlogged ones are left empty, as their changes are
 // not in the log.
+bool HasRowsToCopy(const Table& table);
+
+// Parts of all tables that have rows to copy, the largest tables first: the longest work must not
+// begin last.
 std::vector<CopyPart> PlanParts(const std::vector<Table>& tables, const PlanOptions& options);
 
-// "ctid >= '(a,0)'::tid AND ctid < '(b,0)'::tid"; empty for a whole table.
+// "ctid >= '(a,0)'::tid AND ctid < '(b,0)'::tid", or the condition on the key; empty for a whole
+// table.
 std::string PartCondition(const CopyPart& part);
 
 }  // namespace towline

@@ -3,6 +3,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "schema/array_literal.h"
 #include "state/state_store.h"
 #include "state/task_row.h"
 
@@ -36,14 +37,15 @@ absl::Status InsertRows(Connection& connection, absl::string_view into,
 
 absl::Status StateStore::StartCopy(const std::vector<PieceRow>& pieces,
                                    const std::vector<SchemaStatement>& statements,
-                                   TaskState state) {
+                                   const std::optional<SnapshotRow>& snapshot, TaskState state) {
   std::vector<Param> piece_values;
   for (const PieceRow& piece : pieces) {
     piece_values.insert(
         piece_values.end(),
         {options_.task, piece.table.schema, piece.table.name, absl::StrCat(piece_values.size()),
          absl::StrCat(piece.source_oid), piece.existing, piece.state,
-         absl::StrCat(piece.bytes_total), absl::StrCat(piece.rows_done), piece.rule});
+         absl::StrCat(piece.bytes_total), absl::StrCat(piece.rows_done), piece.rule,
+         piece.snapshot_number == 0 ? Param() : Param(absl::StrCat(piece.snapshot_number))});
   }
   std::vector<Param> statement_values;
   for (const SchemaStatement& statement : statements) {
@@ -54,19 +56,25 @@ absl::Status StateStore::StartCopy(const std::vector<PieceRow>& pieces,
   }
   absl::Status stored = InTransaction(connection_, [&]() -> absl::Status {
     TOWLINE_RETURN_IF_ERROR(UpdateTask(kStateAssignments, StateParams(state, "")));
-    for (const char* table : {"piece", "schema_statement"}) {
+    for (const char* table : {"piece", "snapshot", "schema_statement"}) {
       TOWLINE_RETURN_IF_ERROR(
           connection_
               .Query(absl::StrCat("DELETE FROM towline_state.", table, " WHERE task = $1"),
                      {options_.task})
               .status());
     }
-    TOWLINE_RETURN_IF_ERROR(InsertRows(
-        connection_,
-        "towline_state.piece (task, schema_name, table_name, ordinal, source_oid, "
-        "existing, state, bytes_total, rows_done, rule)",
-        {"text", "text", "text", "bigint", "bigint", "text", "text", "bigint", "bigint", "text"},
-        std::move(piece_values)));
+    if (snapshot.has_value()) {
+      TOWLINE_RETURN_IF_ERROR(InsertSnapshot(*snapshot));
+    } else {
+      TOWLINE_RETURN_IF_ERROR(UpdateTask("lsn_after = NULL", {}));
+    }
+    TOWLINE_RETURN_IF_ERROR(
+        InsertRows(connection_,
+                   "towline_state.piece (task, schema_name, table_name, ordinal, source_oid, "
+                   "existing, state, bytes_total, rows_done, rule, snapshot_number)",
+                   {"text", "text", "text", "bigint", "bigint", "text", "text", "bigint", "bigint",
+                    "text", "integer"},
+                   std::move(piece_values)));
     return InsertRows(connection_,
                       "towline_state.schema_statement (task, section, ordinal, is_setting, "
                       "statement, is_done)",
@@ -77,12 +85,71 @@ absl::Status StateStore::StartCopy(const std::vector<PieceRow>& pieces,
   return stored;
 }
 
+// The greatest lsn_after is the last's: a log does not get shorter.
+absl::Status StateStore::InsertSnapshot(const SnapshotRow& snapshot) {
+  TOWLINE_RETURN_IF_ERROR(UpdateTask("lsn_after = $3::pg_lsn", {snapshot.lsn_after.ToString()}));
+  return connection_
+      .Query(
+          "INSERT INTO towline_state.snapshot (task, number, snapshot, lsn_after, shape) "
+          "VALUES ($1, $2::integer, $3, $4::pg_lsn, $5)",
+          {options_.task, absl::StrCat(snapshot.number), snapshot.text,
+           snapshot.lsn_after.ToString(), snapshot.shape})
+      .status();
+}
+
+absl::Status StateStore::ResumeCopy(const SnapshotRow& snapshot) {
+  return InTransaction(connection_, [&]() -> absl::Status {
+    TOWLINE_RETURN_IF_ERROR(InsertSnapshot(snapshot));
+    TOWLINE_RETURN_IF_ERROR(
+        connection_
+            .Query("UPDATE towline_state.piece SET snapshot_number = $2::integer "
+                   "WHERE task = $1 AND state NOT IN ('copied', 'streamed')",
+                   {options_.task, absl::StrCat(snapshot.number)})
+            .status());
+    return connection_
+        .Query(
+            "DELETE FROM towline_state.snapshot s WHERE task = $1 "
+            "AND number <> $2::integer AND NOT EXISTS (SELECT FROM towline_state.piece p "
+            "WHERE p.task = s.task AND p.snapshot_number = s.number)",
+            {options_.task, absl::StrCat(snapshot.number)})
+        .status();
+  });
+}
+
+absl::StatusOr<std::vector<SnapshotRow>> StateStore::ReadSnapshots() {
+  TOWLINE_ASSIGN_OR_RETURN(
+      Result rows, connection_.Query("SELECT number, snapshot, lsn_after, shape "
+                                     "FROM towline_state.snapshot WHERE task = $1 ORDER BY number",
+                                     {options_.task}));
+  std::vector<SnapshotRow> snapshots;
+  for (int i = 0; i < rows.row_count(); ++i) {
+    TOWLINE_ASSIGN_OR_RETURN(Lsn lsn_after, Lsn::Parse(rows.Get(i, 2)));
+    snapshots.push_back({static_cast<int>(rows.GetInt(i, 0)), rows.GetString(i, 1), lsn_after,
+                         rows.GetString(i, 3)});
+  }
+  return snapshots;
+}
+
+absl::Status StateStore::ForgetSnapshots() {
+  return InTransaction(connection_, [&]() -> absl::Status {
+    TOWLINE_RETURN_IF_ERROR(UpdateTask("lsn_after = NULL", {}));
+    return connection_.Query("DELETE FROM towline_state.snapshot WHERE task = $1", {options_.task})
+        .status();
+  });
+}
+
 absl::StatusOr<std::vector<PieceRow>> StateStore::ReadPieces() {
+  return ReadPieces(connection_, options_.task);
+}
+
+absl::StatusOr<std::vector<PieceRow>> StateStore::ReadPieces(Connection& session,
+                                                             const std::string& task) {
   TOWLINE_ASSIGN_OR_RETURN(
       Result rows,
-      connection_.Query("SELECT schema_name, table_name, source_oid, existing, state, bytes_total, "
-                        "rows_done, rule FROM towline_state.piece WHERE task = $1 ORDER BY ordinal",
-                        {options_.task}));
+      session.Query("SELECT schema_name, table_name, source_oid, existing, state, bytes_total, "
+                    "rows_done, bytes_done, rule, COALESCE(snapshot_number, 0) "
+                    "FROM towline_state.piece WHERE task = $1 ORDER BY ordinal",
+                    {task}));
   std::vector<PieceRow> pieces;
   for (int i = 0; i < rows.row_count(); ++i) {
     pieces.push_back({{rows.GetString(i, 0), rows.GetString(i, 1)},
@@ -91,9 +158,37 @@ absl::StatusOr<std::vector<PieceRow>> StateStore::ReadPieces() {
                       rows.GetString(i, 4),
                       rows.GetInt(i, 5),
                       rows.GetInt(i, 6),
-                      rows.GetString(i, 7)});
+                      rows.GetInt(i, 7),
+                      rows.GetString(i, 8),
+                      static_cast<int>(rows.GetInt(i, 9))});
   }
   return pieces;
+}
+
+absl::Status StateStore::NotePieces(Connection& session, const TaskClaim& claim,
+                                    const std::vector<PieceProgress>& pieces) {
+  if (pieces.empty()) return absl::OkStatus();
+  ArrayLiteral schemas, names, rows, bytes;
+  for (const PieceProgress& piece : pieces) {
+    schemas.Add(piece.table.schema);
+    names.Add(piece.table.name);
+    rows.Add(absl::StrCat(piece.rows_done));
+    bytes.Add(absl::StrCat(piece.bytes_done));
+  }
+  return session
+      .Query(
+          "WITH seen AS (SELECT * FROM unnest($3::text[], $4::text[], $5::bigint[], $6::bigint[]) "
+          "AS s(schema_name, table_name, rows_done, bytes_done)), "
+          "free AS (SELECT p.task, s.* FROM seen s JOIN towline_state.piece p "
+          "USING (schema_name, table_name) WHERE p.task = $1 AND p.state IN ('pending', 'copying') "
+          "AND EXISTS (SELECT FROM towline_state.task t WHERE t.task = $1 "
+          "AND t.epoch = $2::bigint) FOR UPDATE OF p SKIP LOCKED) "
+          "UPDATE towline_state.piece p SET state = 'copying', rows_done = free.rows_done, "
+          "bytes_done = free.bytes_done FROM free WHERE p.task = free.task "
+          "AND p.schema_name = free.schema_name AND p.table_name = free.table_name",
+          {claim.task, absl::StrCat(claim.epoch), schemas.ToString(), names.ToString(),
+           rows.ToString(), bytes.ToString()})
+      .status();
 }
 
 absl::Status StateStore::SetPieceRules(const std::vector<PieceRow>& pieces) {

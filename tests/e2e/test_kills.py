@@ -27,11 +27,12 @@ COPY_IN_PARTS = ("--copy-part-bytes", "64kB", "--copy-workers", "2")
 @dataclasses.dataclass
 class Point:
     """passage: at which passage it dies. phase: states of the task that it may be found in afterwards
-    (None: no task row may exist yet)."""
+    (None: no task row may exist yet). before: where it has to die first to come there."""
     phases: tuple
     passage: int = 1
     arguments: tuple = ()
     existing: str = ""
+    before: str = ""
 
 
 BEFORE_COPY = (None, "new", "checking")
@@ -46,9 +47,14 @@ POINTS = {
     "copy:after-pre-data": Point(COPY),
     "copy:in-table": Point(COPY, passage=3, arguments=COPY_IN_PARTS),
     "copy:table-done": Point(COPY, passage=4, arguments=COPY_IN_PARTS),
+    "copy:resume-emptied": Point(COPY, arguments=COPY_IN_PARTS, before="copy:table-done:kill:4"),
+    "copy:resume-stored": Point(COPY, arguments=COPY_IN_PARTS, before="copy:table-done:kill:4"),
     "copy:append-before-commit": Point(COPY, existing="append"),
     "copy:before-post-data": Point(("copying", "indexing")),
     "copy:in-post-data": Point(("indexing",), passage=5),
+    "copy:before-constraints": Point(("constraints",)),
+    "copy:in-constraints": Point(("constraints",), passage=2),
+    "copy:after-constraints": Point(("constraints",)),
     "run:before-stream": Point(("indexing", *STREAM)),
     "run:before-ack": Point(STREAM, passage=3),
     "apply:in-batch": Point(STREAM, passage=4),
@@ -90,6 +96,9 @@ def make_load(source, seed, clients=2):
                   "CREATE INDEX ON load.bulk (n)",
                   "CREATE TABLE load.keyed (id int PRIMARY KEY, filler text)",
                   "INSERT INTO load.keyed SELECT i, md5(i::text) FROM generate_series(1, 1000) i",
+                  # What is filled when the stream has passed the copy, from rows that do not change.
+                  "CREATE TABLE load.fixed AS SELECT i FROM generate_series(1, 100) i",
+                  "CREATE MATERIALIZED VIEW load.counted AS SELECT count(*) FROM load.fixed",
                   # Large transactions come while they are in progress.
                   f"ALTER DATABASE {source.name} SET logical_decoding_work_mem = '64kB'")
     load.run(transactions=40)
@@ -118,7 +127,15 @@ def finish(service, load, source, destination, more=50):
     load.stop()
     service.wait_until_caught_up()
     assert_equal(source.uri(), destination.uri())
+    assert foreign_keys(destination) == foreign_keys(source)
     assert service.stop() == 0
+
+
+def foreign_keys(database):
+    found = database.query("SELECT conrelid::regclass::text, conname::text, convalidated FROM pg_constraint WHERE contype = 'f' "
+                           "ORDER BY 1, 2")
+    assert found
+    return found
 
 
 @pytest.mark.parametrize("name", POINTS)
@@ -130,6 +147,11 @@ def test_killed_at(name, source, destination, towline_factory, seed):
     arguments = [*point.arguments, *(("--existing", point.existing) if point.existing else ())]
     service = towline_factory(source, destination, fault=f"{name}:kill:{point.passage}", arguments=arguments)
     with load:
+        if point.before:
+            service.fault, fault = point.before, service.fault
+            service.start()
+            assert service.wait_exit(90) == -signal.SIGKILL, service.tail()
+            service.fault = fault
         service.start()
         if name in OF_LARGE_ONES:
             def passes():
