@@ -35,6 +35,13 @@ std::vector<std::string> FittingStatements(const Pair& pair) {
                                         " USING ", name, "::", column.type_text, ";"));
     }
   }
+  for (const TableColumn& column : pair.source->columns) {
+    const TableColumn* other = pair.destination->FindColumn(column.name);
+    if (column.generated == '\0' && other != nullptr && other->generated == 's') {
+      statements.push_back(
+          absl::StrCat(alter, "ALTER COLUMN ", QuoteIdentifier(column.name), " DROP EXPRESSION;"));
+    }
+  }
   if (pair.source->persistence == 'p' && pair.destination->persistence == 'u') {
     statements.push_back(absl::StrCat(alter, "SET LOGGED;"));
   }

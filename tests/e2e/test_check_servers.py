@@ -189,10 +189,13 @@ def test_a_skipped_schema_needs_its_tables(towline, source, destination):
     assert levels(check(towline, "--schema", "skip")) == {}
 
 
-def test_an_unlogged_table_at_the_destination(towline, source, destination):
-    source.execute("CREATE TABLE t (id int PRIMARY KEY)")
-    destination.execute("CREATE UNLOGGED TABLE t (id int PRIMARY KEY)")
+def test_a_table_of_another_nature_at_the_destination(towline, source, destination):
+    source.execute("CREATE TABLE t (id int PRIMARY KEY, twice int)")
+    destination.execute("CREATE UNLOGGED TABLE t (id int PRIMARY KEY, twice int GENERATED ALWAYS AS (id * 2) STORED)")
     finding = check(towline)["destination.tables"]
-    assert finding["level"] == "fail" and finding["statement"] == 'ALTER TABLE "public"."t" SET LOGGED;'
-    destination.execute(finding["statement"])
+    assert finding["level"] == "fail" and "is unlogged" in finding["found"]
+    assert 'column "twice" is generated, at the source it is not' in finding["found"]
+    assert finding["statement"].splitlines() == ['ALTER TABLE "public"."t" ALTER COLUMN "twice" DROP EXPRESSION;',
+                                                 'ALTER TABLE "public"."t" SET LOGGED;']
+    destination.script(*finding["statement"].splitlines())
     assert levels(check(towline)) == {}
