@@ -76,12 +76,15 @@ def test_what_is_there_already_counts_without_the_extensions_own_rows(towline, s
 
 def test_a_copy_that_starts_again_leaves_the_extensions_rows(towline_factory, source, destination, probe):
     source.execute("ALTER TABLE by_value REPLICA IDENTITY FULL")
-    towline = towline_factory(source, destination, fault="copy:table-done:kill:3", arguments=ON)
+    towline = towline_factory(source, destination, fault="copy:table-done:kill:3",
+                              arguments=[*ON, "--copy-workers", "1"])
     towline.start()
     assert towline.wait_exit(60) == -signal.SIGKILL
     source.script("DELETE FROM system WHERE id BETWEEN 130 AND 140", "DELETE FROM job")
+    assert towline.state() == "copying"
     towline.fault = None
-    towline.start().wait_for_state("streaming")
+    towline.start().wait_for_log("was interrupted and starts again")
+    towline.wait_for_state("streaming")
     towline.wait_until_caught_up()
     assert_same(source, destination)
     assert destination.query(OWN) == FRESH
