@@ -92,23 +92,29 @@ absl::Status Attempt::RunSteps() {
   }
 }
 
-// Once for all attempts. After the copy only tables that were copied: of others the rows from
-// before are missing.
+// Once for all attempts. Of a copy that has begun only its own tables: of others the rows from
+// before would be missing.
 absl::Status Attempt::FindExtensionRows() {
   Config& config = context_.config;
   if (!config.copies_extension_tables || !config.extension_rows.empty()) return absl::OkStatus();
   TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenSource());
   TOWLINE_ASSIGN_OR_RETURN(ExtensionRows rows, ReadExtensionRows(source));
-  if (row_.phase >= TaskState::kIndexing) {
-    TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_->ReadPieces());
-    std::set<TableName> copied;
-    for (const PieceRow& piece : pieces) copied.insert(piece.table);
-    std::erase_if(rows, [&](const auto& row) { return !copied.contains(row.first); });
-  }
   TableSelection selection = SelectionOf(config);
   for (const auto& [table, condition] : rows) selection.extension_tables.push_back(table);
   TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> selected, ReadTables(source, selection));
-  config.extension_rows = SelectedRows(rows, selected);
+  rows = SelectedRows(rows, selected);
+  if (row_.phase >= TaskState::kCopying) {
+    TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_->ReadPieces());
+    std::set<TableName> copied;
+    for (const PieceRow& piece : pieces) copied.insert(piece.table);
+    std::erase_if(rows, [&](const auto& row) {
+      if (copied.contains(row.first)) return false;
+      LogWarning("a table of an extension is left out, because it was not among those of the copy",
+                 {{"table", QuoteQualified(row.first.schema, row.first.name)}});
+      return true;
+    });
+  }
+  config.extension_rows = std::move(rows);
   AddExtensionRules(config.extension_rows, &config.rules);
   return absl::OkStatus();
 }

@@ -105,7 +105,7 @@ class LargeObjectCopier {
     }
     TOWLINE_RETURN_IF_ERROR(RefuseExisting(numbers.ToString()));
     TOWLINE_RETURN_IF_ERROR(destination_
-                                .Query("INSERT INTO towline_state.large_object (task, number) "
+                                .Query("INSERT INTO towline_state.made_object (task, number) "
                                        "SELECT $1, pg_catalog.unnest($2::oid[])",
                                        {{claim_.task, numbers.ToString()}})
                                 .status());
@@ -240,8 +240,8 @@ absl::Status RemoveLargeObjects(Connection& destination, const TaskClaim& claim)
       TOWLINE_ASSIGN_OR_RETURN(
           Result noted,
           destination.Query(
-              "WITH noted AS (DELETE FROM towline_state.large_object WHERE task = $1 AND number IN "
-              "(SELECT number FROM towline_state.large_object WHERE task = $1 ORDER BY number "
+              "WITH noted AS (DELETE FROM towline_state.made_object WHERE task = $1 AND number IN "
+              "(SELECT number FROM towline_state.made_object WHERE task = $1 ORDER BY number "
               "LIMIT $2::int) RETURNING number) SELECT pg_catalog.lo_unlink(m.oid) FROM noted "
               "LEFT JOIN pg_catalog.pg_largeobject_metadata m ON m.oid = noted.number",
               {{claim.task, absl::StrCat(kObjectsPerBatch)}}));
@@ -255,7 +255,7 @@ absl::Status RemoveLargeObjects(Connection& destination, const TaskClaim& claim)
 absl::Status ReleaseLargeObjects(Connection& destination, const TaskClaim& claim) {
   return InTransaction(destination, claim, [&] {
     return destination
-        .Query("DELETE FROM towline_state.large_object WHERE task = $1", {{claim.task}})
+        .Query("DELETE FROM towline_state.made_object WHERE task = $1", {{claim.task}})
         .status();
   });
 }

@@ -1,7 +1,7 @@
 // Large objects (lo_*), copied once and under their own numbers: they are not in the logical log,
 // so what changes in them afterwards does not follow.
 //
-// Those that are made are noted in towline_state.large_object, in the transactions that make them,
+// Those that are made are noted in towline_state.made_object, in the transactions that make them,
 // so that a copy which starts again can tell them from objects of the destination's own.
 #pragma once
 

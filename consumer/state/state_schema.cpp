@@ -183,12 +183,12 @@ CREATE TABLE towline_state.column_type (
 COMMENT ON TABLE towline_state.column_type IS
   'Types at the source, when they were copied, of columns that have another type here.';
 
-CREATE TABLE towline_state.large_object (
+CREATE TABLE towline_state.made_object (
   task text NOT NULL,
   number oid NOT NULL,
   PRIMARY KEY (task, number)
 );
-COMMENT ON TABLE towline_state.large_object IS
+COMMENT ON TABLE towline_state.made_object IS
   'Large objects that the initial copy has made; emptied when it is complete.';
 )sql",
 };

@@ -69,7 +69,7 @@ def test_every_byte_arrives_with_comment_owner_and_rights(towline_factory, sourc
     assert rights(destination, 7011)[0][0] == "postgres"
     assert "a role of the source does not exist" in towline.output() and "lo_missing" in towline.output()
     assert "large objects copied" in towline.output()
-    assert destination.query("SELECT * FROM towline_state.large_object") == []
+    assert destination.query("SELECT * FROM towline_state.made_object") == []
     # The rows name them by the same numbers.
     source.execute("INSERT INTO t VALUES (1000, 7001)")
     towline.wait_until_caught_up()
@@ -84,13 +84,13 @@ def test_a_copy_that_is_killed_makes_them_anew(towline_factory, source, destinat
     towline.start()
     assert towline.wait_exit(60) == -signal.SIGKILL
     made = len(everything(destination)) - 1
-    assert 0 < made < MANY and destination.value("SELECT count(*) FROM towline_state.large_object") == made
+    assert 0 < made < MANY and destination.value("SELECT count(*) FROM towline_state.made_object") == made
     source.script("SELECT lo_unlink(7010)", "SELECT lo_put(7001, 0, 'not empty any more')")
     towline.fault = None
     towline.start().wait_for_state("streaming")
     assert everything(destination, everything(source)) == everything(source)
     assert set(everything(destination)) == set(everything(source)) | {5}
-    assert destination.query("SELECT * FROM towline_state.large_object") == []
+    assert destination.query("SELECT * FROM towline_state.made_object") == []
     assert towline.stop() == 0
 
 
