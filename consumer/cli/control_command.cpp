@@ -38,8 +38,10 @@ absl::StatusOr<int> Control(const Config& config, Shutdown& shutdown, const Cont
   TOWLINE_RETURN_IF_ERROR(answer.status());
   nlohmann::json json = nlohmann::json::parse(*answer, nullptr, false);
   if (!json.is_object() || !json.value("ok", false)) {
+    // What set is refused is a mistake in the command; the others come at a wrong moment.
     std::string text = json.is_object() ? json.value("error", std::string("refused")) : *answer;
-    return absl::FailedPreconditionError(text);
+    return request.command == "set" ? absl::InvalidArgumentError(text)
+                                    : absl::FailedPreconditionError(text);
   }
   printf("task %s %s\n", task.c_str(), done.c_str());
   return 0;

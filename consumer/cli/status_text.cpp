@@ -165,7 +165,7 @@ std::string StatusText(const KnownTask& task) {
   if (task.is_running) AddLine(out, "in progress", SpoolText(status));
   if (status.tables_total > 0) {
     AddLine(out, "copy", CopyText(status));
-    AddLine(out, "copy limit", LimitText(status));
+    if (status.tables_done < status.tables_total) AddLine(out, "copy limit", LimitText(status));
     absl::StrAppend(&out, CopyingTables(status));
   }
   bool is_counting = status.state == "indexing" || status.state == "constraints";

@@ -119,7 +119,7 @@ class Supervisor {
     wish.limits.copy_rows_max = context_.copy_rate.rows_per_second();
     absl::Status read = FindOption(absl::StrCat("limits.", name))->set(wish, {value});
     if (!read.ok()) {
-      return absl::InvalidArgumentError(absl::StrCat(name, " ", value, " ", read.message()));
+      return absl::InvalidArgumentError(absl::StrCat(name, " ", value, ": ", read.message()));
     }
     ApplyCopyLimits(wish.limits);
     LogInfo("a limit was changed", {{name, value}});
