@@ -80,8 +80,8 @@ absl::Status Attempt::AdoptSlot() {
   row_.slot = name;
   row_.position = position;
   TOWLINE_RETURN_IF_ERROR(NoteSlotCreated(source));
-  // Last: whoever finds this phase finds all before it, and no snapshot of an earlier copy without a
-  // stream that was cut short.
+  // Last: whoever finds this phase finds all before it, and no snapshot of an earlier copy without
+  // a stream that was cut short.
   TOWLINE_RETURN_IF_ERROR(store_->StartCopy(pieces, {}, std::nullopt, TaskState::kCatchingUp));
   TOWLINE_ASSIGN_OR_RETURN(row_, store_->ReadTask());
   context_.control.set_is_copying(false);
