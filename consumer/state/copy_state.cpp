@@ -102,8 +102,9 @@ absl::Status StateStore::ResumeCopy(const SnapshotRow& snapshot) {
     TOWLINE_RETURN_IF_ERROR(InsertSnapshot(snapshot));
     TOWLINE_RETURN_IF_ERROR(
         connection_
-            .Query("UPDATE towline_state.piece SET snapshot_number = $2::integer "
-                   "WHERE task = $1 AND state NOT IN ('copied', 'streamed')",
+            .Query("UPDATE towline_state.piece SET snapshot_number = $2::integer, "
+                   "state = 'pending', rows_done = 0, bytes_done = 0 WHERE task = $1 AND state NOT "
+                   "IN ('copied', 'streamed')",
                    {options_.task, absl::StrCat(snapshot.number)})
             .status());
     return connection_
