@@ -14,6 +14,7 @@
 #include "schema/table_rules.h"
 #include "snapshot/existing_tables.h"
 #include "snapshot/slot.h"
+#include "state/column_types.h"
 #include "state/origin.h"
 #include "state/task_name.h"
 
@@ -180,6 +181,8 @@ absl::StatusOr<std::vector<PieceRow>> Attempt::AdoptTables(Connection& source) {
   for (const Table& table : published) names.push_back(table.name);
   TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> there, ReadTablesByName(store_->connection(), names));
   TOWLINE_RETURN_IF_ERROR(CheckFit(published, there, /*all_exist=*/true));
+  TOWLINE_RETURN_IF_ERROR(StoreColumnTypes(store_->connection(), store_->claim(), published, there,
+                                           /*keeps_others=*/false));
   std::vector<PieceRow> pieces;
   for (const Table& table : tables) {
     if (table.kind != 'r' || table.persistence != 'p') continue;

@@ -434,7 +434,8 @@ absl::Status CopyRun::CopyRows(Connection& session, const std::vector<Table>& ta
   job.tables = tables;
   TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> there, ReadDestination(session, job.tables));
   TOWLINE_RETURN_IF_ERROR(CheckFit(job.tables, there, /*all_exist=*/true));
-  TOWLINE_RETURN_IF_ERROR(StoreColumnTypes(session, store_.claim(), job.tables, there));
+  TOWLINE_RETURN_IF_ERROR(StoreColumnTypes(session, store_.claim(), job.tables, there,
+                                           /*keeps_others=*/kept_.tables > 0));
 
   std::vector<StagedTable> staged;
   int64_t bytes_total = 0;

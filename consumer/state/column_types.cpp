@@ -15,9 +15,12 @@ bool IsSameType(const TableColumn& a, const TableColumn& b) {
 
 absl::Status StoreColumnTypes(Connection& session, const TaskClaim& claim,
                               const std::vector<Table>& source,
-                              const std::vector<Table>& destination) {
+                              const std::vector<Table>& destination, bool keeps_others) {
   ArrayLiteral values[6];
+  ArrayLiteral schemas, names;
   for (size_t i = 0; i < source.size(); ++i) {
+    schemas.Add(source[i].name.schema);
+    names.Add(source[i].name.name);
     for (const TableColumn& column : source[i].columns) {
       const TableColumn* there = destination[i].FindColumn(column.name);
       if (there == nullptr || IsSameType(column, *there)) continue;
@@ -32,7 +35,11 @@ absl::Status StoreColumnTypes(Connection& session, const TaskClaim& claim,
   TOWLINE_RETURN_IF_ERROR(session.Exec("BEGIN").status());
   TOWLINE_RETURN_IF_ERROR(CheckEpoch(session, claim));
   TOWLINE_RETURN_IF_ERROR(
-      session.Query("DELETE FROM towline_state.column_type WHERE task = $1", {{claim.task}})
+      session
+          .Query("DELETE FROM towline_state.column_type WHERE task = $1 AND (NOT $2::boolean OR "
+                 "(schema_name, table_name) IN (SELECT * FROM unnest($3::text[], $4::text[])))",
+                 std::vector<Param>{claim.task, keeps_others ? "t" : "f", schemas.ToString(),
+                                    names.ToString()})
           .status());
   TOWLINE_RETURN_IF_ERROR(
       session

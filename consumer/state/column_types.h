@@ -28,10 +28,12 @@ struct CopiedType {
 // By table and column, as the source names them.
 using CopiedTypes = std::map<std::pair<TableName, std::string>, CopiedType>;
 
-// Replaces the task's. `destination` has the tables of the same index as `source`.
+// Replaces what is known of these tables, and forgets others unless `keeps_others` (a copy that
+// goes on with the tables that are not done). `destination` has the tables of the same index as
+// `source`.
 absl::Status StoreColumnTypes(Connection& session, const TaskClaim& claim,
                               const std::vector<Table>& source,
-                              const std::vector<Table>& destination);
+                              const std::vector<Table>& destination, bool keeps_others);
 
 absl::StatusOr<CopiedTypes> ReadColumnTypes(Connection& session, const std::string& task);
 

@@ -6,6 +6,7 @@ table without key under REPLICA IDENTITY FULL. The judge casts at the source, in
 """
 import itertools
 import json
+import signal
 
 import pytest
 
@@ -244,6 +245,39 @@ def test_a_type_that_changes_later_stops_also_where_it_could_be_cast(towline, so
     result = compare(source.uri(), destination.uri(), selects=selects)
     assert result and result.rows == {"public.t": 3}, str(result)
     assert towline.stop() == 0
+
+
+def test_casts_of_tables_that_an_interrupted_copy_keeps(towline_factory, source, destination):
+    tables = [f"t{number}" for number in range(4)]
+    for number, table in enumerate(tables):
+        source.script(f"CREATE TABLE {table} (id int PRIMARY KEY, v int)",
+                      f"INSERT INTO {table} SELECT i, i FROM generate_series(1, {100 * (number + 1)}) i")
+        destination.execute(f"CREATE TABLE {table} (id int PRIMARY KEY, v text)")
+    towline = towline_factory(source, destination, arguments=["--copy-workers", "1"])
+    towline.fault = "copy:table-done:kill:2"
+    towline.start()
+    assert towline.wait_exit() == -signal.SIGKILL, towline.tail()
+    towline.fault = None
+    towline.start().wait_for_log("goes on under a new snapshot")
+    towline.wait_for_state("streaming")
+    source.script(*(f"UPDATE {table} SET v = -v WHERE id < 50; INSERT INTO {table} VALUES (1000, 7)" for table in tables))
+    towline.wait_until_caught_up()
+    result = compare(source.uri(), destination.uri(), selects={
+        f"public.{table}": (f"SELECT id, v::text FROM public.{table}", f"SELECT id, v FROM public.{table}") for table in tables})
+    assert result and result.rows["public.t3"] == 401, str(result)
+    assert towline.stop() == 0
+
+
+def test_casts_of_a_stream_without_a_copy(towline, source, destination):
+    source.script("CREATE TABLE t (id int PRIMARY KEY, v int)", "INSERT INTO t VALUES (1, 1)")
+    destination.script("CREATE TABLE t (id bigint PRIMARY KEY, v text)", "INSERT INTO t VALUES (1, '1')")
+    source.query("SELECT pg_create_logical_replication_slot('given', 'towline')")
+    towline.start("--stages", "stream", "--slot", "given").wait_for_state("streaming")
+    source.script("INSERT INTO t VALUES (2, 2)", "UPDATE t SET v = 3 WHERE id = 1")
+    towline.wait_until_caught_up()
+    assert destination.query("SELECT * FROM t ORDER BY id") == [(1, "3"), (2, "2")]
+    assert towline.stop() == 0
+    towline.call("drop", "--yes", check=True)
 
 
 def tables_finding(towline, *more):
