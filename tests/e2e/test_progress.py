@@ -108,7 +108,7 @@ def test_a_rest_ends_with_the_service(towline, filled, destination):
     towline.wait_for_state("copying")
     destination.wait_for("SELECT rows_done > 0 FROM towline_state.piece WHERE table_name = 'big'", 20)
     assert towline.stop() == 0
-    towline.start("--copy-rows-max", "5000")
+    towline.start("--copy-rows-max", "5000").wait_for_log("copying rows")
     finish(towline, filled, destination)
 
 
