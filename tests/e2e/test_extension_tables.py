@@ -74,16 +74,17 @@ def test_what_is_there_already_counts_without_the_extensions_own_rows(towline, s
     assert towline.stop() == 0
 
 
-def test_a_copy_that_starts_again_leaves_the_extensions_rows(towline_factory, source, destination, probe):
+@pytest.mark.parametrize("fault, then", [("copy:in-table:kill:1", "starts again"), ("copy:table-done:kill:1", "goes on"),
+                                         ("copy:table-done:kill:3", "goes on")])
+def test_an_interrupted_copy_leaves_the_extensions_rows(towline_factory, source, destination, probe, fault, then):
     source.execute("ALTER TABLE by_value REPLICA IDENTITY FULL")
-    towline = towline_factory(source, destination, fault="copy:table-done:kill:3",
-                              arguments=[*ON, "--copy-workers", "1"])
+    towline = towline_factory(source, destination, fault=fault, arguments=[*ON, "--copy-workers", "1"])
     towline.start()
     assert towline.wait_exit(60) == -signal.SIGKILL
     source.script("DELETE FROM system WHERE id BETWEEN 130 AND 140", "DELETE FROM job")
     assert towline.state() == "copying"
     towline.fault = None
-    towline.start().wait_for_log("was interrupted and starts again")
+    towline.start().wait_for_log(f"was interrupted and {then}")
     towline.wait_for_state("streaming")
     towline.wait_until_caught_up()
     assert_same(source, destination)
