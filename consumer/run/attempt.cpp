@@ -382,7 +382,8 @@ CopierOptions Attempt::CopyOptions() const {
 
 // stages: schema. Leaves a task that is as good as new.
 absl::Status Attempt::CopySchema() {
-  if (!row_.slot.empty()) {
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> begun, store_->ReadPieces());
+  if (!row_.slot.empty() || !begun.empty()) {
     return WithHint(absl::InvalidArgumentError(absl::StrCat(
                         "stages: schema, and task ", context_.task, " has begun to copy rows")),
                     "Run it without this option, or drop the task first (towline drop).");

@@ -84,6 +84,8 @@ class CopyRun {
 
  private:
   absl::StatusOr<bool> Resume(const std::vector<PieceRow>& pieces);
+  absl::Status CheckNoneAppended(const std::vector<PieceRow>& pieces) const;
+  absl::Status CheckKnowsExtensionRows(Connection& session, const std::vector<Table>& tables) const;
   absl::StatusOr<std::string> LookAtOurs(Connection& session, const std::vector<PieceRow>& pieces,
                                          const std::vector<Table>& tables);
   absl::Status StartOver();
@@ -136,7 +138,10 @@ absl::Status CopyRun::Run() {
       LogStartOver("the schema was not made");
     }
     if (!is_resumed) {
-      if (is_begun) begun_ = std::move(pieces);
+      if (!is_begun) TOWLINE_RETURN_IF_ERROR(CheckNoneAppended(pieces));
+      // Also of a copy without a stream that was cut short: the slot that was made since has put
+      // the task back to its checks.
+      begun_ = std::move(pieces);
       TOWLINE_RETURN_IF_ERROR(StartOver());
     }
     summary_.EndStep("rows", {.rows = progress_.rows_done,
@@ -177,6 +182,43 @@ absl::Status CopyRun::RunSchemaOnly() {
     TOWLINE_RETURN_IF_ERROR(RunSchemaStatements(session, store_, run));
   }
   return store_.StartCopy({}, {}, std::nullopt, TaskState::kNew);
+}
+
+// A copy without a stream that was cut short has added its rows to those that were there, where
+// they cannot be told apart any more.
+absl::Status CopyRun::CheckNoneAppended(const std::vector<PieceRow>& pieces) const {
+  for (const PieceRow& piece : pieces) {
+    if (piece.existing != "append" || piece.state != "copied") continue;
+    return WithHint(
+        absl::FailedPreconditionError(absl::StrCat(
+            "an earlier copy without a stream has added rows to ",
+            QuoteQualified(piece.table.schema, piece.table.name), " and was interrupted")),
+        "Drop the task (towline drop), put the table right by hand, and begin again.");
+  }
+  return absl::OkStatus();
+}
+
+// An extension's own rows are made by CREATE EXTENSION alone: without its condition they would be
+// emptied with ours.
+absl::Status CopyRun::CheckKnowsExtensionRows(Connection& session,
+                                              const std::vector<Table>& tables) const {
+  for (const Table& table : tables) {
+    if (table.oid == 0 || options_.extension_rows.contains(table.name)) continue;
+    TOWLINE_ASSIGN_OR_RETURN(
+        Result found,
+        session.Query("SELECT 1 FROM pg_catalog.pg_depend WHERE classid = "
+                      "'pg_catalog.pg_class'::regclass AND objid = $1::oid AND deptype = 'e'",
+                      {absl::StrCat(table.oid)}));
+    if (found.row_count() == 0) continue;
+    return WithHint(
+        absl::FailedPreconditionError(absl::StrCat(
+            QuoteQualified(table.name.schema, table.name.name),
+            " belongs to an extension, was copied in part and is not copied any more: emptying it "
+            "would take the extension's own rows")),
+        "Run with extension_tables and the tables of the first start, or drop the task (towline "
+        "drop) and delete the copied rows by hand.");
+  }
+  return absl::OkStatus();
 }
 
 // False: it has to start over, and the log says why.
@@ -353,6 +395,7 @@ absl::Status CopyRun::EmptyBegun(Connection& session) {
   if (ours_.empty()) return absl::OkStatus();
   std::vector<TableName> names(ours_.begin(), ours_.end());
   TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> tables, ReadTablesByName(session, names));
+  TOWLINE_RETURN_IF_ERROR(CheckKnowsExtensionRows(session, tables));
   TOWLINE_RETURN_IF_ERROR(session.Exec("BEGIN").status());
   TOWLINE_RETURN_IF_ERROR(CheckEpoch(session, store_.claim()));
   TOWLINE_RETURN_IF_ERROR(EmptyTables(session, tables, options_.extension_rows));

@@ -35,6 +35,15 @@ void AddShape(const Table& table, std::string* text) {
                     static_cast<int>(column.generated), " ", static_cast<int>(column.identity),
                     "\n");
   }
+  // The first dump's are built on the rows of every snapshot.
+  for (const UniqueIndex& index : table.unique_indexes) {
+    absl::StrAppend(text, "unique ", QuoteIdentifier(index.name), index.is_partial ? " p" : " -",
+                    index.is_deferrable ? " d" : " -");
+    for (const std::string& column : index.columns) {
+      absl::StrAppend(text, " ", QuoteIdentifier(column));
+    }
+    absl::StrAppend(text, "\n");
+  }
 }
 
 std::string ShapeText(const std::vector<Table>& tables) {

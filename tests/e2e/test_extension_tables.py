@@ -92,6 +92,19 @@ def test_an_interrupted_copy_leaves_the_extensions_rows(towline_factory, source,
     assert towline.stop() == 0
 
 
+def test_an_interrupted_copy_does_not_go_on_without_the_option(towline_factory, source, destination, probe):
+    source.execute("ALTER TABLE by_value REPLICA IDENTITY FULL")
+    towline = towline_factory(source, destination, fault="copy:in-table:kill:1", arguments=[*ON, "--copy-workers", "1"])
+    towline.start()
+    assert towline.wait_exit(60) == -signal.SIGKILL
+    own = destination.query(OWN)
+    towline.fault = None
+    towline.arguments = []
+    towline.start()
+    assert towline.wait_exit(60) == 3 and "belongs to an extension" in towline.output()
+    assert own and destination.query(OWN) == own
+
+
 def test_without_the_option_nothing_comes(towline, source, destination, probe):
     towline.start().wait_for_state("streaming")
     source.script("INSERT INTO system VALUES (300, 'new')", "INSERT INTO t VALUES (2)")

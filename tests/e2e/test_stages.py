@@ -107,6 +107,20 @@ def test_a_killed_copy_without_a_stream_is_no_beginning_of_one_with(towline_fact
     assert towline.stop() == 0
 
 
+def test_rows_of_a_killed_copy_without_a_stream_are_not_taken_for_the_users(towline_factory, source, destination):
+    source.script(*TABLES)
+    towline = towline_factory(source, destination, fault="copy:before-post-data:kill")
+    towline.start("--stages", "schema,copy", "--existing", "append")
+    assert towline.wait_exit() != 0
+    towline.fault = None
+    assert "has begun to copy rows" in ends(towline, "--stages", "schema", "--existing", "append", status=2)
+    source.script("UPDATE t SET v = 'changed' WHERE id = 5", "DELETE FROM t WHERE id = 6")
+    towline.start("--existing", "append").wait_for_state("streaming")
+    towline.wait_until_caught_up()
+    assert_equal(source.uri(), destination.uri())
+    assert towline.stop() == 0
+
+
 # --- a stream without a copy
 
 def copied_by_hand(source, destination, slot="given"):
