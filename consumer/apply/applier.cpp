@@ -25,7 +25,7 @@ class Applier::Impl {
       : options_(std::move(options)),
         connection_(std::move(connection)),
         writer_(&connection_, {options_.claim, options_.policies, options_.source_oids,
-                               options_.statement_bytes_max}),
+                               options_.statement_bytes_max, options_.set_rows_min}),
         position_(options_.position) {}
 
   absl::Status Apply(const Batch& batch) {

@@ -43,6 +43,7 @@ class Applier {
     Lsn position;                         // where the task stands now
     absl::Duration durable_interval_max;  // I2
     int64_t conflict_rows_max = 0;
+    int64_t set_rows_min = 2;  // net changes of one table and kind that are written as one set
     int64_t statement_bytes_max = 64 << 20;  // a change with more in its values goes in steps
     bool misses_prepares = false;  // origin: none, which may leave out one without its end
     bool requires_origin = false;  // an error where what we write cannot be marked
