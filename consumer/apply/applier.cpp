@@ -263,6 +263,7 @@ class Applier::Impl {
     counts_.deleted = written.deleted;
     counts_.truncated = written.truncated;
     counts_.missed = written.missed;
+    counts_.refused_sets = written.refused_sets;
     counts_.transactions += batch.transaction_count;
     ++counts_.batches;
   }

@@ -57,7 +57,8 @@ class Applier {
     int64_t updated = 0;
     int64_t deleted = 0;
     int64_t truncated = 0;
-    int64_t missed = 0;  // rows that need not be there, and were not
+    int64_t missed = 0;        // rows that need not be there, and were not
+    int64_t refused_sets = 0;  // batches that had to be written row by row
     int64_t batches = 0;
     int64_t transactions = 0;
   };

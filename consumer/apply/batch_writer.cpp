@@ -185,6 +185,7 @@ absl::Status BatchWriter::WriteAgain(const Batch& batch) {
   LogWarning(
       "a set of rows was not taken as a whole: the batch is written row by row",
       {{"stage", "apply"}, {"table", TargetOf(batch.changes[pipeline_.failure()->change]).label}});
+  ++counts_.refused_sets;
   TOWLINE_RETURN_IF_ERROR(pipeline_.Recover());
   TOWLINE_RETURN_IF_ERROR(
       connection_->Exec("ROLLBACK TO SAVEPOINT before_sets; DEALLOCATE ALL").status());

@@ -36,7 +36,8 @@ class BatchWriter {
     int64_t updated = 0;
     int64_t deleted = 0;
     int64_t truncated = 0;
-    int64_t missed = 0;  // append tables: rows that a change did not find
+    int64_t missed = 0;        // append tables: rows that a change did not find
+    int64_t refused_sets = 0;  // for which a batch was written once more, row by row
   };
 
   struct Options {
