@@ -25,7 +25,7 @@ class Applier::Impl {
       : options_(std::move(options)),
         connection_(std::move(connection)),
         writer_(&connection_, {options_.claim, options_.policies, options_.source_oids,
-                               options_.statement_bytes_max}),
+                               options_.statement_bytes_max, options_.set_rows_min}),
         position_(options_.position) {}
 
   absl::Status Apply(const Batch& batch) {
@@ -263,6 +263,7 @@ class Applier::Impl {
     counts_.deleted = written.deleted;
     counts_.truncated = written.truncated;
     counts_.missed = written.missed;
+    counts_.refused_sets = written.refused_sets;
     counts_.transactions += batch.transaction_count;
     ++counts_.batches;
   }

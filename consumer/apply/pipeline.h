@@ -23,6 +23,7 @@ struct ApplyFailure {
   absl::Status status;  // the server's error; OK: the row count was wrong
   int64_t affected_rows = 0;
   std::string server_detail;  // may show values: for towline_state only
+  bool is_of_set = false;     // `change` is the first of several
 };
 
 class Pipeline {
@@ -32,6 +33,7 @@ class Pipeline {
     int64_t rows_min = 1;
     int64_t rows_max = 1;
     bool is_counted = true;  // in missed_rows()
+    bool is_set = false;
   };
   struct Values {  // one per parameter
     absl::Span<const char* const> values;
@@ -52,6 +54,8 @@ class Pipeline {
   // After a failure: takes the answers that are still to come, so that the session can be used for
   // ROLLBACK and more. An error: the session is lost.
   absl::Status Recover();
+  // After Recover(), when the transaction has been rolled back to before what was sent.
+  void Reset();
 
   // Nothing: the connection was lost, or a wait was cancelled.
   const std::optional<ApplyFailure>& failure() const { return failure_; }

@@ -299,6 +299,11 @@ size_t RowWriter::BytesOf(const Statement& statement) const {
   return bytes;
 }
 
+void RowWriter::ForgetStatements() {
+  statements_.clear();
+  for (auto& row : last_) std::fill(std::begin(row), std::end(row), nullptr);
+}
+
 absl::StatusOr<const Statement*> RowWriter::Prepared(const Target& target,
                                                      const StatementShape& shape, size_t index) {
   bool is_plain = shape.is_unchanged.empty() && shape.is_null.empty() && !shape.skips_locked;
@@ -314,9 +319,11 @@ absl::StatusOr<const Statement*> RowWriter::Prepared(const Target& target,
   if (found == statements_.end()) {
     if (statements_.size() >= kStatementsMax) {
       TOWLINE_RETURN_IF_ERROR(pipeline_->Drain());
-      TOWLINE_RETURN_IF_ERROR(connection_->Exec("DEALLOCATE ALL").status());
-      statements_.clear();
-      for (auto& row : last_) std::fill(std::begin(row), std::end(row), nullptr);
+      std::string all;  // of ours: not those of the sets
+      for (const auto& [unused, old] : statements_)
+        absl::StrAppend(&all, "DEALLOCATE ", old->name, ";");
+      TOWLINE_RETURN_IF_ERROR(connection_->Exec(all).status());
+      ForgetStatements();
     }
     auto statement = std::make_unique<Statement>(BuildStatement(target, shape));
     statement->name = absl::StrCat("change_", ++statement_number_);

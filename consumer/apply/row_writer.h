@@ -39,6 +39,9 @@ class RowWriter {
   // equal ones, but not one that they have locked. The source's other transaction has met another.
   void set_skips_locked(bool skips_locked) { skips_locked_ = skips_locked; }
 
+  // The session has none of the statements any more.
+  void ForgetStatements();
+
   // After an error: the change whose values could not be staged. Other failures are the pipeline's.
   const std::optional<ApplyFailure>& failure() const { return failure_; }
 

@@ -348,6 +348,7 @@ absl::StatusOr<StreamSession::Options> Attempt::StreamOptions() {
   options.applier.durable_interval_max = limits.durable_interval_max;
   options.applier.conflict_rows_max = limits.conflict_rows_max;
   options.applier.statement_bytes_max = limits.statement_bytes_max;
+  options.applier.set_rows_min = limits.set_rows_min;
   options.applier.misses_prepares = !config.foreign_origins;
   options.applier.requires_origin = !config.foreign_origins;
   options.applier.policies.rules = config.rules;
