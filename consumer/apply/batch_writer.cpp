@@ -122,7 +122,11 @@ absl::Status BatchWriter::NoteNewTable(const Relation& relation, const Table& ta
 
 absl::Status BatchWriter::Write(const Batch& batch) {
   TOWLINE_RETURN_IF_ERROR(ReadNewTargets(batch));
-  const bool may_have_sets = net_writer_.IsSet(batch.changes.size());
+  const bool may_have_sets =
+      net_writer_.IsSet(batch.changes.size()) &&
+      std::any_of(batch.changes.begin(), batch.changes.end(), [](const Change& change) {
+        return change.kind == ChangeKind::kUpdate || change.kind == ChangeKind::kDelete;
+      });
   if (may_have_sets) {
     TOWLINE_RETURN_IF_ERROR(connection_->Exec("SAVEPOINT before_sets").status());
   }
@@ -132,8 +136,13 @@ absl::Status BatchWriter::Write(const Batch& batch) {
     written = WriteAgain(batch);
     writes_in_order_ = false;
   }
-  if (written.ok()) Count(batch);
-  return written;
+  TOWLINE_RETURN_IF_ERROR(written);
+  // Those of the parts of a transaction must not nest without end.
+  if (may_have_sets && batch.part != BatchPart::kWhole) {
+    TOWLINE_RETURN_IF_ERROR(connection_->Exec("RELEASE SAVEPOINT before_sets").status());
+  }
+  Count(batch);
+  return absl::OkStatus();
 }
 
 // What other sessions or missing resources have stopped is not looked for in smaller pieces.
