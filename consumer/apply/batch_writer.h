@@ -19,9 +19,9 @@
 #include "absl/types/span.h"
 #include "apply/copy_in.h"
 #include "apply/fold.h"
+#include "apply/net_writer.h"
 #include "apply/pipeline.h"
 #include "apply/row_writer.h"
-#include "apply/set_writer.h"
 #include "apply/target.h"
 #include "model/batch.h"
 #include "pg/connection.h"
@@ -85,17 +85,7 @@ class BatchWriter {
   template <typename AnyFolder>
   absl::Status WriteFolded(const Batch& batch, absl::Span<const uint32_t> changes,
                            AnyFolder* folder);
-  absl::Status WriteNet(const Target& target, NetChanges net);
-  absl::Status WriteDeletes(const Target& target, absl::Span<const NetChange> deletes);
-  absl::Status WriteEqualDeletes(const Target& target, std::vector<NetChange>* deletes);
-  absl::Status WriteUpdates(const Target& target, std::vector<NetChange>* updates);
-  absl::Status WriteUpdateSet(const Target& target, const std::vector<bool>& is_unchanged,
-                              absl::Span<const NetChange> updates);
-  absl::Status WriteInserts(const Target& target, absl::Span<const NetChange> inserts);
-  absl::Status WriteOneByOne(const Target& target, absl::Span<const NetChange> changes);
   absl::Status WriteInOrder(const Batch& batch, absl::Span<const uint32_t> changes);
-  absl::Status Copy(const Target& target);
-  bool IsSet(size_t changes) const;
   absl::Status WriteTruncate(const Change& change);
   struct Run {
     size_t end = 0;  // behind its last change
@@ -108,11 +98,10 @@ class BatchWriter {
   Options options_;
   Pipeline pipeline_;
   RowWriter row_writer_;
-  SetWriter set_writer_;
+  NetWriter net_writer_;
   absl::flat_hash_map<const Relation*, std::unique_ptr<const Target>> targets_;
   std::map<TableName, const Relation*> described_;  // the last description of each table
   const Target* last_target_ = nullptr;             // changes come in runs of one relation
-  std::optional<ApplyFailure> copy_failure_;
   bool skips_locked_ = false;
   bool writes_in_order_ = false;  // and nothing as a set
   Counts counts_;
