@@ -57,7 +57,9 @@ const Target& BatchWriter::TargetOf(const Change& change) {
 }
 
 // The catalog cannot be asked while the pipeline runs.
-absl::Status BatchWriter::ReadNewTargets(const Batch& batch) {
+absl::Status BatchWriter::ReadTargetsOf(const Batch& batch) {
+  new_targets_.clear();
+  noted_.clear();
   std::vector<const Relation*> unknown;
   const Relation* last = nullptr;
   auto look_at = [&](const Relation* relation) {
@@ -90,6 +92,7 @@ absl::Status BatchWriter::ReadNewTargets(const Batch& batch) {
     }
     described = relation;
     targets_[relation] = std::make_unique<const Target>(std::move(target));
+    new_targets_.push_back(relation);
   }
   return absl::OkStatus();
 }
@@ -118,23 +121,36 @@ absl::Status BatchWriter::NoteNewTable(const Relation& relation, const Table& ta
       "selected (as after a rename) do not come by themselves",
       {{"table", QuoteQualified(relation.name.schema, relation.name.name)}});
   options_.source_oids[relation.name] = relation.oid;
+  noted_.push_back(relation.name);
   const TableRule* rule = FindRule(options_.policies.rules, relation.name, table.ancestors);
   return AddStreamedPiece(*connection_, options_.claim, relation.name, relation.oid,
                           RuleText(rule));
 }
 
-absl::Status BatchWriter::Write(const Batch& batch) {
-  TOWLINE_RETURN_IF_ERROR(ReadNewTargets(batch));
-  size_t begin = 0;
-  for (size_t i = 0; i < batch.changes.size(); ++i) {
+absl::Status BatchWriter::Write(const Batch& batch, size_t begin, size_t end) {
+  missed_before_ = pipeline_.missed_rows();
+  for (size_t i = begin; i < end; ++i) {
     if (batch.changes[i].kind != ChangeKind::kTruncate) continue;
     TOWLINE_RETURN_IF_ERROR(WriteSegment(batch, begin, i));
     TOWLINE_RETURN_IF_ERROR(WriteTruncate(batch.changes[i]));
     begin = i + 1;
   }
-  TOWLINE_RETURN_IF_ERROR(WriteSegment(batch, begin, batch.changes.size()));
-  Count(batch);
-  return absl::OkStatus();
+  return WriteSegment(batch, begin, end);
+}
+
+// Statements that were on the way behind the one that failed have not been prepared.
+absl::Status BatchWriter::Forget() {
+  pipeline_.Reset();
+  pipeline_.set_missed_rows(missed_before_);
+  copy_failure_.reset();
+  row_writer_.ForgetStatements();
+  return connection_->Exec("DEALLOCATE ALL").status();
+}
+
+void BatchWriter::ForgetNewTargets() {
+  for (const Relation* relation : new_targets_) targets_.erase(relation);
+  for (const TableName& table : noted_) options_.source_oids.erase(table);
+  last_target_ = nullptr;
 }
 
 absl::Status BatchWriter::WriteTruncate(const Change& change) {

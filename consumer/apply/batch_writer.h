@@ -39,10 +39,27 @@ class BatchWriter {
   };
   BatchWriter(Connection* connection, Options options);
 
-  absl::Status Write(const Batch& batch);
+  // First, in the transaction that Write() is for: reads what is not known yet of the batch's
+  // tables.
+  absl::Status ReadTargetsOf(const Batch& batch);
+  // The changes [begin, end), or an error. Slices of a batch may be written one after another.
+  absl::Status Write(const Batch& batch, size_t begin, size_t end);
+  // When all of the batch is written.
+  void Count(const Batch& batch);
 
-  // After Write() failed: the change that the destination did not take, with its target, if it was
-  // that. Nothing: an error of another kind.
+  // What a change that the destination has refused may be written as instead.
+  RowWriter& row_writer() { return row_writer_; }
+  absl::Status Drain() { return pipeline_.Drain(); }
+  const Target& TargetOf(const Change& change);
+
+  // After TakeFailure(), when what the last Write() has done is rolled back, up to the savepoint
+  // or with its transaction: the session can be used again.
+  absl::Status Forget();
+  // The transaction was rolled back with what ReadTargetsOf() has noted in it.
+  void ForgetNewTargets();
+
+  // After Write() or another way of writing failed: the change that the destination did not take,
+  // with its target, if it was that. Nothing: an error of another kind.
   struct Failed {
     ApplyFailure failure;
     const Target* target = nullptr;
@@ -60,10 +77,8 @@ class BatchWriter {
     std::unique_ptr<Folder> folder;  // none: all changes are written
   };
 
-  absl::Status ReadNewTargets(const Batch& batch);
   absl::Status CheckIsCopied(const Relation& relation) const;
   absl::Status NoteNewTable(const Relation& relation, const Table& table);
-  const Target& TargetOf(const Change& change);
   absl::Status WriteSegment(const Batch& batch, size_t begin, size_t end);
   void Gather(const Batch& batch, size_t begin, size_t end);
   absl::Status WriteTable(const Batch& batch, const TableWork& work);
@@ -73,16 +88,18 @@ class BatchWriter {
     bool has_large_row = false;
   };
   Run FindRun(const Batch& batch, const std::vector<uint32_t>& changes, size_t first) const;
-  void Count(const Batch& batch);
 
   Connection* connection_;
   Options options_;
   Pipeline pipeline_;
   RowWriter row_writer_;
   absl::flat_hash_map<const Relation*, std::unique_ptr<const Target>> targets_;
+  std::vector<const Relation*> new_targets_;        // of the last batch
+  std::vector<TableName> noted_;                    // tables that it has brought
   std::map<TableName, const Relation*> described_;  // the last description of each table
   const Target* last_target_ = nullptr;             // changes come in runs of one relation
   std::optional<ApplyFailure> copy_failure_;
+  int64_t missed_before_ = 0;
   Counts counts_;
 
   // Of the segment being written.

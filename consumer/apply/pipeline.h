@@ -52,11 +52,14 @@ class Pipeline {
   // After a failure: takes the answers that are still to come, so that the session can be used for
   // ROLLBACK and more. An error: the session is lost.
   absl::Status Recover();
+  // After Recover(), when the transaction has been rolled back to before what was sent.
+  void Reset();
 
   // Nothing: the connection was lost, or a wait was cancelled.
   const std::optional<ApplyFailure>& failure() const { return failure_; }
   // Rows that a statement with rows_min == 0 did not find.
   int64_t missed_rows() const { return missed_rows_; }
+  void set_missed_rows(int64_t rows) { missed_rows_ = rows; }  // as before what is undone
 
  private:
   struct Pending {
@@ -79,5 +82,9 @@ class Pipeline {
   bool is_recovering_ = false;
   int64_t missed_rows_ = 0;
 };
+
+// One statement with such parameters, outside of pipeline mode.
+absl::StatusOr<Result> AskWithValues(Connection& connection, const std::string& sql,
+                                     absl::Span<const Oid> types, const Pipeline::Values& values);
 
 }  // namespace towline

@@ -262,7 +262,8 @@ absl::StatusOr<Target> MakeTarget(const Relation& relation, const Table& table,
   absl::Status unsent = CheckUnsent(&target);
   if (!unsent.ok()) return unsent;
   ChooseMatching(&target);
-  target.overwrites = overwrites && target.matching == Matching::kKey && HasUsableKey(target);
+  target.is_key_unique = target.matching == Matching::kKey && HasUsableKey(target);
+  target.overwrites = overwrites && target.is_key_unique;
   for (int column : target.written) {
     bool is_matched =
         std::find(target.match.begin(), target.match.end(), column) != target.match.end();

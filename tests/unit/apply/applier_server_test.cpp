@@ -357,7 +357,7 @@ TEST_P(ApplierServerTest, MissingAndPresentRowsAreConflicts) {
   ExpectConflict("insert_exists", "(\"id\")=(201)");
   mirror_.Sql("DELETE FROM src.t WHERE id = 201; TRUNCATE src.record_t");
   mirror_.Source("INSERT INTO t SELECT g, 'new', g FROM generate_series(150, 250) g");  // COPY
-  ExpectConflict("insert_exists", "(\"id\")=(201)");
+  ExpectConflict("multiple_unique_conflicts", "(\"id\")=(201)");
   mirror_.Source("UPDATE t SET u = 201 - 1000 WHERE id = 1");
   mirror_.Sql("UPDATE dst.t SET u = 201 - 1000 WHERE id = 2");
   ExpectConflict("update_exists", "(\"id\")=(1)");
@@ -367,7 +367,33 @@ TEST_P(ApplierServerTest, MissingAndPresentRowsAreConflicts) {
   absl::Status status = mirror_.ApplyRecorded();
   EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
   EXPECT_THAT(std::string(status.message()), HasSubstr("key hash"));
-  EXPECT_EQ(mirror_.Value("SELECT count(*) FROM towline_state.conflict"), "5");  // bounded
+  // Bounded: the oldest has gone.
+  EXPECT_EQ(mirror_.Value("SELECT count(*) FROM towline_state.conflict"), "5");
+  EXPECT_EQ(mirror_.Value("SELECT count(*) FROM towline_state.conflict WHERE number = 1"), "0");
+  EXPECT_EQ(mirror_.Value("SELECT sum(count) FROM towline_state.conflict_total"), "6");
+}
+
+TEST_P(ApplierServerTest, GoodRowsAroundABadOneGoInWithMany) {
+  mirror_.Create("t", "(id int PRIMARY KEY, a text, u int UNIQUE)");
+  mirror_.Record("t");
+  mirror_.options.policies.conflicts.task.actions.fill(ConflictAction::kSkip);
+  mirror_.Source("INSERT INTO t SELECT g, 'a', g FROM generate_series(1, 4000) g");
+  ApplyAll();
+  mirror_.Sql("DELETE FROM dst.t WHERE id = 1777");
+  mirror_.Source("UPDATE t SET a = 'b', u = u + 10000");
+  ApplyAll();
+  const Applier::Counts& counts = mirror_.applier().counts();
+  EXPECT_EQ(counts.conflicts, 1);
+  EXPECT_EQ(counts.fallbacks, 1);
+  EXPECT_LE(counts.fallback_slices, 20);
+  EXPECT_LE(counts.fallback_singles, 8);
+  mirror_.Sql("DELETE FROM src.t WHERE id = 1777; TRUNCATE src.record_t");
+  ExpectEqual("t");
+  // Afterwards batches are whole again, with statements that had been prepared before.
+  mirror_.Source("UPDATE t SET a = 'c'; DELETE FROM t WHERE id < 100");
+  ApplyAll();
+  ExpectEqual("t");
+  EXPECT_EQ(mirror_.applier().counts().fallbacks, 1);
 }
 
 TEST_P(ApplierServerTest, ChangesWithoutIdentityStop) {
