@@ -6,8 +6,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "apply/batch_fallback.h"
 #include "apply/batch_writer.h"
 #include "apply/conflict.h"
+#include "apply/conflict_log.h"
 #include "apply/session.h"
 #include "base/check.h"
 #include "base/error.h"
@@ -18,6 +20,12 @@
 #include "state/prepared.h"
 
 namespace towline {
+namespace {
+
+// Between log lines about conflicts that a policy allows.
+constexpr absl::Duration kConflictLogInterval = absl::Seconds(10);
+
+}  // namespace
 
 class Applier::Impl {
  public:
@@ -26,6 +34,7 @@ class Applier::Impl {
         connection_(std::move(connection)),
         writer_(&connection_, {options_.claim, options_.policies, options_.source_oids,
                                options_.statement_bytes_max, options_.set_rows_min}),
+        log_(&connection_, options_.claim, options_.conflict_rows_max),
         position_(options_.position) {}
 
   absl::Status Apply(const Batch& batch) {
@@ -76,10 +85,7 @@ class Applier::Impl {
     bool opens = batch.part == BatchPart::kWhole || batch.part == BatchPart::kFirst;
     TOWLINE_CHECK(opens != is_open_);
     if (opens) TOWLINE_RETURN_IF_ERROR(prepares ? BeginPrepare(batch) : Begin(batch.end_lsn));
-    if (!prepares || !IsPrepared()) {
-      absl::Status written = writer_.Write(batch);
-      if (!written.ok()) return Explain(batch, written);
-    }
+    if (!prepares || !IsPrepared()) TOWLINE_RETURN_IF_ERROR(Write(batch));
     if (batch.part == BatchPart::kFirst || batch.part == BatchPart::kMiddle) {
       FaultPoint("apply:in-part");
       return absl::OkStatus();
@@ -90,6 +96,74 @@ class Applier::Impl {
     FaultPoint("apply:after-commit");
     UpdateCounts(batch);
     return absl::OkStatus();
+  }
+
+  // A batch of whole transactions needs no savepoint: if it is refused, its transaction is rolled
+  // back and opened again. A part keeps what came before it.
+  absl::Status Write(const Batch& batch) {
+    const bool is_part = batch.part != BatchPart::kWhole;
+    TOWLINE_RETURN_IF_ERROR(writer_.ReadTargetsOf(batch));
+    if (is_part) TOWLINE_RETURN_IF_ERROR(connection_.Exec("SAVEPOINT towline_part").status());
+    absl::Status written = writer_.Write(batch, 0, batch.changes.size());
+    if (!written.ok()) TOWLINE_RETURN_IF_ERROR(WriteRefused(batch, written));
+    if (is_part) {
+      TOWLINE_RETURN_IF_ERROR(connection_.Exec("RELEASE SAVEPOINT towline_part").status());
+    }
+    writer_.Count(batch);
+    return absl::OkStatus();
+  }
+
+  absl::Status WriteRefused(const Batch& batch, const absl::Status& written) {
+    std::optional<BatchWriter::Failed> failed = writer_.TakeFailure(batch);
+    if (!failed.has_value()) return written;
+    const std::optional<ConflictKind> kind =
+        ConflictKindOf(batch.changes[failed->failure.change].kind, failed->failure);
+    const bool is_searched = kind.has_value() || IsHiddenInSet(failed->failure);
+    if (!is_searched || !failed->is_session_usable) {
+      return Explain(
+          batch, {failed->failure, failed->target, kind, Param(), "", failed->is_session_usable});
+    }
+    TOWLINE_RETURN_IF_ERROR(Reopen(batch));
+    BatchFallback fallback(&connection_, &writer_, &log_, &options_.policies.conflicts, &batch);
+    absl::Status again = fallback.Run();
+    counts_.fallback_slices += fallback.counts().slices;
+    counts_.fallback_singles += fallback.counts().singles;
+    if (!again.ok()) {
+      return fallback.stop().has_value() ? Explain(batch, *fallback.stop()) : again;
+    }
+    ++counts_.fallbacks;
+    counts_.conflicts += fallback.counts().conflicts;
+    LogFallback(batch, fallback.counts());
+    return absl::OkStatus();
+  }
+
+  // The transaction as it was before the batch, or the part.
+  absl::Status Reopen(const Batch& batch) {
+    if (batch.part != BatchPart::kWhole) {
+      TOWLINE_RETURN_IF_ERROR(connection_.Exec("ROLLBACK TO SAVEPOINT towline_part").status());
+      return writer_.Forget();
+    }
+    TOWLINE_RETURN_IF_ERROR(connection_.Exec("ROLLBACK").status());
+    TOWLINE_RETURN_IF_ERROR(writer_.Forget());
+    writer_.ForgetNewTargets();
+    if (batch.two_phase == TwoPhase::kPrepare) {
+      TOWLINE_RETURN_IF_ERROR(connection_.Exec("BEGIN").status());
+    } else {
+      TOWLINE_RETURN_IF_ERROR(Begin(batch.end_lsn));
+    }
+    return writer_.ReadTargetsOf(batch);
+  }
+
+  void LogFallback(const Batch& batch, const BatchFallback::Counts& counts) {
+    if (counts.conflicts == 0) return;
+    const auto now = std::chrono::steady_clock::now();
+    if (absl::FromChrono(now - logged_time_) < kConflictLogInterval) return;
+    logged_time_ = now;
+    LogWarning("changes that the destination refused were dealt with as on_conflict says",
+               {{"stage", "apply"},
+                {"conflicts", absl::StrCat(counts.conflicts)},
+                {"conflicts_since_start", absl::StrCat(counts_.conflicts)},
+                {"end_lsn", batch.end_lsn.ToString()}});
   }
 
   // The position is moved first: whoever else writes for this task, or a COMMIT of ours whose
@@ -103,6 +177,7 @@ class Applier::Impl {
   }
 
   absl::Status Commit(Lsn end_lsn, bool is_synchronous) {
+    TOWLINE_RETURN_IF_ERROR(log_.Finish());
     TOWLINE_ASSIGN_OR_RETURN(
         Result committed,
         connection_.Exec(is_synchronous ? "SET LOCAL synchronous_commit = on; COMMIT" : "COMMIT"));
@@ -239,21 +314,26 @@ class Applier::Impl {
   }
 
   // Tells what went wrong with which change, and writes conflicts down.
-  absl::Status Explain(const Batch& batch, const absl::Status& written) {
-    std::optional<BatchWriter::Failed> failed = writer_.TakeFailure(batch);
-    if (!failed.has_value()) return written;
-    FailedChange change{&batch, failed->target, &failed->failure};
-    absl::Status explained = ExplainFailure(change, options_.claim.task);
-    if (!absl::IsUnimplemented(explained) || !failed->is_session_usable) return explained;
-    absl::Status recorded = connection_.Exec("ROLLBACK").status();
-    if (recorded.ok()) {
-      recorded = RecordConflict(connection_, options_.claim, change, options_.conflict_rows_max);
-    }
+  absl::Status Explain(const Batch& batch, const BatchFallback::Stop& stop) {
+    const FailedChange change{&batch, stop.target, &stop.failure};
+    absl::Status explained = ExplainFailure(change, stop.kind, options_.claim.task);
+    if (!stop.hint.empty()) explained = WithHint(explained, stop.hint);
+    if (!absl::IsUnimplemented(explained) || !stop.is_session_usable) return explained;
+    absl::Status recorded = Record(change, stop);
     if (!recorded.ok()) {
       LogWarning("cannot write the conflict into towline_state.conflict",
                  {{"stage", "apply"}, {"reason", std::string(recorded.message())}});
     }
     return explained;
+  }
+
+  absl::Status Record(const FailedChange& change, const BatchFallback::Stop& stop) {
+    TOWLINE_RETURN_IF_ERROR(connection_.Exec("ROLLBACK; BEGIN").status());
+    log_.Discard();
+    TOWLINE_RETURN_IF_ERROR(log_.Add(change, stop.kind.value_or(ConflictKind::kValueRefused),
+                                     ConflictAction::kStop, stop.existing));
+    TOWLINE_RETURN_IF_ERROR(log_.Finish());
+    return connection_.Exec("COMMIT").status();
   }
 
   void UpdateCounts(const Batch& batch) {
@@ -263,7 +343,6 @@ class Applier::Impl {
     counts_.deleted = written.deleted;
     counts_.truncated = written.truncated;
     counts_.missed = written.missed;
-    counts_.refused_sets = written.refused_sets;
     counts_.transactions += batch.transaction_count;
     ++counts_.batches;
   }
@@ -271,9 +350,11 @@ class Applier::Impl {
   const Options options_;
   Connection connection_;
   BatchWriter writer_;
+  ConflictLog log_;
   Lsn position_;
   Lsn durable_lsn_;
   std::chrono::steady_clock::time_point durable_time_;  // of the last synchronous commit
+  std::chrono::steady_clock::time_point logged_time_;   // that conflicts were
   std::string database_oid_;                            // empty: not asked for yet
   std::string gid_;  // of the prepared transaction in hand, and what is known of it
   PreparedState prepared_;

@@ -2,8 +2,9 @@
 // position opens (I1). Within a batch changes are grouped by table, in order per table: under the
 // replica role no trigger or foreign key looks across tables; TRUNCATE is a barrier. Runs of
 // inserts go by COPY, the rest by pipelined prepared statements, all values in the format they came
-// in. Every statement's row count is checked (C5): one row more or less is a conflict and stops the
-// task.
+// in. Every statement's row count is checked (C5): one row more or less is a conflict. Whatever was
+// refused is written again in slices and single changes, and a conflict is dealt with as the
+// policies say (batch_fallback.h); by default it stops the task.
 //
 // A transaction that is prepared at the source is written in a destination transaction that does
 // not move the position and ends with PREPARE TRANSACTION; the position follows in one of its own
@@ -57,8 +58,11 @@ class Applier {
     int64_t updated = 0;
     int64_t deleted = 0;
     int64_t truncated = 0;
-    int64_t missed = 0;        // rows that need not be there, and were not
-    int64_t refused_sets = 0;  // batches that had to be written row by row
+    int64_t missed = 0;            // rows that need not be there, and were not
+    int64_t conflicts = 0;         // overwritten or skipped
+    int64_t fallbacks = 0;         // batches that were refused and then written in slices,
+    int64_t fallback_slices = 0;   // of several changes,
+    int64_t fallback_singles = 0;  // or one
     int64_t batches = 0;
     int64_t transactions = 0;
   };

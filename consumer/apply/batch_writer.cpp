@@ -54,7 +54,9 @@ const Target& BatchWriter::TargetOf(const Change& change) {
 }
 
 // The catalog cannot be asked while the pipeline runs.
-absl::Status BatchWriter::ReadNewTargets(const Batch& batch) {
+absl::Status BatchWriter::ReadTargetsOf(const Batch& batch) {
+  new_targets_.clear();
+  noted_.clear();
   std::vector<const Relation*> unknown;
   const Relation* last = nullptr;
   auto look_at = [&](const Relation* relation) {
@@ -87,6 +89,7 @@ absl::Status BatchWriter::ReadNewTargets(const Batch& batch) {
     }
     described = relation;
     targets_[relation] = std::make_unique<const Target>(std::move(target));
+    new_targets_.push_back(relation);
   }
   return absl::OkStatus();
 }
@@ -115,70 +118,36 @@ absl::Status BatchWriter::NoteNewTable(const Relation& relation, const Table& ta
       "selected (as after a rename) do not come by themselves",
       {{"table", QuoteQualified(relation.name.schema, relation.name.name)}});
   options_.source_oids[relation.name] = relation.oid;
+  noted_.push_back(relation.name);
   const TableRule* rule = FindRule(options_.policies.rules, relation.name, table.ancestors);
   return AddStreamedPiece(*connection_, options_.claim, relation.name, relation.oid,
                           RuleText(rule));
 }
 
-absl::Status BatchWriter::Write(const Batch& batch) {
-  TOWLINE_RETURN_IF_ERROR(ReadNewTargets(batch));
-  const bool may_have_sets =
-      net_writer_.IsSet(batch.changes.size()) &&
-      std::any_of(batch.changes.begin(), batch.changes.end(), [](const Change& change) {
-        return change.kind == ChangeKind::kUpdate || change.kind == ChangeKind::kDelete;
-      });
-  if (may_have_sets) {
-    TOWLINE_RETURN_IF_ERROR(connection_->Exec("SAVEPOINT before_sets").status());
-  }
-  absl::Status written = WriteChanges(batch);
-  if (!written.ok() && may_have_sets && IsFailedSet()) {
-    writes_in_order_ = true;
-    written = WriteAgain(batch);
-    writes_in_order_ = false;
-  }
-  TOWLINE_RETURN_IF_ERROR(written);
-  // Those of the parts of a transaction must not nest without end.
-  if (may_have_sets && batch.part != BatchPart::kWhole) {
-    TOWLINE_RETURN_IF_ERROR(connection_->Exec("RELEASE SAVEPOINT before_sets").status());
-  }
-  Count(batch);
-  return absl::OkStatus();
-}
-
-// What other sessions or missing resources have stopped is not looked for in smaller pieces.
-bool BatchWriter::IsFailedSet() const {
-  const std::optional<ApplyFailure>& failure = pipeline_.failure();
-  if (!failure.has_value() || !failure->is_of_set) return false;
-  return !absl::IsAborted(failure->status) && !absl::IsUnavailable(failure->status) &&
-         !absl::IsResourceExhausted(failure->status) && !absl::IsCancelled(failure->status) &&
-         !absl::IsDeadlineExceeded(failure->status);
-}
-
-// As the source made the changes, one by one: which of them the destination does not take shows
-// then. Statements that were on the way behind the set have not been prepared.
-absl::Status BatchWriter::WriteAgain(const Batch& batch) {
-  LogWarning(
-      "a set of rows was not taken as a whole: the batch is written row by row",
-      {{"stage", "apply"}, {"table", TargetOf(batch.changes[pipeline_.failure()->change]).label}});
-  ++counts_.refused_sets;
-  TOWLINE_RETURN_IF_ERROR(pipeline_.Recover());
-  TOWLINE_RETURN_IF_ERROR(
-      connection_->Exec("ROLLBACK TO SAVEPOINT before_sets; DEALLOCATE ALL").status());
-  pipeline_.Reset();
-  row_writer_.ForgetStatements();
-  net_writer_.ForgetStatements();
-  return WriteChanges(batch);
-}
-
-absl::Status BatchWriter::WriteChanges(const Batch& batch) {
-  size_t begin = 0;
-  for (size_t i = 0; i < batch.changes.size(); ++i) {
+absl::Status BatchWriter::Write(const Batch& batch, size_t begin, size_t end) {
+  missed_before_ = pipeline_.missed_rows();
+  for (size_t i = begin; i < end; ++i) {
     if (batch.changes[i].kind != ChangeKind::kTruncate) continue;
     TOWLINE_RETURN_IF_ERROR(WriteSegment(batch, begin, i));
     TOWLINE_RETURN_IF_ERROR(WriteTruncate(batch.changes[i]));
     begin = i + 1;
   }
-  return WriteSegment(batch, begin, batch.changes.size());
+  return WriteSegment(batch, begin, end);
+}
+
+// Statements that were on the way behind the one that failed have not been prepared.
+absl::Status BatchWriter::Forget() {
+  pipeline_.Reset();
+  pipeline_.set_missed_rows(missed_before_);
+  row_writer_.ForgetStatements();
+  net_writer_.Forget();
+  return connection_->Exec("DEALLOCATE ALL").status();
+}
+
+void BatchWriter::ForgetNewTargets() {
+  for (const Relation* relation : new_targets_) targets_.erase(relation);
+  for (const TableName& table : noted_) options_.source_oids.erase(table);
+  last_target_ = nullptr;
 }
 
 absl::Status BatchWriter::WriteTruncate(const Change& change) {
@@ -246,7 +215,7 @@ BatchWriter::Run BatchWriter::FindRun(const Batch& batch, absl::Span<const uint3
 
 absl::Status BatchWriter::WriteTable(const Batch& batch, const TableWork& work) {
   const absl::Span<const uint32_t> changes = work.changes;
-  if (work.has_only_inserts || writes_in_order_) return WriteInOrder(batch, changes);
+  if (work.has_only_inserts) return WriteInOrder(batch, changes);
   // A table that has been described anew is another target: what its rows mean before and after
   // cannot be compared.
   for (size_t begin = 0; begin < changes.size();) {

@@ -4,8 +4,8 @@
 //
 // Of a table whose changes can be folded, the net changes are written: deletes, updates, inserts,
 // each as a set if it is large enough. A change that cannot be joined with those before it is a
-// barrier within the table. If the destination does not take a set, all is taken back and written
-// one by one and in order, which shows the change that fails.
+// barrier within the table. A set that the destination does not take does not tell which change it
+// is: batch_fallback.h writes smaller slices, in the end single changes, which never go as a set.
 #pragma once
 
 #include <cstdint>
@@ -36,8 +36,7 @@ class BatchWriter {
     int64_t updated = 0;
     int64_t deleted = 0;
     int64_t truncated = 0;
-    int64_t missed = 0;        // append tables: rows that a change did not find
-    int64_t refused_sets = 0;  // for which a batch was written once more, row by row
+    int64_t missed = 0;  // append tables: rows that a change did not find
   };
 
   struct Options {
@@ -49,10 +48,27 @@ class BatchWriter {
   };
   BatchWriter(Connection* connection, Options options);
 
-  absl::Status Write(const Batch& batch);
+  // First, in the transaction that Write() is for: reads what is not known yet of the batch's
+  // tables.
+  absl::Status ReadTargetsOf(const Batch& batch);
+  // The changes [begin, end), or an error. Slices of a batch may be written one after another.
+  absl::Status Write(const Batch& batch, size_t begin, size_t end);
+  // When all of the batch is written.
+  void Count(const Batch& batch);
 
-  // After Write() failed: the change that the destination did not take, with its target, if it was
-  // that. Nothing: an error of another kind.
+  // What a change that the destination has refused may be written as instead.
+  RowWriter& row_writer() { return row_writer_; }
+  absl::Status Drain() { return pipeline_.Drain(); }
+  const Target& TargetOf(const Change& change);
+
+  // After TakeFailure(), when what the last Write() has done is rolled back, up to the savepoint
+  // or with its transaction: the session can be used again.
+  absl::Status Forget();
+  // The transaction was rolled back with what ReadTargetsOf() has noted in it.
+  void ForgetNewTargets();
+
+  // After Write() or another way of writing failed: the change that the destination did not take,
+  // with its target, if it was that. Nothing: an error of another kind.
   struct Failed {
     ApplyFailure failure;
     const Target* target = nullptr;
@@ -72,13 +88,8 @@ class BatchWriter {
     bool has_only_inserts = true;
   };
 
-  absl::Status ReadNewTargets(const Batch& batch);
   absl::Status CheckIsCopied(const Relation& relation) const;
   absl::Status NoteNewTable(const Relation& relation, const Table& table);
-  const Target& TargetOf(const Change& change);
-  bool IsFailedSet() const;
-  absl::Status WriteAgain(const Batch& batch);
-  absl::Status WriteChanges(const Batch& batch);
   absl::Status WriteSegment(const Batch& batch, size_t begin, size_t end);
   void Gather(const Batch& batch, size_t begin, size_t end);
   absl::Status WriteTable(const Batch& batch, const TableWork& work);
@@ -92,7 +103,6 @@ class BatchWriter {
     bool has_large_row = false;
   };
   Run FindRun(const Batch& batch, absl::Span<const uint32_t> changes, size_t first) const;
-  void Count(const Batch& batch);
 
   Connection* connection_;
   Options options_;
@@ -100,10 +110,12 @@ class BatchWriter {
   RowWriter row_writer_;
   NetWriter net_writer_;
   absl::flat_hash_map<const Relation*, std::unique_ptr<const Target>> targets_;
+  std::vector<const Relation*> new_targets_;        // of the last batch
+  std::vector<TableName> noted_;                    // tables that it has brought
   std::map<TableName, const Relation*> described_;  // the last description of each table
   const Target* last_target_ = nullptr;             // changes come in runs of one relation
   bool skips_locked_ = false;
-  bool writes_in_order_ = false;  // and nothing as a set
+  int64_t missed_before_ = 0;
   Counts counts_;
 
   // Of the segment being written.

@@ -33,14 +33,6 @@ absl::string_view KindName(ChangeKind kind) {
   return "change";
 }
 
-const TransactionMark& TransactionOf(const Batch& batch, size_t change) {
-  static const TransactionMark kUnknown;
-  auto after = std::upper_bound(
-      batch.transactions.begin(), batch.transactions.end(), change,
-      [](size_t index, const TransactionMark& mark) { return index < mark.first_change; });
-  return after == batch.transactions.begin() ? kUnknown : *std::prev(after);
-}
-
 // One column of a change with its value, for people.
 struct ShownColumn {
   const TargetColumn* column;
@@ -93,27 +85,9 @@ absl::StatusOr<Param> ValuesText(Connection& connection, const std::vector<Shown
     formats.push_back(column->is_binary ? 1 : 0);
   }
   std::string sql = absl::StrCat("SELECT ", absl::StrJoin(texts, " || ', ' || "));
-  PGconn* raw = connection.raw();
-  if (PQsendQueryParams(raw, sql.c_str(), static_cast<int>(types.size()), types.data(),
-                        values.data(), lengths.data(), formats.data(), 0) == 0) {
-    return connection.ErrorOf(nullptr);
-  }
-  Param text;
-  while (true) {
-    int flushed = PQflush(raw);
-    if (flushed < 0) return connection.ErrorOf(nullptr);
-    if (flushed > 0 || PQisBusy(raw) != 0) {
-      TOWLINE_RETURN_IF_ERROR(connection.WaitSocket(flushed > 0, absl::InfiniteDuration()));
-      if (PQconsumeInput(raw) == 0) return connection.ErrorOf(nullptr);
-      continue;
-    }
-    PgResultPtr result(PQgetResult(raw));
-    if (result == nullptr) return text;
-    if (PQstatus(raw) != CONNECTION_OK) return connection.ErrorOf(result.get());
-    if (PQntuples(result.get()) != 1) continue;
-    text =
-        absl::StrCat("(", absl::StrJoin(names, ", "), ")=(", PQgetvalue(result.get(), 0, 0), ")");
-  }
+  TOWLINE_ASSIGN_OR_RETURN(Result text,
+                           AskWithValues(connection, sql, types, {values, lengths, formats}));
+  return Param(absl::StrCat("(", absl::StrJoin(names, ", "), ")=(", text.Get(0, 0), ")"));
 }
 
 std::string RowCountText(ChangeKind kind, int64_t rows) {
@@ -123,21 +97,41 @@ std::string RowCountText(ChangeKind kind, int64_t rows) {
 
 }  // namespace
 
-std::string ConflictType(ChangeKind kind, const ApplyFailure& failure) {
-  bool is_insert = kind == ChangeKind::kInsert;
+const TransactionMark& TransactionOf(const Batch& batch, size_t change) {
+  static const TransactionMark kUnknown;
+  auto after = std::upper_bound(
+      batch.transactions.begin(), batch.transactions.end(), change,
+      [](size_t index, const TransactionMark& mark) { return index < mark.first_change; });
+  return after == batch.transactions.begin() ? kUnknown : *std::prev(after);
+}
+
+std::optional<ConflictKind> ConflictKindOf(ChangeKind kind, const ApplyFailure& failure) {
+  const bool is_insert = kind == ChangeKind::kInsert;
   if (failure.status.ok()) {
-    if (is_insert || failure.affected_rows != 0) return "row_count";
-    return kind == ChangeKind::kUpdate ? "update_missing" : "delete_missing";
+    if (is_insert || failure.affected_rows != 0) return ConflictKind::kRowCount;
+    return kind == ChangeKind::kUpdate ? ConflictKind::kUpdateMissing
+                                       : ConflictKind::kDeleteMissing;
   }
-  std::string sqlstate = GetSqlState(failure.status);
-  constexpr absl::string_view kUniqueViolation = "23505";
-  constexpr absl::string_view kExclusionViolation = "23P01";
-  if (sqlstate == kUniqueViolation || sqlstate == kExclusionViolation) {
-    return is_insert ? "insert_exists" : "update_exists";
+  const std::string sqlstate = GetSqlState(failure.status);
+  // PostgreSQL manual, appendix A.
+  if (sqlstate == "23505") {
+    return is_insert ? ConflictKind::kInsertExists : ConflictKind::kUpdateExists;
   }
+  if (sqlstate == "23503") return ConflictKind::kForeignKey;
+  if (sqlstate == "23514") return ConflictKind::kCheck;
+  if (sqlstate == "23502") return ConflictKind::kNotNull;
+  if (sqlstate == "23P01") return ConflictKind::kExclusion;
   // A data exception, such as a character that the destination's encoding lacks.
-  if (absl::StartsWith(sqlstate, "22")) return "value_refused";
-  return absl::StartsWith(sqlstate, "23") ? "constraint_violation" : "";
+  if (absl::StartsWith(sqlstate, "22")) return ConflictKind::kValueRefused;
+  if (absl::StartsWith(sqlstate, "23")) return ConflictKind::kOtherConstraint;
+  return std::nullopt;
+}
+
+bool IsHiddenInSet(const ApplyFailure& failure) {
+  const absl::Status& status = failure.status;
+  return failure.is_of_set && !absl::IsAborted(status) && !absl::IsUnavailable(status) &&
+         !absl::IsResourceExhausted(status) && !absl::IsCancelled(status) &&
+         !absl::IsDeadlineExceeded(status);
 }
 
 std::string KeyHashOf(const Target& target, const Change& change) {
@@ -146,14 +140,14 @@ std::string KeyHashOf(const Target& target, const Change& change) {
   return hash.Text();
 }
 
-absl::Status ExplainFailure(const FailedChange& failed, const std::string& task) {
+absl::Status ExplainFailure(const FailedChange& failed, std::optional<ConflictKind> kind,
+                            const std::string& task) {
   const ApplyFailure& failure = *failed.failure;
   const Change& change = failed.batch->changes[failure.change];
   const TransactionMark& transaction = TransactionOf(*failed.batch, failure.change);
   std::string place = absl::StrCat("table ", failed.target->label, ", key hash ",
                                    KeyHashOf(*failed.target, change), ", transaction ",
                                    transaction.xid, " ending at ", transaction.end_lsn.ToString());
-  std::string type = ConflictType(change.kind, failure);
   if (IsTooLarge(failure.status)) {
     return WithHint(
         WithCode(WithContext(failure.status,
@@ -163,7 +157,7 @@ absl::Status ExplainFailure(const FailedChange& failed, const std::string& task)
                  absl::StatusCode::kUnimplemented),
         "Make the change by hand at the destination, or exclude the table, and run again.");
   }
-  if (type.empty()) {
+  if (!kind.has_value()) {
     return WithContext(failure.status,
                        absl::StrCat(KindName(change.kind), " failed (", place, ")"));
   }
@@ -172,38 +166,28 @@ absl::Status ExplainFailure(const FailedChange& failed, const std::string& task)
           ? absl::UnimplementedError(RowCountText(change.kind, failure.affected_rows))
           : WithCode(failure.status, absl::StatusCode::kUnimplemented);
   return WithHint(
-      WithContext(status, absl::StrCat("conflict ", type, " (", place, ")")),
+      WithContext(status, absl::StrCat("conflict ", FactsOf(*kind).name, " (", place, ")")),
       absl::StrCat("SELECT * FROM towline_state.conflict WHERE task = ", QuoteLiteral(task),
                    " ORDER BY number DESC; make the destination's row what it was at the source "
-                   "before this change, then run again."));
+                   "before this change, or choose another policy (on_conflict), then run again."));
 }
 
-absl::Status RecordConflict(Connection& connection, const TaskClaim& claim,
-                            const FailedChange& failed, int64_t rows_max) {
+std::string MessageOf(const FailedChange& failed) {
   const ApplyFailure& failure = *failed.failure;
   const Change& change = failed.batch->changes[failure.change];
-  const TransactionMark& transaction = TransactionOf(*failed.batch, failure.change);
-  TOWLINE_ASSIGN_OR_RETURN(Param key, ValuesText(connection, ShowKey(*failed.target, change)));
-  TOWLINE_ASSIGN_OR_RETURN(Param row,
-                           ValuesText(connection, Show(*failed.target, change.new_row, false, {})));
   std::string message = failure.status.ok() ? RowCountText(change.kind, failure.affected_rows)
                                             : std::string(failure.status.message());
   if (!failure.server_detail.empty()) absl::StrAppend(&message, "\n", failure.server_detail);
-  TOWLINE_RETURN_IF_ERROR(
-      connection
-          .Query("INSERT INTO towline_state.conflict (task, end_lsn, xid, schema_name, table_name, "
-                 "type, resolution, sqlstate, message, key_values, row_values) "
-                 "SELECT $1::text, $2::pg_lsn, $3::numeric, $4::text, $5::text, $6::text, 'stop', "
-                 "$7::text, $8::text, $9::text, $10::text "
-                 "WHERE (SELECT count(*) FROM towline_state.conflict c WHERE c.task = $1) "
-                 "< $11::bigint",
-                 std::vector<Param>{
-                     claim.task, transaction.end_lsn.ToString(), absl::StrCat(transaction.xid),
-                     failed.target->relation->name.schema, failed.target->relation->name.name,
-                     ConflictType(change.kind, failure), GetSqlState(failure.status), message, key,
-                     row, absl::StrCat(rows_max)})
-          .status());
-  return absl::OkStatus();
+  return message;
+}
+
+absl::StatusOr<Param> KeyText(Connection& connection, const Target& target, const Change& change) {
+  return ValuesText(connection, ShowKey(target, change));
+}
+
+absl::StatusOr<Param> NewRowText(Connection& connection, const Target& target,
+                                 const Change& change) {
+  return ValuesText(connection, Show(target, change.new_row, false, {}));
 }
 
 }  // namespace towline

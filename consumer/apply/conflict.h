@@ -1,15 +1,17 @@
 // What is told about a change that the destination did not take: the error for the operator,
-// without values, and the row of towline_state.conflict, with them.
+// without values, and texts with them, for towline_state.conflict (conflict_log.h) alone.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "apply/pipeline.h"
 #include "apply/target.h"
 #include "model/batch.h"
+#include "model/conflict_policy.h"
 #include "pg/connection.h"
-#include "state/position.h"
 
 namespace towline {
 
@@ -19,18 +21,30 @@ struct FailedChange {
   const ApplyFailure* failure = nullptr;
 };
 
-// The name of the conflict as PostgreSQL has them for subscriptions (insert_exists, update_missing,
-// ...), or empty: an error of another kind.
-std::string ConflictType(ChangeKind kind, const ApplyFailure& failure);
+// Nothing: an error of another kind. Whether more than one unique key is violated is seen only by
+// looking (kMultipleUnique).
+std::optional<ConflictKind> ConflictKindOf(ChangeKind kind, const ApplyFailure& failure);
+
+// An answer to a set of changes, of which any may be the one that it is about: it is looked for in
+// smaller slices. What other sessions or missing resources have stopped is not.
+bool IsHiddenInSet(const ApplyFailure& failure);
 
 // Of the row that the change is about (model/key_hash.h).
 std::string KeyHashOf(const Target& target, const Change& change);
 
-// kUnimplemented (waits for the operator) for a conflict, else the server's error with the place.
-absl::Status ExplainFailure(const FailedChange& failed, const std::string& task);
+// Where in the source's history a change of the batch stands.
+const TransactionMark& TransactionOf(const Batch& batch, size_t change);
 
-// Writes the row, in a transaction of its own, while the task has fewer than rows_max of them.
-absl::Status RecordConflict(Connection& connection, const TaskClaim& claim,
-                            const FailedChange& failed, int64_t rows_max);
+// kUnimplemented (waits for the operator) for a conflict, else the server's error with the place.
+absl::Status ExplainFailure(const FailedChange& failed, std::optional<ConflictKind> kind,
+                            const std::string& task);
+
+// For people: "touched 2 rows and not the number it should", or what the server said.
+std::string MessageOf(const FailedChange& failed);
+
+// "(id, kind)=(12, NULL)" by the server's own text functions, of the key and of the new row.
+absl::StatusOr<Param> KeyText(Connection& connection, const Target& target, const Change& change);
+absl::StatusOr<Param> NewRowText(Connection& connection, const Target& target,
+                                 const Change& change);
 
 }  // namespace towline

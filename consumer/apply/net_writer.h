@@ -38,7 +38,11 @@ class NetWriter {
   absl::Status Copy(const Target& target, absl::Span<const CopyRow> rows);
 
   bool IsSet(size_t changes) const;
-  void ForgetStatements() { set_writer_.ForgetStatements(); }
+  // After an error, when what was written is rolled back; the session has none of the statements.
+  void Forget() {
+    set_writer_.ForgetStatements();
+    copy_failure_.reset();
+  }
   // After an error: what a COPY did not take. Other failures are the pipeline's.
   const std::optional<ApplyFailure>& copy_failure() const { return copy_failure_; }
 

@@ -146,4 +146,36 @@ absl::Status Pipeline::Recover() {
   return Drain();
 }
 
+absl::StatusOr<Result> AskWithValues(Connection& connection, const std::string& sql,
+                                     absl::Span<const Oid> types, const Pipeline::Values& values) {
+  PGconn* raw = connection.raw();
+  if (PQsendQueryParams(raw, sql.c_str(), static_cast<int>(types.size()), types.data(),
+                        values.values.data(), values.lengths.data(), values.formats.data(),
+                        0) == 0) {
+    return connection.ErrorOf(nullptr);
+  }
+  absl::Status failure;
+  PgResultPtr answer;
+  while (true) {
+    int flushed = PQflush(raw);
+    if (flushed < 0) return connection.ErrorOf(nullptr);
+    if (flushed > 0 || PQisBusy(raw) != 0) {
+      TOWLINE_RETURN_IF_ERROR(connection.WaitSocket(flushed > 0, absl::InfiniteDuration()));
+      if (PQconsumeInput(raw) == 0) return connection.ErrorOf(nullptr);
+      continue;
+    }
+    PgResultPtr result(PQgetResult(raw));
+    if (result == nullptr) break;
+    if (PQstatus(raw) != CONNECTION_OK) return connection.ErrorOf(result.get());
+    ExecStatusType status = PQresultStatus(result.get());
+    if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK) {
+      failure = connection.ErrorOf(result.get());
+    }
+    answer = std::move(result);
+  }
+  TOWLINE_RETURN_IF_ERROR(failure);
+  if (answer == nullptr) return connection.ErrorOf(nullptr);
+  return Result(std::move(answer));
+}
+
 }  // namespace towline

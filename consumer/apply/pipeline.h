@@ -61,6 +61,7 @@ class Pipeline {
   const std::optional<ApplyFailure>& failure() const { return failure_; }
   // Rows that a statement with rows_min == 0 did not find.
   int64_t missed_rows() const { return missed_rows_; }
+  void set_missed_rows(int64_t rows) { missed_rows_ = rows; }  // as before what is undone
 
  private:
   struct Pending {
@@ -83,5 +84,9 @@ class Pipeline {
   bool is_recovering_ = false;
   int64_t missed_rows_ = 0;
 };
+
+// One statement with such parameters, outside of pipeline mode.
+absl::StatusOr<Result> AskWithValues(Connection& connection, const std::string& sql,
+                                     absl::Span<const Oid> types, const Pipeline::Values& values);
 
 }  // namespace towline

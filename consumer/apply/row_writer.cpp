@@ -302,6 +302,39 @@ size_t RowWriter::BytesOf(const Statement& statement) const {
 void RowWriter::ForgetStatements() {
   statements_.clear();
   for (auto& row : last_) std::fill(std::begin(row), std::end(row), nullptr);
+  failure_.reset();
+}
+
+absl::Status RowWriter::WriteNewRow(const Target& target, const Change& change, Action action,
+                                    size_t index) {
+  TOWLINE_RETURN_IF_ERROR(ReadImages(target, change));
+  StatementShape shape;
+  shape.action = action;
+  const int64_t rows_min = action == Action::kOverwrite ? OverwriteRowsMin(target) : 1;
+  return WriteShape(target, shape, {index, rows_min, 1});
+}
+
+absl::StatusOr<std::vector<std::string>> RowWriter::Occupants(const Target& target,
+                                                              const Change& change, Action action,
+                                                              const UniqueKey& key,
+                                                              bool keeps_own) {
+  TOWLINE_RETURN_IF_ERROR(ReadImages(target, change));
+  std::vector<std::string> texts;
+  const bool is_insert = change.kind == ChangeKind::kInsert;
+  if (image_bytes_ > statement_bytes_max_ || !KnowsValuesOf(target, key, !is_insert)) return texts;
+  StatementShape shape;
+  if (!is_insert) shape = ShapeOf(target, change);
+  shape.action = action;
+  shape.occupied = &key;
+  shape.keeps_own = keeps_own;
+  Statement statement = BuildStatement(target, shape);
+  TOWLINE_RETURN_IF_ERROR(Bind(target, statement));
+  std::vector<Oid> types;
+  for (const ParamSource& param : statement.params) types.push_back(param.type_oid);
+  TOWLINE_ASSIGN_OR_RETURN(Result rows, AskWithValues(*connection_, statement.sql, types,
+                                                      {values_, lengths_, formats_}));
+  for (int row = 0; row < rows.row_count(); ++row) texts.push_back(rows.GetString(row, 0));
+  return texts;
 }
 
 absl::StatusOr<const Statement*> RowWriter::Prepared(const Target& target,
@@ -338,6 +371,11 @@ absl::StatusOr<const Statement*> RowWriter::Prepared(const Target& target,
 
 absl::Status RowWriter::Send(const Target& target, const Statement& statement,
                              const Pipeline::Expected& expected) {
+  TOWLINE_RETURN_IF_ERROR(Bind(target, statement));
+  return pipeline_->Send(statement.name, {values_, lengths_, formats_}, expected);
+}
+
+absl::Status RowWriter::Bind(const Target& target, const Statement& statement) {
   size_t count = statement.params.size();
   values_.resize(count);
   lengths_.resize(count);
@@ -373,7 +411,7 @@ absl::Status RowWriter::Send(const Target& target, const Statement& statement,
     texts_.append(field.bytes.data(), field.bytes.size());
     texts_.push_back('\0');
   }
-  return pipeline_->Send(statement.name, {values_, lengths_, formats_}, expected);
+  return absl::OkStatus();
 }
 
 }  // namespace towline

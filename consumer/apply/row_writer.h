@@ -42,6 +42,16 @@ class RowWriter {
   // The session has none of the statements any more.
   void ForgetStatements();
 
+  // Instead of what the change asks for its new row, by kInsert or kOverwrite.
+  absl::Status WriteNewRow(const Target& target, const Change& change, Action action, size_t index);
+
+  // Asks for, or deletes, the rows that have the new row's values in the key, but for the row that
+  // the change is about (of an INSERT: if `keeps_own`). Their texts. Not in the pipeline, and only
+  // for changes of up to statement_bytes_max.
+  absl::StatusOr<std::vector<std::string>> Occupants(const Target& target, const Change& change,
+                                                     Action action, const UniqueKey& key,
+                                                     bool keeps_own);
+
   // After an error: the change whose values could not be staged. Other failures are the pipeline's.
   const std::optional<ApplyFailure>& failure() const { return failure_; }
 
@@ -68,6 +78,7 @@ class RowWriter {
                                             size_t index);
   absl::Status Send(const Target& target, const Statement& statement,
                     const Pipeline::Expected& expected);
+  absl::Status Bind(const Target& target, const Statement& statement);
 
   Connection* connection_;
   Pipeline* pipeline_;
@@ -77,7 +88,7 @@ class RowWriter {
   // The last ones used without marks or NULLs in their shape, which is nearly all: by action and
   // old image.
   const Target* last_target_ = nullptr;
-  const Statement* last_[7][3] = {};
+  const Statement* last_[9][3] = {};
   int64_t statement_number_ = 0;
   bool skips_locked_ = false;
   std::optional<ApplyFailure> failure_;

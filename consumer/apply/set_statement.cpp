@@ -164,7 +164,7 @@ class Builder {
 }  // namespace
 
 bool CanDeleteSet(const Target& target) {
-  return target.matching == Matching::kKey && target.has_key_index &&
+  return target.matching == Matching::kKey && target.is_key_unique &&
          HaveArrays(target, target.match);
 }
 

@@ -1,11 +1,17 @@
 #include "apply/statement.h"
 
+#include <algorithm>
+
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "pg/quoting.h"
 
 namespace towline {
 namespace {
+
+// Of a row that is written into towline_state.conflict.
+constexpr int kShownBytesMax = 64 << 10;
 
 class Builder {
  public:
@@ -26,6 +32,10 @@ class Builder {
         break;
       case Action::kDeleteOccupant:
         DeleteOccupant();
+        break;
+      case Action::kFindOccupants:
+      case Action::kDeleteOccupants:
+        Occupants();
         break;
       case Action::kUpdate:
         Update();
@@ -117,6 +127,65 @@ class Builder {
     }
     statement_.sql = absl::StrCat("DELETE FROM ", Table(), " WHERE ", absl::StrJoin(terms, " AND "),
                                   " AND NOT (", Where(), ")");
+  }
+
+  // The new row's key is put together first, once, so that the rows are found by the index. Names
+  // of columns mean those of the new row there, and of the table's row in the outer statement.
+  void Occupants() {
+    const UniqueKey& key = *shape_.occupied;
+    std::vector<std::string> made;
+    std::vector<std::string> terms;
+    for (size_t i = 0; i < key.expressions.size(); ++i) {
+      made.push_back(absl::StrCat(key.expressions[i], " AS key", i));
+      const std::string value = absl::StrCat("(SELECT wanted.key", i, " FROM wanted)");
+      std::string term = absl::StrCat(key.expressions[i], " ", key.equals[i], " ", value);
+      if (key.are_nulls_equal) {
+        term = absl::StrCat("(", term, " OR (", key.expressions[i], " IS NULL AND ", value,
+                            " IS NULL))");
+      }
+      terms.push_back(std::move(term));
+    }
+    terms.emplace_back("EXISTS (SELECT FROM wanted)");
+    const std::string row = NewValuesOf(key);
+    const std::string with =
+        absl::StrCat("WITH wanted AS (SELECT ", absl::StrJoin(made, ", "), " FROM (", row,
+                     ") AS new", key.predicate.empty() ? "" : " WHERE ", key.predicate, ") ");
+    if (!key.predicate.empty()) terms.push_back(absl::StrCat("(", key.predicate, ")"));
+    if (shape_.keeps_own) terms.push_back(absl::StrCat("NOT (", Where(), ")"));
+    statement_.sql =
+        absl::StrCat(with, shape_.action == Action::kFindOccupants ? ShownRow() : "DELETE",
+                     " FROM ", Table(), " AS there WHERE ", absl::StrJoin(terms, " AND "));
+  }
+
+  // Values that an UPDATE does not bring stay those of its own row.
+  std::string NewValuesOf(const UniqueKey& key) {
+    std::vector<std::string> values;
+    bool needs_own = false;
+    for (const std::string& name : key.columns) {
+      std::string value;
+      for (size_t i = 0; i < target_.written.size(); ++i) {
+        const TargetColumn& column = Column(target_.written[i]);
+        if (column.name == name && !IsUnchanged(i)) value = NewValue(column);
+      }
+      const bool is_own = value.empty();
+      needs_own |= is_own;
+      values.push_back(absl::StrCat(is_own ? absl::StrCat("own.", name) : value, " AS ", name));
+    }
+    std::string row = absl::StrCat("SELECT ", absl::StrJoin(values, ", "));
+    if (needs_own) absl::StrAppend(&row, " FROM ", Table(), " AS own WHERE ", Where());
+    return row;
+  }
+
+  // Asks for the sizes as they are stored, which takes no value in hand.
+  std::string ShownRow() const {
+    std::vector<std::string> sizes;
+    for (const TableColumn& column : target_.table.columns) {
+      sizes.push_back(absl::StrCat("COALESCE(pg_catalog.pg_column_size(there.",
+                                   QuoteIdentifier(column.name), "), 0)"));
+    }
+    const std::string bytes = sizes.empty() ? "0" : absl::StrJoin(sizes, "+");
+    return absl::StrCat("SELECT CASE WHEN ", bytes, " > ", kShownBytesMax,
+                        " THEN '(large row)' ELSE (there.*)::pg_catalog.text END");
   }
 
   void Overwrite() {
@@ -228,6 +297,17 @@ class Builder {
 };
 
 }  // namespace
+
+bool KnowsValuesOf(const Target& target, const UniqueKey& key, bool is_update) {
+  return std::all_of(key.columns.begin(), key.columns.end(), [&](const std::string& name) {
+    const bool is_written = std::any_of(
+        target.written.begin(), target.written.end(),
+        [&](int index) { return target.columns[static_cast<size_t>(index)].name == name; });
+    const bool is_kept =
+        std::find(target.unsent.begin(), target.unsent.end(), name) != target.unsent.end();
+    return is_written || (is_update && is_kept);
+  });
+}
 
 Statement BuildStatement(const Target& target, const StatementShape& shape) {
   return Builder(target, shape).Build();

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "apply/target.h"
+#include "apply/unique_keys.h"
 #include "model/change.h"
 #include "model/oid.h"
 
@@ -20,6 +21,10 @@ enum class Action : uint8_t {
   kDelete,
   kInsertMissing,   // INSERT unless a row has the key already
   kDeleteOccupant,  // DELETE of the row that has the new key, unless it is the change's own
+  // Of the rows that have the new row's values in the unique key `occupied`, unless it is the
+  // change's own: their texts, or DELETE.
+  kFindOccupants,
+  kDeleteOccupants,
 };
 
 // What decides the text of a statement.
@@ -33,6 +38,9 @@ struct StatementShape {
   // images, new and old, the SQL that takes each; empty: it is a parameter.
   std::vector<std::string> staged_new;
   std::vector<std::string> staged_old;
+  // Outlives the shape.
+  const UniqueKey* occupied = nullptr;
+  bool keeps_own = false;  // an INSERT's own row is the one that has its key
 };
 
 struct ParamSource {
@@ -51,6 +59,9 @@ struct Statement {
 
 // kKey and kExact matching need an old image or, for kKey, key columns in the new one.
 Statement BuildStatement(const Target& target, const StatementShape& shape);
+
+// Whether all values that the unique key looks at are known of the new row.
+bool KnowsValuesOf(const Target& target, const UniqueKey& key, bool is_update);
 
 // COPY of rows in the form of their images.
 std::string BuildCopy(const Target& target);

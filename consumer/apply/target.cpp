@@ -279,7 +279,8 @@ absl::StatusOr<Target> MakeTarget(const Relation& relation, const Table& table,
   absl::Status unsent = CheckUnsent(&target);
   if (!unsent.ok()) return unsent;
   ChooseMatching(&target);
-  target.overwrites = overwrites && target.matching == Matching::kKey && HasUsableKey(target);
+  target.is_key_unique = target.matching == Matching::kKey && HasUsableKey(target);
+  target.overwrites = overwrites && target.is_key_unique;
   for (int column : target.written) {
     bool is_matched =
         std::find(target.match.begin(), target.match.end(), column) != target.match.end();
@@ -287,7 +288,6 @@ absl::StatusOr<Target> MakeTarget(const Relation& relation, const Table& table,
         target.columns[static_cast<size_t>(column)].is_always_identity &&
         (!is_matched || target.matching == Matching::kExact);
   }
-  target.has_key_index = target.matching == Matching::kKey && HasUsableKey(target);
   target.replaces = target.matching == Matching::kKey && NeedsReplacing(target, catalog);
   target.can_fold = CanFold(target);
   return target;

@@ -181,7 +181,10 @@ std::string StatusText(const KnownTask& task) {
                          FormatCount(status.rows_deleted), " deletes, ", status.truncates,
                          " truncates"));
   }
-  if (status.conflicts > 0) AddLine(out, "conflicts", FormatCount(status.conflicts));
+  for (const ConflictTotal& total : status.conflict_totals) {
+    AddLine(out, &total == &status.conflict_totals.front() ? "conflicts" : "",
+            absl::StrCat(FormatCount(total.count), " ", total.type, ", ", total.resolution));
+  }
   if (status.prepared > 0) {
     AddLine(out, "prepared",
             absl::StrCat(FormatCount(status.prepared), " transactions, the oldest for ",

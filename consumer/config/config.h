@@ -10,6 +10,7 @@
 #include "absl/time/time.h"
 #include "base/log.h"
 #include "base/lsn.h"
+#include "model/conflict_policy.h"
 #include "model/name.h"
 #include "model/table_rule.h"
 #include "pg/connect_options.h"
@@ -66,6 +67,7 @@ struct Config {
   std::vector<std::string> exclude;
   ExistingTables existing = ExistingTables::kStop;
   std::map<TableName, ExistingTables> existing_by_table;
+  ConflictPolicies conflicts;  // what is done with changes that the destination refuses
   Stages stages;
   std::string stages_option;  // that gave them: stages, or schema for short
   std::string slot;           // stages: stream; the slot that is there, empty: of the task's name

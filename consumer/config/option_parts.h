@@ -41,6 +41,11 @@ inline constexpr Word<ExistingTables> kExisting[] = {{"stop", ExistingTables::kS
                                                      {"truncate", ExistingTables::kTruncate}};
 inline constexpr char kExistingRange[] = "stop, append or truncate";
 
+// table_options.cpp: on_conflict, a word or "kind=word" each.
+inline constexpr char kConflictRange[] =
+    "stop, overwrite or skip, or one of them per kind of conflict";
+absl::Status SetConflictPolicy(const Values& words, ConflictPolicy& policy);
+
 // schema_options.cpp: what a run does.
 void AddStageOptions(std::vector<OptionSpec>& table);
 

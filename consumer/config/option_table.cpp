@@ -98,6 +98,22 @@ void AddTables(std::vector<OptionSpec>& table) {
     return SetWord(kExisting, values[0], config.existing);
   };
   table.push_back(existing);
+  OptionSpec conflict = Named("on_conflict", "on_conflict", kTables);
+  conflict.value_name = "POLICY";
+  conflict.default_text = "stop";
+  conflict.range = kConflictRange;
+  conflict.help =
+      "What to do with a change of the stream that the destination does not take: stop and wait "
+      "for "
+      "the operator; overwrite what is in its way; or skip the change. In YAML also a map of kinds "
+      "of conflicts to these words, on the command line KIND=POLICY (docs/conflicts.md). Each is "
+      "recorded.";
+  conflict.is_list = true;
+  conflict.is_map = true;
+  conflict.set = [](Config& config, const Values& values) {
+    return SetConflictPolicy(values, config.conflicts.task);
+  };
+  table.push_back(conflict);
 }
 
 constexpr Word<bool> kOnOff[] = {{"on", true}, {"off", false}};
@@ -255,7 +271,7 @@ const OptionSpec* FindOption(absl::string_view path) {
 }
 
 const std::vector<std::string>& FutureKeys() {
-  static const auto* keys = new Values{"map", "ddl", "on_conflict", "state"};
+  static const auto* keys = new Values{"map", "ddl", "state"};
   return *keys;
 }
 

@@ -23,6 +23,7 @@ struct OptionSpec {
   std::string help;          // a sentence or two
   std::string example;       // a value for the example file; empty: the default
   bool is_list = false;      // may be given several times; a sequence in YAML; env: comma-separated
+  bool is_map = false;       // a mapping in YAML gives the words "key=value"; with is_list
   bool is_for_all = false;   // of every command; the rest only of those that start the data's way
   // Checks and stores. A list replaces what was there.
   std::function<absl::Status(Config&, const std::vector<std::string>&)> set;
@@ -33,9 +34,10 @@ const OptionSpec* FindOption(absl::string_view path);
 
 // What a table's key may hold in YAML.
 enum class TableValueKind {
-  kWord,     // existing: append
-  kWords,    // operations: [insert, update]
-  kColumns,  // columns: [id, {email: "left(email, 2)"}]
+  kWord,       // existing: append
+  kWords,      // operations: [insert, update]
+  kWordOrMap,  // on_conflict: skip, or {update_missing: skip}; as words "key=value"
+  kColumns,    // columns: [id, {email: "left(email, 2)"}]
 };
 
 struct TableValue {

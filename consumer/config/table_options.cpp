@@ -2,7 +2,10 @@
 #include <set>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "config/expression_text.h"
@@ -69,7 +72,49 @@ absl::Status SetOperations(Config& config, const TableName& name, const TableVal
   return absl::OkStatus();
 }
 
+constexpr Word<ConflictAction> kConflictActions[] = {{"stop", ConflictAction::kStop},
+                                                     {"overwrite", ConflictAction::kOverwrite},
+                                                     {"skip", ConflictAction::kSkip}};
+
+absl::Status SetKindPolicy(absl::string_view name, const std::string& word,
+                           ConflictPolicy& policy) {
+  ConflictAction action{};
+  TOWLINE_RETURN_IF_ERROR(SetWord(kConflictActions, word, action));
+  Values known;
+  for (const ConflictFacts& facts : kConflictFacts) {
+    if (!facts.may_skip) continue;
+    known.push_back(facts.name);
+    if (facts.name != name) continue;
+    if (action == ConflictAction::kOverwrite && !facts.may_overwrite) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("cannot overwrite where there is a ", name, ": no row is in the way"));
+    }
+    policy.actions[static_cast<size_t>(facts.kind)] = action;
+    return absl::OkStatus();
+  }
+  return WithHint(absl::InvalidArgumentError(
+                      absl::StrCat("names a kind of conflict \"", name, "\" that there is not")),
+                  absl::StrCat("Kinds are ", absl::StrJoin(known, ", "), "."));
+}
+
 }  // namespace
+
+// A word alone is for all kinds, whatever stands beside it.
+absl::Status SetConflictPolicy(const Values& words, ConflictPolicy& policy) {
+  policy = {};
+  for (const std::string& word : words) {
+    if (absl::StrContains(word, '=')) continue;
+    ConflictAction action{};
+    TOWLINE_RETURN_IF_ERROR(SetWord(kConflictActions, word, action));
+    policy.actions.fill(action);
+  }
+  for (const std::string& word : words) {
+    const std::pair<std::string, std::string> pair = absl::StrSplit(word, absl::MaxSplits('=', 1));
+    if (!absl::StrContains(word, '=')) continue;
+    TOWLINE_RETURN_IF_ERROR(SetKindPolicy(pair.first, pair.second, policy));
+  }
+  return absl::OkStatus();
+}
 
 const std::vector<TableOptionSpec>& TableOptionTable() {
   static const auto* table = new std::vector<TableOptionSpec>{
@@ -88,12 +133,18 @@ const std::vector<TableOptionSpec>& TableOptionTable() {
        TableValueKind::kColumns, SetColumns},
       {"operations", kOperationsRange,
        "What is streamed of the table's changes. The first copy brings the rows in any case.",
-       "[insert, update]", TableValueKind::kWords, SetOperations}};
+       "[insert, update]", TableValueKind::kWords, SetOperations},
+      {"on_conflict", kConflictRange,
+       "As on_conflict, for this table. Kinds that it does not name are as the task has them.",
+       "{update_missing: skip}", TableValueKind::kWordOrMap,
+       [](Config& config, const TableName& name, const TableValue& value) {
+         return SetConflictPolicy(value.words, config.conflicts.tables[name]);
+       }}};
   return *table;
 }
 
 const std::vector<std::string>& FutureTableKeys() {
-  static const auto* keys = new Values{"on_conflict", "ddl"};
+  static const auto* keys = new Values{"ddl"};
   return *keys;
 }
 

@@ -94,6 +94,8 @@ class Reader {
         if (!item.IsScalar()) return Error(item, absl::StrCat(option.path, " takes words"));
         setting.values.push_back(item.Scalar());
       }
+    } else if (option.is_map && value.IsMap()) {
+      TOWLINE_RETURN_IF_ERROR(ReadPairs(option.path, value, &setting.values));
     } else {
       return Error(at, absl::StrCat("\"", option.path, "\" ",
                                     value.IsNull()   ? "has no value"
@@ -102,6 +104,19 @@ class Reader {
     }
     settings_.push_back(std::move(setting));
     return absl::OkStatus();
+  }
+
+  absl::Status ReadPairs(const std::string& path, const YAML::Node& map,
+                         std::vector<std::string>* words) {
+    return ForEachKey(
+        map, path + ".",
+        [&](const YAML::Node& at, const std::string& key, const YAML::Node& value) -> absl::Status {
+          if (!value.IsScalar()) {
+            return Error(at, absl::StrCat("\"", path, ".", key, "\" takes one value"));
+          }
+          words->push_back(absl::StrCat(key, "=", value.Scalar()));
+          return absl::OkStatus();
+        });
   }
 
   absl::Status ReadTables(const YAML::Node& at, const YAML::Node& map) {
@@ -155,6 +170,13 @@ class Reader {
     if (option.kind == TableValueKind::kWord) {
       if (!value.IsScalar()) return Error(at, absl::StrCat("\"", path, "\" takes one value"));
       setting.table_value.words = {value.Scalar()};
+    } else if (option.kind == TableValueKind::kWordOrMap && value.IsScalar()) {
+      setting.table_value.words = {value.Scalar()};
+    } else if (option.kind == TableValueKind::kWordOrMap && value.IsMap()) {
+      TOWLINE_RETURN_IF_ERROR(ReadPairs(path, value, &setting.table_value.words));
+    } else if (option.kind == TableValueKind::kWordOrMap) {
+      return Error(at,
+                   absl::StrCat("\"", path, "\" takes a word or a map, as in ", option.example));
     } else if (!value.IsSequence()) {
       return Error(at, absl::StrCat("\"", path, "\" takes a list, as in ", option.example));
     } else {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "model/conflict_policy.h"
 #include "prometheus/collectable.h"
 #include "prometheus/histogram.h"
 #include "prometheus/metric_family.h"
@@ -39,10 +40,12 @@ class Families {
     families_.back().help = help;
     families_.back().type = type;
   }
-  void Add(double value, const char* label = nullptr, const char* label_value = nullptr) {
+  void Add(double value, const char* label = nullptr, const char* label_value = nullptr,
+           const char* second = nullptr, const char* second_value = nullptr) {
     ClientMetric metric;
     metric.label.push_back({"task", task_});
     if (label != nullptr) metric.label.push_back({label, label_value});
+    if (second != nullptr) metric.label.push_back({second, second_value});
     metric.gauge.value = value;
     metric.counter.value = value;
     families_.back().metric.push_back(std::move(metric));
@@ -133,6 +136,26 @@ void AddSlot(const TaskStatus& status, Families& families) {
   }
 }
 
+void AddConflicts(const TaskStatus& status, Families& families) {
+  families.Begin("towline_conflicts_total",
+                 "Changes that the destination did not take as they came, by what was done",
+                 MetricType::Counter);
+  for (const ConflictFacts& facts : kConflictFacts) {
+    for (ConflictAction action :
+         {ConflictAction::kStop, ConflictAction::kOverwrite, ConflictAction::kSkip}) {
+      if ((action == ConflictAction::kOverwrite && !facts.may_overwrite) ||
+          (action == ConflictAction::kSkip && !facts.may_skip)) {
+        continue;
+      }
+      int64_t count = 0;
+      for (const ConflictTotal& total : status.conflict_totals) {
+        if (total.type == facts.name && total.resolution == NameOf(action)) count = total.count;
+      }
+      families.Add(static_cast<double>(count), "type", facts.name, "resolution", NameOf(action));
+    }
+  }
+}
+
 std::vector<MetricFamily> FamiliesOf(const TaskStatus& status) {
   Families families(status.task);
   families.Begin("towline_state", "1 for the task's present state", MetricType::Gauge);
@@ -141,9 +164,7 @@ std::vector<MetricFamily> FamiliesOf(const TaskStatus& status) {
   AddStream(status, families);
   AddCopy(status, families);
   AddSlot(status, families);
-  families.Begin("towline_conflicts_total", "Rows that met another row at the destination",
-                 MetricType::Counter);
-  families.Add(static_cast<double>(status.conflicts), "type", "all");
+  AddConflicts(status, families);
   families.Counter("towline_retries_total", "Attempts that failed and were made again",
                    status.retries);
   return families.Take();

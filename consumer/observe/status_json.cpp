@@ -35,6 +35,26 @@ double ReadEta(const nlohmann::json& json, const char* key) {
   return json.contains(key) && json[key].is_number() ? json[key].get<double>() : -1;
 }
 
+nlohmann::ordered_json ConflictsJson(const std::vector<ConflictTotal>& totals) {
+  nlohmann::ordered_json array = nlohmann::ordered_json::array();
+  for (const ConflictTotal& total : totals) {
+    array.push_back(
+        {{"type", total.type}, {"resolution", total.resolution}, {"count", total.count}});
+  }
+  return array;
+}
+
+std::vector<ConflictTotal> ReadConflicts(const nlohmann::json& json) {
+  std::vector<ConflictTotal> totals;
+  if (!json.contains("conflict_totals") || !json["conflict_totals"].is_array()) return totals;
+  for (const nlohmann::json& one : json["conflict_totals"]) {
+    if (!one.is_object()) continue;
+    totals.push_back(
+        {one.value("type", ""), one.value("resolution", ""), one.value("count", int64_t{0})});
+  }
+  return totals;
+}
+
 std::vector<TableStatus> ReadTables(const nlohmann::json& json) {
   std::vector<TableStatus> tables;
   if (!json.contains("tables") || !json["tables"].is_array()) return tables;
@@ -120,6 +140,7 @@ std::string TaskStatusToJson(const TaskStatus& status) {
       {"retry_in_seconds", seconds(status.retry_in)},
       {"retry_window_left_seconds", seconds(status.retry_window_left)},
       {"conflicts", status.conflicts},
+      {"conflict_totals", ConflictsJson(status.conflict_totals)},
       {"prepared", status.prepared},
       {"prepared_oldest_seconds", status.prepared_oldest_seconds},
   };
@@ -191,6 +212,7 @@ absl::StatusOr<TaskStatus> TaskStatusFromJson(absl::string_view text) {
   read_number("slot_retained_bytes", status.slot_retained_bytes);
   read_number("retries", status.retries);
   read_number("conflicts", status.conflicts);
+  status.conflict_totals = ReadConflicts(json);
   read_number("prepared", status.prepared);
   read_number("prepared_oldest_seconds", status.prepared_oldest_seconds);
   return status;

@@ -29,6 +29,12 @@ struct TableStatus {
   double eta_seconds = -1;  // -1: nobody knows
 };
 
+struct ConflictTotal {
+  std::string type;
+  std::string resolution;
+  int64_t count = 0;
+};
+
 struct TaskStatus {
   std::string task;
   std::string state = "new";  // as in towline_state.task; also retrying, waiting
@@ -85,7 +91,8 @@ struct TaskStatus {
   int64_t retries = 0;
   absl::Duration retry_in;  // until the next try
   absl::Duration retry_window_left;
-  int64_t conflicts = 0;
+  int64_t conflicts = 0;  // that ever were, of which by type and resolution
+  std::vector<ConflictTotal> conflict_totals;
   int64_t prepared = 0;  // transactions held prepared at the destination
   int64_t prepared_oldest_seconds = 0;
 };

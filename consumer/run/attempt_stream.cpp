@@ -336,6 +336,7 @@ absl::StatusOr<StreamSession::Options> Attempt::StreamOptions() {
   options.applier.misses_prepares = !config.foreign_origins;
   options.applier.requires_origin = !config.foreign_origins;
   options.applier.policies.rules = config.rules;
+  options.applier.policies.conflicts = config.conflicts;
   TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_->ReadPieces());
   TOWLINE_RETURN_IF_ERROR(CheckRules(pieces));
   for (const PieceRow& piece : pieces) {

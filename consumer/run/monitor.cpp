@@ -99,12 +99,19 @@ absl::Status Monitor::LookAtDestination() {
   TOWLINE_RETURN_IF_ERROR(NoteCopyProgress());
   TOWLINE_ASSIGN_OR_RETURN(
       Result conflicts,
-      destination_.Query("SELECT count(*) FROM towline_state.conflict WHERE task = $1",
+      destination_.Query("SELECT type, resolution, count FROM towline_state.conflict_total "
+                         "WHERE task = $1 ORDER BY type, resolution",
                          {options_.claim.task}));
   TOWLINE_ASSIGN_OR_RETURN(std::vector<PreparedTransaction> prepared,
                            ListPrepared(destination_, options_.claim.task));
   board_.Update([&](TaskStatus& status) {
-    status.conflicts = conflicts.GetInt(0, 0);
+    status.conflicts = 0;
+    status.conflict_totals.clear();
+    for (int row = 0; row < conflicts.row_count(); ++row) {
+      status.conflict_totals.push_back(
+          {conflicts.GetString(row, 0), conflicts.GetString(row, 1), conflicts.GetInt(row, 2)});
+      status.conflicts += conflicts.GetInt(row, 2);
+    }
     status.prepared = static_cast<int64_t>(prepared.size());
     status.prepared_oldest_seconds = prepared.empty() ? 0 : prepared.front().age_seconds;
   });

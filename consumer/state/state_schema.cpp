@@ -191,6 +191,23 @@ CREATE TABLE towline_state.made_object (
 COMMENT ON TABLE towline_state.made_object IS
   'Large objects that the initial copy has made; emptied when it is complete.';
 )sql",
+    // Version 8 is taken by the copy in ranges.
+    "SELECT 1",
+    // Version 9: conflicts that a policy allows.
+    R"sql(
+ALTER TABLE towline_state.conflict ADD COLUMN existing_values text;
+CREATE TABLE towline_state.conflict_total (
+  task text NOT NULL,
+  type text NOT NULL,
+  resolution text NOT NULL,
+  count bigint NOT NULL,
+  PRIMARY KEY (task, type, resolution)
+);
+COMMENT ON TABLE towline_state.conflict_total IS
+  'How many conflicts there were of each type, whether or not their rows are still in conflict.';
+INSERT INTO towline_state.conflict_total (task, type, resolution, count)
+  SELECT task, type, resolution, count(*) FROM towline_state.conflict GROUP BY 1, 2, 3;
+)sql",
 };
 
 absl::StatusOr<int> ReadVersion(Connection& connection) {

@@ -73,6 +73,8 @@ TWO_PHASE_POINTS = ("apply:before-prepare", "apply:after-prepare", "apply:prepar
 RULE_POINTS = ("copy:before-adjusting",)
 # Of a change in steps: test_large.py.
 STEP_POINTS = ("apply:values-staged",)
+# Where a batch was refused: test_conflicts.py.
+FALLBACK_POINTS = ("apply:in-fallback",)
 # Of large objects: test_large_objects.py.
 LARGE_OBJECT_POINTS = ("copy:large-objects-made",)
 
@@ -88,7 +90,7 @@ def fault_points_in_the_code():
 
 def test_every_fault_point_is_tested():
     assert fault_points_in_the_code() == {*POINTS, *TWO_PHASE_POINTS, *RULE_POINTS, *STEP_POINTS,
-                                          *LARGE_OBJECT_POINTS}
+                                          *FALLBACK_POINTS, *LARGE_OBJECT_POINTS}
 
 
 def make_load(source, seed, clients=2):

@@ -228,15 +228,42 @@ TEST_F(ConfigLoaderTest, KeyWithoutANeighbourListsWhatIsKnown) {
   EXPECT_THAT(ErrorOf("zzzzzzzzz: 4\n"), HasSubstr("HINT:  Known keys here: task, source,"));
 }
 
+TEST_F(ConfigLoaderTest, ConflictPoliciesByTaskTableAndKind) {
+  WriteYaml(R"(
+on_conflict: {update_missing: overwrite, check_violation: skip}
+table:
+  a.t: {on_conflict: skip}
+  a.u: {on_conflict: {update_missing: stop, update_exists: skip}}
+  a.w: {on_conflict: overwrite}
+)");
+  absl::StatusOr<Config> loaded = LoadConfig(sources_);
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  const ConflictPolicies& policies = loaded->conflicts;
+  auto action = [&policies](const TableName& table, ConflictKind kind) {
+    return NameOf(ActionFor(policies, table, {{"a", "w"}}, kind));
+  };
+  EXPECT_STREQ(action({"a", "t"}, ConflictKind::kUpdateMissing), "skip");
+  EXPECT_STREQ(action({"a", "t"}, ConflictKind::kRowCount), "stop");
+  EXPECT_STREQ(action({"a", "u"}, ConflictKind::kUpdateMissing), "stop");
+  EXPECT_STREQ(action({"a", "u"}, ConflictKind::kInsertExists), "overwrite");  // of a.w above it
+  EXPECT_STREQ(action({"a", "w"}, ConflictKind::kNotNull), "stop");
+  EXPECT_STREQ(NameOf(ActionFor(policies, {"a", "x"}, {}, ConflictKind::kCheck)), "skip");
+  EXPECT_STREQ(NameOf(ActionFor(policies, {"a", "x"}, {}, ConflictKind::kInsertExists)), "stop");
+  EXPECT_THAT(ErrorOf("on_conflict: {check_violation: overwrite}\n"),
+              HasSubstr("cannot overwrite"));
+  EXPECT_THAT(ErrorOf("on_conflict: {row_count: skip}\n"), HasSubstr("Kinds are insert_exists, "));
+  EXPECT_THAT(ErrorOf("on_conflict: {update_missing: [skip]}\n"), HasSubstr("takes one value"));
+  EXPECT_THAT(ErrorOf("table: {a.t: {on_conflict: [skip]}}\n"), HasSubstr("a word or a map"));
+  EXPECT_THAT(ErrorOf("on_conflict: ignore\n"), HasSubstr("must be stop or overwrite or skip"));
+}
+
 TEST_F(ConfigLoaderTest, LaterKeysAreRefusedAndNotIgnored) {
-  for (const char* key : {"map", "ddl", "on_conflict", "state"}) {
+  for (const char* key : {"map", "ddl", "state"}) {
     EXPECT_THAT(ErrorOf(std::string(key) + ": x\n"),
                 HasSubstr("\" is not supported yet by this version"));
   }
-  for (const char* key : {"on_conflict", "ddl"}) {
-    EXPECT_THAT(ErrorOf(std::string("table: {\"a.b\": {") + key + ": x}}\n"),
-                HasSubstr("is not supported yet by this version"));
-  }
+  EXPECT_THAT(ErrorOf("table: {\"a.b\": {ddl: x}}\n"),
+              HasSubstr("is not supported yet by this version"));
 }
 
 std::string StagesOf(const Config& config) {

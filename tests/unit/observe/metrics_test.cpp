@@ -25,6 +25,7 @@ TEST(MetricsTest, GivesTheAgreedNamesFromTheBoard) {
     status.wal_status = "extended";
     status.spool_transactions = 2;
     status.spool_disk_bytes = 77;
+    status.conflict_totals = {{"check_violation", "skip", 4}};
   });
   Metrics metrics(board);
   metrics.ObserveApply(absl::Milliseconds(15));
@@ -42,7 +43,8 @@ TEST(MetricsTest, GivesTheAgreedNamesFromTheBoard) {
            R"(towline_slot_safe_wal_bytes{task="shop"} -1)",
            R"(towline_slot_wal_status{task="shop",wal_status="extended"} 1)",
            R"(towline_copy_bytes_done{task="shop"} 0)",
-           R"(towline_conflicts_total{task="shop",type="all"} 0)",
+           R"(towline_conflicts_total{task="shop",type="check_violation",resolution="skip"} 4)",
+           R"(towline_conflicts_total{task="shop",type="delete_missing",resolution="stop"} 0)",
            R"(towline_retries_total{task="shop"} 3)",
            R"(towline_spool_transactions{task="shop"} 2)",
            R"(towline_spool_bytes{task="shop",place="memory"} 0)",

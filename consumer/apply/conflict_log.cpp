@@ -1,0 +1,63 @@
+#include "apply/conflict_log.h"
+
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/status_macros.h"
+
+namespace towline {
+namespace {
+
+constexpr char kAddSql[] =
+    "INSERT INTO towline_state.conflict (task, end_lsn, xid, schema_name, table_name, type, "
+    "resolution, sqlstate, message, key_values, row_values, existing_values) "
+    "VALUES ($1::text, $2::pg_lsn, $3::numeric, $4::text, $5::text, $6::text, $7::text, $8::text, "
+    "$9::text, $10::text, $11::text, $12::text)";
+
+constexpr char kCountSql[] =
+    "INSERT INTO towline_state.conflict_total AS t (task, type, resolution, count) "
+    "VALUES ($1::text, $2::text, $3::text, $4::bigint) "
+    "ON CONFLICT (task, type, resolution) DO UPDATE SET count = t.count + EXCLUDED.count";
+
+constexpr char kDropOldestSql[] =
+    "DELETE FROM towline_state.conflict WHERE task = $1::text AND number <= (SELECT c.number "
+    "FROM towline_state.conflict c WHERE c.task = $1::text ORDER BY c.number DESC "
+    "OFFSET $2::bigint LIMIT 1)";
+
+}  // namespace
+
+absl::Status ConflictLog::Add(const FailedChange& failed, ConflictKind kind, ConflictAction action,
+                              const Param& existing) {
+  ++pending_[{kind, action}];
+  if (rows_max_ == 0) return absl::OkStatus();
+  const Change& change = failed.batch->changes[failed.failure->change];
+  const TransactionMark& transaction = TransactionOf(*failed.batch, failed.failure->change);
+  TOWLINE_ASSIGN_OR_RETURN(Param key, KeyText(*connection_, *failed.target, change));
+  TOWLINE_ASSIGN_OR_RETURN(Param row, NewRowText(*connection_, *failed.target, change));
+  const TableName& table = failed.target->relation->name;
+  return connection_
+      ->Query(kAddSql, std::vector<Param>{claim_.task, transaction.end_lsn.ToString(),
+                                          absl::StrCat(transaction.xid), table.schema, table.name,
+                                          FactsOf(kind).name, NameOf(action),
+                                          GetSqlState(failed.failure->status), MessageOf(failed),
+                                          key, row, existing})
+      .status();
+}
+
+absl::Status ConflictLog::Finish() {
+  if (pending_.empty()) return absl::OkStatus();
+  for (const auto& [what, count] : pending_) {
+    TOWLINE_RETURN_IF_ERROR(
+        connection_
+            ->Query(kCountSql, std::vector<Param>{claim_.task, FactsOf(what.first).name,
+                                                  NameOf(what.second), absl::StrCat(count)})
+            .status());
+  }
+  pending_.clear();
+  return connection_
+      ->Query(kDropOldestSql, std::vector<Param>{claim_.task, absl::StrCat(rows_max_)})
+      .status();
+}
+
+}  // namespace towline
