@@ -13,4 +13,4 @@ def test_applier_against_a_server(destination, request):
                           env={**os.environ, "TOWLINE_TEST_DESTINATION": destination.uri()},
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert done.returncode == 0, done.stdout[-5000:]
-    assert "PASSED" in done.stdout and "0 tests" not in done.stdout, done.stdout
+    assert "PASSED" in done.stdout and "] 0 tests" not in done.stdout, done.stdout
