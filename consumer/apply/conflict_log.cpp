@@ -25,6 +25,13 @@ constexpr char kDropOldestSql[] =
     "FROM towline_state.conflict c WHERE c.task = $1::text ORDER BY c.number DESC "
     "OFFSET $2::bigint LIMIT 1)";
 
+// What the destination refuses as a value it cannot show either.
+absl::StatusOr<Param> OrNothing(Connection& connection, absl::StatusOr<Param> text) {
+  if (text.ok() || GetSqlState(text.status()).empty() || !connection.is_alive()) return text;
+  TOWLINE_RETURN_IF_ERROR(connection.Exec("ROLLBACK TO SAVEPOINT towline_text").status());
+  return Param();
+}
+
 }  // namespace
 
 absl::Status ConflictLog::Add(const FailedChange& failed, ConflictKind kind, ConflictAction action,
@@ -33,8 +40,12 @@ absl::Status ConflictLog::Add(const FailedChange& failed, ConflictKind kind, Con
   if (rows_max_ == 0) return absl::OkStatus();
   const Change& change = failed.batch->changes[failed.failure->change];
   const TransactionMark& transaction = TransactionOf(*failed.batch, failed.failure->change);
-  TOWLINE_ASSIGN_OR_RETURN(Param key, KeyText(*connection_, *failed.target, change));
-  TOWLINE_ASSIGN_OR_RETURN(Param row, NewRowText(*connection_, *failed.target, change));
+  TOWLINE_RETURN_IF_ERROR(connection_->Exec("SAVEPOINT towline_text").status());
+  TOWLINE_ASSIGN_OR_RETURN(Param key,
+                           OrNothing(*connection_, KeyText(*connection_, *failed.target, change)));
+  TOWLINE_ASSIGN_OR_RETURN(
+      Param row, OrNothing(*connection_, NewRowText(*connection_, *failed.target, change)));
+  TOWLINE_RETURN_IF_ERROR(connection_->Exec("RELEASE SAVEPOINT towline_text").status());
   const TableName& table = failed.target->relation->name;
   return connection_
       ->Query(kAddSql, std::vector<Param>{claim_.task, transaction.end_lsn.ToString(),
