@@ -65,7 +65,7 @@ absl::Status NetWriter::WriteEqualDeletes(const Target& target, std::vector<NetC
   std::map<std::vector<bool>, std::vector<NetChange>> groups;
   for (NetChange& deleted : *deletes) groups[NullsOf(deleted.change)].push_back(deleted);
   for (auto& [is_null, group] : groups) {
-    if (group.size() < 2 || !CanDeleteEqualRows(target, is_null)) {
+    if (!IsSet(group.size()) || !CanDeleteEqualRows(target, is_null)) {
       TOWLINE_RETURN_IF_ERROR(WriteOneByOne(target, group));
       continue;
     }
