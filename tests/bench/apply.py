@@ -381,7 +381,11 @@ def main():
     directory = session_directory("towline-apply-")
     rows = []
 
+    commit = subprocess.run(["git", "-C", ROOT, "describe", "--always", "--dirty"], stdout=subprocess.PIPE, text=True,
+                            check=False).stdout.strip()
+
     def report(row):
+        row.update(size=arguments.size, commit=commit)
         rows.append(row)
         print(json.dumps(row), file=sys.stderr)
         if arguments.results:
