@@ -135,28 +135,33 @@ ComparedTable MakeComparedTable(const Table& source, const Table& destination,
   return table;
 }
 
-absl::Status ChooseBuckets(Connection& source, ComparedTable* table) {
+void MakeHashBuckets(ComparedTable* table) {
   Buckets buckets;
-  if (table->rows > kOneBucketRows && !table->has_bounds) {
+  if (table->rows > kOneBucketRows) {
     buckets.count = std::min(kHashBucketsMax, PowerOfTwoFrom(table->rows / kRowsPerBucket));
-  } else if (table->rows > kOneBucketRows) {
-    int64_t count = std::min(kRangesMax, table->rows / kRowsPerBucket);
-    double percent = std::min(100.0, 100.0 * static_cast<double>(count * kSampledPerBucket) /
-                                         static_cast<double>(table->rows));
-    const std::string& key = table->source.key[0].value;
-    TOWLINE_ASSIGN_OR_RETURN(
-        Result rows,
-        source.Exec(absl::StrCat("SELECT k::pg_catalog.text FROM (SELECT ", key,
-                                 " AS k, pg_catalog.row_number() OVER (ORDER BY ", key,
-                                 ") AS n, pg_catalog.count(*) OVER () AS c FROM ONLY ",
-                                 QuoteQualified(table->name.schema, table->name.name),
-                                 " TABLESAMPLE SYSTEM (", absl::StrFormat("%.6f", percent),
-                                 ")) AS s WHERE n % greatest(c / ", count,
-                                 ", 1) = 0 GROUP BY k ORDER BY k")));
-    for (int i = 0; i < rows.row_count(); ++i) buckets.bounds.push_back(rows.GetString(i, 0));
   }
-  table->source.buckets = buckets;
-  table->destination.buckets = std::move(buckets);
+  table->source.buckets = table->destination.buckets = buckets;
+}
+
+absl::Status ChooseBuckets(Connection& source, ComparedTable* table) {
+  MakeHashBuckets(table);
+  if (!table->has_bounds || !table->source.buckets.is_split()) return absl::OkStatus();
+  const int64_t count = std::min(kRangesMax, table->rows / kRowsPerBucket);
+  const double percent = std::min(100.0, 100.0 * static_cast<double>(count * kSampledPerBucket) /
+                                             static_cast<double>(table->rows));
+  const std::string& key = table->source.key[0].value;
+  TOWLINE_ASSIGN_OR_RETURN(
+      Result rows,
+      source.Exec(absl::StrCat("SELECT k::pg_catalog.text FROM (SELECT ", key,
+                               " AS k, pg_catalog.row_number() OVER (ORDER BY ", key,
+                               ") AS n, pg_catalog.count(*) OVER () AS c FROM ONLY ",
+                               QuoteQualified(table->name.schema, table->name.name),
+                               " TABLESAMPLE SYSTEM (", absl::StrFormat("%.6f", percent),
+                               ")) AS s WHERE n % greatest(c / ", count,
+                               ", 1) = 0 GROUP BY k ORDER BY k")));
+  Buckets buckets;
+  for (int i = 0; i < rows.row_count(); ++i) buckets.bounds.push_back(rows.GetString(i, 0));
+  if (!buckets.bounds.empty()) table->source.buckets = table->destination.buckets = buckets;
   return absl::OkStatus();
 }
 

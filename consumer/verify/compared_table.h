@@ -29,7 +29,11 @@ ComparedTable MakeComparedTable(const Table& source, const Table& destination,
                                 const TableRule* rule, const std::string& destination_where,
                                 RowHash hash);
 
-// Decides on the buckets, by a sample of the source's keys where they are ranges.
+// Buckets by hash, as many as the table's rows ask for; one for a table that is read again as a
+// whole.
+void MakeHashBuckets(ComparedTable* table);
+
+// Buckets that an index finds, by a sample of the source's keys; by hash where there are none.
 absl::Status ChooseBuckets(Connection& source, ComparedTable* table);
 
 // The cheapest hash that both servers compute alike.

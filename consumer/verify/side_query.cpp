@@ -54,7 +54,6 @@ std::string SideQuery::BucketOf() const {
     return absl::StrCat("pg_catalog.width_bucket(", key[0].value, ", ARRAY[",
                         Literals(buckets.bounds), "]::", key[0].type, "[])::pg_catalog.int8");
   }
-  if (buckets.count <= 1) return "0::pg_catalog.int8";
   std::string text = key.empty() ? RowText() : IdText();
   if (key.size() == 1) text = absl::StrCat("(", key[0].value, ")::pg_catalog.text");
   return absl::StrCat("coalesce(", HashOf(text), ", 0) & ", buckets.count - 1);
@@ -71,6 +70,11 @@ std::string SideQuery::From(const std::string& condition) const {
 std::string SideQuery::CountSql(bool has_identity) const {
   std::string identity = has_identity ? absl::StrCat(", pg_catalog.sum(", kVersion, ")") : "";
   return absl::StrCat("SELECT pg_catalog.count(*)", identity, From(""));
+}
+
+std::string SideQuery::WholeSql() const {
+  return absl::StrCat("SELECT 0, pg_catalog.count(*), pg_catalog.sum(", HashOf(RowText()), ")",
+                      From(""));
 }
 
 std::string SideQuery::BucketsSql() const {

@@ -40,6 +40,8 @@ struct Buckets {
   // is found by index. Empty: buckets are made by hash.
   std::vector<std::string> bounds;
   int64_t count = 1;  // by hash: a power of two
+
+  bool is_split() const { return count > 1 || !bounds.empty(); }
 };
 
 class SideQuery {
@@ -54,6 +56,9 @@ class SideQuery {
 
   // How many rows there are and, if asked for, the identity of them all (see below).
   std::string CountSql(bool has_identity) const;
+  // 0, count, sum of hashes: one row for the whole table. As cheap as a read can be, and in
+  // parallel where the server allows it, which grouping by an expression does not get.
+  std::string WholeSql() const;
   // bucket, count, sum of hashes: a row per bucket that is not empty.
   std::string BucketsSql() const;
   // id, count, sum of hashes, identity, key values: a row per key of these buckets. The identity

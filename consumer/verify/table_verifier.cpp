@@ -15,6 +15,7 @@ namespace towline {
 namespace {
 
 constexpr int64_t kRowsPerRead = 20'000;  // of the keys that one statement brings to us
+constexpr int64_t kCrowdedRows = 2 * kRowsPerRead;
 constexpr int kCountTriesMax = 12;
 constexpr absl::Duration kCountPause = absl::Milliseconds(200);
 
@@ -44,6 +45,21 @@ BucketPairs ToBuckets(const PairReader::Pair& pair) {
     bucket.destination_hashes = pair.destination.GetString(row, 2);
   }
   return buckets;
+}
+
+absl::StatusOr<BucketPairs> ReadBuckets(PairReader& reader, const ComparedTable& table) {
+  TOWLINE_ASSIGN_OR_RETURN(PairReader::Pair pair,
+                           reader.Read(table.source.BucketsSql(), table.destination.BucketsSql()));
+  return ToBuckets(pair);
+}
+
+// Where the sample did not foresee how the keys lie, as when the destination has others.
+bool HasCrowdedBucket(const BucketPairs& buckets) {
+  return std::any_of(buckets.begin(), buckets.end(), [](const auto& entry) {
+    const BucketPair& bucket = entry.second;
+    return !bucket.is_equal() &&
+           std::max(bucket.source_rows, bucket.destination_rows) > kCrowdedRows;
+  });
 }
 
 // Whole buckets, as many as one read may bring.
@@ -100,16 +116,20 @@ absl::Status CompareCounts(PairReader& reader, const ComparedTable& table, const
 
 absl::Status CompareRows(PairReader& reader, ComparedTable& table, const Shutdown& shutdown,
                          TableReport* report) {
+  TOWLINE_ASSIGN_OR_RETURN(PairReader::Pair whole,
+                           reader.Read(table.source.WholeSql(), table.destination.WholeSql()));
+  BucketPairs buckets = ToBuckets(whole);
+  report->source_rows = buckets[0].source_rows;
+  report->destination_rows = buckets[0].destination_rows;
+  if (buckets[0].is_equal()) return absl::OkStatus();
+  table.rows = std::max({table.rows, report->source_rows, report->destination_rows});
   TOWLINE_RETURN_IF_ERROR(ChooseBuckets(reader.source(), &table));
-  BucketPairs buckets;
-  {
-    TOWLINE_ASSIGN_OR_RETURN(PairReader::Pair pair, reader.Read(table.source.BucketsSql(),
-                                                                table.destination.BucketsSql()));
-    buckets = ToBuckets(pair);
+  if (table.source.buckets.is_split()) {
+    TOWLINE_ASSIGN_OR_RETURN(buckets, ReadBuckets(reader, table));
   }
-  for (const auto& [number, bucket] : buckets) {
-    report->source_rows += bucket.source_rows;
-    report->destination_rows += bucket.destination_rows;
+  if (!table.source.buckets.bounds.empty() && HasCrowdedBucket(buckets)) {
+    MakeHashBuckets(&table);
+    TOWLINE_ASSIGN_OR_RETURN(buckets, ReadBuckets(reader, table));
   }
   for (const std::vector<int64_t>& numbers : PlanReads(buckets)) {
     SuspectKeys suspects;

@@ -1,8 +1,9 @@
-// Compares one table: first by hashes of buckets, which both servers compute in one pass; then the
-// keys of the buckets that differ; then those keys again until they are decided (key_check.h).
+// Compares one table: first by one hash of all rows; then, if that differs, by hashes of buckets;
+// then the keys of the buckets that differ; then those keys again until they are decided
+// (key_check.h).
 //
-// Both passes begin at the same place of the source's log, give or take the task's lag, so what
-// differs at first is what was written in that time, however long the passes take.
+// The reads of both sides begin at the same place of the source's log, give or take the task's lag,
+// so what differs at first is what was written in that time, however long the reads take.
 #pragma once
 
 #include "absl/status/status.h"

@@ -5,6 +5,7 @@ What was planted is known to the tests alone; the service's own words are compar
 import hashlib
 import json
 import math
+import resource
 import struct
 import threading
 import time
@@ -207,13 +208,14 @@ def test_a_row_that_never_rests_is_undecided_and_not_different(source, destinati
     assert verify(streaming)[0] == DIFFERENT  # it rests now, and the trigger's doing is seen
 
 
+@pytest.mark.long
 @pytest.mark.limit(150)
-def test_tables_of_every_shape_show_no_difference_under_load(source, destination, towline, seed):
+def test_tables_of_every_shape_show_no_difference_under_load(source, destination, towline, seed, size):
     load = Workload(source.uri(), seed=seed, clients=2, rate=60)
     load.create()
     towline.start()
     towline.wait_until_caught_up()
-    load.start(seconds=5)
+    load.start(seconds=5 * size)
     status, tables = verify(towline, "--workers", "4")
     assert found(tables) == [] and status != DIFFERENT, tables
     load.join()
@@ -262,6 +264,20 @@ def test_rules_and_casts_say_what_should_be_there(source, destination, towline):
     assert found(tables) == sorted([("t", "different", "(50)", "v"), ("t", "extra", "(51)", ""),
                                     ("t", "different", "(4)", "n"), ("t", "missing", "(6)", ""),
                                     ("t", "different", "(8)", "c")])
+
+
+def test_many_differences_are_counted_in_bounded_memory(source, destination, towline):
+    # The destination's keys lie where the source has none, so that ranges of the source's do not part them.
+    source.execute("CREATE TABLE t (id int PRIMARY KEY, v text);"
+                   "INSERT INTO t SELECT i, repeat('x', 200) FROM generate_series(1, 60000) i")
+    destination.execute("CREATE TABLE t (id int PRIMARY KEY, v text);"
+                        "INSERT INTO t SELECT i, repeat('x', 200) FROM generate_series(5001, 5100) i;"
+                        "INSERT INTO t SELECT -i, 'y' FROM generate_series(1, 60000) i")
+    began = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    status, tables = verify(towline)
+    assert status == DIFFERENT
+    assert (tables["t"]["missing"], tables["t"]["extra"], len(tables["t"]["rows"])) == (59900, 60000, 1000)
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss <= max(began, 128 << 10)
 
 
 def test_what_cannot_be_told_has_status_2(source, destination, towline):
