@@ -45,6 +45,9 @@ constexpr CommandSpec kCommands[] = {
     {"set", Command::kSet,
      "Change a limit of a running task: copy_rate_max (bytes/s) or copy_rows_max; 0: none.", false,
      true},
+    {"verify", Command::kVerify,
+     "Compare both databases row for row: exit status 0 equal, 1 different, 2 could not tell.",
+     true, false},
     {"drop", Command::kDrop, "Remove a task's slot and state. Copied tables stay.", false, true},
 };
 
@@ -119,6 +122,17 @@ void AddOwnOptions(CLI::App& app, const CommandSpec& spec, Parsed& parsed) {
     case Command::kStatus:
       app.add_flag("--json", arguments.is_json, "Print JSON");
       app.add_flag("--watch", arguments.is_watch, "Repeat every second until stopped");
+      break;
+    case Command::kVerify:
+      app.add_flag("--json", arguments.is_json, "Print JSON");
+      app.add_flag("--counts", arguments.is_count_only, "Compare the numbers of rows only");
+      app.add_option("--workers", arguments.verify_workers, "Tables compared at a time [1]")
+          ->type_name("N")
+          ->check(CLI::Range(1, 64));
+      app.add_option("--wait", arguments.verify_wait_seconds,
+                     "How long a task may stand still before what differs is left undecided [60]")
+          ->type_name("SECONDS")
+          ->check(CLI::Range(1, 86400));
       break;
     case Command::kDrop:
       app.add_flag("--yes", arguments.is_yes, "Do not ask on a terminal");

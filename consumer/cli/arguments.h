@@ -21,6 +21,7 @@ enum class Command {
   kResume,
   kSet,
   kDrop,
+  kVerify,
   kReference,
   kNone
 };
@@ -29,7 +30,7 @@ struct Arguments {
   Command command = Command::kNone;
   ConfigSources sources;
   std::string task;                  // status, pause, resume, set, drop: TASK
-  bool is_json = false;              // check, status
+  bool is_json = false;              // check, status, verify
   bool is_verbose = false;           // check
   bool is_watch = false;             // status
   bool is_execute = false;           // init
@@ -40,6 +41,9 @@ struct Arguments {
   bool is_yes = false;  // drop
   bool is_source_only = false;
   bool is_destination_only = false;
+  bool is_count_only = false;  // verify
+  int verify_workers = 1;
+  int verify_wait_seconds = 60;
   bool is_markdown = false;  // reference: which page
   bool is_example = false;
   bool is_checks = false;

@@ -115,6 +115,8 @@ absl::StatusOr<int> Execute(const std::vector<std::string>& words, Shutdown& shu
       return SetCommand(arguments, config, shutdown);
     case Command::kDrop:
       return DropCommand(arguments, config, shutdown);
+    case Command::kVerify:
+      return VerifyCommand(arguments, config, shutdown);
     case Command::kReference:
     case Command::kNone:
       break;

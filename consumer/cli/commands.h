@@ -25,6 +25,8 @@ absl::StatusOr<int> SetCommand(const Arguments& arguments, const Config& config,
                                Shutdown& shutdown);
 absl::StatusOr<int> DropCommand(const Arguments& arguments, const Config& config,
                                 Shutdown& shutdown);
+absl::StatusOr<int> VerifyCommand(const Arguments& arguments, const Config& config,
+                                  Shutdown& shutdown);
 absl::StatusOr<int> ReferenceCommand(const Arguments& arguments);
 
 }  // namespace towline

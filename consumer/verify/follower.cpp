@@ -1,0 +1,61 @@
+#include "verify/follower.h"
+
+#include <algorithm>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "base/status_macros.h"
+
+namespace towline {
+namespace {
+
+constexpr absl::Duration kPollMin = absl::Milliseconds(5);
+constexpr absl::Duration kPollMax = absl::Milliseconds(200);
+
+constexpr uint64_t kPageBytes = 8192;
+constexpr uint64_t kPageHeaderBytesMax = 40;  // of a segment's first page; 24 of others
+
+}  // namespace
+
+Lsn BeforePageHeader(Lsn lsn) {
+  uint64_t offset = lsn.value % kPageBytes;
+  return offset <= kPageHeaderBytesMax ? Lsn{lsn.value - offset} : lsn;
+}
+
+absl::StatusOr<Lsn> ReadInsertLsn(Connection& source) {
+  TOWLINE_ASSIGN_OR_RETURN(std::string text,
+                           source.QueryValue("SELECT pg_catalog.pg_current_wal_insert_lsn()"));
+  TOWLINE_ASSIGN_OR_RETURN(Lsn lsn, Lsn::Parse(text));
+  return BeforePageHeader(lsn);
+}
+
+absl::StatusOr<bool> Follower::WaitPassed(Lsn lsn, Connection& destination) {
+  if (task_.empty()) return true;
+  Lsn seen;
+  absl::Time moved_at = absl::Now();
+  for (absl::Duration pause = kPollMin;; pause = std::min(pause * 2, kPollMax)) {
+    TOWLINE_ASSIGN_OR_RETURN(
+        Result row,
+        destination.Query("SELECT position FROM towline_state.task WHERE task = $1", {{task_}}));
+    if (row.row_count() != 1 || row.IsNull(0, 0)) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("task \"", task_, "\" has gone from the destination meanwhile"));
+    }
+    TOWLINE_ASSIGN_OR_RETURN(Lsn position, Lsn::Parse(row.Get(0, 0)));
+    if (position >= lsn) return true;
+    if (position > seen) {
+      seen = position;
+      moved_at = absl::Now();
+    }
+    if (!stand_note_.empty() || absl::Now() - moved_at > stand_max_) {
+      stand_note_ =
+          absl::StrCat("the task stands at ", position.ToString(), ", the source was read at ",
+                       lsn.ToString(), ": what differs may be still to come");
+      return false;
+    }
+    if (!shutdown_->SleepFor(pause)) return absl::CancelledError("shutting down");
+  }
+}
+
+}  // namespace towline
