@@ -8,8 +8,9 @@
 // Row texts are hashed to 64 bits, and hashes added: the sum of a set does not depend on the order
 // in which a server finds the rows, and equal rows that are there twice count twice. Between
 // servers of one major version on one platform the hash is hashtextextended(), which both then
-// compute by the same code; it costs a fifth of MD5. Nothing promises that it stays the same across
-// versions, so between others it is the first 64 bits of the MD5 of the text in UTF-8.
+// compute by the same code; with MD5 a row costs three times as much. Nothing promises that it
+// stays the same across versions, so between others it is the first 64 bits of the MD5 of the text
+// in UTF-8.
 #pragma once
 
 #include <cstdint>
