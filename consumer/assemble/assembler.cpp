@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <memory>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -29,12 +30,40 @@ Assembler::Assembler(Options options)
       whole_end_lsn_(options_.position),
       taken_lsn_(options_.position) {}
 
-// A transaction that is visible in the copy's snapshot has its rows copied already. Beyond
-// lsn_after none can be visible.
-bool Assembler::IsBeforeUs(const TransactionHeader& header) const {
-  if (header.end_lsn <= options_.position) return true;
-  return options_.boundary.has_value() && header.commit_lsn < options_.boundary->lsn_after &&
-         options_.boundary->snapshot.IsVisible(header.xid);
+void Assembler::LookAtSnapshots(const TransactionHeader& header) {
+  holds_.clear();
+  size_t count = 0;
+  for (const CopySnapshot& snapshot : options_.boundary->snapshots) {
+    holds_.push_back(snapshot.Holds(header.xid, header.commit_lsn));
+    count += holds_.back() ? 1 : 0;
+  }
+  is_dropped_ = count == holds_.size();
+  is_mixed_ = count > 0 && !is_dropped_;
+}
+
+bool Assembler::IsCopied(const Relation& relation) const {
+  return holds_[options_.boundary->SnapshotOf(relation.oid)];
+}
+
+// Of a mixed transaction. A TRUNCATE is left with the tables that it is news for.
+bool Assembler::KeepsNew(Change* change) const {
+  if (change->kind != ChangeKind::kTruncate) return !IsCopied(*change->relation);
+  auto kept = std::make_shared<std::vector<const Relation*>>();
+  for (const Relation* relation : *change->truncated) {
+    if (!IsCopied(*relation)) kept->push_back(relation);
+  }
+  if (kept->empty()) return false;
+  change->relation = kept->front();
+  change->truncated = std::move(kept);
+  return true;
+}
+
+// The rows that were put together for it go at once: each may be as large as rows get.
+void Assembler::DropChange() {
+  for (; loose_rows_ > 0; --loose_rows_) {
+    gathered_.bytes -= gathered_.spliced_rows.back().size();
+    gathered_.spliced_rows.pop_back();
+  }
 }
 
 absl::Status Assembler::CheckOrder(const TransactionHeader& header) const {
@@ -54,12 +83,14 @@ absl::Status Assembler::OnBegin(const TransactionHeader& header) {
   header_ = header;
   is_inside_ = true;
   if (is_prepared()) return BeginPrepared();
-  is_dropped_ = IsBeforeUs(header);
+  is_mixed_ = false;
+  is_dropped_ = header.end_lsn <= options_.position;
+  if (!is_dropped_ && options_.boundary.has_value()) LookAtSnapshots(header);
   return is_dropped_ ? absl::OkStatus() : CheckOrder(header);
 }
 
 absl::Status Assembler::BeginPrepared() {
-  is_dropped_ = false;
+  is_dropped_ = is_mixed_ = false;
   if (options_.boundary.has_value()) {
     // B5: one that is passed over here would be missing when its COMMIT PREPARED comes.
     return absl::DataLossError(
@@ -75,6 +106,11 @@ absl::Status Assembler::BeginPrepared() {
 absl::Status Assembler::OnChange(Change change) {
   TOWLINE_CHECK(is_inside_);
   if (is_dropped_) return absl::OkStatus();
+  if (is_mixed_ && !KeepsNew(&change)) {
+    DropChange();
+    return absl::OkStatus();
+  }
+  loose_rows_ = 0;
   if (change.relation != last_relation_) LookAtRelation(change.relation);
   is_frame_used_ = true;
   // A mark for the open transaction: its first change here, or the first after a cut.
@@ -105,6 +141,7 @@ absl::string_view Assembler::KeepSplicedRow(std::string spliced) {
   // point into them: no string may be so short that it keeps its bytes within itself.
   spliced.reserve(kNeverInlineBytes);
   gathered_.bytes += spliced.size();
+  ++loose_rows_;
   gathered_.spliced_rows.push_back(std::move(spliced));
   return gathered_.spliced_rows.back();
 }

@@ -1,7 +1,16 @@
 // Gathers whole transactions into batches, bounded in bytes and rows. A transaction too large for a
-// batch passes in parts. Also the place of rule I4 (a transaction that the copy's snapshot already
-// holds is dropped whole) and of the rule that a transaction whose end is not beyond the position
-// was applied before (hazards B10). One thread: the applier's.
+// batch passes in parts. Also the place of rule I4 (what a table's snapshot holds already is
+// dropped) and of the rule that a transaction whose end is not beyond the position was applied
+// before (hazards B10). One thread: the applier's.
+//
+// I4 with several snapshots: a transaction that all of them hold is dropped whole, one that none
+// holds passes whole, and only between the two each change is looked at, by the snapshot of its
+// table. A snapshot sees all of a transaction or nothing of it, however long that lasted and from
+// whichever moment its changes are, so the xid alone decides. TRUNCATE goes on for those tables
+// whose snapshot does not hold it: they are at the destination as they were before it. It names
+// each table (the log does, also for CASCADE and for partitions), so none needs to be inferred.
+// Positions and counts do not know the difference: whatever was dropped of it, a transaction is
+// done when its end has been passed.
 //
 // Transactions that come while in progress are none of ours until their commit: decode keeps them
 // and begins them here then, so both rules are decided by the commit's xid and LSNs. Until then
@@ -31,6 +40,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
@@ -74,7 +84,10 @@ class Assembler final : public ChangeSink {
   int64_t oldest_commit_time_us() const;
 
  private:
-  bool IsBeforeUs(const TransactionHeader& header) const;
+  void LookAtSnapshots(const TransactionHeader& header);
+  bool IsCopied(const Relation& relation) const;
+  bool KeepsNew(Change* change) const;
+  void DropChange();
   absl::Status CheckOrder(const TransactionHeader& header) const;
   absl::Status BeginPrepared();
   void LookAtRelation(const Relation* relation);
@@ -102,6 +115,9 @@ class Assembler final : public ChangeSink {
   TransactionHeader header_;  // of the open transaction
   bool is_inside_ = false;
   bool is_dropped_ = false;     // the open transaction is not to be applied
+  bool is_mixed_ = false;       // some snapshots hold it, others do not
+  std::vector<bool> holds_;     // which do, by the boundary's index; meant while is_mixed_
+  size_t loose_rows_ = 0;       // the last of gathered_.spliced_rows, whose change is about to come
   bool is_in_parts_ = false;    // a part of the open transaction has been cut off already
   bool has_last_part_ = false;  // it has ended; its last frame is about to come
   uint64_t late_prepared_ = 0;  // xid whose end must come next

@@ -6,9 +6,11 @@
 #include <string>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "base/lsn.h"
+#include "model/oid.h"
 
 namespace towline {
 
@@ -28,11 +30,31 @@ class Snapshot {
   std::vector<uint64_t> running_;  // sorted
 };
 
-// Where the copy ends and the stream begins. Beyond lsn_after no streamed transaction can be
-// visible in the snapshot, so it may be forgotten.
-struct CopyBoundary {
+// A snapshot under which tables were copied. Beyond lsn_after no streamed transaction can be
+// visible in it, so it may be forgotten.
+struct CopySnapshot {
   Snapshot snapshot;
   Lsn lsn_after;
+
+  bool Holds(uint64_t xid, Lsn commit_lsn) const {
+    return commit_lsn < lsn_after && snapshot.IsVisible(xid);
+  }
+};
+
+// Where the copy ends and the stream begins. A table has one snapshot, whole: what holds within one
+// table (its unique constraints) holds at every moment of catching up; what holds between tables
+// does so again when the position has passed the last lsn_after.
+struct CopyBoundary {
+  std::vector<CopySnapshot> snapshots;  // in the order in which they were taken, at least one
+  // Source OID to index. A table that is not here was in no snapshot: it follows the last, under
+  // which the tables to copy were looked up. If that holds a transaction that changed it, it was
+  // gone again by then; if not, it came later, and all its changes are taken.
+  absl::flat_hash_map<Oid, size_t> of_table;
+
+  size_t SnapshotOf(Oid table) const {
+    auto found = of_table.find(table);
+    return found == of_table.end() ? snapshots.size() - 1 : found->second;
+  }
 };
 
 }  // namespace towline

@@ -7,10 +7,10 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/status_macros.h"
-#include "model/snapshot.h"
 #include "pg/quoting.h"
 #include "pg/replication_connection.h"
 #include "run/attempt.h"
+#include "run/copy_boundary.h"
 #include "run/start_checks.h"
 #include "schema/table_rules.h"
 #include "snapshot/slot.h"
@@ -99,14 +99,14 @@ absl::Status Attempt::Stream() {
 absl::Status Attempt::DecideTwoPhase(Connection& source, const SlotInfo& slot) {
   uses_two_phase_ = false;
   const bool is_wanted = context_.config.two_phase;
-  if (slot.is_two_phase && !row_.snapshot.empty()) {
+  if (slot.is_two_phase && row_.lsn_after.is_valid()) {
     return WithHint(
         absl::DataLossError(absl::StrCat("slot ", row_.slot,
                                          " sends transactions at their PREPARE, and the stream "
                                          "has not passed the copy yet: somebody switched it on")),
         "Drop the task (towline drop) and copy anew.");
   }
-  if (is_wanted && !row_.snapshot.empty()) {
+  if (is_wanted && row_.lsn_after.is_valid()) {
     LogInfo("two-phase decoding is switched on when the stream has passed the copy",
             {{"position", row_.position.ToString()}, {"copy", row_.lsn_after.ToString()}});
     return absl::OkStatus();
@@ -182,7 +182,7 @@ absl::Status Attempt::WatchStream(StreamSession& session, SequenceKeeper* keeper
     TOWLINE_RETURN_IF_ERROR(session.status());
     TOWLINE_RETURN_IF_ERROR(monitor_->status());
     TOWLINE_RETURN_IF_ERROR(MoveOn(session.progress().apply.position));
-    if (context_.config.two_phase && !uses_two_phase_ && row_.snapshot.empty()) break;
+    if (context_.config.two_phase && !uses_two_phase_ && !row_.lsn_after.is_valid()) break;
     if (keeper != nullptr) keeper->LookIfDue();
     if (!outer_.SleepFor(kTick)) return absl::CancelledError("shutting down");
   }
@@ -197,10 +197,10 @@ absl::Status Attempt::MoveOn(Lsn position) {
 }
 
 absl::Status Attempt::NoteProgress(Lsn position) {
-  if (!row_.snapshot.empty() && position >= row_.lsn_after) {
-    // No transaction beyond can be visible in it (hazards A11).
-    TOWLINE_RETURN_IF_ERROR(store_->SetSnapshot("", Lsn{}));
-    row_.snapshot.clear();
+  if (row_.lsn_after.is_valid() && position >= row_.lsn_after) {
+    // No transaction beyond can be visible in any snapshot (hazards A11): this is the greatest.
+    TOWLINE_RETURN_IF_ERROR(store_->ForgetSnapshots());
+    row_.lsn_after = Lsn{};
     LogInfo("the stream has passed the copy", {{"position", position.ToString()}});
   }
   if (row_.state == TaskState::kCatchingUp && position >= catch_up_to_) {
@@ -315,10 +315,8 @@ absl::StatusOr<StreamSession::Options> Attempt::StreamOptions() {
   options.assembler.batch_bytes_max = limits.batch_bytes_max;
   options.assembler.batch_rows_max = limits.batch_rows_max;
   options.assembler.position = row_.position;
-  if (!row_.snapshot.empty()) {
-    TOWLINE_ASSIGN_OR_RETURN(Snapshot snapshot, Snapshot::Parse(row_.snapshot));
-    options.assembler.boundary = CopyBoundary{std::move(snapshot), row_.lsn_after};
-  }
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<SnapshotRow> snapshots, store_->ReadSnapshots());
+  TOWLINE_ASSIGN_OR_RETURN(options.assembler.boundary, BoundaryOf(snapshots, pieces));
   options.queue_bytes_max = limits.queue_bytes_max;
   options.batch_time_max = limits.batch_time_max;
   options.on_applied = [this](absl::Duration time) { context_.metrics.ObserveApply(time); };

@@ -9,22 +9,16 @@
 #include "base/error.h"
 #include "base/fault_point.h"
 #include "base/log.h"
+#include "base/stable_hash.h"
 #include "base/status_macros.h"
 #include "pg/quoting.h"
 
 namespace towline {
 namespace {
 
-// FNV-1a: the same in every build, unlike std::hash. Tells tasks apart whose names would not fit
-// into an identifier.
-uint64_t HashTask(const std::string& task) {
-  uint64_t hash = 14695981039346656037ULL;
-  for (unsigned char c : task) hash = (hash ^ c) * 1099511628211ULL;
-  return hash;
-}
-
+// The task's name itself might not fit into an identifier.
 std::string Prefix(const std::string& task) {
-  return absl::StrFormat("copy_%016x_", HashTask(task));
+  return absl::StrFormat("copy_%016x_", StableHash(task));
 }
 
 // Which index the source's changes name their rows by; under FULL the primary key says the same.

@@ -16,6 +16,7 @@
 #include "schema/table_fit.h"
 #include "snapshot/append_staging.h"
 #include "snapshot/copy_finish.h"
+#include "snapshot/copy_resume.h"
 #include "snapshot/copy_start.h"
 #include "snapshot/copy_summary.h"
 #include "snapshot/existing_tables.h"
@@ -31,9 +32,6 @@ ServerPair PairOf(const Connection& source, const Connection& destination) {
                   destination.server_encoding());
 }
 
-// Only tables whose changes the log carries have rows to copy.
-bool HasRowsToCopy(const Table& table) { return table.kind == 'r' && table.persistence == 'p'; }
-
 std::vector<SchemaStatement> StatementsOf(const SchemaDump& dump) {
   std::vector<SchemaStatement> statements;
   auto add = [&statements](const char* section, const std::vector<DumpStatement>& dumped) {
@@ -45,6 +43,10 @@ std::vector<SchemaStatement> StatementsOf(const SchemaDump& dump) {
   add("pre", dump.pre);
   add("post", dump.post);
   return statements;
+}
+
+void LogStartOver(const std::string& why) {
+  LogWarning("the copy was interrupted and starts again", {{"because", why}});
 }
 
 class CopyRun {
@@ -61,6 +63,9 @@ class CopyRun {
   absl::Status RunSchemaOnly();
 
  private:
+  absl::StatusOr<bool> Resume(const std::vector<PieceRow>& pieces);
+  absl::StatusOr<std::string> LookAtOurs(Connection& session, const std::vector<PieceRow>& pieces,
+                                         const std::vector<Table>& tables);
   absl::Status StartOver();
   absl::Status LookAtDestination(Connection& session, const std::vector<Table>& tables);
   absl::Status StoreSchema(const CopyStart& start);
@@ -86,6 +91,12 @@ class CopyRun {
   std::set<TableName> existed_;  // tables at the destination before pre-data
   std::map<TableName, std::string> policies_;
   bool is_partial_ = false;
+  struct Kept {
+    int64_t tables = 0;
+    int64_t bytes = 0;
+    int64_t rows = 0;
+  };
+  Kept kept_;  // done by an earlier try
   CopySummary summary_;
 };
 
@@ -97,11 +108,21 @@ absl::Status CopyRun::Run() {
   for (const PieceRow& piece : pieces) is_copied = is_copied && piece.state == "copied";
   if (task.phase == TaskState::kNew || task.phase == TaskState::kChecking ||
       (is_begun && !is_copied)) {
-    if (is_begun) {
-      LogWarning("the copy was interrupted and starts again: its snapshot is gone");
-      begun_ = std::move(pieces);
+    bool is_resumed = false;
+    if (task.phase == TaskState::kCopying) {
+      TOWLINE_ASSIGN_OR_RETURN(is_resumed, Resume(pieces));
+    } else if (is_begun) {
+      LogStartOver("the schema was not made");
     }
-    TOWLINE_RETURN_IF_ERROR(StartOver());
+    if (!is_resumed) {
+      if (is_begun) begun_ = std::move(pieces);
+      TOWLINE_RETURN_IF_ERROR(StartOver());
+    }
+    summary_.EndStep("rows", {.rows = progress_.rows_done,
+                              .bytes = progress_.bytes_total,
+                              .tables = progress_.tables_total,
+                              .workers = options_.workers});
+    TOWLINE_RETURN_IF_ERROR(store_.SetState(TaskState::kIndexing));
   } else if (is_copied) {
     // Every piece's mark came with its rows, and the snapshot was stored before the first row.
     TOWLINE_RETURN_IF_ERROR(store_.SetState(TaskState::kIndexing));
@@ -124,7 +145,7 @@ absl::Status CopyRun::RunSchemaOnly() {
   TOWLINE_RETURN_IF_ERROR(LeaveOutMissingRoles(session, &start.dump));
   // Without pieces, and never in the state indexing: a start that wants rows as well begins anew.
   TOWLINE_RETURN_IF_ERROR(
-      store_.StartCopy({}, StatementsOf(start.dump), TaskState::kCopyingSchema));
+      store_.StartCopy({}, StatementsOf(start.dump), std::nullopt, TaskState::kCopyingSchema));
   FaultPoint("copy:schema-stored");
   for (const char* section : {"pre", "post"}) {
     SchemaRun run;
@@ -134,7 +155,89 @@ absl::Status CopyRun::RunSchemaOnly() {
     run.batch_max = 100;
     TOWLINE_RETURN_IF_ERROR(RunSchemaStatements(session, store_, run));
   }
-  return store_.StartCopy({}, {}, TaskState::kNew);
+  return store_.StartCopy({}, {}, std::nullopt, TaskState::kNew);
+}
+
+// False: it has to start over, and the log says why.
+absl::StatusOr<bool> CopyRun::Resume(const std::vector<PieceRow>& pieces) {
+  auto start_over = [](const std::string& why) {
+    LogStartOver(why);
+    return false;
+  };
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<SnapshotRow> snapshots, store_.ReadSnapshots());
+  std::string why = WhyStartOver(pieces, snapshots);
+  if (!why.empty()) return start_over(why);
+  TOWLINE_ASSIGN_OR_RETURN(CopyStart start, ResumeAtSource(options_, shutdown_, on_wait_));
+  const ExportedSnapshot& snapshot = start.snapshot;
+  const std::string shape = ShapeOf(snapshot.tables());
+  why = WhyStartOver(pieces, snapshots, snapshot.tables(), shape, options_.rules);
+  if (!why.empty()) return start_over(why);
+  TOWLINE_ASSIGN_OR_RETURN(const std::vector<Table> tables,
+                           PublishTables(start.snapshot.connection(), options_.rules,
+                                         snapshot.tables(), AssignmentCheck::kSkip));
+  TOWLINE_ASSIGN_OR_RETURN(Connection session,
+                           OpenDestination(options_, "schema", kSchemaOrigin, store_, shutdown_));
+  TOWLINE_ASSIGN_OR_RETURN(why, LookAtOurs(session, pieces, tables));
+  if (!why.empty()) return start_over(why);
+
+  std::vector<Table> unfinished;
+  for (const PieceRow& piece : pieces) {
+    if (piece.state == "copied") {
+      ++kept_.tables;
+      kept_.bytes += piece.bytes_total;
+      kept_.rows += piece.rows_done;
+    } else {
+      ours_.insert(piece.table);
+    }
+  }
+  for (const Table& table : tables) {
+    if (ours_.contains(table.name)) unfinished.push_back(table);
+  }
+  LogWarning("the copy was interrupted and goes on under a new snapshot",
+             {{"tables_kept", absl::StrCat(kept_.tables)},
+              {"tables_left", absl::StrCat(unfinished.size())}});
+  TOWLINE_RETURN_IF_ERROR(EmptyBegun(session));
+  FaultPoint("copy:resume-emptied");
+  TOWLINE_RETURN_IF_ERROR(store_.ResumeCopy(
+      {snapshots.back().number + 1, snapshot.text(), snapshot.lsn_after(), shape}));
+  FaultPoint("copy:resume-stored");
+  TOWLINE_RETURN_IF_ERROR(CopyRows(session, unfinished, start));
+  return true;
+}
+
+// Why the destination is not as an interrupted copy leaves it; empty: it is. People are told to
+// drop a table that does not take the rows, or empty all before another try.
+absl::StatusOr<std::string> CopyRun::LookAtOurs(Connection& session,
+                                                const std::vector<PieceRow>& pieces,
+                                                const std::vector<Table>& tables) {
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> there, ReadDestination(session, tables));
+  if (absl::Status fit = CheckFit(tables, there, /*all_exist=*/true); !fit.ok()) {
+    return absl::StrCat("the destination was changed: ", fit.message());
+  }
+  std::map<TableName, const PieceRow*> by_name;
+  for (const PieceRow& piece : pieces) by_name[piece.table] = &piece;
+  std::vector<Table> filled;
+  std::vector<Table> unfinished;
+  for (size_t i = 0; i < tables.size(); ++i) {
+    auto piece = by_name.find(tables[i].name);
+    if (piece == by_name.end()) continue;
+    if (piece->second->state != "copied") unfinished.push_back(there[i]);
+    if (piece->second->state == "copied" && piece->second->rows_done > 0) {
+      filled.push_back(there[i]);
+    }
+  }
+  TOWLINE_ASSIGN_OR_RETURN(TableName emptied, FindEmptied(session, filled));
+  if (!emptied.name.empty()) {
+    return absl::StrCat("somebody has emptied table ", QuoteQualified(emptied.schema, emptied.name),
+                        " of the destination");
+  }
+  // Where foreign keys act on our deletions (no right to the replica role), emptying one of these
+  // could take rows of a table that is done.
+  TOWLINE_ASSIGN_OR_RETURN(std::string role, session.QueryValue("SELECT pg_catalog.current_setting("
+                                                                "'session_replication_role')"));
+  if (role == "replica") return std::string();
+  TOWLINE_ASSIGN_OR_RETURN(bool are_referenced, AreReferenced(session, unfinished));
+  return std::string(are_referenced ? "others refer to tables that are not done" : "");
 }
 
 absl::Status CopyRun::StartOver() {
@@ -159,12 +262,7 @@ absl::Status CopyRun::StartOver() {
   TOWLINE_RETURN_IF_ERROR(MakeSchema(session, tables));
   summary_.EndStep("schema", {.statements = static_cast<int64_t>(start.dump.pre.size())});
   FaultPoint("copy:after-pre-data");
-  TOWLINE_RETURN_IF_ERROR(CopyRows(session, tables, start));
-  summary_.EndStep("rows", {.rows = progress_.rows_done,
-                            .bytes = progress_.bytes_total,
-                            .tables = progress_.tables_total,
-                            .workers = options_.workers});
-  return store_.SetState(TaskState::kIndexing);
+  return CopyRows(session, tables, start);
 }
 
 absl::StatusOr<std::vector<Table>> CopyRun::ReadDestination(Connection& session,
@@ -213,13 +311,14 @@ absl::Status CopyRun::StoreSchema(const CopyStart& start) {
     }
     if (!HasRowsToCopy(table)) continue;
     pieces.push_back({table.name, table.oid, policies_[table.name], "pending", table.total_bytes, 0,
-                      RuleText(FindRule(options_.rules, table))});
+                      RuleText(FindRule(options_.rules, table)), /*snapshot_number=*/1});
   }
   LogInfo("schema read", {{"tables", absl::StrCat(snapshot.tables().size())},
                           {"statements", absl::StrCat(statements.size())}});
-  TOWLINE_RETURN_IF_ERROR(store_.StartCopy(pieces, statements, TaskState::kCopyingSchema));
-  // Stored before the state copying: whoever finds that state finds this try's snapshot.
-  return store_.SetSnapshot(snapshot.text(), snapshot.lsn_after());
+  return store_.StartCopy(
+      pieces, statements,
+      SnapshotRow{1, snapshot.text(), snapshot.lsn_after(), ShapeOf(snapshot.tables())},
+      TaskState::kCopyingSchema);
 }
 
 // Before StartCopy() forgets them: a piece whose table the source has dropped since is ours as
@@ -317,17 +416,17 @@ absl::Status CopyRun::CopyRows(Connection& session, const std::vector<Table>& ta
   plan.part_bytes = options_.part_bytes;
   plan.has_ctid_ranges = snapshot.connection().server_version() >= 140000;
   job.parts = PlanParts(job.tables, plan);
-  int64_t table_count = 0;
+  int64_t table_count = kept_.tables;
   for (const Table& table : job.tables) table_count += HasRowsToCopy(table) ? 1 : 0;
   progress_.tables_total = table_count;
-  progress_.bytes_total = bytes_total;
-  progress_.tables_done = 0;
-  progress_.bytes_done = 0;
-  progress_.rows_done = 0;
+  progress_.bytes_total = kept_.bytes + bytes_total;
+  progress_.tables_done = kept_.tables;
+  progress_.bytes_done = kept_.bytes;
+  progress_.rows_done = kept_.rows;
 
   TOWLINE_RETURN_IF_ERROR(CreateStaging(session, store_.claim(), staged));
   TOWLINE_RETURN_IF_ERROR(store_.SetState(TaskState::kCopying));
-  LogInfo("copying rows", {{"tables", absl::StrCat(table_count)},
+  LogInfo("copying rows", {{"tables", absl::StrCat(table_count - kept_.tables)},
                            {"parts", absl::StrCat(job.parts.size())},
                            {"size", FormatBytes(bytes_total)},
                            {"lsn_after", snapshot.lsn_after().ToString()}});

@@ -1,8 +1,11 @@
-// The initial copy: one exported snapshot for everything (DESIGN 4, first form). Pre-data of the
-// schema, then all tables in parallel, largest first, big ones in ctid ranges, then post-data,
-// sequences and statistics. A crash before the last table is done starts the copy again under a
-// new snapshot, because an exported snapshot dies with its session (hazards A4); a crash after it
-// goes on with the post-data statements that are left.
+// The initial copy: pre-data of the schema, then all tables in parallel under one exported
+// snapshot, largest first, big ones in ctid ranges, then post-data, sequences and statistics.
+//
+// An exported snapshot dies with its session. A copy that was interrupted keeps the tables that are
+// done and copies the others, from their beginning, under a new one (copy_resume.h); each piece
+// names its snapshot. ctid ranges are never resumed, as rows move between them (hazards A4): a
+// table is one piece. A crash behind the last table goes on with the post-data statements that are
+// left.
 #pragma once
 
 #include <atomic>

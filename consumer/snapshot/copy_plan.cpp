@@ -38,6 +38,8 @@ void PlanTable(const Table& table, size_t index, const PlanOptions& options,
 
 }  // namespace
 
+bool HasRowsToCopy(const Table& table) { return table.kind == 'r' && table.persistence == 'p'; }
+
 std::vector<CopyPart> PlanParts(const std::vector<Table>& tables, const PlanOptions& options) {
   std::vector<size_t> order(tables.size());
   std::iota(order.begin(), order.end(), size_t{0});
@@ -46,7 +48,7 @@ std::vector<CopyPart> PlanParts(const std::vector<Table>& tables, const PlanOpti
   });
   std::vector<CopyPart> parts;
   for (size_t index : order) {
-    if (tables[index].kind != 'r' || tables[index].persistence != 'p') continue;
+    if (!HasRowsToCopy(tables[index])) continue;
     PlanTable(tables[index], index, options, &parts);
   }
   return parts;

@@ -29,9 +29,12 @@ struct PlanOptions {
   bool has_ctid_ranges = true;  // PostgreSQL 14+: a range of ctid is read without a full scan
 };
 
-// Parts of all ordinary tables, the largest tables first: the longest work must not begin last.
 // Partitioned tables have no rows of their own; unlogged ones are left empty, as their changes are
 // not in the log.
+bool HasRowsToCopy(const Table& table);
+
+// Parts of all tables that have rows to copy, the largest tables first: the longest work must not
+// begin last.
 std::vector<CopyPart> PlanParts(const std::vector<Table>& tables, const PlanOptions& options);
 
 // "ctid >= '(a,0)'::tid AND ctid < '(b,0)'::tid", or the condition on the key; empty for a whole

@@ -4,10 +4,13 @@
 #include <optional>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/stable_hash.h"
 #include "base/status_macros.h"
+#include "pg/quoting.h"
 #include "schema/materialized_views.h"
 #include "snapshot/slot.h"
 #include "state/task_name.h"
@@ -22,10 +25,22 @@ constexpr absl::Duration kTellInterval = absl::Seconds(10);
 constexpr absl::Duration kPauseMin = absl::Milliseconds(20);
 constexpr absl::Duration kPauseMax = absl::Seconds(1);
 
-bool IsSameColumn(const TableColumn& a, const TableColumn& b) {
-  return a.name == b.name && a.attnum == b.attnum && a.type_oid == b.type_oid &&
-         a.typmod == b.typmod && a.is_not_null == b.is_not_null && a.generated == b.generated &&
-         a.identity == b.identity;
+void AddShape(const Table& table, std::string* text) {
+  absl::StrAppend(text, table.oid, " ", QuoteQualified(table.name.schema, table.name.name), " ",
+                  static_cast<int>(table.kind), table.is_partition ? " p " : " - ", table.root_oid,
+                  " ", static_cast<int>(table.persistence), "\n");
+  for (const TableColumn& column : table.columns) {
+    absl::StrAppend(text, column.attnum, " ", QuoteIdentifier(column.name), " ", column.type_oid,
+                    " ", column.typmod, column.is_not_null ? " n " : " - ",
+                    static_cast<int>(column.generated), " ", static_cast<int>(column.identity),
+                    "\n");
+  }
+}
+
+std::string ShapeText(const std::vector<Table>& tables) {
+  std::string text;
+  for (const Table& table : tables) AddShape(table, &text);
+  return text;
 }
 
 struct DumpedSchema {
@@ -63,7 +78,8 @@ absl::Status LogLeftOut(Connection& source, const ExcludedObjects& excluded,
 
 class Starter {
  public:
-  Starter(const CopierOptions& options, const Shutdown& shutdown) : shutdown_(shutdown) {
+  Starter(const CopierOptions& options, bool reads_schema, const Shutdown& shutdown)
+      : shutdown_(shutdown), reads_schema_(reads_schema) {
     snapshot_options_.source = options.source;
     snapshot_options_.selection = options.selection;
     snapshot_options_.task = options.task;
@@ -74,16 +90,20 @@ class Starter {
 
   // Nothing: the schema has changed while it was being read.
   absl::StatusOr<std::optional<CopyStart>> Try() {
-    if (!schema_.has_value()) TOWLINE_RETURN_IF_ERROR(ReadSchema());
+    if (reads_schema_ && !schema_.has_value()) TOWLINE_RETURN_IF_ERROR(ReadSchema());
     TOWLINE_ASSIGN_OR_RETURN(ExportedSnapshot snapshot,
                              ExportedSnapshot::Take(snapshot_options_, shutdown_));
-    if (!HaveSameShape(schema_->tables, snapshot.tables())) {
+    if (reads_schema_ && !HaveSameShape(schema_->tables, snapshot.tables())) {
       schema_.reset();
       return std::optional<CopyStart>();
     }
     std::vector<Connection> readers = snapshot.TakeReaders();
-    return std::optional<CopyStart>(CopyStart{std::move(snapshot), std::move(readers),
-                                              std::move(schema_->dump), schema_->is_partial});
+    CopyStart start{std::move(snapshot), std::move(readers), {}, false};
+    if (reads_schema_) {
+      start.dump = std::move(schema_->dump);
+      start.is_partial = schema_->is_partial;
+    }
+    return std::optional<CopyStart>(std::move(start));
   }
 
  private:
@@ -123,26 +143,16 @@ class Starter {
   }
 
   const Shutdown& shutdown_;
+  const bool reads_schema_;
   ExportedSnapshot::Options snapshot_options_;
   SchemaOptions schema_options_;
   bool copies_schema_ = true;
   std::optional<DumpedSchema> schema_;  // kept while only locks are wanting
 };
 
-}  // namespace
-
-bool HaveSameShape(const std::vector<Table>& a, const std::vector<Table>& b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const Table& x, const Table& y) {
-    return x.oid == y.oid && x.name == y.name && x.kind == y.kind &&
-           x.is_partition == y.is_partition && x.root_oid == y.root_oid &&
-           x.persistence == y.persistence &&
-           std::equal(x.columns.begin(), x.columns.end(), y.columns.begin(), y.columns.end(),
-                      IsSameColumn);
-  });
-}
-
-absl::StatusOr<CopyStart> StartAtSource(const CopierOptions& options, const Shutdown& shutdown,
-                                        absl::FunctionRef<void(const std::string&)> on_wait) {
+absl::StatusOr<CopyStart> Begin(const CopierOptions& options, bool reads_schema,
+                                const Shutdown& shutdown,
+                                absl::FunctionRef<void(const std::string&)> on_wait) {
   Connection::Purpose purpose;
   purpose.application_name = SourceApplication(options.task, "marker");
   TOWLINE_ASSIGN_OR_RETURN(Connection watcher, Connection::Open(options.source, purpose, shutdown));
@@ -150,7 +160,7 @@ absl::StatusOr<CopyStart> StartAtSource(const CopierOptions& options, const Shut
   const absl::Time deadline = absl::Now() + options.snapshot_wait_max;
   absl::Time tell_at = absl::Now() + kTellAfter;
   absl::Duration pause = kPauseMin;
-  Starter starter(options, shutdown);
+  Starter starter(options, reads_schema, shutdown);
   while (true) {
     absl::StatusOr<std::optional<CopyStart>> start = starter.Try();
     if (start.ok() && start->has_value()) {
@@ -175,6 +185,26 @@ absl::StatusOr<CopyStart> StartAtSource(const CopierOptions& options, const Shut
     if (!shutdown.SleepFor(pause)) return absl::CancelledError("shutting down");
     pause = std::min(pause * 2, kPauseMax);
   }
+}
+
+}  // namespace
+
+bool HaveSameShape(const std::vector<Table>& a, const std::vector<Table>& b) {
+  return ShapeText(a) == ShapeText(b);
+}
+
+std::string ShapeOf(const std::vector<Table>& tables) {
+  return absl::StrFormat("%016x", StableHash(ShapeText(tables)));
+}
+
+absl::StatusOr<CopyStart> StartAtSource(const CopierOptions& options, const Shutdown& shutdown,
+                                        absl::FunctionRef<void(const std::string&)> on_wait) {
+  return Begin(options, /*reads_schema=*/true, shutdown, on_wait);
+}
+
+absl::StatusOr<CopyStart> ResumeAtSource(const CopierOptions& options, const Shutdown& shutdown,
+                                         absl::FunctionRef<void(const std::string&)> on_wait) {
+  return Begin(options, /*reads_schema=*/false, shutdown, on_wait);
 }
 
 }  // namespace towline

@@ -18,15 +18,24 @@ namespace towline {
 struct CopyStart {
   ExportedSnapshot snapshot;
   std::vector<Connection> readers;  // one for each worker
-  SchemaDump dump;                  // of a moment before, with the same tables as the snapshot
+  SchemaDump dump;                  // of a moment before, with the same tables as the snapshot;
+                                    // empty when a copy goes on
   bool is_partial = false;          // not all tables are selected
 };
 
 absl::StatusOr<CopyStart> StartAtSource(const CopierOptions& options, const Shutdown& shutdown,
                                         absl::FunctionRef<void(const std::string&)> on_wait);
 
+// The same for a copy that goes on, whose schema is made already. A marker is taken and waited for
+// anew: a snapshot relies on no wait but its own (hazards A1).
+absl::StatusOr<CopyStart> ResumeAtSource(const CopierOptions& options, const Shutdown& shutdown,
+                                         absl::FunctionRef<void(const std::string&)> on_wait);
+
 // Whether two readings show the same tables with the same columns, so that a schema dumped under
 // one takes rows read under the other.
 bool HaveSameShape(const std::vector<Table>& a, const std::vector<Table>& b);
+
+// Short and comparable across runs: equal where HaveSameShape() is true.
+std::string ShapeOf(const std::vector<Table>& tables);
 
 }  // namespace towline

@@ -1,6 +1,7 @@
 #include "snapshot/existing_tables.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -129,6 +130,22 @@ absl::Status CheckFit(const std::vector<Table>& source, const std::vector<Table>
           lines.size() == 1 ? "" : NameSome(lines)),
       "Change the destination's tables with ALTER TABLE, or drop them so that they are created as "
       "they are at the source.");
+}
+
+absl::StatusOr<TableName> FindEmptied(Connection& session, const std::vector<Table>& tables) {
+  std::vector<size_t> all(tables.size());
+  std::iota(all.begin(), all.end(), size_t{0});
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<size_t> filled, FindFilled(session, tables, all));
+  std::set<size_t> found(filled.begin(), filled.end());
+  for (size_t i : all) {
+    if (!found.contains(i)) return tables[i].name;
+  }
+  return TableName();
+}
+
+absl::StatusOr<bool> AreReferenced(Connection& session, const std::vector<Table>& tables) {
+  TOWLINE_ASSIGN_OR_RETURN(std::set<Oid> referenced, FindReferenced(session, tables));
+  return !referenced.empty();
 }
 
 absl::Status EmptyTables(Connection& session, const std::vector<Table>& tables) {

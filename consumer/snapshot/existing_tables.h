@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "model/name.h"
 #include "model/table.h"
 #include "pg/connection.h"
@@ -29,6 +29,12 @@ absl::Status CheckExistingRows(Connection& session, const std::vector<Table>& so
 // `all_exist`.
 absl::Status CheckFit(const std::vector<Table>& source, const std::vector<Table>& destination,
                       bool all_exist);
+
+// Of tables that should hold rows one that holds none; empty name: all do.
+absl::StatusOr<TableName> FindEmptied(Connection& session, const std::vector<Table>& tables);
+
+// Whether foreign keys of other tables refer to these.
+absl::StatusOr<bool> AreReferenced(Connection& session, const std::vector<Table>& tables);
 
 // Empties them in the session's transaction: by one TRUNCATE, and by DELETE what tables outside the
 // list refer to, as TRUNCATE refuses those even in the replica role (hazards C2). Partitioned

@@ -36,14 +36,15 @@ absl::Status InsertRows(Connection& connection, absl::string_view into,
 
 absl::Status StateStore::StartCopy(const std::vector<PieceRow>& pieces,
                                    const std::vector<SchemaStatement>& statements,
-                                   TaskState state) {
+                                   const std::optional<SnapshotRow>& snapshot, TaskState state) {
   std::vector<Param> piece_values;
   for (const PieceRow& piece : pieces) {
     piece_values.insert(
         piece_values.end(),
         {options_.task, piece.table.schema, piece.table.name, absl::StrCat(piece_values.size()),
          absl::StrCat(piece.source_oid), piece.existing, piece.state,
-         absl::StrCat(piece.bytes_total), absl::StrCat(piece.rows_done), piece.rule});
+         absl::StrCat(piece.bytes_total), absl::StrCat(piece.rows_done), piece.rule,
+         piece.snapshot_number == 0 ? Param() : Param(absl::StrCat(piece.snapshot_number))});
   }
   std::vector<Param> statement_values;
   for (const SchemaStatement& statement : statements) {
@@ -54,19 +55,25 @@ absl::Status StateStore::StartCopy(const std::vector<PieceRow>& pieces,
   }
   absl::Status stored = InTransaction(connection_, [&]() -> absl::Status {
     TOWLINE_RETURN_IF_ERROR(UpdateTask(kStateAssignments, StateParams(state, "")));
-    for (const char* table : {"piece", "schema_statement"}) {
+    for (const char* table : {"piece", "snapshot", "schema_statement"}) {
       TOWLINE_RETURN_IF_ERROR(
           connection_
               .Query(absl::StrCat("DELETE FROM towline_state.", table, " WHERE task = $1"),
                      {options_.task})
               .status());
     }
-    TOWLINE_RETURN_IF_ERROR(InsertRows(
-        connection_,
-        "towline_state.piece (task, schema_name, table_name, ordinal, source_oid, "
-        "existing, state, bytes_total, rows_done, rule)",
-        {"text", "text", "text", "bigint", "bigint", "text", "text", "bigint", "bigint", "text"},
-        std::move(piece_values)));
+    if (snapshot.has_value()) {
+      TOWLINE_RETURN_IF_ERROR(InsertSnapshot(*snapshot));
+    } else {
+      TOWLINE_RETURN_IF_ERROR(UpdateTask("lsn_after = NULL", {}));
+    }
+    TOWLINE_RETURN_IF_ERROR(
+        InsertRows(connection_,
+                   "towline_state.piece (task, schema_name, table_name, ordinal, source_oid, "
+                   "existing, state, bytes_total, rows_done, rule, snapshot_number)",
+                   {"text", "text", "text", "bigint", "bigint", "text", "text", "bigint", "bigint",
+                    "text", "integer"},
+                   std::move(piece_values)));
     return InsertRows(connection_,
                       "towline_state.schema_statement (task, section, ordinal, is_setting, "
                       "statement, is_done)",
@@ -77,11 +84,65 @@ absl::Status StateStore::StartCopy(const std::vector<PieceRow>& pieces,
   return stored;
 }
 
+// The greatest lsn_after is the last's: a log does not get shorter.
+absl::Status StateStore::InsertSnapshot(const SnapshotRow& snapshot) {
+  TOWLINE_RETURN_IF_ERROR(UpdateTask("lsn_after = $3::pg_lsn", {snapshot.lsn_after.ToString()}));
+  return connection_
+      .Query(
+          "INSERT INTO towline_state.snapshot (task, number, snapshot, lsn_after, shape) "
+          "VALUES ($1, $2::integer, $3, $4::pg_lsn, $5)",
+          {options_.task, absl::StrCat(snapshot.number), snapshot.text,
+           snapshot.lsn_after.ToString(), snapshot.shape})
+      .status();
+}
+
+absl::Status StateStore::ResumeCopy(const SnapshotRow& snapshot) {
+  return InTransaction(connection_, [&]() -> absl::Status {
+    TOWLINE_RETURN_IF_ERROR(InsertSnapshot(snapshot));
+    TOWLINE_RETURN_IF_ERROR(
+        connection_
+            .Query("UPDATE towline_state.piece SET snapshot_number = $2::integer "
+                   "WHERE task = $1 AND state NOT IN ('copied', 'streamed')",
+                   {options_.task, absl::StrCat(snapshot.number)})
+            .status());
+    return connection_
+        .Query(
+            "DELETE FROM towline_state.snapshot s WHERE task = $1 "
+            "AND number <> $2::integer AND NOT EXISTS (SELECT FROM towline_state.piece p "
+            "WHERE p.task = s.task AND p.snapshot_number = s.number)",
+            {options_.task, absl::StrCat(snapshot.number)})
+        .status();
+  });
+}
+
+absl::StatusOr<std::vector<SnapshotRow>> StateStore::ReadSnapshots() {
+  TOWLINE_ASSIGN_OR_RETURN(
+      Result rows, connection_.Query("SELECT number, snapshot, lsn_after, shape "
+                                     "FROM towline_state.snapshot WHERE task = $1 ORDER BY number",
+                                     {options_.task}));
+  std::vector<SnapshotRow> snapshots;
+  for (int i = 0; i < rows.row_count(); ++i) {
+    TOWLINE_ASSIGN_OR_RETURN(Lsn lsn_after, Lsn::Parse(rows.Get(i, 2)));
+    snapshots.push_back({static_cast<int>(rows.GetInt(i, 0)), rows.GetString(i, 1), lsn_after,
+                         rows.GetString(i, 3)});
+  }
+  return snapshots;
+}
+
+absl::Status StateStore::ForgetSnapshots() {
+  return InTransaction(connection_, [&]() -> absl::Status {
+    TOWLINE_RETURN_IF_ERROR(UpdateTask("lsn_after = NULL", {}));
+    return connection_.Query("DELETE FROM towline_state.snapshot WHERE task = $1", {options_.task})
+        .status();
+  });
+}
+
 absl::StatusOr<std::vector<PieceRow>> StateStore::ReadPieces() {
   TOWLINE_ASSIGN_OR_RETURN(
       Result rows,
       connection_.Query("SELECT schema_name, table_name, source_oid, existing, state, bytes_total, "
-                        "rows_done, rule FROM towline_state.piece WHERE task = $1 ORDER BY ordinal",
+                        "rows_done, rule, COALESCE(snapshot_number, 0) "
+                        "FROM towline_state.piece WHERE task = $1 ORDER BY ordinal",
                         {options_.task}));
   std::vector<PieceRow> pieces;
   for (int i = 0; i < rows.row_count(); ++i) {
@@ -91,7 +152,8 @@ absl::StatusOr<std::vector<PieceRow>> StateStore::ReadPieces() {
                       rows.GetString(i, 4),
                       rows.GetInt(i, 5),
                       rows.GetInt(i, 6),
-                      rows.GetString(i, 7)});
+                      rows.GetString(i, 7),
+                      static_cast<int>(rows.GetInt(i, 8))});
   }
   return pieces;
 }

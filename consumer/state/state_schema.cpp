@@ -142,6 +142,26 @@ ALTER TABLE towline_state.meta ADD PRIMARY KEY (version);
 COMMENT ON TABLE towline_state.piece IS
   'Tables of the initial copy and how far each is; tables that the stream brought later.';
 )sql",
+    // Version 5: tables may be copied under several snapshots. The shape of older ones is not
+    // known, so a copy that stands in its middle starts again; task.lsn_after stays, as the last's.
+    R"sql(
+CREATE TABLE towline_state.snapshot (
+  task text NOT NULL,
+  number integer NOT NULL,
+  snapshot text NOT NULL,
+  lsn_after pg_lsn NOT NULL,
+  shape text NOT NULL,
+  PRIMARY KEY (task, number)
+);
+COMMENT ON TABLE towline_state.snapshot IS
+  'Snapshots under which tables were copied, until the stream has passed the last. Do not edit: the copy would lose or repeat changes.';
+ALTER TABLE towline_state.piece ADD COLUMN snapshot_number integer;
+INSERT INTO towline_state.snapshot (task, number, snapshot, lsn_after, shape)
+  SELECT task, 1, snapshot, lsn_after, '' FROM towline_state.task WHERE snapshot <> '';
+UPDATE towline_state.piece p SET snapshot_number = 1 FROM towline_state.snapshot s
+  WHERE s.task = p.task AND p.state <> 'streamed';
+ALTER TABLE towline_state.task DROP COLUMN snapshot;
+)sql",
 };
 
 absl::StatusOr<int> ReadVersion(Connection& connection) {

@@ -134,10 +134,6 @@ absl::Status StateStore::SetSlot(const std::string& slot, bool is_created, Lsn p
       {slot, is_created ? "t" : "f", LsnParam(position), plugin_version});
 }
 
-absl::Status StateStore::SetSnapshot(const std::string& snapshot, Lsn lsn_after) {
-  return UpdateTask("snapshot = $3, lsn_after = $4::pg_lsn", {snapshot, LsnParam(lsn_after)});
-}
-
 absl::Status StateStore::SetTimelines(const ServerIdentity& source,
                                       const ServerIdentity& destination) {
   return UpdateTask("source_timeline = $3::bigint, destination_timeline = $4::bigint",

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -55,9 +56,8 @@ struct TaskRow {
   std::string slot;  // its name, stored before it is created
   bool is_slot_created = false;
   std::string plugin_version;
-  // The copy: one snapshot for all tables (as pg_current_snapshot() printed it) and lsn_after;
-  // empty once the position has passed lsn_after.
-  std::string snapshot;
+  // The greatest of the copy's snapshots; invalid once the position has passed it, and with it all
+  // of them (hazards A11).
   Lsn lsn_after;
   std::string error;  // of the last stop, empty: none
   std::string host;   // where the consumer runs or ran
@@ -72,7 +72,16 @@ struct PieceRow {
   std::string state;        // pending, copying, copied
   int64_t bytes_total = 0;  // heap and TOAST at planning
   int64_t rows_done = 0;
-  std::string rule = "";  // under which it was copied (schema/table_rules.h); empty: none
+  std::string rule = "";    // under which it was copied (schema/table_rules.h); empty: none
+  int snapshot_number = 0;  // under which it is copied (SnapshotRow); 0: none, it was not there
+};
+
+// One row of towline_state.snapshot.
+struct SnapshotRow {
+  int number = 0;    // from 1, in the order in which they were taken
+  std::string text;  // as pg_current_snapshot() printed it
+  Lsn lsn_after;
+  std::string shape;  // of all selected tables (snapshot/copy_start.h); empty: not known
 };
 
 // A statement of the schema dump, kept until it has run.
@@ -107,13 +116,19 @@ class StateStore {
   absl::Status SetState(TaskState state, absl::string_view error = "");
   absl::Status SetSlot(const std::string& slot, bool is_created, Lsn position,
                        const std::string& plugin_version);
-  absl::Status SetSnapshot(const std::string& snapshot, Lsn lsn_after);
   // A destination's timeline may grow (a failover that lost nothing): the new one is remembered.
   absl::Status SetTimelines(const ServerIdentity& source, const ServerIdentity& destination);
-  // Replaces all pieces and schema statements (a copy that starts, or starts again) and sets the
-  // state, in one transaction.
+  // Replaces all pieces, snapshots and schema statements (a copy that starts, or starts again) and
+  // sets the state, in one transaction. Without a snapshot: the schema alone.
   absl::Status StartCopy(const std::vector<PieceRow>& pieces,
-                         const std::vector<SchemaStatement>& statements, TaskState state);
+                         const std::vector<SchemaStatement>& statements,
+                         const std::optional<SnapshotRow>& snapshot, TaskState state);
+  // From now on the pieces that are not copied belong to this snapshot; one that no piece belongs
+  // to any more is forgotten. Durable when it returns: before the first row is read under it.
+  absl::Status ResumeCopy(const SnapshotRow& snapshot);
+  absl::StatusOr<std::vector<SnapshotRow>> ReadSnapshots();  // in order
+  // The position has passed the last of them.
+  absl::Status ForgetSnapshots();
   absl::StatusOr<std::vector<PieceRow>> ReadPieces();
   // The rules that count from now on.
   absl::Status SetPieceRules(const std::vector<PieceRow>& pieces);
@@ -150,6 +165,7 @@ class StateStore {
   StateStore(Options options, Connection connection, const Shutdown& shutdown);
   // One UPDATE of our row; `assignments` may use $3 and on.
   absl::Status UpdateTask(absl::string_view assignments, std::vector<Param> values);
+  absl::Status InsertSnapshot(const SnapshotRow& snapshot);  // and the task's lsn_after
 
   Options options_;
   Connection connection_;

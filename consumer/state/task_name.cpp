@@ -1,10 +1,9 @@
 #include "state/task_name.h"
 
-#include <cstdint>
-
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/error.h"
+#include "base/stable_hash.h"
 
 namespace towline {
 namespace {
@@ -12,14 +11,6 @@ namespace {
 constexpr size_t kTaskBytesMax = 63;
 constexpr size_t kSlotBytesMax = 48;
 constexpr absl::string_view kSlotPrefix = "towline_";
-
-// FNV-1a: names must be the same in every build and on every machine, which absl::Hash does not
-// promise.
-uint64_t StableHash(absl::string_view text) {
-  uint64_t hash = 14695981039346656037u;
-  for (char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u;
-  return hash;
-}
 
 }  // namespace
 

@@ -10,7 +10,7 @@ const char kTaskColumns[] =
     "task, epoch, position, state, phase, source_system_identifier, source_timeline, "
     "source_database_oid, source_database, destination_system_identifier, destination_timeline, "
     "destination_database_oid, destination_database, slot, is_slot_created, plugin_version, "
-    "snapshot, lsn_after, error, host, pid";
+    "lsn_after, error, host, pid";
 
 // $3 the state, $4 whether it is a phase, $5 the error.
 const char kStateAssignments[] =
@@ -56,11 +56,10 @@ absl::StatusOr<TaskRow> GetTaskRow(const Result& row, int number) {
   task.slot = row.GetString(number, 13);
   task.is_slot_created = row.GetBool(number, 14);
   task.plugin_version = row.GetString(number, 15);
-  task.snapshot = row.GetString(number, 16);
-  TOWLINE_ASSIGN_OR_RETURN(task.lsn_after, GetLsn(row, number, 17));
-  task.error = row.GetString(number, 18);
-  task.host = row.GetString(number, 19);
-  task.pid = static_cast<int>(row.GetInt(number, 20));
+  TOWLINE_ASSIGN_OR_RETURN(task.lsn_after, GetLsn(row, number, 16));
+  task.error = row.GetString(number, 17);
+  task.host = row.GetString(number, 18);
+  task.pid = static_cast<int>(row.GetInt(number, 19));
   return task;
 }
 

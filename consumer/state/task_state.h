@@ -4,9 +4,10 @@
 //   new ─▶ checking ─▶ copying_schema ─▶ copying ─▶ indexing ─▶ catching_up ─▶ streaming ─▶
 //   cut_over
 //
-// Everything is copied under one snapshot, so indexes and constraints can be built before catching
-// up; with a snapshot per piece they come after it (hazards A3). A crash in copying_schema or
-// copying starts the copy again under a new snapshot; in indexing it goes on at the next statement.
+// A crash in copying_schema starts the copy again; in copying the tables that are done stay and the
+// others are copied under a new snapshot; in indexing it goes on at the next statement. A table has
+// one snapshot, so its unique constraints can be built before catching up; what holds between
+// tables may not hold before (hazards A3).
 // These are the phases. From any of them: paused, failed, needs_heal, and for later work healing;
 // the row keeps the phase beside such a state, so that the next start knows where the work stands.
 // Retrying and waiting are kept in memory only, for `status`.

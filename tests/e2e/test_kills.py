@@ -27,11 +27,12 @@ COPY_IN_PARTS = ("--copy-part-bytes", "64kB", "--copy-workers", "2")
 @dataclasses.dataclass
 class Point:
     """passage: at which passage it dies. phase: states of the task that it may be found in afterwards
-    (None: no task row may exist yet)."""
+    (None: no task row may exist yet). before: where it has to die first to come there."""
     phases: tuple
     passage: int = 1
     arguments: tuple = ()
     existing: str = ""
+    before: str = ""
 
 
 BEFORE_COPY = (None, "new", "checking")
@@ -46,6 +47,8 @@ POINTS = {
     "copy:after-pre-data": Point(COPY),
     "copy:in-table": Point(COPY, passage=3, arguments=COPY_IN_PARTS),
     "copy:table-done": Point(COPY, passage=4, arguments=COPY_IN_PARTS),
+    "copy:resume-emptied": Point(COPY, arguments=COPY_IN_PARTS, before="copy:table-done:kill:4"),
+    "copy:resume-stored": Point(COPY, arguments=COPY_IN_PARTS, before="copy:table-done:kill:4"),
     "copy:append-before-commit": Point(COPY, existing="append"),
     "copy:before-post-data": Point(("copying", "indexing")),
     "copy:in-post-data": Point(("indexing",), passage=5),
@@ -130,6 +133,11 @@ def test_killed_at(name, source, destination, towline_factory, seed):
     arguments = [*point.arguments, *(("--existing", point.existing) if point.existing else ())]
     service = towline_factory(source, destination, fault=f"{name}:kill:{point.passage}", arguments=arguments)
     with load:
+        if point.before:
+            service.fault, fault = point.before, service.fault
+            service.start()
+            assert service.wait_exit(90) == -signal.SIGKILL, service.tail()
+            service.fault = fault
         service.start()
         if name in OF_LARGE_ONES:
             def passes():

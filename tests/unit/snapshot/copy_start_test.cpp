@@ -37,6 +37,7 @@ TEST(CopyStartTest, EveryChangeOfAColumnIsAnotherShape) {
   auto differs = [&before](auto change) {
     Table after = before;
     change(after);
+    EXPECT_EQ(ShapeOf({before}) == ShapeOf({after}), HaveSameShape({before}, {after}));
     return !HaveSameShape({before}, {after});
   };
   EXPECT_TRUE(differs([](Table& t) { t.columns[0].name = "b"; }));

@@ -1,0 +1,18 @@
+// What the stored pieces and snapshots of the copy mean for the stream (I4).
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "model/snapshot.h"
+#include "state/state_store.h"
+
+namespace towline {
+
+// None once the snapshots are forgotten. kDataLoss where a copied piece's snapshot is missing: its
+// changes could not be told from what it holds.
+absl::StatusOr<std::optional<CopyBoundary>> BoundaryOf(const std::vector<SnapshotRow>& snapshots,
+                                                       const std::vector<PieceRow>& pieces);
+
+}  // namespace towline
