@@ -22,6 +22,7 @@ CheckOptions CheckOptionsOf(const Config& config) {
   options.copies_schema = config.schema != SchemaMode::kSkip;
   options.pg_dump = config.pg_dump;
   options.copy_workers = config.limits.copy_workers;
+  options.index_workers = config.limits.index_workers;
   options.two_phase = config.two_phase;
   options.compression = config.compression;
   options.requires_origin = !config.foreign_origins;

@@ -97,6 +97,10 @@ std::string StatusText(const KnownTask& task) {
   if (HasLag(task)) AddLine(out, "lag", LagText(status));
   if (task.is_running) AddLine(out, "in progress", SpoolText(status));
   if (status.tables_total > 0) AddLine(out, "copy", CopyText(status));
+  if (status.state == "indexing" || status.state == "constraints") {
+    AddLine(out, status.state,
+            absl::StrCat(status.statements_done, " of ", status.statements_total, " statements"));
+  }
   if (task.is_running && status.transactions > 0) {
     AddLine(out, "applied",
             absl::StrCat(FormatCount(status.transactions),

@@ -38,7 +38,9 @@ struct Limits {
   absl::Duration slot_busy_wait_max = absl::Seconds(90);    // B9: slot still held by a predecessor
   int copy_workers = 2;
   int64_t copy_part_bytes = int64_t{256} << 20;  // tables above it are copied in ctid ranges
-  int64_t conflict_rows_max = 10'000;            // of towline_state.conflict, per task
+  int index_workers = 2;
+  int64_t index_memory = 0;            // maintenance_work_mem of each; 0: the server's, or 256 MiB
+  int64_t conflict_rows_max = 10'000;  // of towline_state.conflict, per task
 };
 
 struct Config {

@@ -137,6 +137,14 @@ void AddLimits(std::vector<OptionSpec>& table) {
                              "takes a connection at either end."));
   table.push_back(BytesLimit("copy_part_bytes", &Limits::copy_part_bytes, 8 * kKilo, 1024 * kGiga,
                              "Larger tables are copied in parts of this size."));
+  table.push_back(
+      CountLimit("index_workers", &Limits::index_workers, 1, 64,
+                 "Indexes and constraints that are built at the same time, the largest "
+                 "tables' first; each takes a connection at the destination, and the "
+                 "server may add workers of its own (max_parallel_maintenance_workers)."));
+  table.push_back(BytesLimit("index_memory", &Limits::index_memory, 0, 64 * kGiga,
+                             "maintenance_work_mem of each of those; 0: the server's setting, or "
+                             "256MB where that is smaller."));
   table.push_back(CountLimit("conflict_rows_max", &Limits::conflict_rows_max, 0, 10'000'000,
                              "Rows kept of this task in towline_state.conflict."));
 }

@@ -71,7 +71,7 @@ class HttplibServer : public HttpServer {
 
 std::string UnhealthyReason(const TaskStatus& status) {
   for (const char* good : {"new", "checking", "copying_schema", "copying", "indexing",
-                           "catching_up", "streaming", "cut_over"}) {
+                           "catching_up", "constraints", "streaming", "cut_over"}) {
     if (status.state == good) return "";
   }
   std::string reason = status.state;

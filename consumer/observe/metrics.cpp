@@ -17,9 +17,10 @@ using prometheus::MetricType;
 
 // Every state of state/task_state.h, listed here because observe stands below it: the series of a
 // state that is not the present one must exist and be 0, or alerts see gaps.
-constexpr const char* kStates[] = {
-    "new",      "checking", "copying_schema", "copying", "indexing", "catching_up", "streaming",
-    "cut_over", "paused",   "retrying",       "waiting", "healing",  "needs_heal",  "failed"};
+constexpr const char* kStates[] = {"new",      "checking",    "copying_schema", "copying",
+                                   "indexing", "catching_up", "constraints",    "streaming",
+                                   "cut_over", "paused",      "retrying",       "waiting",
+                                   "healing",  "needs_heal",  "failed"};
 
 // From a quick small batch to one that meets a lock: 1 ms to 100 s by thirds of a decade.
 const prometheus::Histogram::BucketBoundaries& ApplySecondsBuckets() {

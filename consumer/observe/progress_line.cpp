@@ -113,6 +113,9 @@ std::string ProgressLine(const TaskStatus& before, const TaskStatus& now, absl::
   } else if (now.state == "indexing") {
     line = absl::StrCat(now.state, ": ", now.statements_done, "/", now.statements_total,
                         " indexes and constraints");
+  } else if (now.state == "constraints") {
+    line = absl::StrCat(now.state, ": ", now.statements_done, "/", now.statements_total,
+                        " foreign keys and materialized views");
   } else if (now.state == "streaming" || now.state == "catching_up") {
     line = StreamingLine(before, now, elapsed);
   } else {

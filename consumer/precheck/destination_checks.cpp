@@ -197,9 +197,11 @@ void CheckReplicationOrigin(CheckContext& context) {
       context.Warn(kId, std::move(found), std::move(mend));
     }
   };
-  // The applier's, and those of the copy: schema and each worker (state/origin.h).
-  const int64_t needed =
-      1 + (context.options.is_first_start ? 1 + context.options.copy_workers : 0);
+  // The applier's, and those of the copy: schema and each worker, later those that build indexes
+  // (state/origin.h).
+  const int64_t copying =
+      std::max<int64_t>(1 + context.options.copy_workers, context.options.index_workers);
+  const int64_t needed = 1 + (context.options.is_first_start ? copying : 0);
   if (!*allowed) {
     refuse(absl::StrCat("role ", role, " may not set a replication origin"),
            {.statement = absl::StrCat("GRANT EXECUTE ON FUNCTION ", absl::StrJoin(functions, ", "),
@@ -251,7 +253,8 @@ void CheckConnectionsFree(CheckContext& context) {
     max -= number("superuser_reserved_connections") + number("reserved_connections");
   }
   int64_t used = result->GetInt(0, 0);
-  int64_t needed = context.options.copy_workers + kOtherSessions;
+  int64_t needed =
+      std::max(context.options.copy_workers, context.options.index_workers) + kOtherSessions;
   std::string found = absl::StrCat(used, " of ", max,
                                    " connections are in use, towline needs up "
                                    "to ",

@@ -32,6 +32,7 @@ struct CheckOptions {
   bool copies_schema = true;  // pg_dump is needed
   std::string pg_dump;        // as the configuration names it; empty: found
   int copy_workers = 2;
+  int index_workers = 2;
   bool two_phase = false;
   std::string compression = "none";
   bool requires_origin = false;     // origin: none

@@ -73,6 +73,7 @@ absl::Status Attempt::RunSteps() {
   TOWLINE_RETURN_IF_ERROR(Copy());
   while (true) {
     if (context_.control.wants_pause()) TOWLINE_RETURN_IF_ERROR(StayPaused());
+    if (is_constraints_due_) TOWLINE_RETURN_IF_ERROR(Constrain());
     TOWLINE_RETURN_IF_ERROR(Stream());
   }
 }
@@ -119,6 +120,7 @@ absl::Status Attempt::Check(bool may_have_slot) {
   options.copies_schema = config.schema != SchemaMode::kSkip;
   options.pg_dump = config.pg_dump;
   options.copy_workers = config.limits.copy_workers;
+  options.index_workers = config.limits.index_workers;
   options.two_phase = config.two_phase;
   options.compression = config.compression;
   options.requires_origin = !config.foreign_origins;
@@ -310,6 +312,8 @@ CopierOptions Attempt::CopyOptions() const {
   };
   options.rules = config.rules;
   options.workers = config.limits.copy_workers;
+  options.index_workers = config.limits.index_workers;
+  options.index_memory = config.limits.index_memory;
   options.part_bytes = config.limits.copy_part_bytes;
   options.snapshot_wait_max = config.limits.snapshot_wait_max;
   options.requires_origin = !config.foreign_origins;

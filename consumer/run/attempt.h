@@ -1,5 +1,5 @@
 // One try at the task, from connecting to the first failure, pause included:
-//   connect ─▶ take over ─▶ compare ─▶ slot ─▶ copy ─▶ stream ⇄ paused
+//   connect ─▶ take over ─▶ compare ─▶ slot ─▶ copy ─▶ stream ⇄ paused, constraints
 // Everything it opens is closed with it; what it has achieved stands in the task row.
 #pragma once
 
@@ -51,6 +51,7 @@ class Attempt {
   absl::Status CopySchema();
   absl::Status Copy();
   absl::Status StayPaused();
+  absl::Status Constrain();
   absl::Status Stream();
   absl::Status CheckRules(const std::vector<PieceRow>& pieces);
   absl::StatusOr<StreamSession::Options> StreamOptions();
@@ -84,6 +85,8 @@ class Attempt {
   absl::Duration status_interval_;
   PluginOptions plugin_options_;
   bool uses_two_phase_ = false;  // the present stream
+  bool has_constraints_left_ = false;
+  bool is_constraints_due_ = false;  // the stream has passed the copy and was caught up
   absl::Time connected_at_;
   bool has_progressed_ = false;
   bool is_final_ = false;

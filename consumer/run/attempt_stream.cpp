@@ -13,7 +13,9 @@
 #include "run/copy_boundary.h"
 #include "run/start_checks.h"
 #include "schema/table_rules.h"
+#include "snapshot/constraints.h"
 #include "snapshot/slot.h"
+#include "state/origin.h"
 #include "state/prepared.h"
 #include "state/task_name.h"
 
@@ -52,8 +54,22 @@ absl::Status Attempt::StayPaused() {
   return absl::OkStatus();
 }
 
+// The slot waits meanwhile and keeps the source's log.
+absl::Status Attempt::Constrain() {
+  is_constraints_due_ = false;
+  TOWLINE_RETURN_IF_ERROR(SetState(TaskState::kConstraints));
+  monitor_->Watch(&copy_progress_);
+  absl::Status built = BuildConstraints(CopyOptions(), *store_, copy_progress_, shutdown_);
+  monitor_->Watch(static_cast<const CopyProgress*>(nullptr));
+  TOWLINE_RETURN_IF_ERROR(built);
+  DropCopyOrigins(store_->connection(), context_.task);
+  has_progressed_ = true;
+  return absl::OkStatus();
+}
+
 absl::Status Attempt::Stream() {
   TOWLINE_ASSIGN_OR_RETURN(row_, store_->ReadTask());
+  TOWLINE_ASSIGN_OR_RETURN(has_constraints_left_, HasConstraintsLeft(*store_));
   {
     TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenSource());
     TOWLINE_ASSIGN_OR_RETURN(std::optional<SlotInfo> slot, ReadSlot(source, row_.slot));
@@ -106,6 +122,8 @@ absl::Status Attempt::DecideTwoPhase(Connection& source, const SlotInfo& slot) {
                                          "has not passed the copy yet: somebody switched it on")),
         "Drop the task (towline drop) and copy anew.");
   }
+  // A prepared transaction would hold locks that a foreign key needs, and end only with the stream.
+  if (is_wanted && !slot.is_two_phase && has_constraints_left_) return absl::OkStatus();
   if (is_wanted && row_.lsn_after.is_valid()) {
     LogInfo("two-phase decoding is switched on when the stream has passed the copy",
             {{"position", row_.position.ToString()}, {"copy", row_.lsn_after.ToString()}});
@@ -176,13 +194,16 @@ absl::StatusOr<bool> Attempt::SwitchTwoPhaseOff(Connection& source) {
   return true;
 }
 
-// OK when a pause is wished, or when two-phase decoding can be switched on.
+// OK when a pause is wished, or for what needs the stream closed: constraints, and switching
+// two-phase decoding on.
 absl::Status Attempt::WatchStream(StreamSession& session, SequenceKeeper* keeper) {
   while (!context_.control.wants_pause()) {
     TOWLINE_RETURN_IF_ERROR(session.status());
     TOWLINE_RETURN_IF_ERROR(monitor_->status());
     TOWLINE_RETURN_IF_ERROR(MoveOn(session.progress().apply.position));
-    if (context_.config.two_phase && !uses_two_phase_ && !row_.lsn_after.is_valid()) break;
+    if (is_constraints_due_) break;
+    bool has_passed_copy = !row_.lsn_after.is_valid() && !has_constraints_left_;
+    if (context_.config.two_phase && !uses_two_phase_ && has_passed_copy) break;
     if (keeper != nullptr) keeper->LookIfDue();
     if (!outer_.SleepFor(kTick)) return absl::CancelledError("shutting down");
   }
@@ -203,7 +224,11 @@ absl::Status Attempt::NoteProgress(Lsn position) {
     row_.lsn_after = Lsn{};
     LogInfo("the stream has passed the copy", {{"position", position.ToString()}});
   }
-  if (row_.state == TaskState::kCatchingUp && position >= catch_up_to_) {
+  if (row_.state != TaskState::kCatchingUp || position < catch_up_to_) return absl::OkStatus();
+  // Not as soon as the copy is passed: after a constraint that rows of the source do not fit, what
+  // mends them there is streamed before the next try.
+  is_constraints_due_ = has_constraints_left_ && !row_.lsn_after.is_valid();
+  if (!has_constraints_left_) {
     TOWLINE_RETURN_IF_ERROR(SetState(TaskState::kStreaming));
     LogInfo("caught up", {{"position", position.ToString()}});
   }

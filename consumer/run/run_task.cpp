@@ -184,6 +184,8 @@ class Supervisor {
              {"slot_busy_wait_max", towline::FormatDuration(limits.slot_busy_wait_max)},
              {"copy_workers", absl::StrCat(limits.copy_workers)},
              {"copy_part_bytes", FormatBytes(limits.copy_part_bytes)},
+             {"index_workers", absl::StrCat(limits.index_workers)},
+             {"index_memory", FormatBytes(limits.index_memory)},
              {"conflict_rows_max", absl::StrCat(limits.conflict_rows_max)},
              {"retry_connection", towline::FormatDuration(context_.config.retry_connection)},
              {"retry_other", towline::FormatDuration(context_.config.retry_other)}});

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "pg/quoting.h"
+#include "schema/post_data.h"
 #include "schema/table_fit.h"
 #include "snapshot/append_staging.h"
 #include "snapshot/copy_finish.h"
@@ -21,6 +22,7 @@
 #include "snapshot/copy_summary.h"
 #include "snapshot/existing_tables.h"
 #include "snapshot/missing_roles.h"
+#include "snapshot/post_data_runner.h"
 #include "snapshot/schema_runner.h"
 #include "snapshot/table_copier.h"
 
@@ -32,7 +34,17 @@ ServerPair PairOf(const Connection& source, const Connection& destination) {
                   destination.server_encoding());
 }
 
-std::vector<SchemaStatement> StatementsOf(const SchemaDump& dump) {
+std::set<TableName> PartitionedOf(const std::vector<Table>& tables) {
+  std::set<TableName> names;
+  for (const Table& table : tables) {
+    if (table.kind == 'p') names.insert(table.name);
+  }
+  return names;
+}
+
+// `is_at_once`: nothing waits for a stream.
+std::vector<SchemaStatement> StatementsOf(const SchemaDump& dump, const std::vector<Table>& tables,
+                                          bool is_at_once) {
   std::vector<SchemaStatement> statements;
   auto add = [&statements](const char* section, const std::vector<DumpStatement>& dumped) {
     int64_t ordinal = 0;
@@ -41,7 +53,13 @@ std::vector<SchemaStatement> StatementsOf(const SchemaDump& dump) {
     }
   };
   add("pre", dump.pre);
-  add("post", dump.post);
+  if (is_at_once) {
+    add(kPostSection, dump.post);
+    return statements;
+  }
+  SplitPostData split = SplitByTime(dump.post, PartitionedOf(tables));
+  add(kPostSection, split.indexing);
+  add(kFinalSection, split.final);
   return statements;
 }
 
@@ -144,10 +162,10 @@ absl::Status CopyRun::RunSchemaOnly() {
   }
   TOWLINE_RETURN_IF_ERROR(LeaveOutMissingRoles(session, &start.dump));
   // Without pieces, and never in the state indexing: a start that wants rows as well begins anew.
-  TOWLINE_RETURN_IF_ERROR(
-      store_.StartCopy({}, StatementsOf(start.dump), std::nullopt, TaskState::kCopyingSchema));
+  TOWLINE_RETURN_IF_ERROR(store_.StartCopy({}, StatementsOf(start.dump, {}, /*is_at_once=*/true),
+                                           std::nullopt, TaskState::kCopyingSchema));
   FaultPoint("copy:schema-stored");
-  for (const char* section : {"pre", "post"}) {
+  for (const char* section : {"pre", kPostSection}) {
     SchemaRun run;
     run.section = section;
     run.existed = existed_;
@@ -302,7 +320,8 @@ absl::Status CopyRun::LookAtDestination(Connection& session, const std::vector<T
 
 absl::Status CopyRun::StoreSchema(const CopyStart& start) {
   const ExportedSnapshot& snapshot = start.snapshot;
-  std::vector<SchemaStatement> statements = StatementsOf(start.dump);
+  std::vector<SchemaStatement> statements =
+      StatementsOf(start.dump, snapshot.tables(), /*is_at_once=*/false);
   std::vector<PieceRow> pieces;
   for (const Table& table : snapshot.tables()) {
     if (table.persistence == 'u') {
@@ -438,29 +457,16 @@ absl::Status CopyRun::CopyRows(Connection& session, const std::vector<Table>& ta
 absl::Status CopyRun::Finish() {
   FaultPoint("copy:before-post-data");
   TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_.ReadPieces());
-  TOWLINE_ASSIGN_OR_RETURN(std::vector<SchemaStatement> statements,
-                           store_.ReadSchemaStatements("post"));
+  TOWLINE_ASSIGN_OR_RETURN(SchemaRun run,
+                           PreparePostData(options_, kPostSection, store_, progress_));
+  LogInfo("building indexes and constraints",
+          {{"statements", absl::StrCat(progress_.statements_total - progress_.statements_done)}});
+  run.fault_point = "copy:in-post-data";
+  TOWLINE_RETURN_IF_ERROR(RunPostData(options_, run, SizesOf(pieces), store_, shutdown_));
+  summary_.EndStep("indexes and constraints",
+                   {.statements = progress_.statements_total, .workers = options_.index_workers});
   TOWLINE_ASSIGN_OR_RETURN(Connection session,
                            OpenDestination(options_, "index", kSchemaOrigin, store_, shutdown_));
-  TOWLINE_RETURN_IF_ERROR(RaiseMaintenanceMemory(session));
-  int64_t count = 0;
-  for (const SchemaStatement& statement : statements) count += statement.is_setting ? 0 : 1;
-  progress_.statements_total = count;
-  progress_.statements_done = 0;
-  LogInfo("building indexes and constraints", {{"statements", absl::StrCat(count)}});
-
-  SchemaRun run;
-  run.section = "post";
-  // Which tables were there before us is not known any more after a crash, so all count as such. On
-  // a table that we have made, the errors that this tolerates cannot come.
-  for (const SchemaStatement& statement : statements) {
-    run.existed.insert(TableOfStatement(statement.statement));
-  }
-  run.is_partial = !options_.selection.include.empty() || !options_.selection.exclude.empty();
-  run.done = &progress_.statements_done;
-  run.fault_point = "copy:in-post-data";
-  TOWLINE_RETURN_IF_ERROR(RunSchemaStatements(session, store_, run));
-  summary_.EndStep("indexes and constraints", {.statements = count});
   TOWLINE_RETURN_IF_ERROR(CopySequences(options_, session, pieces, shutdown_));
   TOWLINE_RETURN_IF_ERROR(AnalyzeTables(session, pieces));
   summary_.EndStep("sequences and statistics", {.tables = static_cast<int64_t>(pieces.size())});

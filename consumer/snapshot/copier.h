@@ -33,7 +33,7 @@ struct CopyProgress {
   std::atomic<int64_t> bytes_total{0};  // estimate: heap and TOAST at the source
   std::atomic<int64_t> bytes_done{0};   // the same unit: estimate scaled by what has been read
   std::atomic<int64_t> rows_done{0};
-  std::atomic<int64_t> statements_total{0};  // post-data
+  std::atomic<int64_t> statements_total{0};  // post-data, of the present state
   std::atomic<int64_t> statements_done{0};
 };
 
@@ -47,7 +47,9 @@ struct CopierOptions {
   SchemaOptions schema;
   bool copies_schema = true;  // false: the tables must be there, nothing is made
   int workers = 2;
-  int64_t part_bytes = 0;  // larger tables are copied in ctid ranges of this size
+  int index_workers = 2;
+  int64_t index_memory = 0;  // of each of those; 0: see SetIndexMemory()
+  int64_t part_bytes = 0;    // larger tables are copied in ctid ranges of this size
   absl::Duration snapshot_wait_max;
   bool requires_origin = false;  // an error where what we write cannot be marked
   std::string task;

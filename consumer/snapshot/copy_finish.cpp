@@ -72,7 +72,42 @@ absl::Status AnalyzeTables(Connection& destination, const std::vector<PieceRow>&
                      "analyzing the copied tables");
 }
 
-absl::Status RaiseMaintenanceMemory(Connection& destination) {
+absl::StatusOr<SchemaRun> PreparePostData(const CopierOptions& options, const char* section,
+                                          StateStore& store, CopyProgress& progress) {
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<SchemaStatement> statements,
+                           store.ReadSchemaStatements(section));
+  SchemaRun run;
+  run.section = section;
+  run.is_partial = !options.selection.include.empty() || !options.selection.exclude.empty();
+  run.done = &progress.statements_done;
+  int64_t total = 0;
+  int64_t done = 0;
+  for (const SchemaStatement& statement : statements) {
+    total += statement.is_setting ? 0 : 1;
+    done += statement.is_done ? 1 : 0;
+    // Which tables were there before us is not known any more after a crash, so all count as such.
+    // On a table that we have made, the errors that this tolerates cannot come.
+    run.existed.insert(TableOfStatement(statement.statement));
+  }
+  progress.statements_total = total;
+  progress.statements_done = done;
+  return run;
+}
+
+std::map<TableName, int64_t> SizesOf(const std::vector<PieceRow>& pieces) {
+  std::map<TableName, int64_t> sizes;
+  for (const PieceRow& piece : pieces) sizes[piece.table] = piece.bytes_total;
+  return sizes;
+}
+
+absl::Status SetIndexMemory(Connection& destination, int64_t bytes) {
+  if (bytes > 0) {
+    constexpr int64_t kKilobytesMin = 1024;  // the server takes no less
+    return destination
+        .Exec(absl::StrCat("SET maintenance_work_mem = '", std::max(bytes >> 10, kKilobytesMin),
+                           "kB'"))
+        .status();
+  }
   return destination
       .Query(
           "SELECT pg_catalog.set_config('maintenance_work_mem', '256MB', false) "

@@ -2,6 +2,8 @@
 // that no statement carries.
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -9,8 +11,20 @@
 #include "base/shutdown.h"
 #include "model/table.h"
 #include "snapshot/copier.h"
+#include "snapshot/schema_runner.h"
 
 namespace towline {
+
+// Sections of towline_state.schema_statement after the rows: at once, and when the stream has
+// passed the copy.
+inline constexpr char kPostSection[] = "post";
+inline constexpr char kFinalSection[] = "final";
+
+// How the statements of such a section are to be run, and the counts of `progress` for them.
+absl::StatusOr<SchemaRun> PreparePostData(const CopierOptions& options, const char* section,
+                                          StateStore& store, CopyProgress& progress);
+
+std::map<TableName, int64_t> SizesOf(const std::vector<PieceRow>& pieces);
 
 // Sequence values as they stand at the source now, for the sequences of the selected schemas that
 // exist at the destination.
@@ -20,8 +34,8 @@ absl::Status CopySequences(const CopierOptions& options, Connection& destination
 // Statistics of all copied tables; a partitioned table brings those of its partitions.
 absl::Status AnalyzeTables(Connection& destination, const std::vector<PieceRow>& pieces);
 
-// Index builds get up to 256 MiB where the server's setting is smaller: the server's own default of
-// 64 MiB makes them sort on disk.
-absl::Status RaiseMaintenanceMemory(Connection& destination);
+// maintenance_work_mem for index builds of the session. 0: 256 MiB where the server's setting is
+// smaller, as its own default of 64 MiB makes them sort on disk.
+absl::Status SetIndexMemory(Connection& destination, int64_t bytes);
 
 }  // namespace towline

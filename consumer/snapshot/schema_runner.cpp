@@ -12,6 +12,7 @@
 #include "base/status_macros.h"
 #include "pg/quoting.h"
 #include "schema/dump_script.h"
+#include "schema/post_data.h"
 
 namespace towline {
 namespace {
@@ -49,17 +50,45 @@ bool IsAddingPrimaryKey(absl::string_view statement) {
          absl::StrContains(statement, "PRIMARY KEY");
 }
 
-enum class Outcome { kFailed, kAlreadyThere, kNotOurs };
+enum class Outcome { kFailed, kAlreadyThere, kNotOurs, kDropped };
 
 Outcome Judge(const SchemaRun& run, const std::string& statement, const absl::Status& status) {
   std::string sqlstate = GetSqlState(status);
   if (IsAlreadyThere(statement, sqlstate, run.existed.contains(TableOfStatement(statement)))) {
     return Outcome::kAlreadyThere;
   }
+  if (sqlstate == "42704" && ClassifyPostData(statement).kind == PostDataKind::kValidation) {
+    return Outcome::kDropped;
+  }
   // Neither a comment nor an owner or right is worth a stop: extensions and the schema public often
   // belong to a superuser.
   bool can_be_left_out = absl::StartsWith(statement, "COMMENT ON ") || IsAboutRights(statement);
   return can_be_left_out && sqlstate == "42501" ? Outcome::kNotOurs : Outcome::kFailed;
+}
+
+// Of an index or constraint that the rows do not fit: unique_violation, exclusion_violation,
+// not_null_violation, foreign_key_violation.
+std::string HintForRows(const PostData& made, absl::string_view sqlstate) {
+  std::string table = QuoteQualified(made.table.schema, made.table.name);
+  std::string name = QuoteIdentifier(made.name);
+  if (sqlstate == "23503" &&
+      (made.kind == PostDataKind::kForeignKey || made.kind == PostDataKind::kValidation)) {
+    return absl::StrCat(
+        "Rows of ", table,
+        " at the destination have no parent. If they are the source's, mend them "
+        "there and run towline again: what you change is streamed first, then ",
+        name,
+        " is tried again. If they are the destination's own, or the parents were not selected, "
+        "delete them there; or do without: at the destination ALTER TABLE ",
+        table, " DROP CONSTRAINT IF EXISTS ", name, "; and ADD it again, NOT VALID.");
+  }
+  if (made.kind != PostDataKind::kIndex && made.kind != PostDataKind::kKey) return "";
+  if (sqlstate == "23505" || sqlstate == "23P01" || sqlstate == "23502") {
+    return absl::StrCat("Rows of ", table, " at the destination do not fit ", name,
+                        ", such as those that were there before the copy: change or delete them "
+                        "there, then run towline again. It goes on at this statement.");
+  }
+  return "";
 }
 
 absl::Status ExplainStatementError(const SchemaRun& run, const absl::Status& status,
@@ -71,6 +100,9 @@ absl::Status ExplainStatementError(const SchemaRun& run, const absl::Status& sta
     explained = WithCode(explained, absl::StatusCode::kFailedPrecondition);
   }
   std::string sqlstate = GetSqlState(status);
+  if (std::string hint = HintForRows(ClassifyPostData(statement), sqlstate); !hint.empty()) {
+    return WithHint(explained, hint);
+  }
   if (run.is_partial && IsUndefined(sqlstate)) {
     return WithHint(explained,
                     "If it needs something that is not selected, select that as well, or make the "
@@ -106,6 +138,10 @@ void LogOutcome(const SchemaRun& run, Outcome outcome, const std::string& statem
       LogWarning("no right to run a statement at the destination; left out",
                  {{"statement", text}, {"error", std::string(status.message())}});
       return;
+    case Outcome::kDropped:
+      LogWarning("a foreign key was dropped at the destination before it was validated; left out",
+                 {{"statement", text}});
+      return;
     case Outcome::kFailed:
       return;
   }
@@ -114,8 +150,10 @@ void LogOutcome(const SchemaRun& run, Outcome outcome, const std::string& statem
 // An index shares its names with all relations of its schema, so "already exists" may speak of
 // another table's index, or of a table. Then the key would be missing without a word.
 absl::Status CheckIsThatIndex(Connection& session, const std::string& statement) {
-  IndexName index = IndexOfStatement(statement);
-  if (index.index.empty()) return absl::OkStatus();
+  PostData index = ClassifyPostData(statement);
+  if (index.kind != PostDataKind::kIndex && index.kind != PostDataKind::kKey) {
+    return absl::OkStatus();
+  }
   TOWLINE_ASSIGN_OR_RETURN(
       Result found, session.Query("SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_index i "
                                   "WHERE i.indexrelid = c.oid AND i.indrelid = t.oid) "
@@ -123,9 +161,9 @@ absl::Status CheckIsThatIndex(Connection& session, const std::string& statement)
                                   "ON n.oid = c.relnamespace AND n.nspname = $1 AND c.relname = $2 "
                                   "LEFT JOIN pg_catalog.pg_class t "
                                   "ON t.relnamespace = n.oid AND t.relname = $3",
-                                  {{index.table.schema, index.index, index.table.name}}));
+                                  {{index.table.schema, index.name, index.table.name}}));
   if (found.row_count() == 0 || found.GetBool(0, 0)) return absl::OkStatus();
-  std::string name = QuoteQualified(index.table.schema, index.index);
+  std::string name = QuoteQualified(index.table.schema, index.name);
   return WithHint(absl::FailedPreconditionError(absl::StrCat(
                       "an index or constraint of ",
                       QuoteQualified(index.table.schema, index.table.name), " cannot be made: ",
@@ -133,6 +171,19 @@ absl::Status CheckIsThatIndex(Connection& session, const std::string& statement)
                       ShortStatement(statement))),
                   absl::StrCat("Rename what is there (ALTER INDEX or ALTER TABLE ", name,
                                " RENAME TO ...), then run towline again."));
+}
+
+// A foreign key that somebody else has made is left as it is, validated or not.
+absl::Status LeaveUnvalidated(Connection& session, const TaskClaim& claim,
+                              const SchemaStatement& statement) {
+  std::string validation = ValidationOf(statement.statement);
+  if (validation.empty()) return absl::OkStatus();
+  return session
+      .Query(
+          "UPDATE towline_state.schema_statement SET is_done = true "
+          "WHERE task = $1 AND section = $2 AND statement = $3",
+          {claim.task, statement.section, validation})
+      .status();
 }
 
 absl::Status RunStatement(Connection& session, const TaskClaim& claim, const SchemaRun& run,
@@ -149,6 +200,7 @@ absl::Status RunStatement(Connection& session, const TaskClaim& claim, const Sch
     TOWLINE_RETURN_IF_ERROR(session.Exec("ROLLBACK TO SAVEPOINT towline_statement").status());
     if (outcome == Outcome::kAlreadyThere) {
       TOWLINE_RETURN_IF_ERROR(CheckIsThatIndex(session, statement.statement));
+      TOWLINE_RETURN_IF_ERROR(LeaveUnvalidated(session, claim, statement));
     }
   }
   TOWLINE_RETURN_IF_ERROR(
@@ -156,9 +208,11 @@ absl::Status RunStatement(Connection& session, const TaskClaim& claim, const Sch
   return session.Exec("COMMIT").status();
 }
 
+}  // namespace
+
 // A newer pg_dump sets what an older destination does not know, and a destination may lack the
 // access method or the tablespace that is the default at the source.
-absl::Status ApplySetting(Connection& session, const std::string& statement) {
+absl::Status ApplySchemaSetting(Connection& session, const std::string& statement) {
   absl::Status status = session.Exec(statement).status();
   std::string sqlstate = GetSqlState(status);
   if (sqlstate != "42704" && sqlstate != "22023") return status;
@@ -167,14 +221,23 @@ absl::Status ApplySetting(Connection& session, const std::string& statement) {
   return absl::OkStatus();
 }
 
+absl::Status RunSchemaStatement(Connection& session, const TaskClaim& claim, const SchemaRun& run,
+                                const SchemaStatement& statement) {
+  TOWLINE_RETURN_IF_ERROR(RunStatement(session, claim, run, statement));
+  if (run.done != nullptr) run.done->fetch_add(1);
+  if (run.fault_point != nullptr) FaultPoint(run.fault_point);
+  return absl::OkStatus();
+}
+
+namespace {
+
 absl::Status RunOneByOne(Connection& session, const TaskClaim& claim, const SchemaRun& run,
                          absl::Span<const SchemaStatement> batch) {
   for (const SchemaStatement& statement : batch) {
     if (statement.is_setting) {
-      TOWLINE_RETURN_IF_ERROR(ApplySetting(session, statement.statement));
+      TOWLINE_RETURN_IF_ERROR(ApplySchemaSetting(session, statement.statement));
     } else if (!statement.is_done) {
-      TOWLINE_RETURN_IF_ERROR(RunStatement(session, claim, run, statement));
-      if (run.fault_point != nullptr) FaultPoint(run.fault_point);
+      TOWLINE_RETURN_IF_ERROR(RunSchemaStatement(session, claim, run, statement));
     }
   }
   return absl::OkStatus();
@@ -210,7 +273,9 @@ absl::Status RunBatch(Connection& session, const TaskClaim& claim, const SchemaR
   }
   TOWLINE_RETURN_IF_ERROR(MarkSchemaStatementsDone(session, claim, run.section,
                                                    batch.front().ordinal, batch.back().ordinal));
-  return session.Exec("COMMIT").status();
+  TOWLINE_RETURN_IF_ERROR(session.Exec("COMMIT").status());
+  if (run.done != nullptr) run.done->fetch_add(static_cast<int64_t>(batch.size()));
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -245,30 +310,6 @@ TableName TableOfStatement(absl::string_view statement) {
   return name;
 }
 
-IndexName IndexOfStatement(absl::string_view statement) {
-  IndexName name;
-  if (absl::ConsumePrefix(&statement, "CREATE ")) {
-    absl::ConsumePrefix(&statement, "UNIQUE ");
-    if (!absl::ConsumePrefix(&statement, "INDEX ") || !TakePart(&statement, &name.index) ||
-        !absl::ConsumePrefix(&statement, " ON ")) {
-      return {};
-    }
-    absl::ConsumePrefix(&statement, "ONLY ");
-    bool is_table =
-        TakePart(&statement, &name.table.schema) && TakePart(&statement, &name.table.name);
-    return is_table ? name : IndexName();
-  }
-  name.table = TableOfStatement(statement);
-  size_t at = statement.find("ADD CONSTRAINT ");
-  if (name.table.name.empty() || at == absl::string_view::npos) return {};
-  statement.remove_prefix(at + sizeof("ADD CONSTRAINT ") - 1);
-  if (!TakePart(&statement, &name.index)) return {};
-  for (absl::string_view kind : {" PRIMARY KEY ", " UNIQUE ", " EXCLUDE "}) {
-    if (absl::StartsWith(statement, kind)) return name;
-  }
-  return {};
-}
-
 std::string ShortStatement(absl::string_view statement) {
   // OPTIONS of servers and user mappings may hold a password.
   statement = statement.substr(0, statement.find("OPTIONS ("));
@@ -296,9 +337,6 @@ absl::Status RunSchemaStatements(Connection& session, StateStore& store, const S
     absl::Span<const SchemaStatement> batch = left.subspan(0, count);
     left.remove_prefix(count);
     TOWLINE_RETURN_IF_ERROR(RunBatch(session, claim, run, batch));
-    if (run.done == nullptr) continue;
-    for (const SchemaStatement& statement : batch)
-      run.done->fetch_add(statement.is_setting ? 0 : 1);
   }
   return absl::OkStatus();
 }

@@ -16,7 +16,7 @@
 namespace towline {
 
 struct SchemaRun {
-  std::string section;          // pre, post
+  std::string section;          // pre, post, final
   std::set<TableName> existed;  // tables that were at the destination before the statements
   bool is_partial = false;      // not all tables are selected: for the hint of an error
   // An earlier try has run them: what is there already is expected, and not worth a line each.
@@ -36,17 +36,16 @@ bool IsAlreadyThere(absl::string_view statement, absl::string_view sqlstate, boo
 // them with all names quoted; empty names if the statement is about something else.
 TableName TableOfStatement(absl::string_view statement);
 
-struct IndexName {
-  TableName table;
-  std::string index;
-};
-// What "CREATE [UNIQUE] INDEX" and "ADD CONSTRAINT ... PRIMARY KEY", UNIQUE and EXCLUDE make; empty
-// names if the statement is about something else.
-IndexName IndexOfStatement(absl::string_view statement);
-
 // For messages: the statement's beginning on one line, without what may be secret.
 std::string ShortStatement(absl::string_view statement);
 
 absl::Status RunSchemaStatements(Connection& session, StateStore& store, const SchemaRun& run);
+
+// One of them, which is no setting, in a transaction with its mark, counted. Any thread.
+absl::Status RunSchemaStatement(Connection& session, const TaskClaim& claim, const SchemaRun& run,
+                                const SchemaStatement& statement);
+
+// SET and set_config, in this session.
+absl::Status ApplySchemaSetting(Connection& session, const std::string& statement);
 
 }  // namespace towline

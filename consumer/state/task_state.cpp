@@ -13,6 +13,7 @@ bool IsPhase(TaskState state) {
     case TaskState::kCopying:
     case TaskState::kIndexing:
     case TaskState::kCatchingUp:
+    case TaskState::kConstraints:
     case TaskState::kStreaming:
     case TaskState::kCutOver:
       return true;
@@ -41,6 +42,8 @@ absl::string_view TaskStateName(TaskState state) {
       return "indexing";
     case TaskState::kCatchingUp:
       return "catching_up";
+    case TaskState::kConstraints:
+      return "constraints";
     case TaskState::kStreaming:
       return "streaming";
     case TaskState::kCutOver:

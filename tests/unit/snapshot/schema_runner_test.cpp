@@ -21,20 +21,6 @@ TEST(SchemaRunnerTest, FindsTheTableOfAStatement) {
   EXPECT_EQ(TableOfStatement("CREATE TABLE \"s"), TableName());
 }
 
-TEST(SchemaRunnerTest, FindsTheIndexThatAStatementMakes) {
-  auto text = [](absl::string_view statement) {
-    IndexName name = IndexOfStatement(statement);
-    return name.table.schema + "|" + name.table.name + "|" + name.index;
-  };
-  EXPECT_EQ(text("CREATE INDEX \"i\" ON \"s\".\"t\" USING btree"), "s|t|i");
-  EXPECT_EQ(text("CREATE UNIQUE INDEX \"a\"\"b\" ON ONLY \"s\".\"t\""), "s|t|a\"b");
-  EXPECT_EQ(text("ALTER TABLE ONLY \"s\".\"t\"\n    ADD CONSTRAINT \"k\" PRIMARY KEY (\"a\")"),
-            "s|t|k");
-  EXPECT_EQ(text("ALTER TABLE ONLY \"s\".\"t\" ADD CONSTRAINT \"k\" EXCLUDE USING gist"), "s|t|k");
-  EXPECT_EQ(text("ALTER TABLE ONLY \"s\".\"t\" ADD CONSTRAINT \"k\" FOREIGN KEY (\"a\")"), "||");
-  EXPECT_EQ(text("CREATE TABLE \"s\".\"t\" ()"), "||");
-}
-
 TEST(SchemaRunnerTest, WhatIsThereAlreadyIsNoError) {
   EXPECT_TRUE(IsAlreadyThere("CREATE TABLE \"s\".\"t\" ()", "42P07", true));
   EXPECT_TRUE(IsAlreadyThere("CREATE SCHEMA \"public\"", "42P06", false));

@@ -28,9 +28,10 @@ TEST(TaskStateTest, NamesAreThoseOfTheStateSchema) {
   for (int i = 0; i < kStates; ++i) {
     all += std::string(TaskStateName(static_cast<TaskState>(i))) + " ";
   }
-  EXPECT_EQ(all,
-            "new checking copying_schema copying indexing catching_up streaming cut_over paused "
-            "retrying waiting healing needs_heal failed ");
+  EXPECT_EQ(
+      all,
+      "new checking copying_schema copying indexing catching_up constraints streaming cut_over "
+      "paused retrying waiting healing needs_heal failed ");
 }
 
 TEST(TaskStateTest, AnUnknownNameOfANewerVersionIsRefused) {

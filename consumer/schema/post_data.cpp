@@ -1,0 +1,180 @@
+#include "schema/post_data.h"
+
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "pg/quoting.h"
+
+namespace towline {
+namespace {
+
+constexpr char kNotValid[] = " NOT VALID";
+
+bool TakeRelation(absl::string_view* text, TableName* relation) {
+  return TakeQuotedName(text, &relation->schema) && absl::ConsumePrefix(text, ".") &&
+         TakeQuotedName(text, &relation->name);
+}
+
+// pg_dump breaks the line before ADD CONSTRAINT.
+void SkipBlanks(absl::string_view* text) { *text = absl::StripLeadingAsciiWhitespace(*text); }
+
+bool StartsWithAny(absl::string_view text, std::initializer_list<absl::string_view> beginnings) {
+  for (absl::string_view beginning : beginnings) {
+    if (absl::StartsWith(text, beginning)) return true;
+  }
+  return false;
+}
+
+PostData ClassifyIndex(absl::string_view text) {
+  PostData index;
+  if (!TakeQuotedName(&text, &index.name) || !absl::ConsumePrefix(&text, " ON ")) return {};
+  absl::ConsumePrefix(&text, "ONLY ");
+  if (!TakeRelation(&text, &index.table)) return {};
+  index.kind = PostDataKind::kIndex;
+  return index;
+}
+
+PostData ClassifyConstraint(absl::string_view text, TableName table) {
+  PostData constraint;
+  if (!TakeQuotedName(&text, &constraint.name)) return {};
+  if (StartsWithAny(text, {" PRIMARY KEY ", " UNIQUE ", " EXCLUDE "})) {
+    constraint.kind = PostDataKind::kKey;
+  } else if (absl::StartsWith(text, " FOREIGN KEY ")) {
+    constraint.kind = PostDataKind::kForeignKey;
+  } else if (absl::StartsWith(text, " CHECK ")) {
+    constraint.kind = PostDataKind::kDetail;
+  } else {
+    return {};
+  }
+  constraint.table = std::move(table);
+  return constraint;
+}
+
+PostData ClassifyAlterTable(absl::string_view text) {
+  absl::ConsumePrefix(&text, "ONLY ");
+  TableName table;
+  if (!TakeRelation(&text, &table)) return {};
+  SkipBlanks(&text);
+  if (absl::ConsumePrefix(&text, "ADD CONSTRAINT ")) {
+    return ClassifyConstraint(text, std::move(table));
+  }
+  PostData found;
+  if (absl::ConsumePrefix(&text, "VALIDATE CONSTRAINT ")) {
+    if (!TakeQuotedName(&text, &found.name)) return {};
+    found.kind = PostDataKind::kValidation;
+    found.table = std::move(table);
+  } else if (StartsWithAny(text, {"CLUSTER ON ", "REPLICA IDENTITY USING INDEX "})) {
+    found.kind = PostDataKind::kDetail;
+  }
+  return found;
+}
+
+// COMMENT ON CONSTRAINT "k" ON "s"."t"
+bool IsCommentOnOneOf(absl::string_view text,
+                      const std::set<std::pair<TableName, std::string>>& constraints) {
+  std::string name;
+  TableName table;
+  return absl::ConsumePrefix(&text, "COMMENT ON CONSTRAINT ") && TakeQuotedName(&text, &name) &&
+         absl::ConsumePrefix(&text, " ON ") && TakeRelation(&text, &table) &&
+         constraints.contains({table, name});
+}
+
+// ... FOREIGN KEY ("a", "b") REFERENCES "s"."t"(...
+bool TakeReferenced(absl::string_view text, TableName* table) {
+  size_t at = text.find("ADD CONSTRAINT ");
+  std::string name;
+  if (at == absl::string_view::npos) return false;
+  text.remove_prefix(at + sizeof("ADD CONSTRAINT ") - 1);
+  if (!TakeQuotedName(&text, &name)) return false;
+  while (!text.empty() && text.front() != ')') {
+    if (text.front() != '"') {
+      text.remove_prefix(1);
+    } else if (!TakeQuotedName(&text, &name)) {
+      return false;
+    }
+  }
+  return absl::ConsumePrefix(&text, ") REFERENCES ") && TakeRelation(&text, table);
+}
+
+// Of a partitioned table pg_dump adds it without ONLY.
+bool IsValidatedApart(absl::string_view foreign_key, const std::set<TableName>& partitioned) {
+  TableName referenced;
+  return absl::StartsWith(foreign_key, "ALTER TABLE ONLY ") &&
+         !absl::EndsWith(foreign_key, kNotValid) && !absl::EndsWith(foreign_key, " NOT ENFORCED") &&
+         TakeReferenced(foreign_key, &referenced) && !partitioned.contains(referenced);
+}
+
+void Append(std::vector<DumpStatement>&& more, std::vector<DumpStatement>* to) {
+  for (DumpStatement& statement : more) to->push_back(std::move(statement));
+}
+
+}  // namespace
+
+PostData ClassifyPostData(absl::string_view text) {
+  PostData found;
+  if (absl::ConsumePrefix(&text, "CREATE INDEX ") ||
+      absl::ConsumePrefix(&text, "CREATE UNIQUE INDEX ")) {
+    return ClassifyIndex(text);
+  }
+  if (absl::ConsumePrefix(&text, "ALTER TABLE ")) return ClassifyAlterTable(text);
+  if (StartsWithAny(
+          text, {"CREATE EVENT TRIGGER ", "ALTER EVENT TRIGGER ", "COMMENT ON EVENT TRIGGER "})) {
+    found.kind = PostDataKind::kEventTrigger;
+  } else if (StartsWithAny(text, {"ALTER INDEX ", "COMMENT ON "})) {
+    found.kind = PostDataKind::kDetail;
+  } else if (absl::StartsWith(text, "REFRESH MATERIALIZED VIEW ")) {
+    found.kind = PostDataKind::kRefresh;
+  }
+  return found;
+}
+
+SplitPostData SplitByTime(const std::vector<DumpStatement>& post,
+                          const std::set<TableName>& partitioned) {
+  SplitPostData split;
+  std::vector<DumpStatement> settings;
+  std::vector<DumpStatement> foreign_keys;
+  std::vector<DumpStatement> validations;
+  std::vector<DumpStatement> refreshes;
+  std::vector<DumpStatement> event_triggers;
+  std::set<std::pair<TableName, std::string>> names;
+  for (const DumpStatement& statement : post) {
+    PostData found = ClassifyPostData(statement.text);
+    if (statement.is_setting) {
+      settings.push_back(statement);
+      split.indexing.push_back(statement);
+    } else if (found.kind == PostDataKind::kForeignKey) {
+      names.insert({found.table, found.name});
+      foreign_keys.push_back(statement);
+      if (!IsValidatedApart(statement.text, partitioned)) continue;
+      foreign_keys.back().text += kNotValid;
+      validations.push_back({ValidationOf(foreign_keys.back().text)});
+    } else if (IsCommentOnOneOf(statement.text, names)) {
+      foreign_keys.push_back(statement);
+    } else if (found.kind == PostDataKind::kRefresh) {
+      refreshes.push_back(statement);
+    } else if (found.kind == PostDataKind::kEventTrigger) {
+      event_triggers.push_back(statement);
+    } else {
+      split.indexing.push_back(statement);
+    }
+  }
+  for (std::vector<DumpStatement>* some :
+       {&foreign_keys, &validations, &refreshes, &event_triggers}) {
+    Append(std::move(*some), &split.final);
+  }
+  if (!split.final.empty()) {
+    split.final.insert(split.final.begin(), settings.begin(), settings.end());
+  }
+  return split;
+}
+
+std::string ValidationOf(absl::string_view foreign_key) {
+  PostData found = ClassifyPostData(foreign_key);
+  if (found.kind != PostDataKind::kForeignKey || !absl::EndsWith(foreign_key, kNotValid)) return "";
+  return absl::StrCat("ALTER TABLE ONLY ", QuoteQualified(found.table.schema, found.table.name),
+                      " VALIDATE CONSTRAINT ", QuoteIdentifier(found.name));
+}
+
+}  // namespace towline

@@ -1,0 +1,40 @@
+// Runs the statements of post-data by several sessions: indexes and keys at the same time where
+// PostgreSQL's locks let them, largest tables first, everything else one by one in the dump's
+// order. Each statement's mark is in its transaction, so that a crash goes on with those that are
+// left.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "base/shutdown.h"
+#include "model/name.h"
+#include "snapshot/copier.h"
+#include "snapshot/schema_runner.h"
+#include "state/state_store.h"
+
+namespace towline {
+
+// Statements by their index: first those that may run at the same time, in the order in which to
+// begin them, then the others.
+struct PostDataStep {
+  std::vector<size_t> at_once;
+  std::vector<size_t> in_order;
+};
+
+// Indexes, keys and validations move up to where the first of them stands, and their details behind
+// them; nothing moves past any other statement, so that what one of those makes (a materialized
+// view that needs a key, a function that needs the view) is there for what follows. Done ones are
+// left out. `bytes`: sizes of tables, as far as known.
+std::vector<PostDataStep> PlanPostData(absl::Span<const SchemaStatement> statements,
+                                       const std::map<TableName, int64_t>& bytes);
+
+// The statements of run.section. Opens its sessions and closes them.
+absl::Status RunPostData(const CopierOptions& options, const SchemaRun& run,
+                         const std::map<TableName, int64_t>& bytes, StateStore& store,
+                         const Shutdown& shutdown);
+
+}  // namespace towline

@@ -1,0 +1,101 @@
+#include "schema/post_data.h"
+
+#include <gtest/gtest.h>
+
+namespace towline {
+namespace {
+
+std::string Text(absl::string_view statement) {
+  PostData found = ClassifyPostData(statement);
+  const char* kinds[] = {"index",      "key",     "detail",        "foreign key",
+                         "validation", "refresh", "event trigger", "other"};
+  return std::string(kinds[static_cast<int>(found.kind)]) + "|" + found.table.schema + "|" +
+         found.table.name + "|" + found.name;
+}
+
+TEST(PostDataTest, KindsAreToldApartByTheWordsBetweenTheNames) {
+  EXPECT_EQ(Text("CREATE INDEX \"i\" ON \"s\".\"t\" USING btree"), "index|s|t|i");
+  EXPECT_EQ(Text("CREATE UNIQUE INDEX \"a\"\"b\" ON ONLY \"s\".\"t\""), "index|s|t|a\"b");
+  EXPECT_EQ(Text("ALTER TABLE ONLY \"s\".\"t\"\n    ADD CONSTRAINT \"k\" PRIMARY KEY (\"a\")"),
+            "key|s|t|k");
+  EXPECT_EQ(Text("ALTER TABLE \"s\".\"t\"\n    ADD CONSTRAINT \"k\" UNIQUE (\"a\")"), "key|s|t|k");
+  EXPECT_EQ(Text("ALTER TABLE ONLY \"s\".\"t\" ADD CONSTRAINT \"k\" EXCLUDE USING gist"),
+            "key|s|t|k");
+  EXPECT_EQ(Text("ALTER TABLE ONLY \"s\".\"t\"\n    ADD CONSTRAINT \"k\" FOREIGN KEY (\"a\")"),
+            "foreign key|s|t|k");
+  EXPECT_EQ(Text("ALTER TABLE ONLY \"s\".\"t\" VALIDATE CONSTRAINT \"k\""), "validation|s|t|k");
+  EXPECT_EQ(Text("ALTER TABLE \"s\".\"t\" CLUSTER ON \"i\""), "detail|||");
+  EXPECT_EQ(Text("ALTER TABLE ONLY \"s\".\"t\" REPLICA IDENTITY USING INDEX \"i\""), "detail|||");
+  EXPECT_EQ(Text("ALTER INDEX \"s\".\"p\" ATTACH PARTITION \"s\".\"c\""), "detail|||");
+  EXPECT_EQ(Text("COMMENT ON INDEX \"s\".\"i\" IS 'x'"), "detail|||");
+  EXPECT_EQ(Text("REFRESH MATERIALIZED VIEW \"s\".\"m\""), "refresh|||");
+  EXPECT_EQ(Text("ALTER EVENT TRIGGER \"e\" DISABLE"), "event trigger|||");
+}
+
+TEST(PostDataTest, WhatIsNotKnownIsOther) {
+  for (const char* statement :
+       {"CREATE TRIGGER \"i\" AFTER INSERT ON \"s\".\"t\" FOR EACH ROW EXECUTE FUNCTION f()",
+        "CREATE MATERIALIZED VIEW \"s\".\"m\" AS SELECT 1", "CREATE STATISTICS \"s\".\"x\" ON a, b",
+        "ALTER TABLE \"s\".\"t\" ENABLE REPLICA TRIGGER \"ADD CONSTRAINT \"\"k\"\" FOREIGN KEY \"",
+        "ALTER TABLE \"s\".\"t\" ADD CONSTRAINT \"k\" SOMETHING NEW", "ALTER TABLE \"s\".\"t",
+        "SET SESSION AUTHORIZATION \"r\";\nGRANT SELECT ON \"s\".\"t\" TO \"x\""}) {
+    EXPECT_EQ(ClassifyPostData(statement).kind, PostDataKind::kOther) << statement;
+  }
+}
+
+std::vector<DumpStatement> Statements(const std::vector<std::string>& texts) {
+  std::vector<DumpStatement> statements;
+  for (const std::string& text : texts) statements.push_back({text, text.rfind("SET ", 0) == 0});
+  return statements;
+}
+
+std::vector<std::string> Texts(const std::vector<DumpStatement>& statements) {
+  std::vector<std::string> texts;
+  for (const DumpStatement& statement : statements) texts.push_back(statement.text);
+  return texts;
+}
+
+TEST(PostDataTest, ForeignKeysAreValidatedLaterAndNothingIsLost) {
+  const std::string key = "ALTER TABLE ONLY \"s\".\"t\"\n    ADD CONSTRAINT ";
+  SplitPostData split = SplitByTime(
+      Statements({"SET x = 1", "CREATE INDEX \"i\" ON \"s\".\"t\" (a)",
+                  "COMMENT ON CONSTRAINT \"a\" ON \"s\".\"other\" IS ''",
+                  key + "\"a\" FOREIGN KEY (\"x)\", \"y\") REFERENCES \"s\".\"p\"(\"x\", \"y\")",
+                  "COMMENT ON CONSTRAINT \"a\" ON \"s\".\"t\" IS ''",
+                  key + "\"b\" FOREIGN KEY (\"x\") REFERENCES \"s\".\"p\"(\"x\") NOT VALID",
+                  key + "\"c\" FOREIGN KEY (\"x\") REFERENCES \"s\".\"parts\"(\"x\")",
+                  "ALTER TABLE \"s\".\"parts\"\n    ADD CONSTRAINT \"d\" FOREIGN KEY (\"x\") "
+                  "REFERENCES \"s\".\"p\"(\"x\")",
+                  key + "\"e\" FOREIGN KEY (\"x\") REFERENCES \"s\".\"p\"(\"x\") NOT ENFORCED",
+                  "CREATE EVENT TRIGGER \"e\" ON sql_drop", "CREATE POLICY \"p\" ON \"s\".\"t\"",
+                  "REFRESH MATERIALIZED VIEW \"s\".\"m\""}),
+      {{"s", "parts"}});
+  EXPECT_EQ(Texts(split.indexing),
+            (std::vector<std::string>{"SET x = 1", "CREATE INDEX \"i\" ON \"s\".\"t\" (a)",
+                                      "COMMENT ON CONSTRAINT \"a\" ON \"s\".\"other\" IS ''",
+                                      "CREATE POLICY \"p\" ON \"s\".\"t\""}));
+  EXPECT_EQ(
+      Texts(split.final),
+      (std::vector<std::string>{
+          "SET x = 1",
+          key + "\"a\" FOREIGN KEY (\"x)\", \"y\") REFERENCES \"s\".\"p\"(\"x\", \"y\") NOT VALID",
+          "COMMENT ON CONSTRAINT \"a\" ON \"s\".\"t\" IS ''",
+          key + "\"b\" FOREIGN KEY (\"x\") REFERENCES \"s\".\"p\"(\"x\") NOT VALID",
+          key + "\"c\" FOREIGN KEY (\"x\") REFERENCES \"s\".\"parts\"(\"x\")",
+          "ALTER TABLE \"s\".\"parts\"\n    ADD CONSTRAINT \"d\" FOREIGN KEY (\"x\") REFERENCES "
+          "\"s\".\"p\"(\"x\")",
+          key + "\"e\" FOREIGN KEY (\"x\") REFERENCES \"s\".\"p\"(\"x\") NOT ENFORCED",
+          "ALTER TABLE ONLY \"s\".\"t\" VALIDATE CONSTRAINT \"a\"",
+          "REFRESH MATERIALIZED VIEW \"s\".\"m\"", "CREATE EVENT TRIGGER \"e\" ON sql_drop"}));
+  EXPECT_EQ(ValidationOf(split.final[1].text), split.final[7].text);
+}
+
+TEST(PostDataTest, WhereNothingIsLeftForLaterNoSettingIsEither) {
+  SplitPostData split =
+      SplitByTime(Statements({"SET x = 1", "CREATE INDEX \"i\" ON \"s\".\"t\" (a)"}), {});
+  EXPECT_EQ(split.indexing.size(), 2u);
+  EXPECT_TRUE(split.final.empty());
+}
+
+}  // namespace
+}  // namespace towline
