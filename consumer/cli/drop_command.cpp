@@ -50,7 +50,7 @@ std::string StatementsForDestination(const Target& target) {
     absl::StrAppend(&text, "ROLLBACK PREPARED ", QuoteLiteral(transaction.gid), ";\n");
   }
   for (const char* table :
-       {"conflict", "prepared", "schema_statement", "piece", "snapshot", "session", "task"}) {
+       {"conflict", "prepared", "schema_statement", "range", "piece", "snapshot", "session", "task"}) {
     absl::StrAppend(&text, "DELETE FROM towline_state.", table,
                     " WHERE task = ", QuoteLiteral(target.task), ";\n");
   }

@@ -1,5 +1,6 @@
 // The options of how tables and all around them are made at the destination.
 #include "base/error.h"
+#include "base/status_macros.h"
 #include "config/option_parts.h"
 
 namespace towline {
@@ -8,6 +9,7 @@ namespace {
 constexpr char kSchema[] = "Schema";
 constexpr Word<SchemaMode> kSchemaModes[] = {
     {"copy", SchemaMode::kCopy}, {"skip", SchemaMode::kSkip}, {"only", SchemaMode::kOnly}};
+constexpr Word<const char*> kPlanners[] = {{"auto", "auto"}, {"keys", "keys"}, {"ctid", "ctid"}};
 constexpr Word<bool> kOnOff[] = {{"on", true}, {"off", false}};
 
 OptionSpec Switch(const char* name, bool Config::*member, const char* help) {
@@ -56,6 +58,23 @@ void AddSchemaOptions(std::vector<OptionSpec>& table) {
     return absl::OkStatus();
   };
   table.push_back(pg_dump);
+  OptionSpec planner = Named("copy_planner", "copy_planner", kSchema);
+  planner.value_name = "PLANNER";
+  planner.default_text = "auto";
+  planner.range = "auto, keys or ctid";
+  planner.help =
+      "How tables larger than copy_part_bytes are divided in the copy. keys: into ranges of a "
+      "single key column, each read under a short snapshot of its own and done for good when it is "
+      "committed, where the table allows it. ctid: into ranges of pages, all under one snapshot. "
+      "auto: keys where the key follows the order of the rows, else ctid. The log says what became "
+      "of each table, and why.";
+  planner.set = [](Config& config, const Values& values) -> absl::Status {
+    const char* name = nullptr;
+    TOWLINE_RETURN_IF_ERROR(SetWord(kPlanners, values[0], name));
+    config.copy_planner = name;
+    return absl::OkStatus();
+  };
+  table.push_back(planner);
 }
 
 }  // namespace towline

@@ -34,6 +34,11 @@ absl::string_view ExistingName(ExistingTables existing) {
   return "";
 }
 
+CopyPlanner PlannerOf(const Config& config) {
+  if (config.copy_planner == "keys") return CopyPlanner::kKeys;
+  return config.copy_planner == "ctid" ? CopyPlanner::kCtid : CopyPlanner::kAuto;
+}
+
 TableSelection SelectionOf(const Config& config) { return {config.include, config.exclude}; }
 
 }  // namespace
@@ -315,6 +320,7 @@ CopierOptions Attempt::CopyOptions() const {
   options.index_workers = config.limits.index_workers;
   options.index_memory = config.limits.index_memory;
   options.part_bytes = config.limits.copy_part_bytes;
+  options.planner = PlannerOf(config);
   options.snapshot_wait_max = config.limits.snapshot_wait_max;
   options.requires_origin = !config.foreign_origins;
   options.task = context_.task;

@@ -1,5 +1,5 @@
-// A copy that was interrupted goes on: tables that are done stay, the others are emptied and copied
-// under a new snapshot. When it cannot, it starts all over, and these say why. Pure.
+// A copy that was interrupted goes on: tables that are done stay, and ranges of keys that are; the
+// other tables are emptied and copied under a new snapshot. When it cannot, it starts all over, and these say why. Pure.
 //
 // Why this is exact: nothing was streamed yet, so the slot still stands before the first marker,
 // and every transaction that is not visible in some snapshot comes from there. Each table is judged
@@ -21,7 +21,8 @@ namespace towline {
 
 // Both empty if the copy can go on. Before the source has been asked:
 std::string WhyStartOver(const std::vector<PieceRow>& pieces,
-                         const std::vector<SnapshotRow>& snapshots);
+                         const std::vector<SnapshotRow>& snapshots,
+                         const std::vector<RangeRow>& ranges);
 // `tables`: the selected ones as the new snapshot sees them; `shape`: ShapeOf() them.
 std::string WhyStartOver(const std::vector<PieceRow>& pieces,
                          const std::vector<SnapshotRow>& snapshots,

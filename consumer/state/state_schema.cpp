@@ -162,6 +162,27 @@ UPDATE towline_state.piece p SET snapshot_number = 1 FROM towline_state.snapshot
   WHERE s.task = p.task AND p.state <> 'streamed';
 ALTER TABLE towline_state.task DROP COLUMN snapshot;
 )sql",
+    // Version 6: ranges of a table's key, each under a snapshot of its own.
+    R"sql(
+CREATE TABLE towline_state.range (
+  task text NOT NULL,
+  schema_name text NOT NULL,
+  table_name text NOT NULL,
+  ordinal bigint NOT NULL,
+  from_key text,
+  until_key text,
+  state text NOT NULL,
+  rows_done bigint NOT NULL,
+  snapshot text,
+  lsn_after pg_lsn,
+  PRIMARY KEY (task, schema_name, table_name, ordinal)
+);
+COMMENT ON TABLE towline_state.range IS
+  'Ranges of keys in which large tables are copied, until the stream has passed them. Do not edit: the copy would lose or repeat changes.';
+ALTER TABLE towline_state.piece ADD COLUMN key_column text, ADD COLUMN key_type text,
+  ADD COLUMN key_type_oid bigint, ADD COLUMN key_collation text,
+  ADD COLUMN source_form text NOT NULL DEFAULT '';
+)sql",
 };
 
 absl::StatusOr<int> ReadVersion(Connection& connection) {

@@ -489,7 +489,9 @@ def test_tables_with_rows_of_their_own_start_over(source, destination, towline_f
 DOWNGRADE = ("ALTER TABLE towline_state.task ADD COLUMN snapshot text NOT NULL DEFAULT ''",
              "UPDATE towline_state.task t SET snapshot = s.snapshot FROM towline_state.snapshot s "
              "WHERE s.task = t.task",
-             "DROP TABLE towline_state.snapshot", "ALTER TABLE towline_state.piece DROP COLUMN snapshot_number",
+             "DROP TABLE towline_state.snapshot, towline_state.range",
+             "ALTER TABLE towline_state.piece DROP COLUMN snapshot_number, DROP COLUMN key_column, DROP COLUMN key_type, "
+             "DROP COLUMN key_type_oid, DROP COLUMN key_collation, DROP COLUMN source_form",
              "UPDATE towline_state.meta SET version = 4")
 
 
