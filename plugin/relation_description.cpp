@@ -113,10 +113,15 @@ bool IsNeverSent(Relation relation) {
   // The new heap of a table that is being rewritten. Its rows are not changes.
   if (OidIsValid(form->relrewrite)) return true;
   // initdb's own tables, such as those of information_schema.
-  if (RelationGetRelid(relation) < FirstNormalObjectId) return true;
-  // Tables that CREATE EXTENSION makes: the destination's extension has its own, and the copy
-  // leaves them out as well (a job of pg_cron must not run twice).
-  return OidIsValid(getExtensionOfObject(RelationRelationId, RelationGetRelid(relation)));
+  return RelationGetRelid(relation) < FirstNormalObjectId;
+}
+
+// Tables that CREATE EXTENSION makes: the destination's extension has its own, and the copy leaves
+// them out as well (a job of pg_cron must not run twice). A rule for such a table says which of its
+// rows are wanted.
+bool IsLeftToExtension(const TableRules& rules, Relation relation, const RelationName& name) {
+  return FindTableRule(rules, name.schema, name.name) == nullptr &&
+         OidIsValid(getExtensionOfObject(RelationRelationId, RelationGetRelid(relation)));
 }
 
 ValueMethod MethodOfText() {
@@ -449,7 +454,8 @@ RelationFields ReadRelation(PluginState* state, Relation relation, RelationEntry
   dependencies.AddCatalogRow(NAMESPACEOID, RelationGetNamespace(relation));
   selection.Consider(name);
   Relation root = OpenRoot(relation, entry, &selection, &dependencies);
-  entry->is_selected = selection.is_selected() && !IsNeverSent(relation);
+  entry->is_selected = selection.is_selected() && !IsNeverSent(relation) &&
+                       !IsLeftToExtension(state->rules, relation, name);
   if (entry->is_selected) {
     bool as_root = root != nullptr && state->options.partitions == PublishPartitions::kRoot;
     Relation published = as_root ? root : relation;

@@ -74,8 +74,9 @@ absl::Status BatchWriter::ReadNewTargets(const Batch& batch) {
     for (const Relation* relation : *change.truncated) look_at(relation);
   }
   if (unknown.empty()) return absl::OkStatus();
-  TOWLINE_ASSIGN_OR_RETURN(std::vector<Target> targets,
-                           ReadTargets(*connection_, unknown, options_.policies));
+  TOWLINE_ASSIGN_OR_RETURN(
+      std::vector<Target> targets,
+      ReadTargets(*connection_, options_.claim.task, unknown, options_.policies));
   for (Target& target : targets) {
     const Relation* relation = target.relation;
     TOWLINE_RETURN_IF_ERROR(CheckIsCopied(*relation));

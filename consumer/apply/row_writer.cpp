@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/fault_point.h"
 #include "base/status_macros.h"
+#include "pg/quoting.h"
 
 namespace towline {
 namespace {
@@ -42,6 +43,14 @@ int64_t OverwriteRowsMin(const Target& target) {
                      })
              ? 0
              : 1;
+}
+
+// What has the type that the column's values are read as.
+std::string StagedColumn(const Target& target, int index) {
+  const TargetColumn& column = target.columns[static_cast<size_t>(index)];
+  if (column.cast.empty()) return column.name;
+  const Column& source = target.relation->columns[static_cast<size_t>(index)];
+  return absl::StrCat("NULL::", QuoteQualified(source.type_schema, source.type_name));
 }
 
 // The shape as a key of the cache.
@@ -258,7 +267,7 @@ absl::StatusOr<ValueStaging> RowWriter::Stage(const Target& target, const Statem
     });
     if (is_there) continue;
     values.push_back(&param);
-    columns.push_back(target.columns[static_cast<size_t>(param.column)].name);
+    columns.push_back(StagedColumn(target, param.column));
   }
   TOWLINE_ASSIGN_OR_RETURN(
       ValueStaging staging,

@@ -52,10 +52,10 @@ class Builder {
   std::string Param(const TargetColumn& column, bool is_old, int field) {
     const std::vector<std::string>& staged = is_old ? shape_.staged_old : shape_.staged_new;
     const auto at = static_cast<size_t>(field);
-    if (at < staged.size() && !staged[at].empty()) return staged[at];
+    if (at < staged.size() && !staged[at].empty()) return staged[at] + column.cast;
     const auto index = static_cast<int>(&column - target_.columns.data());
     statement_.params.push_back({is_old, field, column.is_binary, index, column.type_oid});
-    return absl::StrCat("$", statement_.params.size());
+    return absl::StrCat("$", statement_.params.size(), column.cast);
   }
   std::string NewValue(const TargetColumn& column) { return Param(column, false, column.field); }
   // Without an old image the key has not changed and stands in the new row.

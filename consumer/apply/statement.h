@@ -40,7 +40,7 @@ struct ParamSource {
   int field = 0;        // there
   bool is_binary = false;
   int column = 0;    // of Target::columns
-  Oid type_oid = 0;  // at the destination: given to the server, so that it infers none
+  Oid type_oid = 0;  // that it is read as: given to the server, so that it infers none
 };
 
 struct Statement {

@@ -7,6 +7,7 @@
 #include "absl/strings/string_view.h"
 #include "base/error.h"
 #include "pg/quoting.h"
+#include "schema/type_passage.h"
 
 namespace towline {
 namespace {
@@ -55,14 +56,25 @@ std::string AlterTable(const Relation& relation) {
                       QuoteQualified(relation.name.schema, relation.name.name));
 }
 
-// A narrower modifier would round or refuse values; the same one or none keeps them as they are.
-bool KeepsValues(const Column& column, const TableColumn& there) {
-  if (there.typmod == column.typmod || there.typmod == -1) return true;
-  bool only_limits = there.type_name == "varchar" || there.type_name == "varbit";
-  return only_limits && column.typmod != -1 && there.typmod > column.typmod;
+// As in the copy, or more than it needed. A type that the source has changed since is a DDL that
+// the destination must repeat, also where the new values could be cast (state/column_types.h).
+bool HasFittingType(const Relation& relation, const Column& column, const TableColumn& there,
+                    const CopiedTypes& copied_types) {
+  if (FindPassage(TypeOf(column), TypeOf(there)) == Passage::kNone) return false;
+  if (there.type_name == column.type_name && there.type_schema == column.type_schema) {
+    const bool only_limits = there.type_name == "varchar" || there.type_name == "varbit";
+    if (there.typmod == column.typmod || there.typmod == -1 || only_limits) return true;
+  }
+  auto copied = copied_types.find({relation.name, column.name});
+  if (copied == copied_types.end()) return false;
+  const CopiedType& before = copied->second;
+  return before.schema == column.type_schema && before.name == column.type_name &&
+         FindPassage({before.schema, before.name, column.type_kind, before.typmod},
+                     TypeOf(column)) == Passage::kAsIs;
 }
 
-absl::Status CheckColumn(const Relation& relation, const Column& column, const TableColumn* there) {
+absl::Status CheckColumn(const Relation& relation, const Column& column, const TableColumn* there,
+                         const CopiedTypes& copied_types) {
   if (!column.is_sent) {
     if (there != nullptr && there->generated == '\0' && column.generated != '\0') {
       return Unfit(relation,
@@ -79,8 +91,7 @@ absl::Status CheckColumn(const Relation& relation, const Column& column, const T
                  absl::StrCat(AlterTable(relation), " ADD COLUMN ", QuoteIdentifier(column.name),
                               " ", TypeText(column), ";"));
   }
-  if (there->type_name != column.type_name || there->type_schema != column.type_schema ||
-      !KeepsValues(column, *there)) {
+  if (!HasFittingType(relation, column, *there, copied_types)) {
     return Unfit(relation,
                  absl::StrCat("column \"", column.name, "\" has type ", there->type_text,
                               ", the source's has ", TypeText(column)),
@@ -97,13 +108,17 @@ void FillColumn(const Column& column, const Table& table, const TargetCatalog& c
   target->is_binary = column.format == ValueFormat::kBinary;
   if (there == nullptr) return;
   target->type_oid = there->type_oid;
+  if (FindPassage(TypeOf(column), TypeOf(*there)) == Passage::kCast) {
+    target->type_oid = column.type_oid;  // of the server itself: the same everywhere
+    target->cast = absl::StrCat("::", there->type_text);
+  }
   auto equals = catalog.equals.find(there->type_oid);
   if (!there->has_equality) {
     target->equals = "";
   } else if (equals != catalog.equals.end()) {
     target->equals = equals->second;
   }
-  target->equals_exactly = EqualsExactly(column);
+  target->equals_exactly = target->cast.empty() && EqualsExactly(column);
   target->is_written = column.is_sent && there->generated == '\0';
   target->is_always_identity = there->identity == 'a';
   auto generation = catalog.generation.find({table.oid, column.name});
@@ -204,14 +219,14 @@ void FillColumns(const Relation& relation, const TargetCatalog& catalog, Target*
   for (size_t i = 0; i < relation.key.size(); ++i) {
     target->columns[static_cast<size_t>(relation.key[i])].key_field = static_cast<int>(i);
   }
-  bool is_all_binary = true;
+  bool can_pass_bytes = true;
   for (size_t i = 0; i < relation.sent.size(); ++i) {
     TargetColumn& column = target->columns[static_cast<size_t>(relation.sent[i])];
     column.field = static_cast<int>(i);
-    is_all_binary &= column.is_binary;
+    can_pass_bytes &= column.is_binary && column.cast.empty();
     if (column.is_written) target->written.push_back(relation.sent[i]);
   }
-  target->can_copy = is_all_binary && !target->written.empty() && !target->overwrites &&
+  target->can_copy = can_pass_bytes && !target->written.empty() && !target->overwrites &&
                      target->written.size() == relation.sent.size();
 }
 
@@ -238,7 +253,8 @@ absl::StatusOr<Target> MakeTarget(const Relation& relation, const Table& table,
   }
   target.only = table.kind == 'p' ? "" : "ONLY ";
   for (const Column& column : relation.columns) {
-    absl::Status checked = CheckColumn(relation, column, table.FindColumn(column.name));
+    absl::Status checked =
+        CheckColumn(relation, column, table.FindColumn(column.name), catalog.copied);
     if (!checked.ok()) return checked;
   }
   target.overwrites = overwrites;

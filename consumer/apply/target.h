@@ -15,6 +15,7 @@
 #include "model/table.h"
 #include "pg/connection.h"
 #include "schema/table_rules.h"
+#include "state/column_types.h"
 
 namespace towline {
 
@@ -23,7 +24,8 @@ struct TargetColumn {
   std::string name;             // quoted
   int field = -1;               // in a full image; -1: not sent
   int key_field = -1;           // in a key image; -1: not part of it
-  Oid type_oid = 0;             // at the destination; 0: no such column there
+  Oid type_oid = 0;             // that values are read as; 0: no such column there
+  std::string cast;             // "::type" where the destination's column has another; else empty
   std::string equals = "=";     // the type's equality operator; empty: it has none
   std::string generation;       // expression of a stored generated column; empty: it is none
   bool equals_exactly = false;  // equal values have the same bytes
@@ -63,6 +65,7 @@ struct TargetCatalog {
   absl::flat_hash_map<Oid, bool> has_exclusion;  // by table
   // Expressions of generated columns, by table and column.
   absl::flat_hash_map<std::pair<Oid, std::string>, std::string> generation;
+  CopiedTypes copied;  // of columns that have another type here
 };
 
 // Pure: what the relation's rows mean for this table. kFailedPrecondition with the statement that
@@ -86,9 +89,9 @@ struct TargetPolicies {
   TableRules rules;
 };
 
-// MakeTarget() for several relations, reading the destination's catalog once. In the order of
-// `relations`.
-absl::StatusOr<std::vector<Target>> ReadTargets(Connection& connection,
+// MakeTarget() for several relations of a task, reading the destination's catalog once. In the
+// order of `relations`.
+absl::StatusOr<std::vector<Target>> ReadTargets(Connection& connection, const std::string& task,
                                                 absl::Span<const Relation* const> relations,
                                                 const TargetPolicies& policies);
 

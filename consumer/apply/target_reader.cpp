@@ -81,13 +81,14 @@ absl::StatusOr<TargetCatalog> ReadCatalog(Connection& connection,
 
 }  // namespace
 
-absl::StatusOr<std::vector<Target>> ReadTargets(Connection& connection,
+absl::StatusOr<std::vector<Target>> ReadTargets(Connection& connection, const std::string& task,
                                                 absl::Span<const Relation* const> relations,
                                                 const TargetPolicies& policies) {
   std::vector<TableName> names;
   for (const Relation* relation : relations) names.push_back(relation->name);
   TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> tables, ReadTablesByName(connection, names));
   TOWLINE_ASSIGN_OR_RETURN(TargetCatalog catalog, ReadCatalog(connection, tables));
+  TOWLINE_ASSIGN_OR_RETURN(catalog.copied, ReadColumnTypes(connection, task));
   std::vector<Target> targets;
   for (size_t i = 0; i < relations.size(); ++i) {
     const std::vector<TableName>& append = policies.append_tables;

@@ -30,6 +30,9 @@ constexpr CommandSpec kCommands[] = {
     {"init", Command::kInit,
      "Print what both servers still need, as SQL for each (roles, grants, settings, pg_hba line).",
      true, false},
+    {"grants", Command::kGrants,
+     "Print, as SQL for each server, exactly the rights that a run with these options needs.", true,
+     false},
     {"check", Command::kCheck, "Check both servers, and say how to mend what is wrong.", true,
      false},
     {"run", Command::kRun, "Copy, then stream every change until stopped. Resumes by itself.", true,
@@ -39,6 +42,9 @@ constexpr CommandSpec kCommands[] = {
     {"pause", Command::kPause, "Stop applying; the slot keeps the source's log meanwhile.", false,
      true},
     {"resume", Command::kResume, "Go on after a pause.", false, true},
+    {"set", Command::kSet,
+     "Change a limit of a running task: copy_rate_max (bytes/s) or copy_rows_max; 0: none.", false,
+     true},
     {"drop", Command::kDrop, "Remove a task's slot and state. Copied tables stay.", false, true},
 };
 
@@ -82,11 +88,21 @@ void AddTableOptions(CLI::App& app, const CommandSpec& spec, Parsed& parsed) {
 
 void AddOwnOptions(CLI::App& app, const CommandSpec& spec, Parsed& parsed) {
   Arguments& arguments = parsed.arguments;
+  if (spec.command == Command::kSet) {
+    app.add_option("NAME", arguments.set_name, "copy_rate_max or copy_rows_max")->type_name("");
+    app.add_option("VALUE", arguments.set_value, "As the configuration writes it: 20MB, 5000")
+        ->type_name("");
+  }
   if (spec.takes_task) app.add_option("TASK", arguments.task, "The task's name")->type_name("");
   switch (spec.command) {
     case Command::kInit:
       app.add_flag("--execute", arguments.is_execute,
                    "Execute the statements that are safe, and say what is left");
+      app.add_option("--role", arguments.role,
+                     "The role that run will use, if the URIs here are an administrator's")
+          ->type_name("ROLE");
+      break;
+    case Command::kGrants:
       app.add_option("--role", arguments.role,
                      "The role that run will use, if the URIs here are an administrator's")
           ->type_name("ROLE");

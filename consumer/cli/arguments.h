@@ -11,19 +11,33 @@
 
 namespace towline {
 
-enum class Command { kInit, kCheck, kRun, kStatus, kPause, kResume, kDrop, kReference, kNone };
+enum class Command {
+  kInit,
+  kGrants,
+  kCheck,
+  kRun,
+  kStatus,
+  kPause,
+  kResume,
+  kSet,
+  kDrop,
+  kReference,
+  kNone
+};
 
 struct Arguments {
   Command command = Command::kNone;
   ConfigSources sources;
-  std::string task;                  // status, pause, resume, drop: TASK
+  std::string task;                  // status, pause, resume, set, drop: TASK
   bool is_json = false;              // check, status
   bool is_verbose = false;           // check
   bool is_watch = false;             // status
   bool is_execute = false;           // init
   bool accepts_rule_change = false;  // run
-  std::string role;                  // init
-  bool is_yes = false;               // drop
+  std::string role;                  // init, grants
+  std::string set_name;              // set: of the limit
+  std::string set_value;
+  bool is_yes = false;  // drop
   bool is_source_only = false;
   bool is_destination_only = false;
   bool is_markdown = false;  // reference: which page

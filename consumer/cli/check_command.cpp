@@ -19,7 +19,11 @@ CheckOptions CheckOptionsOf(const Config& config) {
   options.existing = config.existing;
   options.existing_by_table = config.existing_by_table;
   options.rules = config.rules;
-  options.copies_schema = config.schema != SchemaMode::kSkip;
+  options.copies_schema = config.stages.schema;
+  options.copies_rows = config.stages.copy;
+  options.streams = config.stages.stream;
+  options.copies_large_objects = config.CopiesLargeObjects();
+  options.copies_extension_tables = config.copies_extension_tables;
   options.pg_dump = config.pg_dump;
   options.copy_workers = config.limits.copy_workers;
   options.index_workers = config.limits.index_workers;

@@ -99,6 +99,8 @@ absl::StatusOr<int> Execute(const std::vector<std::string>& words, Shutdown& shu
   switch (arguments.command) {
     case Command::kInit:
       return InitCommand(arguments, config, shutdown);
+    case Command::kGrants:
+      return GrantsCommand(arguments, config, shutdown);
     case Command::kCheck:
       return CheckCommand(arguments, config, shutdown);
     case Command::kRun:
@@ -109,6 +111,8 @@ absl::StatusOr<int> Execute(const std::vector<std::string>& words, Shutdown& shu
       return PauseCommand(config, shutdown);
     case Command::kResume:
       return ResumeCommand(config, shutdown);
+    case Command::kSet:
+      return SetCommand(arguments, config, shutdown);
     case Command::kDrop:
       return DropCommand(arguments, config, shutdown);
     case Command::kReference:

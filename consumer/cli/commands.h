@@ -14,11 +14,15 @@ absl::StatusOr<int> InitCommand(const Arguments& arguments, const Config& config
                                 Shutdown& shutdown);
 absl::StatusOr<int> CheckCommand(const Arguments& arguments, const Config& config,
                                  Shutdown& shutdown);
+absl::StatusOr<int> GrantsCommand(const Arguments& arguments, const Config& config,
+                                  Shutdown& shutdown);
 absl::StatusOr<int> RunCommand(const Config& config, Shutdown& shutdown);
 absl::StatusOr<int> StatusCommand(const Arguments& arguments, const Config& config,
                                   Shutdown& shutdown);
 absl::StatusOr<int> PauseCommand(const Config& config, Shutdown& shutdown);
 absl::StatusOr<int> ResumeCommand(const Config& config, Shutdown& shutdown);
+absl::StatusOr<int> SetCommand(const Arguments& arguments, const Config& config,
+                               Shutdown& shutdown);
 absl::StatusOr<int> DropCommand(const Arguments& arguments, const Config& config,
                                 Shutdown& shutdown);
 absl::StatusOr<int> ReferenceCommand(const Arguments& arguments);

@@ -1,4 +1,4 @@
-// pause and resume: a wish said over the task's socket.
+// pause, resume and set: a wish said over the task's socket.
 #include <cstdio>
 
 #include "absl/strings/str_cat.h"
@@ -26,10 +26,10 @@ absl::StatusOr<std::string> TaskToControl(const Config& config, Shutdown& shutdo
                     : "Name one; towline status lists them.");
 }
 
-absl::StatusOr<int> Control(const Config& config, Shutdown& shutdown, const char* command,
-                            const char* done) {
+absl::StatusOr<int> Control(const Config& config, Shutdown& shutdown, const ControlRequest& request,
+                            const std::string& done) {
   TOWLINE_ASSIGN_OR_RETURN(std::string task, TaskToControl(config, shutdown));
-  absl::StatusOr<std::string> answer = AskControlSocket(task, command);
+  absl::StatusOr<std::string> answer = AskControlSocket(task, request);
   if (absl::IsNotFound(answer.status())) {
     return WithHint(answer.status(),
                     "Use the machine and the user that run it; towline status with "
@@ -38,22 +38,35 @@ absl::StatusOr<int> Control(const Config& config, Shutdown& shutdown, const char
   TOWLINE_RETURN_IF_ERROR(answer.status());
   nlohmann::json json = nlohmann::json::parse(*answer, nullptr, false);
   if (!json.is_object() || !json.value("ok", false)) {
+    // What set is refused is a mistake in the command; the others come at a wrong moment.
     std::string text = json.is_object() ? json.value("error", std::string("refused")) : *answer;
-    return absl::FailedPreconditionError(text);
+    return request.command == "set" ? absl::InvalidArgumentError(text)
+                                    : absl::FailedPreconditionError(text);
   }
-  printf("task %s %s\n", task.c_str(), done);
+  printf("task %s %s\n", task.c_str(), done.c_str());
   return 0;
 }
 
 }  // namespace
 
 absl::StatusOr<int> PauseCommand(const Config& config, Shutdown& shutdown) {
-  return Control(config, shutdown, "pause",
+  return Control(config, shutdown, {"pause"},
                  "pauses; its slot keeps the source's log until towline resume");
 }
 
 absl::StatusOr<int> ResumeCommand(const Config& config, Shutdown& shutdown) {
-  return Control(config, shutdown, "resume", "goes on");
+  return Control(config, shutdown, {"resume"}, "goes on");
+}
+
+absl::StatusOr<int> SetCommand(const Arguments& arguments, const Config& config,
+                               Shutdown& shutdown) {
+  if (arguments.set_value.empty()) {
+    return WithHint(absl::InvalidArgumentError("name or value of the limit is missing"),
+                    "As in: towline set copy_rate_max 20MB");
+  }
+  return Control(config, shutdown, {"set", arguments.set_name, arguments.set_value},
+                 absl::StrCat("has ", arguments.set_name, " ", arguments.set_value,
+                              " now; the configuration counts again at its next start"));
 }
 
 }  // namespace towline

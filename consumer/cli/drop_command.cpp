@@ -49,8 +49,8 @@ std::string StatementsForDestination(const Target& target) {
   for (const PreparedTransaction& transaction : target.prepared) {
     absl::StrAppend(&text, "ROLLBACK PREPARED ", QuoteLiteral(transaction.gid), ";\n");
   }
-  for (const char* table :
-       {"conflict", "prepared", "schema_statement", "range", "piece", "snapshot", "session", "task"}) {
+  for (const char* table : {"conflict", "prepared", "schema_statement", "range", "piece", "snapshot",
+                            "column_type", "made_object", "session", "task"}) {
     absl::StrAppend(&text, "DELETE FROM towline_state.", table,
                     " WHERE task = ", QuoteLiteral(target.task), ";\n");
   }
@@ -115,7 +115,7 @@ absl::StatusOr<Target> FindTarget(const Config& config, const Shutdown& shutdown
 }
 
 absl::Status RefuseIfRunning(const Target& target) {
-  if (!AskControlSocket(target.task, "status").ok()) return absl::OkStatus();
+  if (!AskControlSocket(target.task, {"status"}).ok()) return absl::OkStatus();
   return WithHint(
       absl::FailedPreconditionError(absl::StrCat("task \"", target.task, "\" runs here")),
       "Stop it first (Ctrl-C or SIGTERM), then drop it.");

@@ -25,7 +25,7 @@ constexpr absl::Duration kWatchInterval = absl::Seconds(1);
 
 // kNotFound if nothing of that name runs here.
 absl::StatusOr<KnownTask> AskRunning(const std::string& task) {
-  TOWLINE_ASSIGN_OR_RETURN(std::string answer, AskControlSocket(task, "status"));
+  TOWLINE_ASSIGN_OR_RETURN(std::string answer, AskControlSocket(task, {"status"}));
   KnownTask known;
   TOWLINE_ASSIGN_OR_RETURN(known.status, TaskStatusFromJson(answer));
   known.is_running = true;
@@ -98,6 +98,37 @@ void AddPrepared(Connection& destination, KnownTask& known) {
   known.status.prepared_oldest_seconds = prepared->front().age_seconds;
 }
 
+// Of a copy that is stopped, or runs elsewhere.
+void AddPieces(Connection& destination, KnownTask& known) {
+  absl::StatusOr<std::vector<PieceRow>> pieces =
+      StateStore::ReadPieces(destination, known.status.task);
+  if (!pieces.ok()) return;  // written by another version
+  TaskStatus& status = known.status;
+  for (const PieceRow& piece : *pieces) {
+    if (piece.state == "streamed") continue;  // not of the copy
+    ++status.tables_total;
+    status.tables_done += piece.state == "copied" ? 1 : 0;
+    status.copy_bytes_total += piece.bytes_total;
+    status.copy_bytes_done += piece.bytes_done;
+    status.copy_rows_done += piece.rows_done;
+    TableStatus table;
+    table.name = piece.table;
+    table.state = piece.state == "pending" ? "waiting" : piece.state;
+    table.bytes_total = piece.bytes_total;
+    table.bytes_done = piece.bytes_done;
+    table.rows_done = piece.rows_done;
+    status.tables.push_back(std::move(table));
+  }
+  std::stable_sort(status.tables.begin(), status.tables.end(),
+                   [](const TableStatus& a, const TableStatus& b) {
+                     return std::make_pair(a.state == "copying", a.bytes_total) >
+                            std::make_pair(b.state == "copying", b.bytes_total);
+                   });
+  if (status.tables.size() <= kTablesShownMax) return;
+  status.tables_left_out = static_cast<int64_t>(status.tables.size() - kTablesShownMax);
+  status.tables.resize(kTablesShownMax);
+}
+
 absl::StatusOr<std::vector<KnownTask>> TasksAtDestination(const Config& config,
                                                           const Shutdown& shutdown) {
   std::vector<KnownTask> tasks;
@@ -108,6 +139,7 @@ absl::StatusOr<std::vector<KnownTask>> TasksAtDestination(const Config& config,
     tasks.push_back(FromRow(row, config));
     AddWhereItRuns(destination, tasks.back());
     AddPrepared(destination, tasks.back());
+    AddPieces(destination, tasks.back());
   }
   return tasks;
 }

@@ -1,11 +1,17 @@
 #include "cli/status_text.h"
 
+#include <algorithm>
+#include <vector>
+
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/time/clock.h"
 #include "base/format.h"
 #include "nlohmann/json.hpp"
+#include "pg/quoting.h"
 
 namespace towline {
 namespace {
@@ -68,10 +74,71 @@ bool HasLag(const KnownTask& task) {
   return true;
 }
 
+std::string RateText(double bytes_per_second) {
+  return absl::StrCat(FormatBytes(static_cast<int64_t>(bytes_per_second)), "/s");
+}
+
+std::string EtaText(double seconds) {
+  return seconds < 0 ? "" : towline::FormatDuration(absl::Seconds(std::max(1.0, seconds)));
+}
+
+// The total is an estimate: more than all of it is never shown.
+std::string PercentText(int64_t done, int64_t total) {
+  return total <= 0 ? "" : absl::StrCat(std::min<int64_t>(100, done * 100 / total), "%");
+}
+
 std::string CopyText(const TaskStatus& status) {
-  return absl::StrCat(status.tables_done, "/", status.tables_total, " tables, ",
-                      FormatBytes(status.copy_bytes_done), ", ", FormatCount(status.copy_rows_done),
-                      " rows");
+  std::string text = absl::StrCat(status.tables_done, "/", status.tables_total, " tables, ",
+                                  FormatBytes(status.copy_bytes_done));
+  if (status.tables_done < status.tables_total) {
+    absl::StrAppend(&text, " of ", FormatBytes(status.copy_bytes_total), " (",
+                    PercentText(status.copy_bytes_done, status.copy_bytes_total), ")");
+  }
+  absl::StrAppend(&text, ", ", FormatCount(status.copy_rows_done), " rows");
+  if (status.copy_bytes_per_second > 0) {
+    absl::StrAppend(&text, ", ", RateText(status.copy_bytes_per_second), ", ",
+                    FormatCount(static_cast<int64_t>(status.copy_rows_per_second)), " rows/s, ETA ",
+                    EtaText(status.copy_eta_seconds));
+  }
+  return text;
+}
+
+std::string LimitText(const TaskStatus& status) {
+  std::vector<std::string> parts;
+  if (status.copy_rate_max > 0) {
+    parts.push_back(RateText(static_cast<double>(status.copy_rate_max)));
+  }
+  if (status.copy_rows_max > 0) {
+    parts.push_back(absl::StrCat(FormatCount(status.copy_rows_max), " rows/s"));
+  }
+  return absl::StrJoin(parts, ", ");
+}
+
+// A small table of what is being copied just now; at most as many as there are workers.
+std::string CopyingTables(const TaskStatus& status) {
+  std::vector<std::vector<std::string>> rows = {{"copying", "size", "done", "rows", "rate", "ETA"}};
+  for (const TableStatus& table : status.tables) {
+    if (table.state != "copying") continue;
+    rows.push_back({QuoteQualified(table.name.schema, table.name.name),
+                    FormatBytes(table.bytes_total),
+                    PercentText(table.bytes_done, table.bytes_total), FormatCount(table.rows_done),
+                    table.bytes_per_second > 0 ? RateText(table.bytes_per_second) : "",
+                    EtaText(table.eta_seconds)});
+  }
+  if (rows.size() == 1) return "";
+  std::vector<size_t> widths(rows[0].size(), 0);
+  for (const std::vector<std::string>& row : rows) {
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+  }
+  std::string out;
+  for (const std::vector<std::string>& row : rows) {
+    std::string line = absl::StrFormat("    %-*s", static_cast<int>(widths[0]), row[0]);
+    for (size_t i = 1; i < row.size(); ++i) {
+      absl::StrAppendFormat(&line, "  %*s", static_cast<int>(widths[i]), row[i]);
+    }
+    absl::StrAppend(&out, absl::StripTrailingAsciiWhitespace(line), "\n");
+  }
+  return out;
 }
 
 }  // namespace
@@ -96,8 +163,13 @@ std::string StatusText(const KnownTask& task) {
   }
   if (HasLag(task)) AddLine(out, "lag", LagText(status));
   if (task.is_running) AddLine(out, "in progress", SpoolText(status));
-  if (status.tables_total > 0) AddLine(out, "copy", CopyText(status));
-  if (status.state == "indexing" || status.state == "constraints") {
+  if (status.tables_total > 0) {
+    AddLine(out, "copy", CopyText(status));
+    if (status.tables_done < status.tables_total) AddLine(out, "copy limit", LimitText(status));
+    absl::StrAppend(&out, CopyingTables(status));
+  }
+  bool is_counting = status.state == "indexing" || status.state == "constraints";
+  if (task.is_running && is_counting) {
     AddLine(out, status.state,
             absl::StrCat(status.statements_done, " of ", status.statements_total, " statements"));
   }

@@ -9,6 +9,7 @@
 
 #include "absl/time/time.h"
 #include "base/log.h"
+#include "base/lsn.h"
 #include "model/name.h"
 #include "model/table_rule.h"
 #include "pg/connect_options.h"
@@ -18,8 +19,17 @@ namespace towline {
 // What to do with a destination table that already exists (DESIGN 4).
 enum class ExistingTables { kStop, kAppend, kTruncate };
 
-// Whether the source's schema is made at the destination, and whether rows follow.
-enum class SchemaMode { kCopy, kSkip, kOnly };
+// What a run does, in this order. Not every combination makes sense (schema_options.cpp).
+struct Stages {
+  bool schema = true;  // the source's schema is made at the destination
+  bool copy = true;    // rows are copied
+  bool stream = true;  // changes follow; without it a run ends, and makes no slot
+
+  bool is_stream_alone() const { return stream && !copy; }
+};
+
+// Whether large objects are copied; auto: if no tables are selected by name.
+enum class LargeObjects { kAuto, kOn, kOff };
 
 // Every bound of ours, by the name it has in YAML (limits: {...}), in --help and in the log line
 // that `run` prints at start.
@@ -40,6 +50,8 @@ struct Limits {
   int64_t copy_part_bytes = int64_t{256} << 20;  // tables above it are copied in ranges
   int index_workers = 2;
   int64_t index_memory = 0;            // maintenance_work_mem of each; 0: the server's, or 256 MiB
+  int64_t copy_rate_max = 0;           // bytes/s of all workers together; 0: none
+  int64_t copy_rows_max = 0;           // rows/s
   int64_t conflict_rows_max = 10'000;  // of towline_state.conflict, per task
 };
 
@@ -53,25 +65,38 @@ struct Config {
   std::vector<std::string> exclude;
   ExistingTables existing = ExistingTables::kStop;
   std::map<TableName, ExistingTables> existing_by_table;
-  SchemaMode schema = SchemaMode::kCopy;
-  bool with_owners = false;      // objects get the owners that they have at the source
+  Stages stages;
+  std::string stages_option;  // that gave them: stages, or schema for short
+  std::string slot;           // stages: stream; the slot that is there, empty: of the task's name
+  Lsn position;               // all before it is at the destination; invalid: the slot's
+  bool with_owners = false;   // objects get the owners that they have at the source
   bool with_privileges = false;  // GRANT and default privileges come along
-  std::string pg_dump;           // the program; empty: found
-  bool streaming = true;         // transactions in progress are taken from the source
-  std::string copy_planner = "auto";  // ranges of large tables: keys, ctid, auto
-  std::string spool_directory;   // where they wait when memory does not hold them; empty: $TMPDIR
+  LargeObjects large_objects = LargeObjects::kAuto;
+  bool copies_extension_tables = false;  // what users have added to them
+  std::string pg_dump;                   // the program; empty: found
+  bool streaming = true;                 // transactions in progress are taken from the source
+  std::string copy_planner = "auto";     // ranges of large tables: keys, ctid, auto
+  std::string spool_directory;  // where they wait when memory does not hold them; empty: $TMPDIR
   std::string compression = "none";      // of the stream: none, lz4, zstd
   bool two_phase = false;                // PREPARE TRANSACTION is repeated at the destination
   bool foreign_origins = true;           // also what the source itself got by replication
   std::map<TableName, TableRule> rules;  // of tables that have one
-  std::vector<std::string> accept;       // checks whose warnings are known and wanted
-  bool accepts_rule_change = false;      // run --accept-rule-change: for this start
+  // Found at the source: of the selected tables of extensions the condition for users' rows, which
+  // their rules hold as well (schema/extension_tables.h).
+  std::map<TableName, std::string> extension_rows;
+  std::vector<std::string> accept;   // checks whose warnings are known and wanted
+  bool accepts_rule_change = false;  // run --accept-rule-change: for this start
   absl::Duration retry_connection = absl::Minutes(720);  // 10 to 1440 minutes
   absl::Duration retry_other = absl::Minutes(10);        // 1 to 1440, below retry_connection
   Limits limits;
   LogFormat log_format = LogFormat::kText;
   LogLevel log_level = LogLevel::kInfo;
   int metrics_port = 0;  // 0: none; TCP on 127.0.0.1
+
+  bool CopiesLargeObjects() const {
+    return large_objects == LargeObjects::kOn ||
+           (large_objects == LargeObjects::kAuto && include.empty());
+  }
 };
 
 }  // namespace towline

@@ -62,6 +62,14 @@ absl::Status CheckTogether(const Config& config) {
                                      absl::ToInt64Minutes(config.retry_connection), " minutes)")),
                     "Lower --retry-other or raise --retry-connection.");
   }
+  bool has_slot = !config.slot.empty();
+  if ((has_slot || config.position.is_valid()) && !config.stages.is_stream_alone()) {
+    return WithHint(
+        absl::InvalidArgumentError(absl::StrCat(
+            has_slot ? "slot" : "position",
+            " is for stages: stream alone; a copy makes its own slot, and its position follows")),
+        "Leave it out, or run with --stages stream.");
+  }
   return absl::OkStatus();
 }
 

@@ -145,6 +145,11 @@ void AddLimits(std::vector<OptionSpec>& table) {
   table.push_back(BytesLimit("index_memory", &Limits::index_memory, 0, 64 * kGiga,
                              "maintenance_work_mem of each of those; 0: the server's setting, or "
                              "256MB where that is smaller."));
+  table.push_back(BytesLimit("copy_rate_max", &Limits::copy_rate_max, 0, 1024 * kGiga,
+                             "Bytes that the copy may read in a second, all workers together; 0: "
+                             "no limit. A running copy takes another by towline set."));
+  table.push_back(CountLimit("copy_rows_max", &Limits::copy_rows_max, 0, 1'000'000'000,
+                             "Rows that the copy may read in a second, in the same way."));
   table.push_back(CountLimit("conflict_rows_max", &Limits::conflict_rows_max, 0, 10'000'000,
                              "Rows kept of this task in towline_state.conflict."));
 }

@@ -41,6 +41,9 @@ inline constexpr Word<ExistingTables> kExisting[] = {{"stop", ExistingTables::kS
                                                      {"truncate", ExistingTables::kTruncate}};
 inline constexpr char kExistingRange[] = "stop, append or truncate";
 
+// schema_options.cpp: what a run does.
+void AddStageOptions(std::vector<OptionSpec>& table);
+
 // schema_options.cpp: what is made at the destination besides rows.
 void AddSchemaOptions(std::vector<OptionSpec>& table);
 

@@ -234,6 +234,7 @@ const std::vector<OptionSpec>& OptionTable() {
   static const auto* table = [] {
     auto* made = new std::vector<OptionSpec>;
     AddServers(*made);
+    AddStageOptions(*made);
     AddTables(*made);
     AddSchemaOptions(*made);
     AddStream(*made);
@@ -254,7 +255,7 @@ const OptionSpec* FindOption(absl::string_view path) {
 }
 
 const std::vector<std::string>& FutureKeys() {
-  static const auto* keys = new Values{"stages", "map", "ddl", "on_conflict", "state"};
+  static const auto* keys = new Values{"map", "ddl", "on_conflict", "state"};
   return *keys;
 }
 

@@ -203,15 +203,19 @@ class UnixControlSocket : public ControlSocket {
 
   std::string Answer(const std::string& request) {
     nlohmann::json json = nlohmann::json::parse(request, nullptr, false);
-    std::string command;
-    if (json.is_object() && json.contains("command") && json["command"].is_string()) {
-      command = json["command"].get<std::string>();
-    }
+    auto text = [&json](const char* key) {
+      return json.is_object() && json.contains(key) && json[key].is_string()
+                 ? json[key].get<std::string>()
+                 : std::string();
+    };
+    const std::string command = text("command");
     if (command == "status") return TaskStatusToJson(callbacks_.status());
     if (command == "pause") return AnswerOf(callbacks_.pause());
     if (command == "resume") return AnswerOf(callbacks_.resume());
+    if (command == "set") return AnswerOf(callbacks_.set(text("name"), text("value")));
     return AnswerOf(absl::InvalidArgumentError(
-        R"(expected {"command":"status"}, {"command":"pause"} or {"command":"resume"})"));
+        R"(expected {"command":"status"}, {"command":"pause"}, {"command":"resume"} or )"
+        R"({"command":"set","name":...,"value":...})"));
   }
 
   const std::string path_;
@@ -251,7 +255,7 @@ std::vector<std::string> ListControlSockets() {
   return tasks;
 }
 
-absl::StatusOr<std::string> AskControlSocket(absl::string_view task, absl::string_view command,
+absl::StatusOr<std::string> AskControlSocket(absl::string_view task, const ControlRequest& wish,
                                              absl::Duration timeout) {
   absl::StatusOr<FileDescriptor> fd = absl::NotFoundError("");
   for (const std::string& directory : Directories()) {
@@ -261,9 +265,11 @@ absl::StatusOr<std::string> AskControlSocket(absl::string_view task, absl::strin
     return absl::NotFoundError(absl::StrCat("task \"", task, "\" does not run here (no socket ",
                                             ControlSocketPath(task), ")"));
   }
-  nlohmann::json request = {{"command", std::string(command)}};
+  nlohmann::json request = {{"command", wish.command}};
+  if (!wish.name.empty()) request.update({{"name", wish.name}, {"value", wish.value}});
   std::string buffer;
-  if (SendAll(fd->get(), request.dump() + "\n")) {
+  if (SendAll(fd->get(),
+              request.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n")) {
     std::optional<std::string> line =
         ReadLine(fd->get(), buffer, kAnswerBytesMax, absl::Now() + timeout, nullptr);
     if (line.has_value()) return *std::move(line);

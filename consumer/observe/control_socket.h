@@ -1,6 +1,7 @@
 // The task's Unix socket: whoever may open it (mode 0600 in a directory of mode 0700) may ask for
-// the status and pause or resume the task. One request a line, {"command":"status"|"pause"|
-// "resume"}; one line in answer: the status object for "status", else {"ok":true} or
+// the status, pause or resume the task and set a limit. One request a line,
+// {"command":"status"|"pause"|"resume"} or {"command":"set","name":"...","value":"..."}; one line
+// in answer: the status object for "status", else {"ok":true} or
 // {"ok":false,"error":"..."}. A small server of its own rather than HTTP, so that `status` works
 // without any port and file rights are all the protection it needs.
 #pragma once
@@ -24,7 +25,12 @@ std::string ControlSocketPath(absl::string_view task);
 std::vector<std::string> ListControlSockets();
 
 // One request, one answer line (without the newline). kNotFound when nobody listens.
-absl::StatusOr<std::string> AskControlSocket(absl::string_view task, absl::string_view command,
+struct ControlRequest {
+  std::string command;
+  std::string name = "";   // set: of the limit
+  std::string value = "";  // set: as the configuration writes it
+};
+absl::StatusOr<std::string> AskControlSocket(absl::string_view task, const ControlRequest& request,
                                              absl::Duration timeout = absl::Seconds(5));
 
 class ControlSocket {
@@ -34,6 +40,7 @@ class ControlSocket {
     std::function<TaskStatus()> status;
     std::function<absl::Status()> pause;  // kFailedPrecondition where it makes no sense
     std::function<absl::Status()> resume;
+    std::function<absl::Status(const std::string& name, const std::string& value)> set;
   };
 
   // Listens and serves on a thread of its own until destroyed. A socket file that nobody answers is

@@ -1,11 +1,70 @@
+#include <cmath>
+
 #include "absl/time/clock.h"
 #include "nlohmann/json.hpp"
 #include "observe/task_status.h"
 
 namespace towline {
+namespace {
 
-// Flat, with the names of the fields: what a reader finds in the struct he finds here. Durations
-// carry their unit.
+// The first digit behind the point is enough for a rate.
+double Tenths(double value) { return std::round(value * 10) / 10; }
+
+nlohmann::ordered_json EtaJson(double seconds) {
+  return seconds < 0 ? nlohmann::ordered_json() : nlohmann::ordered_json(Tenths(seconds));
+}
+
+nlohmann::ordered_json TablesJson(const std::vector<TableStatus>& tables) {
+  nlohmann::ordered_json array = nlohmann::ordered_json::array();
+  for (const TableStatus& table : tables) {
+    array.push_back({{"schema", table.name.schema},
+                     {"table", table.name.name},
+                     {"state", table.state},
+                     {"bytes_total", table.bytes_total},
+                     {"bytes_done", table.bytes_done},
+                     {"rows_estimate", table.rows_estimate},
+                     {"rows_done", table.rows_done},
+                     {"bytes_per_second", Tenths(table.bytes_per_second)},
+                     {"rows_per_second", Tenths(table.rows_per_second)},
+                     {"eta_seconds", EtaJson(table.eta_seconds)}});
+  }
+  return array;
+}
+
+double ReadEta(const nlohmann::json& json, const char* key) {
+  return json.contains(key) && json[key].is_number() ? json[key].get<double>() : -1;
+}
+
+std::vector<TableStatus> ReadTables(const nlohmann::json& json) {
+  std::vector<TableStatus> tables;
+  if (!json.contains("tables") || !json["tables"].is_array()) return tables;
+  for (const nlohmann::json& one : json["tables"]) {
+    if (!one.is_object()) continue;
+    auto text = [&one](const char* key) {
+      return one.contains(key) && one[key].is_string() ? one[key].get<std::string>()
+                                                       : std::string();
+    };
+    auto number = [&one](const char* key, auto& out) {
+      if (one.contains(key) && one[key].is_number()) one[key].get_to(out);
+    };
+    TableStatus& table = tables.emplace_back();
+    table.name = {text("schema"), text("table")};
+    table.state = text("state");
+    number("bytes_total", table.bytes_total);
+    number("bytes_done", table.bytes_done);
+    number("rows_estimate", table.rows_estimate);
+    number("rows_done", table.rows_done);
+    number("bytes_per_second", table.bytes_per_second);
+    number("rows_per_second", table.rows_per_second);
+    table.eta_seconds = ReadEta(one, "eta_seconds");
+  }
+  return tables;
+}
+
+}  // namespace
+
+// Flat but for the tables, with the names of the fields: what a reader finds in the struct he finds
+// here. Durations carry their unit.
 std::string TaskStatusToJson(const TaskStatus& status) {
   auto lsn = [](Lsn value) { return value.is_valid() ? value.ToString() : std::string(); };
   auto seconds = [](absl::Duration time) { return absl::ToDoubleSeconds(time); };
@@ -28,6 +87,13 @@ std::string TaskStatusToJson(const TaskStatus& status) {
       {"copy_bytes_done", status.copy_bytes_done},
       {"copy_rows_done", status.copy_rows_done},
       {"statements_total", status.statements_total},
+      {"copy_bytes_per_second", Tenths(status.copy_bytes_per_second)},
+      {"copy_rows_per_second", Tenths(status.copy_rows_per_second)},
+      {"copy_eta_seconds", EtaJson(status.copy_eta_seconds)},
+      {"copy_rate_max", status.copy_rate_max},
+      {"copy_rows_max", status.copy_rows_max},
+      {"tables", TablesJson(status.tables)},
+      {"tables_left_out", status.tables_left_out},
       {"statements_done", status.statements_done},
       {"source_flush_lsn", lsn(status.source_flush_lsn)},
       {"received_lsn", lsn(status.received_lsn)},
@@ -101,6 +167,13 @@ absl::StatusOr<TaskStatus> TaskStatusFromJson(absl::string_view text) {
   read_number("copy_rows_done", status.copy_rows_done);
   read_number("statements_total", status.statements_total);
   read_number("statements_done", status.statements_done);
+  read_number("copy_bytes_per_second", status.copy_bytes_per_second);
+  read_number("copy_rows_per_second", status.copy_rows_per_second);
+  status.copy_eta_seconds = ReadEta(json, "copy_eta_seconds");
+  read_number("copy_rate_max", status.copy_rate_max);
+  read_number("copy_rows_max", status.copy_rows_max);
+  status.tables = ReadTables(json);
+  read_number("tables_left_out", status.tables_left_out);
   read_number("lag_bytes", status.lag_bytes);
   read_number("lag_seconds", status.lag_seconds);
   read_number("rows_inserted", status.rows_inserted);

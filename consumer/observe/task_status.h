@@ -12,8 +12,22 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "base/lsn.h"
+#include "model/name.h"
 
 namespace towline {
+
+// A table of the initial copy.
+struct TableStatus {
+  TableName name;
+  std::string state;        // waiting, copying, copied
+  int64_t bytes_total = 0;  // at the source when the copy was planned: the estimate
+  int64_t bytes_done = 0;
+  int64_t rows_estimate = -1;  // the source's statistics; -1: none
+  int64_t rows_done = 0;
+  double bytes_per_second = 0;  // of the last seconds
+  double rows_per_second = 0;
+  double eta_seconds = -1;  // -1: nobody knows
+};
 
 struct TaskStatus {
   std::string task;
@@ -33,6 +47,14 @@ struct TaskStatus {
   int64_t copy_rows_done = 0;
   int64_t statements_total = 0;
   int64_t statements_done = 0;
+  double copy_bytes_per_second = 0;  // of the last seconds
+  double copy_rows_per_second = 0;
+  double copy_eta_seconds = -1;  // -1: nobody knows
+  int64_t copy_rate_max = 0;     // limits of now; 0: none
+  int64_t copy_rows_max = 0;
+  // Those being copied, then the largest; there may be thousands.
+  std::vector<TableStatus> tables;
+  int64_t tables_left_out = 0;
 
   // stream
   Lsn source_flush_lsn;
@@ -67,6 +89,9 @@ struct TaskStatus {
   int64_t prepared = 0;  // transactions held prepared at the destination
   int64_t prepared_oldest_seconds = 0;
 };
+
+// Of TaskStatus::tables: more is no use to a reader, and the answer of the socket is bounded.
+inline constexpr size_t kTablesShownMax = 100;
 
 class StatusBoard {
  public:

@@ -99,9 +99,11 @@ absl::Status ConnectError(PGconn* connection, const ConnectOptions& options) {
                 absl::StrCat("ALTER ROLE ", QuoteIdentifier(PQuser(connection)), " REPLICATION;"));
   }
   if (!sqlstate.empty()) {
-    return fail(
-        CodeOfSqlState(sqlstate), sqlstate,
-        sqlstate == "53300" ? "Raise max_connections or max_wal_senders, or close sessions." : "");
+    return fail(CodeOfSqlState(sqlstate), sqlstate,
+                sqlstate == "53300"
+                    ? "Raise max_connections, max_wal_senders or, where the message names a "
+                      "role or database, its CONNECTION LIMIT; or close sessions."
+                    : "");
   }
   // No answer of a server: libpq's own words. A URI that libpq cannot use will not mend itself.
   for (absl::string_view part : {"invalid connection option", "invalid port", "invalid integer",

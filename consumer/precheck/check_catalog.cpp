@@ -1,5 +1,7 @@
 #include "precheck/check_catalog.h"
 
+#include <set>
+
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 
@@ -13,7 +15,7 @@ const std::vector<CheckInfo>& CheckCatalog() {
        "Upgrade the source to version 13 or later."},
       {"source.is_primary", "fail",
        "A copy needs transaction ids and snapshots that a standby does not have.",
-       "Give the primary's address."},
+       "Give the primary's address; to stream from a standby is not supported."},
       {"source.encoding", "fail, warn",
        "Text travels as UTF-8; a database in SQL_ASCII does not say what its bytes mean, and some "
        "encodings have two codes for a character.",
@@ -115,18 +117,30 @@ const std::vector<CheckInfo>& CheckCatalog() {
        "once, after the copy.",
        "Nothing, if that is meant; else copy the rows by hand, or refresh the views in your own "
        "time. tables.exclude, or accept, ends the warning."},
-      {"source.large_objects", "warn",
-       "Large objects (lo_*) are not in the logical log and are not copied.",
-       "Copy them while nothing writes them: pg_dump --format=custom --data-only --blobs "
+      {"source.large_objects", "fail, warn",
+       "Large objects (lo_*) are not in the logical log: they come with the initial copy "
+       "(large_objects), under their own numbers, and what changes in them later does not follow.",
+       "Let nothing write them from the copy to the switch; or leave them out by large_objects: "
+       "off "
+       "and copy them when nothing writes them any more: pg_dump --format=custom --data-only "
+       "--blobs "
        "--exclude-table-data='*.*' SOURCE | pg_restore --data-only --dbname=DESTINATION. Better: "
        "keep such values in a column of type bytea."},
+      {"source.extension_tables", "warn",
+       "CREATE EXTENSION makes the tables of an extension at the destination, with rows of its "
+       "own; "
+       "what users have added comes only if it is asked for.",
+       "extension_tables: on copies and streams them. Or bring them over by hand when the "
+       "extension "
+       "is there: pg_dump --data-only --table=NAME SOURCE | psql DESTINATION writes what the "
+       "extension says is the users'."},
       {"source.event_triggers", "fail",
        "Event triggers come with the schema, and only a superuser may create one.",
        "Use a superuser at the destination, or drop them at the source."},
       {"source.name_case", "warn",
        "A name without double quotes means the table in lower case only, in patterns as in SQL.",
-       "Nothing, if both are meant; else write the name in double quotes in tables.include or "
-       "tables.exclude."},
+       "Nothing, if what is selected is meant; else write the other name in double quotes in "
+       "tables.include or tables.exclude."},
       {"source.hypertables", "fail",
        "A hypertable's chunks are known to TimescaleDB's own catalog only, which is not copied.",
        "Leave hypertables and their chunks out by tables.exclude, and move them by TimescaleDB's "
@@ -186,8 +200,8 @@ const std::vector<CheckInfo>& CheckCatalog() {
        "two_phase: off."},
       {"destination.tables", "fail",
        "A table that exists must have the source's columns, as far as they are sent, and those "
-       "that "
-       "expressions add; a key is not complete without its columns.",
+       "that expressions add, of the same types or of types that docs/types.md lists; a key is not "
+       "complete without its columns.",
        "The ALTER TABLE statements of the finding, or drop the table and let towline create it."},
       {"destination.rows", "fail",
        "Rows that are there already would mix with those of the source.",
@@ -268,6 +282,50 @@ const CheckInfo& FindCheck(absl::string_view id) {
   TOWLINE_CHECK(false);
 }
 
+namespace {
+
+using SetOfChecks = std::set<absl::string_view>;
+
+const SetOfChecks* NewSetOfChecks(std::initializer_list<const char*> ids) {
+  auto* set = new SetOfChecks;
+  for (const char* id : ids) set->insert(FindCheck(id).id);  // a mistyped one is a bug
+  return set;
+}
+
+}  // namespace
+
+bool IsOfStages(absl::string_view id, bool copies_rows, bool streams) {
+  static const auto* of_stream = NewSetOfChecks({"source.wal_level",
+                                                 "source.slots_free",
+                                                 "source.senders_free",
+                                                 "source.plugin",
+                                                 "source.plugin_version",
+                                                 "source.output_plugin_libraries",
+                                                 "source.replication_role",
+                                                 "source.replication_connection",
+                                                 "source.max_slot_wal_keep_size",
+                                                 "source.compression",
+                                                 "source.replica_identity",
+                                                 "source.full_identity",
+                                                 "source.table_rules_identity",
+                                                 "source.two_phase",
+                                                 "source.wal_sender_timeout",
+                                                 "source.logical_decoding_work_mem",
+                                                 "destination.two_phase",
+                                                 "destination.keys",
+                                                 "capacity.wal_kept",
+                                                 "task.slot",
+                                                 "task.loop"});
+  static const auto* of_copy =
+      NewSetOfChecks({"source.slots_free", "source.long_transactions",
+                      "source.old_snapshot_threshold", "source.large_objects",
+                      "source.other_relations", "source.event_triggers", "source.foreign_keys",
+                      "destination.create_tables", "destination.extensions", "destination.rows",
+                      "capacity.locks", "capacity.disk_space", "capacity.wal_kept", "task.slot"});
+  if (!streams) return !of_stream->contains(id);
+  return copies_rows || !of_copy->contains(id);
+}
+
 std::string ChecksMarkdown() {
   std::string out =
       "<!-- Written by `towline reference --checks` from consumer/precheck/check_catalog.cpp. Do "
@@ -283,7 +341,7 @@ std::string ChecksMarkdown() {
       "init --execute` executes those that are safe. `run` begins with the same\nchecks. A warning "
       "that is known and wanted is accepted by its id (`accept: [source.tls]`, `--accept "
       "source.tls`): it is shown as\naccepted, and `run` does not log it. What fails stays "
-      "failed. Exit "
+      "failed.\nWith `stages` chosen, checks that matter to other stages only are left out. Exit "
       "status "
       "of `check`: 0 nothing failed (warnings may stand), 1 something failed, 3 a server could not "
       "be\nreached.\n\n"

@@ -19,6 +19,10 @@ struct CheckInfo {
 const std::vector<CheckInfo>& CheckCatalog();
 const CheckInfo& FindCheck(absl::string_view id);
 
+// Whether the check matters to a run of these stages: a copy without a stream needs no slot, a
+// stream without a copy no snapshot.
+bool IsOfStages(absl::string_view id, bool copies_rows, bool streams);
+
 // docs/checks.md.
 std::string ChecksMarkdown();
 

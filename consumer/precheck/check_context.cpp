@@ -1,6 +1,7 @@
 #include "precheck/check_context.h"
 
 #include <algorithm>
+#include <map>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
@@ -112,12 +113,21 @@ std::string Counted(size_t count, absl::string_view noun) {
 }
 
 Mend AlterSystem(const ServerFacts& facts, const std::string& name, const std::string& value) {
-  auto setting = facts.settings.find(name);
-  bool is_reload = setting != facts.settings.end() && setting->second.is_reload;
-  bool is_pending = setting != facts.settings.end() && setting->second.is_pending;
-  return {.statement = absl::StrCat("ALTER SYSTEM SET ", name, " = ", QuoteLiteral(value), ";"),
-          .needs = is_reload ? "reload" : "restart",
-          .text = is_pending ? "A change of it waits for a restart of the server." : ""};
+  auto found = facts.settings.find(name);
+  const Setting setting = found == facts.settings.end() ? Setting() : found->second;
+  const std::string role = absl::StrCat("ROLE ", facts.QuotedRole());
+  const std::string database = absl::StrCat("DATABASE ", QuoteIdentifier(facts.database));
+  const std::map<std::string, std::string> owners = {
+      {"user", role},
+      {"database", database},
+      {"database user", absl::StrCat(role, " IN ", database)}};
+  auto owner = owners.find(setting.source);
+  std::string assignment = absl::StrCat(" SET ", name, " = ", QuoteLiteral(value), ";");
+  if (owner != owners.end())
+    return {.statement = absl::StrCat("ALTER ", owner->second, assignment)};
+  return {.statement = absl::StrCat("ALTER SYSTEM", assignment),
+          .needs = setting.is_reload ? "reload" : "restart",
+          .text = setting.is_pending ? "A change of it waits for a restart of the server." : ""};
 }
 
 }  // namespace towline

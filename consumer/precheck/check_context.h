@@ -71,7 +71,8 @@ int64_t NumberOf(const ServerFacts& facts, const std::string& setting);
 // "1 table", "3 tables".
 std::string Counted(size_t count, absl::string_view noun);
 
-// ALTER SYSTEM SET name = 'value'; with what it needs.
+// ALTER SYSTEM SET name = 'value'; with what it needs. Where the value is the role's or the
+// database's own, that is altered.
 Mend AlterSystem(const ServerFacts& facts, const std::string& name, const std::string& value);
 
 // Each file's checks, in the order in which a reader mends them.

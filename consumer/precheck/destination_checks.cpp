@@ -283,7 +283,8 @@ std::string CreateExtension(const std::string& name, const std::string& schema) 
 // What the schema dump's CREATE EXTENSION would meet.
 void CheckExtensions(CheckContext& context) {
   constexpr char kId[] = "destination.extensions";
-  if (!context.source || !context.options.is_first_start) return;
+  const CheckOptions& options = context.options;
+  if (!context.source || !options.is_first_start || !options.copies_schema) return;
   std::optional<Result> used =
       context.Ask(kId, *context.source,
                   "SELECT e.extname, CASE WHEN v.schema IS NULL THEN n.nspname ELSE '' END "

@@ -57,7 +57,11 @@ constexpr char kDemandsSql[] = R"sql(
 SELECT n.nspname, c.relname, ic.relname,
        CASE WHEN i.indisexclusion THEN pg_catalog.pg_get_constraintdef(k.oid)
             ELSE pg_catalog.array_to_string(ARRAY(
-                   SELECT d FROM (SELECT pg_catalog.pg_get_indexdef(i.indexrelid, s, false)
+                   SELECT d FROM (SELECT CASE WHEN i.indkey[s - 1] = 0
+                                           THEN pg_catalog.pg_get_indexdef(i.indexrelid, s, false)
+                                           ELSE (SELECT pg_catalog.quote_ident(a.attname)
+                                                 FROM pg_catalog.pg_attribute a
+                                                 WHERE a.attrelid = i.indrelid AND a.attnum = i.indkey[s - 1]) END
                                   FROM pg_catalog.generate_series(1, i.indnkeyatts::int) s) AS column_of(d)
                    ORDER BY d COLLATE pg_catalog."C"), ', ')
                  || COALESCE(' WHERE ' || pg_catalog.pg_get_expr(i.indpred, i.indrelid), '') END,

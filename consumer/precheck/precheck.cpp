@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "absl/strings/str_cat.h"
+#include "precheck/check_catalog.h"
 #include "precheck/check_context.h"
 #include "state/state_store.h"
 #include "state/task_name.h"
@@ -79,6 +80,9 @@ CheckReport RunChecks(const CheckOptions& options, const Shutdown& shutdown) {
   CheckTask(context);
   CheckOtherWriters(context);
   CheckCapacity(context);
+  std::erase_if(context.report.findings, [&options](const Finding& finding) {
+    return !IsOfStages(finding.id, options.copies_rows, options.streams);
+  });
   // In the order of the catalogue's groups, each group's findings as they were found.
   std::stable_sort(context.report.findings.begin(), context.report.findings.end(),
                    [](const Finding& a, const Finding& b) {

@@ -11,6 +11,7 @@
 #include "pg/connect_options.h"
 #include "precheck/finding.h"
 #include "schema/catalog_reader.h"
+#include "schema/extension_tables.h"
 
 namespace towline {
 
@@ -29,8 +30,14 @@ struct CheckOptions {
   // Find out task (if it is empty), slot and is_first_start as `run` would; what is above then
   // counts only where the servers cannot be asked.
   bool finds_task = false;
+  // Stages: findings that concern others only are left out.
   bool copies_schema = true;  // pg_dump is needed
-  std::string pg_dump;        // as the configuration names it; empty: found
+  bool copies_rows = true;
+  bool streams = true;
+  bool copies_large_objects = false;
+  bool copies_extension_tables = false;
+  ExtensionRows extension_rows;  // of the selected ones; empty: found out
+  std::string pg_dump;           // as the configuration names it; empty: found
   int copy_workers = 2;
   int index_workers = 2;
   bool two_phase = false;

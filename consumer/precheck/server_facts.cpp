@@ -18,7 +18,7 @@ LEFT JOIN pg_catalog.pg_roles r ON r.rolname = wanted.name
 )sql";
 
 constexpr char kSettingsSql[] = R"sql(
-SELECT name, setting, COALESCE(unit, ''), context <> 'postmaster', pending_restart
+SELECT name, setting, COALESCE(unit, ''), context <> 'postmaster', pending_restart, source
 FROM pg_catalog.pg_settings
 WHERE name IN ('wal_level', 'max_replication_slots', 'max_wal_senders', 'output_plugin_libraries',
                'max_slot_wal_keep_size', 'max_active_replication_origins', 'old_snapshot_threshold', 'max_connections',
@@ -50,7 +50,7 @@ absl::StatusOr<ServerFacts> ReadServerFacts(Connection& connection, const std::s
   for (int row = 0; row < settings.row_count(); ++row) {
     facts.settings[settings.GetString(row, 0)] = {
         settings.GetString(row, 1), settings.GetString(row, 2), settings.GetBool(row, 3),
-        settings.GetBool(row, 4)};
+        settings.GetBool(row, 4), settings.GetString(row, 5)};
   }
   return facts;
 }

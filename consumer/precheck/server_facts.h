@@ -14,6 +14,9 @@ struct Setting {
   std::string unit;         // "kB", "8kB", "MB", "s", "ms" or empty
   bool is_reload = false;   // a reload suffices; else a restart
   bool is_pending = false;  // changed in the files, waits for a restart
+  // Where the value is from, as pg_settings says: "database", "user" and "database user" are set
+  // over what ALTER SYSTEM writes.
+  std::string source;
 };
 
 struct ServerFacts {

@@ -10,8 +10,27 @@
 namespace towline {
 namespace {
 
+// As `run` does once it has begun.
+void AddExtensionTables(CheckContext& context, const ExtensionRows& rows) {
+  CheckOptions& options = context.options;
+  options.extension_rows = SelectedRows(rows, context.tables);
+  std::map<TableName, TableRule> rules = options.rules;
+  AddExtensionRules(options.extension_rows, &rules);
+  options.rules = std::move(rules);
+}
+
 // Reads context.tables.
 void CheckSelection(CheckContext& context) {
+  CheckOptions& options = context.options;
+  ExtensionRows rows;
+  if (options.copies_extension_tables && options.extension_rows.empty()) {
+    absl::StatusOr<ExtensionRows> found = ReadExtensionRows(*context.source);
+    if (!found.ok()) return context.FailBy("source.tables", found.status());
+    rows = *std::move(found);
+    for (const auto& [table, condition] : rows) {
+      options.selection.extension_tables.push_back(table);
+    }
+  }
   absl::StatusOr<std::vector<Table>> tables =
       ReadTables(*context.source, context.options.selection);
   if (!tables.ok()) {
@@ -19,6 +38,7 @@ void CheckSelection(CheckContext& context) {
     return;
   }
   context.tables = *std::move(tables);
+  if (!rows.empty()) AddExtensionTables(context, rows);
   if (context.tables.empty()) {
     context.Warn(
         "source.tables", "no table is selected",

@@ -1,6 +1,7 @@
 #include "run/attempt.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -39,7 +40,13 @@ CopyPlanner PlannerOf(const Config& config) {
   return config.copy_planner == "ctid" ? CopyPlanner::kCtid : CopyPlanner::kAuto;
 }
 
-TableSelection SelectionOf(const Config& config) { return {config.include, config.exclude}; }
+TableSelection SelectionOf(const Config& config) {
+  TableSelection selection{config.include, config.exclude};
+  for (const auto& [table, condition] : config.extension_rows) {
+    selection.extension_tables.push_back(table);
+  }
+  return selection;
+}
 
 }  // namespace
 
@@ -73,14 +80,48 @@ absl::Status Attempt::RunSteps() {
   TOWLINE_RETURN_IF_ERROR(TakeOver());
   TOWLINE_RETURN_IF_ERROR(Compare());
   TOWLINE_RETURN_IF_ERROR(StartMonitor());
-  if (context_.config.schema == SchemaMode::kOnly) return CopySchema();
-  TOWLINE_RETURN_IF_ERROR(PrepareSlot());
-  TOWLINE_RETURN_IF_ERROR(Copy());
+  const Stages& stages = context_.config.stages;
+  if (!stages.stream && !stages.copy) return CopySchema();
+  TOWLINE_RETURN_IF_ERROR(FindExtensionRows());
+  if (!stages.stream) return CopyOnce();
+  if (stages.copy) {
+    TOWLINE_RETURN_IF_ERROR(PrepareSlot());
+    TOWLINE_RETURN_IF_ERROR(Copy());
+  } else {
+    TOWLINE_RETURN_IF_ERROR(AdoptSlot());
+  }
   while (true) {
     if (context_.control.wants_pause()) TOWLINE_RETURN_IF_ERROR(StayPaused());
     if (is_constraints_due_) TOWLINE_RETURN_IF_ERROR(Constrain());
     TOWLINE_RETURN_IF_ERROR(Stream());
   }
+}
+
+// Once for all attempts. Of a copy that has begun only its own tables: of others the rows from
+// before would be missing.
+absl::Status Attempt::FindExtensionRows() {
+  Config& config = context_.config;
+  if (!config.copies_extension_tables || !config.extension_rows.empty()) return absl::OkStatus();
+  TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenSource());
+  TOWLINE_ASSIGN_OR_RETURN(ExtensionRows rows, ReadExtensionRows(source));
+  TableSelection selection = SelectionOf(config);
+  for (const auto& [table, condition] : rows) selection.extension_tables.push_back(table);
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> selected, ReadTables(source, selection));
+  rows = SelectedRows(rows, selected);
+  if (row_.phase >= TaskState::kCopying) {
+    TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_->ReadPieces());
+    std::set<TableName> copied;
+    for (const PieceRow& piece : pieces) copied.insert(piece.table);
+    std::erase_if(rows, [&](const auto& row) {
+      if (copied.contains(row.first)) return false;
+      LogWarning("a table of an extension is left out, because it was not among those of the copy",
+                 {{"table", QuoteQualified(row.first.schema, row.first.name)}});
+      return true;
+    });
+  }
+  config.extension_rows = std::move(rows);
+  AddExtensionRules(config.extension_rows, &config.rules);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<Connection> Attempt::OpenSource() {
@@ -108,6 +149,12 @@ absl::Status Attempt::Connect() {
   auto known = std::find_if(tasks.begin(), tasks.end(),
                             [&](const TaskRow& row) { return row.task == context_.task; });
   if (known != tasks.end() && known->is_slot_created) return absl::OkStatus();
+  // Of a copy without a stream that was cut short, which was checked; its rows are there.
+  bool is_once = config.stages.copy && !config.stages.stream;
+  if (is_once && known != tasks.end() && known->slot.empty() &&
+      known->phase >= TaskState::kCopyingSchema) {
+    return absl::OkStatus();
+  }
   return Check(known != tasks.end() && !known->slot.empty());
 }
 
@@ -122,7 +169,12 @@ absl::Status Attempt::Check(bool may_have_slot) {
   options.existing = config.existing;
   options.existing_by_table = config.existing_by_table;
   options.rules = config.rules;
-  options.copies_schema = config.schema != SchemaMode::kSkip;
+  options.copies_schema = config.stages.schema;
+  options.copies_rows = config.stages.copy;
+  options.streams = config.stages.stream;
+  options.copies_large_objects = config.CopiesLargeObjects();
+  options.copies_extension_tables = config.copies_extension_tables;
+  options.extension_rows = config.extension_rows;
   options.pg_dump = config.pg_dump;
   options.copy_workers = config.limits.copy_workers;
   options.index_workers = config.limits.index_workers;
@@ -132,7 +184,7 @@ absl::Status Attempt::Check(bool may_have_slot) {
   options.streaming = config.streaming;
   options.accept = config.accept;
   // A crash may have left our slot: PrepareSlot() knows what to do with it.
-  if (!may_have_slot) {
+  if (!may_have_slot && config.stages.copy && config.stages.stream) {
     options.task = context_.task;
     options.slot = SlotName(context_.task);
   }
@@ -165,7 +217,8 @@ absl::Status Attempt::TakeOver() {
   context_.control.set_is_copying(row_.phase < TaskState::kCatchingUp);
   context_.board.Update([&](TaskStatus& status) {
     status.task = context_.task;
-    status.slot = row_.slot.empty() ? SlotName(context_.task) : row_.slot;
+    bool has_slot_soon = row_.slot.empty() && context_.config.stages.stream;
+    status.slot = has_slot_soon ? SlotName(context_.task) : row_.slot;
     status.epoch = row_.epoch;
     status.position = status.durable_lsn = row_.position;
   });
@@ -316,24 +369,29 @@ CopierOptions Attempt::CopyOptions() const {
         ExistingName(found != config.existing_by_table.end() ? found->second : config.existing));
   };
   options.rules = config.rules;
+  options.extension_rows = config.extension_rows;
   options.workers = config.limits.copy_workers;
   options.index_workers = config.limits.index_workers;
   options.index_memory = config.limits.index_memory;
   options.part_bytes = config.limits.copy_part_bytes;
   options.planner = PlannerOf(config);
   options.snapshot_wait_max = config.limits.snapshot_wait_max;
+  options.rate_limit = &context_.copy_rate;
   options.requires_origin = !config.foreign_origins;
   options.task = context_.task;
   options.schema = {config.pg_dump, config.with_owners, config.with_privileges};
-  options.copies_schema = config.schema != SchemaMode::kSkip;
+  options.copies_schema = config.stages.schema;
+  options.copies_large_objects = config.CopiesLargeObjects();
+  options.is_once = !config.stages.stream;
   return options;
 }
 
-// schema: only. Leaves a task that is as good as new.
+// stages: schema. Leaves a task that is as good as new.
 absl::Status Attempt::CopySchema() {
-  if (!row_.slot.empty()) {
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> begun, store_->ReadPieces());
+  if (!row_.slot.empty() || !begun.empty()) {
     return WithHint(absl::InvalidArgumentError(absl::StrCat(
-                        "schema: only, and task ", context_.task, " has begun to copy rows")),
+                        "stages: schema, and task ", context_.task, " has begun to copy rows")),
                     "Run it without this option, or drop the task first (towline drop).");
   }
   auto on_wait = [this](const std::string& waits_for) { NoteWait(waits_for); };
@@ -353,7 +411,7 @@ absl::Status Attempt::Copy() {
   const CopierOptions options = CopyOptions();
   monitor_->Watch(&copy_progress_);
   absl::Status copied = WaitEnded(RunCopy(options, *store_, copy_progress_, shutdown_, on_wait));
-  monitor_->Watch(static_cast<const CopyProgress*>(nullptr));
+  monitor_->Watch(static_cast<CopyProgress*>(nullptr));
   TOWLINE_RETURN_IF_ERROR(copied);
   TOWLINE_ASSIGN_OR_RETURN(row_, store_->ReadTask());
   DropCopyOrigins(store_->connection(), context_.task);

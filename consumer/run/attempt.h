@@ -44,11 +44,16 @@ class Attempt {
   absl::Status Compare();
   absl::Status StartMonitor();
   absl::Status PrepareSlot();
+  absl::Status FindExtensionRows();
   absl::Status CheckNothingPrepared();
   absl::Status CreateOurSlot(Connection& source);
   absl::Status NoteSlotCreated(Connection& source);
   CopierOptions CopyOptions() const;
   absl::Status CopySchema();
+  absl::Status CopyOnce();
+  absl::Status AdoptSlot();
+  absl::Status CheckAdoptable(Connection& source, const std::string& name, Lsn* position);
+  absl::StatusOr<std::vector<PieceRow>> AdoptTables(Connection& source);
   absl::Status Copy();
   absl::Status StayPaused();
   absl::Status Constrain();

@@ -62,7 +62,7 @@ absl::Status Attempt::Constrain() {
   TOWLINE_RETURN_IF_ERROR(SetState(TaskState::kConstraints));
   monitor_->Watch(&copy_progress_);
   absl::Status built = BuildConstraints(CopyOptions(), *store_, copy_progress_, shutdown_);
-  monitor_->Watch(static_cast<const CopyProgress*>(nullptr));
+  monitor_->Watch(static_cast<CopyProgress*>(nullptr));
   TOWLINE_RETURN_IF_ERROR(built);
   DropCopyOrigins(store_->connection(), context_.task);
   has_progressed_ = true;
@@ -76,7 +76,7 @@ absl::Status Attempt::Stream() {
     TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenSource());
     TOWLINE_ASSIGN_OR_RETURN(std::optional<SlotInfo> slot, ReadSlot(source, row_.slot));
     TOWLINE_RETURN_IF_ERROR(CheckSlot(row_, source_identity_.database, slot));
-    TOWLINE_RETURN_IF_ERROR(FreeSlot(source, row_.slot, row_.slot,
+    TOWLINE_RETURN_IF_ERROR(FreeSlot(source, row_.slot, SlotName(context_.task),
                                      context_.config.limits.slot_busy_wait_max, shutdown_));
     TOWLINE_RETURN_IF_ERROR(DecideTwoPhase(source, *slot));
     TOWLINE_ASSIGN_OR_RETURN(std::string flush_lsn,

@@ -89,12 +89,14 @@ void Monitor::Fail(const absl::Status& status) {
 absl::Status Monitor::Look(int64_t round) {
   if (round % kSignOfLifeRounds == 0) TOWLINE_RETURN_IF_ERROR(LookAtDestination());
   if (round % kSourceRounds == 0) TOWLINE_RETURN_IF_ERROR(LookAtSource());
+  if (round % kSourceRounds == 0) TOWLINE_RETURN_IF_ERROR(LookAtLocks());
   if (round % kSlotRounds == 0) return LookAtSlot();
   return absl::OkStatus();
 }
 
 absl::Status Monitor::LookAtDestination() {
   TOWLINE_RETURN_IF_ERROR(StateStore::TouchSessions(destination_, options_.claim));
+  TOWLINE_RETURN_IF_ERROR(NoteCopyProgress());
   TOWLINE_ASSIGN_OR_RETURN(
       Result conflicts,
       destination_.Query("SELECT count(*) FROM towline_state.conflict WHERE task = $1",
@@ -107,6 +109,18 @@ absl::Status Monitor::LookAtDestination() {
     status.prepared_oldest_seconds = prepared.empty() ? 0 : prepared.front().age_seconds;
   });
   return absl::OkStatus();
+}
+
+absl::Status Monitor::NoteCopyProgress() {
+  std::vector<PieceProgress> pieces;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (copy_ == nullptr) return absl::OkStatus();
+    for (const TableStatus& table : copy_->tables.Copying()) {
+      pieces.push_back({table.name, table.rows_done, table.bytes_done});
+    }
+  }
+  return StateStore::NotePieces(destination_, options_.claim, pieces);
 }
 
 absl::Status Monitor::LookAtSource() {
@@ -125,6 +139,14 @@ absl::Status Monitor::LookAtSource() {
   return absl::OkStatus();
 }
 
+absl::Status Monitor::LookAtLocks() {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (copy_ == nullptr) return absl::OkStatus();
+  }
+  return lock_waiters_.Look(source_, options_.claim.task);
+}
+
 absl::Status Monitor::LookAtSlot() {
   TOWLINE_ASSIGN_OR_RETURN(std::optional<SlotInfo> slot, ReadSlot(source_, options_.slot));
   board_.Update([&slot](TaskStatus& status) {
@@ -141,10 +163,11 @@ absl::Status Monitor::LookAtSlot() {
       "the source has ended our walsender, and its connection did not tell us");
 }
 
-void Monitor::Watch(const CopyProgress* copy) {
+void Monitor::Watch(CopyProgress* copy) {
   UpdateBoard();
   absl::MutexLock lock(&mutex_);
   copy_ = copy;
+  copy_rates_ = {};
 }
 
 void Monitor::Watch(const StreamSession* stream) {
@@ -160,15 +183,7 @@ void Monitor::UpdateBoard() {
   board_.Update([this](TaskStatus& status) {
     mutex_.AssertHeld();
     if (source_flush_lsn_.is_valid()) status.source_flush_lsn = source_flush_lsn_;
-    if (copy_ != nullptr) {
-      status.tables_total = copy_->tables_total;
-      status.tables_done = copy_->tables_done;
-      status.copy_bytes_total = copy_->bytes_total;
-      status.copy_bytes_done = copy_->bytes_done;
-      status.copy_rows_done = copy_->rows_done;
-      status.statements_total = copy_->statements_total;
-      status.statements_done = copy_->statements_done;
-    }
+    if (copy_ != nullptr) ShowCopy(status);
     if (stream_ != nullptr) ShowStream(status);
     // Nothing streams: what the source has written beyond the position waits for us.
     if (status.source_flush_lsn.is_valid() && status.durable_lsn.is_valid()) {
@@ -178,6 +193,28 @@ void Monitor::UpdateBoard() {
               : 0;
     }
   });
+}
+
+void Monitor::ShowCopy(TaskStatus& status) {
+  const absl::Time now = absl::Now();
+  copy_->tables.Sample(now);
+  status.tables_total = copy_->tables_total;
+  status.tables_done = copy_->tables_done;
+  status.copy_bytes_total = copy_->bytes_total;
+  status.copy_bytes_done = copy_->bytes_done;
+  status.copy_rows_done = copy_->rows_done;
+  status.statements_total = copy_->statements_total;
+  status.statements_done = copy_->statements_done;
+  status.tables = copy_->tables.Largest(kTablesShownMax);
+  status.tables_left_out =
+      static_cast<int64_t>(copy_->tables.size()) - static_cast<int64_t>(status.tables.size());
+  // Indexes are built when all tables are copied: rates of then say nothing.
+  bool is_copying = status.tables_done < status.tables_total;
+  if (is_copying) copy_rates_.Add(now, status.copy_bytes_done, status.copy_rows_done);
+  status.copy_bytes_per_second = is_copying ? copy_rates_.bytes_per_second() : 0;
+  status.copy_rows_per_second = is_copying ? copy_rates_.rows_per_second() : 0;
+  status.copy_eta_seconds =
+      SecondsLeft(status.copy_bytes_total, status.copy_bytes_done, status.copy_bytes_per_second);
 }
 
 void Monitor::ShowStream(TaskStatus& status) {

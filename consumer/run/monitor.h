@@ -13,11 +13,12 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "base/shutdown.h"
+#include "observe/copy_progress.h"
 #include "observe/task_status.h"
 #include "pg/connection.h"
 #include "run/lag_estimator.h"
+#include "run/lock_waiters.h"
 #include "run/stream_session.h"
-#include "snapshot/copier.h"
 #include "snapshot/slot.h"
 #include "state/state_store.h"
 
@@ -44,7 +45,7 @@ class Monitor {
   Lsn source_flush_lsn() const;
 
   // What to show; null takes it away. Neither may be destroyed before that.
-  void Watch(const CopyProgress* copy);
+  void Watch(CopyProgress* copy);
   void Watch(const StreamSession* stream);
 
  private:
@@ -54,9 +55,12 @@ class Monitor {
   absl::Status Look(int64_t round);
   void Fail(const absl::Status& status);
   absl::Status LookAtDestination();
+  absl::Status NoteCopyProgress();
   absl::Status LookAtSource();
   absl::Status LookAtSlot();
+  absl::Status LookAtLocks();
   void UpdateBoard();
+  void ShowCopy(TaskStatus& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ShowStream(TaskStatus& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const Options options_;
@@ -66,13 +70,15 @@ class Monitor {
   Connection destination_;
   Shutdown end_;  // of the thread
   absl::Time walsender_seen_at_;
+  LockWaiters lock_waiters_;
 
   mutable absl::Mutex mutex_;
   absl::Status status_ ABSL_GUARDED_BY(mutex_);
   Lsn source_flush_lsn_ ABSL_GUARDED_BY(mutex_);
   absl::Duration source_clock_offset_ ABSL_GUARDED_BY(mutex_);
   LagEstimator lag_ ABSL_GUARDED_BY(mutex_);
-  const CopyProgress* copy_ ABSL_GUARDED_BY(mutex_) = nullptr;
+  CopyProgress* copy_ ABSL_GUARDED_BY(mutex_) = nullptr;
+  RateWindow copy_rates_ ABSL_GUARDED_BY(mutex_);
   const StreamSession* stream_ ABSL_GUARDED_BY(mutex_) = nullptr;
   TaskStatus before_stream_ ABSL_GUARDED_BY(mutex_);  // counts on the board only grow
   std::thread thread_;

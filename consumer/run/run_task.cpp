@@ -18,6 +18,7 @@
 #include "base/format.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "config/option_table.h"
 #include "observe/control_socket.h"
 #include "observe/http_server.h"
 #include "observe/progress_line.h"
@@ -50,6 +51,7 @@ class Supervisor {
         watchdog_(shutdown, [this] { LogLeftovers(); }) {
     context_.run_id = absl::StrFormat("%016x", RandomNumber());
     context_.task = config.task;
+    ApplyCopyLimits(config.limits);
   }
 
   absl::Status Run() {
@@ -90,7 +92,37 @@ class Supervisor {
     callbacks.status = [this] { return context_.board.Get(); };
     callbacks.pause = [this] { return context_.control.RequestPause(); };
     callbacks.resume = [this] { return context_.control.RequestResume(); };
+    callbacks.set = [this](const std::string& name, const std::string& value) {
+      return SetCopyLimit(name, value);
+    };
     TOWLINE_ASSIGN_OR_RETURN(control_, ControlSocket::Listen(context_.task, std::move(callbacks)));
+    return absl::OkStatus();
+  }
+
+  void ApplyCopyLimits(const Limits& limits) {
+    context_.copy_rate.SetBytesPerSecond(limits.copy_rate_max);
+    context_.copy_rate.SetRowsPerSecond(limits.copy_rows_max);
+    context_.board.Update([&limits](TaskStatus& status) {
+      status.copy_rate_max = limits.copy_rate_max;
+      status.copy_rows_max = limits.copy_rows_max;
+    });
+  }
+
+  // On the control socket's thread. For this process: nothing is stored.
+  absl::Status SetCopyLimit(const std::string& name, const std::string& value) {
+    if (name != "copy_rate_max" && name != "copy_rows_max") {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "\"", name, "\" cannot be set in a running task; copy_rate_max and copy_rows_max can"));
+    }
+    Config wish;
+    wish.limits.copy_rate_max = context_.copy_rate.bytes_per_second();
+    wish.limits.copy_rows_max = context_.copy_rate.rows_per_second();
+    absl::Status read = FindOption(absl::StrCat("limits.", name))->set(wish, {value});
+    if (!read.ok()) {
+      return absl::InvalidArgumentError(absl::StrCat(name, " ", value, ": ", read.message()));
+    }
+    ApplyCopyLimits(wish.limits);
+    LogInfo("a limit was changed", {{name, value}});
     return absl::OkStatus();
   }
 
@@ -186,6 +218,11 @@ class Supervisor {
              {"copy_part_bytes", FormatBytes(limits.copy_part_bytes)},
              {"index_workers", absl::StrCat(limits.index_workers)},
              {"index_memory", FormatBytes(limits.index_memory)},
+             {"copy_rate_max", limits.copy_rate_max == 0
+                                   ? "none"
+                                   : absl::StrCat(FormatBytes(limits.copy_rate_max), "/s")},
+             {"copy_rows_max",
+              limits.copy_rows_max == 0 ? "none" : absl::StrCat(limits.copy_rows_max, "/s")},
              {"conflict_rows_max", absl::StrCat(limits.conflict_rows_max)},
              {"retry_connection", towline::FormatDuration(context_.config.retry_connection)},
              {"retry_other", towline::FormatDuration(context_.config.retry_other)}});

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "absl/time/time.h"
+#include "base/rate_limit.h"
 #include "config/config.h"
 #include "observe/metrics.h"
 #include "observe/task_status.h"
@@ -17,10 +18,11 @@ namespace towline {
 struct TaskContext {
   explicit TaskContext(const Config& user_config) : config(user_config) {}
 
-  const Config& config;
+  Config config;
   StatusBoard board;
   Metrics metrics{board};
   TaskControl control;
+  RateLimit copy_rate;              // changed over the control socket
   std::string run_id;               // of this process
   std::string task;                 // empty until known
   TaskClaim claim;                  // of the last takeover; epoch 0: none yet

@@ -5,9 +5,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "pg/quoting.h"
 #include "schema/array_literal.h"
 #include "schema/table_patterns.h"
 #include "schema/type_catalog.h"
@@ -22,9 +24,9 @@ constexpr char kUserTables[] = R"sql(
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
   WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
     AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'towline', 'towline_state')
-    AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend d
-                    WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid
-                      AND d.deptype = 'e')
+    AND (NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend d
+                     WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid
+                       AND d.deptype = 'e')$extension_tables)
 )sql";
 
 // A partition is named by its own name or by that of any table above it: who names a partitioned
@@ -44,7 +46,9 @@ LEFT JOIN named ON named.nspname COLLATE pg_catalog."default" ~ p.schema_regex
                AND named.relname COLLATE pg_catalog."default" ~ p.name_regex
 )sql";
 
-// Looking at a table's size waits for whoever has locked it; $2: sizes are wanted.
+// Looking at a table's size waits for whoever has locked it; $2: sizes are wanted. Only what holds
+// rows is looked at, as pg_table_size() asks for eight files of each table, which with thousands of
+// tables takes longer than all else here.
 constexpr char kTablesSql[] = R"sql(
 SELECT c.oid, n.nspname, c.relname, c.relkind, c.relpersistence, c.relispartition,
        COALESCE(pg_catalog.pg_partition_root(c.oid)::oid, c.oid), c.relreplident,
@@ -55,7 +59,8 @@ SELECT c.oid, n.nspname, c.relname, c.relkind, c.relpersistence, c.relispartitio
        pg_catalog.row_security_active(c.oid),
        pg_catalog.has_schema_privilege(n.oid, 'USAGE')
          AND pg_catalog.has_table_privilege(c.oid, 'SELECT'),
-       size.heap, CASE WHEN $2::boolean THEN COALESCE(pg_catalog.pg_table_size(c.oid), 0) ELSE 0 END,
+       size.heap, size.heap + CASE WHEN size.heap > 0 AND c.reltoastrelid <> 0
+         THEN COALESCE(pg_catalog.pg_relation_size(c.reltoastrelid), 0) ELSE 0 END,
        size.heap / pg_catalog.current_setting('block_size')::bigint, c.reltuples::bigint
 FROM pg_catalog.unnest($1::oid[]) WITH ORDINALITY AS wanted(oid, number)
 JOIN pg_catalog.pg_class c ON c.oid = wanted.oid
@@ -100,6 +105,16 @@ WHERE i.indrelid = ANY ($1::oid[]) AND i.indisunique AND i.indisvalid AND i.indi
   AND k.position <= i.indnkeyatts
 ORDER BY i.indrelid, i.indisprimary DESC, ic.relname, k.position
 )sql";
+
+std::string UserTablesSql(const TableSelection& selection) {
+  std::string names;
+  for (const TableName& name : selection.extension_tables) {
+    absl::StrAppend(&names, names.empty() ? "" : ", ", "(", QuoteLiteral(name.schema), ", ",
+                    QuoteLiteral(name.name), ")");
+  }
+  if (!names.empty()) names = absl::StrCat(" OR (n.nspname, c.relname) IN (", names, ")");
+  return absl::StrReplaceAll(kUserTables, {{"$extension_tables", names}});
+}
 
 char FirstChar(const Result& result, int row, int column) {
   absl::string_view text = result.Get(row, column);
@@ -217,7 +232,8 @@ absl::StatusOr<std::vector<Table>> ReadTablesByOid(Connection& connection,
 
 // For each pattern the oids it matches.
 absl::StatusOr<std::vector<std::vector<Oid>>> MatchPatterns(
-    Connection& connection, const std::vector<std::string>& patterns) {
+    Connection& connection, const std::string& tables_sql,
+    const std::vector<std::string>& patterns) {
   std::vector<std::vector<Oid>> matches(patterns.size());
   if (patterns.empty()) return matches;
   ArrayLiteral schemas;
@@ -229,7 +245,7 @@ absl::StatusOr<std::vector<std::vector<Oid>>> MatchPatterns(
   }
   const std::string kPlaceholder = "$tables";
   std::string sql = kMatchesSql;
-  sql.replace(sql.find(kPlaceholder), kPlaceholder.size(), kUserTables);
+  sql.replace(sql.find(kPlaceholder), kPlaceholder.size(), tables_sql);
   absl::StatusOr<Result> result = connection.Query(sql, {{schemas.ToString(), names.ToString()}});
   if (!result.ok() && GetSqlState(result.status()) == "2201B") {
     return WithHint(WithCode(WithContext(result.status(), "invalid table pattern"),
@@ -269,14 +285,15 @@ absl::Status Mark(const std::vector<std::string>& patterns,
 
 absl::StatusOr<std::vector<Table>> ReadTables(Connection& connection,
                                               const TableSelection& selection) {
+  const std::string tables_sql = UserTablesSql(selection);
   std::map<Oid, bool> is_selected;
-  TOWLINE_ASSIGN_OR_RETURN(auto included, MatchPatterns(connection, selection.include));
+  TOWLINE_ASSIGN_OR_RETURN(auto included, MatchPatterns(connection, tables_sql, selection.include));
   TOWLINE_RETURN_IF_ERROR(Mark(selection.include, included, true, &is_selected));
-  TOWLINE_ASSIGN_OR_RETURN(auto excluded, MatchPatterns(connection, selection.exclude));
+  TOWLINE_ASSIGN_OR_RETURN(auto excluded, MatchPatterns(connection, tables_sql, selection.exclude));
   TOWLINE_RETURN_IF_ERROR(Mark(selection.exclude, excluded, false, &is_selected));
 
   TOWLINE_ASSIGN_OR_RETURN(
-      Result all, connection.Query(absl::StrCat(kUserTables, " ORDER BY n.nspname, c.relname")));
+      Result all, connection.Query(absl::StrCat(tables_sql, " ORDER BY n.nspname, c.relname")));
   std::vector<Oid> oids;
   for (int row = 0; row < all.row_count(); ++row) {
     Oid oid = GetOid(all, row, 0);

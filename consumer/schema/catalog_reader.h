@@ -13,12 +13,15 @@ namespace towline {
 struct TableSelection {
   std::vector<std::string> include;  // psql patterns; empty: every user table
   std::vector<std::string> exclude;
+  // Of those that belong to an extension, the ones that may be selected (extension_tables.h).
+  std::vector<TableName> extension_tables = {};
 };
 
 // The ordinary and partitioned tables of user schemas that the selection names, with columns and
 // unique indexes, by schema and name. Left out always: system schemas, towline, towline_state,
-// temporary tables, tables that belong to an extension. Unlogged ones come (persistence 'u') so
-// that check can speak of them. A pattern that matches nothing is kInvalidArgument naming it.
+// temporary tables, tables that belong to an extension, except those of the selection's. Unlogged
+// ones come (persistence 'u') so that check can speak of them. A pattern that matches nothing is
+// kInvalidArgument naming it.
 absl::StatusOr<std::vector<Table>> ReadTables(Connection& connection,
                                               const TableSelection& selection);
 

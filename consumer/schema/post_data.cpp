@@ -1,5 +1,6 @@
 #include "schema/post_data.h"
 
+#include <initializer_list>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -36,13 +37,27 @@ PostData ClassifyIndex(absl::string_view text) {
   return index;
 }
 
+// ("a", "b") REFERENCES "s"."t"(...
+bool TakeReferenced(absl::string_view text, TableName* table) {
+  std::string column;
+  while (!text.empty() && text.front() != ')') {
+    if (text.front() != '"') {
+      text.remove_prefix(1);
+    } else if (!TakeQuotedName(&text, &column)) {
+      return false;
+    }
+  }
+  return absl::ConsumePrefix(&text, ") REFERENCES ") && TakeRelation(&text, table);
+}
+
 PostData ClassifyConstraint(absl::string_view text, TableName table) {
   PostData constraint;
   if (!TakeQuotedName(&text, &constraint.name)) return {};
   if (StartsWithAny(text, {" PRIMARY KEY ", " UNIQUE ", " EXCLUDE "})) {
     constraint.kind = PostDataKind::kKey;
-  } else if (absl::StartsWith(text, " FOREIGN KEY ")) {
+  } else if (absl::ConsumePrefix(&text, " FOREIGN KEY ")) {
     constraint.kind = PostDataKind::kForeignKey;
+    if (!TakeReferenced(text, &constraint.referenced)) constraint.referenced = {};
   } else if (absl::StartsWith(text, " CHECK ")) {
     constraint.kind = PostDataKind::kDetail;
   } else {
@@ -81,29 +96,12 @@ bool IsCommentOnOneOf(absl::string_view text,
          constraints.contains({table, name});
 }
 
-// ... FOREIGN KEY ("a", "b") REFERENCES "s"."t"(...
-bool TakeReferenced(absl::string_view text, TableName* table) {
-  size_t at = text.find("ADD CONSTRAINT ");
-  std::string name;
-  if (at == absl::string_view::npos) return false;
-  text.remove_prefix(at + sizeof("ADD CONSTRAINT ") - 1);
-  if (!TakeQuotedName(&text, &name)) return false;
-  while (!text.empty() && text.front() != ')') {
-    if (text.front() != '"') {
-      text.remove_prefix(1);
-    } else if (!TakeQuotedName(&text, &name)) {
-      return false;
-    }
-  }
-  return absl::ConsumePrefix(&text, ") REFERENCES ") && TakeRelation(&text, table);
-}
-
 // Of a partitioned table pg_dump adds it without ONLY.
-bool IsValidatedApart(absl::string_view foreign_key, const std::set<TableName>& partitioned) {
-  TableName referenced;
-  return absl::StartsWith(foreign_key, "ALTER TABLE ONLY ") &&
-         !absl::EndsWith(foreign_key, kNotValid) && !absl::EndsWith(foreign_key, " NOT ENFORCED") &&
-         TakeReferenced(foreign_key, &referenced) && !partitioned.contains(referenced);
+bool IsValidatedApart(absl::string_view statement, const PostData& foreign_key,
+                      const std::set<TableName>& partitioned) {
+  return absl::StartsWith(statement, "ALTER TABLE ONLY ") &&
+         !absl::EndsWith(statement, kNotValid) && !absl::EndsWith(statement, " NOT ENFORCED") &&
+         !foreign_key.referenced.name.empty() && !partitioned.contains(foreign_key.referenced);
 }
 
 void Append(std::vector<DumpStatement>&& more, std::vector<DumpStatement>* to) {
@@ -147,7 +145,7 @@ SplitPostData SplitByTime(const std::vector<DumpStatement>& post,
     } else if (found.kind == PostDataKind::kForeignKey) {
       names.insert({found.table, found.name});
       foreign_keys.push_back(statement);
-      if (!IsValidatedApart(statement.text, partitioned)) continue;
+      if (!IsValidatedApart(statement.text, found, partitioned)) continue;
       foreign_keys.back().text += kNotValid;
       validations.push_back({ValidationOf(foreign_keys.back().text)});
     } else if (IsCommentOnOneOf(statement.text, names)) {

@@ -29,8 +29,9 @@ enum class PostDataKind {
 
 struct PostData {
   PostDataKind kind = PostDataKind::kOther;
-  TableName table;   // of indexes, keys, foreign keys and validations
-  std::string name;  // of the index or constraint
+  TableName table;       // of indexes, keys, foreign keys and validations
+  std::string name;      // of the index or constraint
+  TableName referenced;  // by a foreign key
 };
 
 PostData ClassifyPostData(absl::string_view statement);

@@ -2,16 +2,14 @@
 
 #include "absl/strings/str_cat.h"
 #include "pg/quoting.h"
+#include "schema/type_passage.h"
 
 namespace towline {
-namespace {
 
-// By name: object identifiers of user-defined types differ between servers.
-bool IsSameType(const TableColumn& a, const TableColumn& b) {
-  return a.type_schema == b.type_schema && a.type_name == b.type_name && a.typmod == b.typmod;
+bool HasFittingType(const TableColumn& source, const TableColumn& destination) {
+  Passage passage = FindPassage(TypeOf(source), TypeOf(destination));
+  return passage == Passage::kAsIs || (passage == Passage::kCast && source.generated == '\0');
 }
-
-}  // namespace
 
 std::vector<std::string> DescribeMisfit(const Table& source, const Table& destination) {
   std::vector<std::string> misfits;
@@ -29,9 +27,10 @@ std::vector<std::string> DescribeMisfit(const Table& source, const Table& destin
     const TableColumn* other = destination.FindColumn(column.name);
     if (other == nullptr) {
       misfits.push_back(absl::StrCat("column ", name, " (", column.type_text, ") is missing"));
-    } else if (!IsSameType(column, *other)) {
+    } else if (!HasFittingType(column, *other)) {
       misfits.push_back(absl::StrCat("column ", name, " has type ", other->type_text,
-                                     " instead of ", column.type_text));
+                                     " instead of ", column.type_text,
+                                     ", from which it is not cast"));
     } else if ((column.generated != '\0') != (other->generated != '\0')) {
       misfits.push_back(absl::StrCat("column ", name,
                                      other->generated != '\0'

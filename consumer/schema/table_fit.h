@@ -9,6 +9,10 @@
 
 namespace towline {
 
+// Whether values of the source's column can be had in the destination's: of the same type, or of
+// one that they can be cast to (schema/type_passage.h).
+bool HasFittingType(const TableColumn& source, const TableColumn& destination);
+
 // What does not fit, one sentence part each ("column \"note\" is missing"); empty: it fits. Columns
 // are matched by name, their order does not matter. `destination.oid` is not 0.
 std::vector<std::string> DescribeMisfit(const Table& source, const Table& destination);

@@ -72,8 +72,7 @@ std::vector<std::string> StagedKey(const Table& source, const Table& destination
       key.push_back(QuoteIdentifier(column));
       auto at = std::find(target.columns.begin(), target.columns.end(), key.back());
       auto number = static_cast<size_t>(at - target.columns.begin());
-      bool is_as_it_is = at != target.columns.end() &&
-                         (target.values.empty() || target.values[number] == key.back());
+      bool is_as_it_is = at != target.columns.end() && !target.is_expression[number];
       if (!is_as_it_is) return {};  // an expression may make one key of two
     }
     return key;

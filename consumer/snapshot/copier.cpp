@@ -22,12 +22,14 @@
 #include "snapshot/copy_start.h"
 #include "snapshot/copy_summary.h"
 #include "snapshot/existing_tables.h"
+#include "snapshot/large_objects.h"
 #include "snapshot/missing_roles.h"
 #include "snapshot/post_data_runner.h"
 #include "snapshot/range_copier.h"
 #include "snapshot/range_plan.h"
 #include "snapshot/schema_runner.h"
 #include "snapshot/table_copier.h"
+#include "state/column_types.h"
 
 namespace towline {
 namespace {
@@ -85,6 +87,8 @@ class CopyRun {
 
  private:
   absl::StatusOr<bool> Resume(const std::vector<PieceRow>& pieces);
+  absl::Status CheckNoneAppended(const std::vector<PieceRow>& pieces) const;
+  absl::Status CheckKnowsExtensionRows(Connection& session, const std::vector<Table>& tables) const;
   absl::StatusOr<std::string> LookAtOurs(Connection& session, const std::vector<PieceRow>& pieces,
                                          const std::vector<RangeRow>& ranges,
                                          const std::vector<Table>& tables);
@@ -94,6 +98,7 @@ class CopyRun {
   absl::Status EmptyBegun(Connection& session);
   absl::Status EmptyAsAsked(Connection& session, const std::vector<Table>& tables);
   absl::Status MakeSchema(Connection& session, const std::vector<Table>& tables);
+  absl::Status CopyObjects(Connection& session, CopyStart& start);
   absl::Status AdjustTables(Connection& session, const std::vector<Table>& tables);
   absl::Status CopyRows(Connection& session, const std::vector<Table>& tables, CopyStart& start);
   absl::Status CopyInRanges(std::vector<RangedCopy> ranged);
@@ -141,7 +146,10 @@ absl::Status CopyRun::Run() {
       LogStartOver("the schema was not made");
     }
     if (!is_resumed) {
-      if (is_begun) begun_ = std::move(pieces);
+      if (!is_begun) TOWLINE_RETURN_IF_ERROR(CheckNoneAppended(pieces));
+      // Also of a copy without a stream that was cut short: the slot that was made since has put
+      // the task back to its checks.
+      begun_ = std::move(pieces);
       TOWLINE_RETURN_IF_ERROR(StartOver());
     }
     summary_.EndStep("rows", {.rows = progress_.rows_done,
@@ -184,12 +192,51 @@ absl::Status CopyRun::RunSchemaOnly() {
   return store_.StartCopy({}, {}, std::nullopt, TaskState::kNew);
 }
 
+// A copy without a stream that was cut short has added its rows to those that were there, where
+// they cannot be told apart any more.
+absl::Status CopyRun::CheckNoneAppended(const std::vector<PieceRow>& pieces) const {
+  for (const PieceRow& piece : pieces) {
+    if (piece.existing != "append" || piece.state != "copied") continue;
+    return WithHint(
+        absl::FailedPreconditionError(absl::StrCat(
+            "an earlier copy without a stream has added rows to ",
+            QuoteQualified(piece.table.schema, piece.table.name), " and was interrupted")),
+        "Drop the task (towline drop), put the table right by hand, and begin again.");
+  }
+  return absl::OkStatus();
+}
+
+// An extension's own rows are made by CREATE EXTENSION alone: without its condition they would be
+// emptied with ours.
+absl::Status CopyRun::CheckKnowsExtensionRows(Connection& session,
+                                              const std::vector<Table>& tables) const {
+  for (const Table& table : tables) {
+    if (table.oid == 0 || options_.extension_rows.contains(table.name)) continue;
+    TOWLINE_ASSIGN_OR_RETURN(
+        Result found,
+        session.Query("SELECT 1 FROM pg_catalog.pg_depend WHERE classid = "
+                      "'pg_catalog.pg_class'::regclass AND objid = $1::oid AND deptype = 'e'",
+                      {absl::StrCat(table.oid)}));
+    if (found.row_count() == 0) continue;
+    return WithHint(
+        absl::FailedPreconditionError(absl::StrCat(
+            QuoteQualified(table.name.schema, table.name.name),
+            " belongs to an extension, was copied in part and is not copied any more: emptying it "
+            "would take the extension's own rows")),
+        "Run with extension_tables and the tables of the first start, or drop the task (towline "
+        "drop) and delete the copied rows by hand.");
+  }
+  return absl::OkStatus();
+}
+
 // False: it has to start over, and the log says why.
 absl::StatusOr<bool> CopyRun::Resume(const std::vector<PieceRow>& pieces) {
   auto start_over = [](const std::string& why) {
     LogStartOver(why);
     return false;
   };
+  // Tables of several snapshots contradict one another until a stream has passed the last.
+  if (options_.is_once) return start_over("no stream follows it: all tables need one snapshot");
   TOWLINE_ASSIGN_OR_RETURN(std::vector<SnapshotRow> snapshots, store_.ReadSnapshots());
   TOWLINE_ASSIGN_OR_RETURN(std::vector<RangeRow> ranges, store_.ReadRanges());
   std::string why = WhyStartOver(pieces, snapshots, ranges);
@@ -303,6 +350,7 @@ absl::Status CopyRun::StartOver() {
   TOWLINE_RETURN_IF_ERROR(MakeSchema(session, tables));
   summary_.EndStep("schema", {.statements = static_cast<int64_t>(start.dump.pre.size())});
   FaultPoint("copy:after-pre-data");
+  TOWLINE_RETURN_IF_ERROR(CopyObjects(session, start));
   return CopyRows(session, tables, start);
 }
 
@@ -333,7 +381,8 @@ absl::Status CopyRun::LookAtDestination(Connection& session, const std::vector<T
     }
   }
   TOWLINE_RETURN_IF_ERROR(CheckFit(tables, looked_at, /*all_exist=*/!options_.copies_schema));
-  TOWLINE_RETURN_IF_ERROR(CheckExistingRows(session, tables, there, {options_.existing, ours_}));
+  TOWLINE_RETURN_IF_ERROR(CheckExistingRows(session, tables, there,
+                                            {options_.existing, ours_, options_.extension_rows}));
   for (const Table& table : there) {
     if (table.oid != 0) existed_.insert(table.name);
     policies_[table.name] = EffectivePolicy(table);
@@ -344,7 +393,7 @@ absl::Status CopyRun::LookAtDestination(Connection& session, const std::vector<T
 absl::Status CopyRun::StoreSchema(const CopyStart& start) {
   const ExportedSnapshot& snapshot = start.snapshot;
   std::vector<SchemaStatement> statements =
-      StatementsOf(start.dump, snapshot.tables(), /*is_at_once=*/false);
+      StatementsOf(start.dump, snapshot.tables(), options_.is_once);
   std::vector<PieceRow> pieces;
   for (const Table& table : snapshot.tables()) {
     if (table.persistence == 'u') {
@@ -355,7 +404,7 @@ absl::Status CopyRun::StoreSchema(const CopyStart& start) {
     auto ranged = ranged_.find(table.name);
     const bool is_ranged = ranged != ranged_.end();
     pieces.push_back({table.name, table.oid, policies_[table.name], "pending", table.total_bytes, 0,
-                      RuleText(FindRule(options_.rules, table)), /*snapshot_number=*/1,
+                      0, RuleText(FindRule(options_.rules, table)), /*snapshot_number=*/1,
                       is_ranged ? std::optional(ranged->second.key) : std::nullopt,
                       is_ranged ? ranged->second.source_form : ""});
   }
@@ -373,9 +422,10 @@ absl::Status CopyRun::EmptyBegun(Connection& session) {
   if (ours_.empty()) return absl::OkStatus();
   std::vector<TableName> names(ours_.begin(), ours_.end());
   TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> tables, ReadTablesByName(session, names));
+  TOWLINE_RETURN_IF_ERROR(CheckKnowsExtensionRows(session, tables));
   TOWLINE_RETURN_IF_ERROR(session.Exec("BEGIN").status());
   TOWLINE_RETURN_IF_ERROR(CheckEpoch(session, store_.claim()));
-  TOWLINE_RETURN_IF_ERROR(EmptyTables(session, tables));
+  TOWLINE_RETURN_IF_ERROR(EmptyTables(session, tables, options_.extension_rows));
   return session.Exec("COMMIT").status();
 }
 
@@ -389,7 +439,7 @@ absl::Status CopyRun::EmptyAsAsked(Connection& session, const std::vector<Table>
   if (asked.empty()) return absl::OkStatus();
   TOWLINE_RETURN_IF_ERROR(session.Exec("BEGIN").status());
   TOWLINE_RETURN_IF_ERROR(CheckEpoch(session, store_.claim()));
-  TOWLINE_RETURN_IF_ERROR(EmptyTables(session, asked));
+  TOWLINE_RETURN_IF_ERROR(EmptyTables(session, asked, options_.extension_rows));
   return session.Exec("COMMIT").status();
 }
 
@@ -435,6 +485,18 @@ absl::Status CopyRun::AdjustTables(Connection& session, const std::vector<Table>
   return session.Exec("COMMIT").status();
 }
 
+// Before the rows: once the last table is marked as copied nothing of this is done again.
+absl::Status CopyRun::CopyObjects(Connection& session, CopyStart& start) {
+  TOWLINE_RETURN_IF_ERROR(RemoveLargeObjects(session, store_.claim()));
+  if (!options_.copies_large_objects) return absl::OkStatus();
+  TOWLINE_ASSIGN_OR_RETURN(
+      LargeObjectCounts copied,
+      CopyLargeObjects(start.snapshot.connection(), session, store_.claim(),
+                       {options_.schema.with_owners, options_.schema.with_privileges}));
+  if (copied.objects > 0) summary_.EndStep("large objects", {.bytes = copied.bytes});
+  return absl::OkStatus();
+}
+
 absl::Status CopyRun::CopyRows(Connection& session, const std::vector<Table>& tables,
                                CopyStart& start) {
   ExportedSnapshot& snapshot = start.snapshot;
@@ -442,6 +504,8 @@ absl::Status CopyRun::CopyRows(Connection& session, const std::vector<Table>& ta
   job.tables = tables;
   TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> there, ReadDestination(session, job.tables));
   TOWLINE_RETURN_IF_ERROR(CheckFit(job.tables, there, /*all_exist=*/true));
+  TOWLINE_RETURN_IF_ERROR(StoreColumnTypes(session, store_.claim(), job.tables, there,
+                                           /*keeps_others=*/kept_.tables > 0));
 
   TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_.ReadPieces());
   TOWLINE_ASSIGN_OR_RETURN(std::vector<RangeRow> ranges, store_.ReadRanges());
@@ -485,7 +549,13 @@ absl::Status CopyRun::CopyRows(Connection& session, const std::vector<Table>& ta
     return ranged.contains(job.tables[part.table].name);
   });
   int64_t table_count = kept_.tables;
-  for (const Table& table : job.tables) table_count += HasRowsToCopy(table) ? 1 : 0;
+  std::vector<TableProgress::Planned> planned;
+  for (const Table& table : job.tables) {
+    if (!HasRowsToCopy(table)) continue;
+    ++table_count;
+    planned.push_back({table.name, table.total_bytes, table.estimated_rows});
+  }
+  progress_.tables.Plan(std::move(planned));
   progress_.tables_total = table_count;
   progress_.bytes_total = kept_.bytes + bytes_total;
   progress_.tables_done = kept_.tables;
@@ -530,6 +600,7 @@ absl::Status CopyRun::Finish() {
                    {.statements = progress_.statements_total, .workers = options_.index_workers});
   TOWLINE_ASSIGN_OR_RETURN(Connection session,
                            OpenDestination(options_, "index", kSchemaOrigin, store_, shutdown_));
+  TOWLINE_RETURN_IF_ERROR(ReleaseLargeObjects(session, store_.claim()));
   TOWLINE_RETURN_IF_ERROR(CopySequences(options_, session, pieces, shutdown_));
   TOWLINE_RETURN_IF_ERROR(AnalyzeTables(session, pieces));
   summary_.EndStep("sequences and statistics", {.tables = static_cast<int64_t>(pieces.size())});

@@ -10,35 +10,25 @@
 // left.
 #pragma once
 
-#include <atomic>
-#include <cstdint>
 #include <functional>
 #include <string>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "base/rate_limit.h"
 #include "base/shutdown.h"
 #include "model/name.h"
+#include "observe/copy_progress.h"
 #include "pg/connect_options.h"
 #include "schema/catalog_reader.h"
 #include "schema/dump.h"
+#include "schema/extension_tables.h"
 #include "schema/table_rules.h"
 #include "snapshot/key_plan.h"
 #include "state/state_store.h"
 
 namespace towline {
-
-// What `status` and the progress line show; written by the workers, read by any thread.
-struct CopyProgress {
-  std::atomic<int64_t> tables_total{0};
-  std::atomic<int64_t> tables_done{0};
-  std::atomic<int64_t> bytes_total{0};  // estimate: heap and TOAST at the source
-  std::atomic<int64_t> bytes_done{0};   // the same unit: estimate scaled by what has been read
-  std::atomic<int64_t> rows_done{0};
-  std::atomic<int64_t> statements_total{0};  // post-data, of the present state
-  std::atomic<int64_t> statements_done{0};
-};
 
 struct CopierOptions {
   ConnectOptions source;
@@ -47,15 +37,19 @@ struct CopierOptions {
   // "stop", "append" or "truncate", for one table.
   std::function<std::string(const TableName&)> existing;
   TableRules rules;
+  ExtensionRows extension_rows;  // of the selected tables of extensions, which have rules by them
   SchemaOptions schema;
+  bool is_once = false;       // no stream follows, and nothing need be known of one
   bool copies_schema = true;  // false: the tables must be there, nothing is made
+  bool copies_large_objects = false;
   int workers = 2;
   int index_workers = 2;
   int64_t index_memory = 0;  // of each of those; 0: see SetIndexMemory()
   int64_t part_bytes = 0;    // larger tables are copied in ranges of this size
   CopyPlanner planner = CopyPlanner::kAuto;  // by what
   absl::Duration snapshot_wait_max;
-  bool requires_origin = false;  // an error where what we write cannot be marked
+  RateLimit* rate_limit = nullptr;  // of all workers together; outlives the copy; null: none
+  bool requires_origin = false;     // an error where what we write cannot be marked
   std::string task;
 };
 

@@ -35,6 +35,15 @@ void AddShape(const Table& table, std::string* text) {
                     static_cast<int>(column.generated), " ", static_cast<int>(column.identity),
                     "\n");
   }
+  // The first dump's are built on the rows of every snapshot.
+  for (const UniqueIndex& index : table.unique_indexes) {
+    absl::StrAppend(text, "unique ", QuoteIdentifier(index.name), index.is_partial ? " p" : " -",
+                    index.is_deferrable ? " d" : " -");
+    for (const std::string& column : index.columns) {
+      absl::StrAppend(text, " ", QuoteIdentifier(column));
+    }
+    absl::StrAppend(text, "\n");
+  }
 }
 
 std::string ShapeText(const std::vector<Table>& tables) {
@@ -145,7 +154,10 @@ absl::StatusOr<CopyStart> Begin(const CopierOptions& options, bool reads_schema,
   Connection::Purpose purpose;
   purpose.application_name = SourceApplication(options.task, "marker");
   TOWLINE_ASSIGN_OR_RETURN(Connection watcher, Connection::Open(options.source, purpose, shutdown));
-  TOWLINE_RETURN_IF_ERROR(WaitForMarker(watcher, options.snapshot_wait_max, shutdown, on_wait));
+  // Only whoever streams afterwards must know of every transaction on which side it is.
+  if (!options.is_once) {
+    TOWLINE_RETURN_IF_ERROR(WaitForMarker(watcher, options.snapshot_wait_max, shutdown, on_wait));
+  }
   const absl::Time deadline = absl::Now() + options.snapshot_wait_max;
   absl::Time tell_at = absl::Now() + kTellAfter;
   absl::Duration pause = kPauseMin;

@@ -4,6 +4,7 @@
 #include "absl/strings/str_join.h"
 #include "pg/quoting.h"
 #include "schema/table_rules.h"
+#include "schema/type_passage.h"
 
 namespace towline {
 namespace {
@@ -62,26 +63,31 @@ CopyTarget MakeTarget(const Table& source, const Table& destination, const Table
   target.is_binary = true;
   target.relation = Qualified(destination);
   if (rule != nullptr) target.where = rule->where;
-  bool has_expressions = false;
+  bool has_values = false;
   std::vector<std::string> inexact;
   for (const TableColumn& column : source.columns) {
     if (column.generated != '\0') continue;
     const TableColumn* other = destination.FindColumn(column.name);
+    const bool is_cast =
+        other != nullptr && FindPassage(TypeOf(column), TypeOf(*other)) == Passage::kCast;
+    const TableColumn& sent = is_cast ? *other : column;
     target.columns.push_back(QuoteIdentifier(column.name));
     target.binary_columns.push_back(
-        column.is_portable_binary && other != nullptr && other->is_portable_binary &&
-        (!pair.AllowsBasicTypesOnly() || IsBasicType(column.base_type_oid)));
+        sent.is_portable_binary && other != nullptr && other->is_portable_binary &&
+        (!pair.AllowsBasicTypesOnly() || IsBasicType(sent.base_type_oid)));
     target.is_binary = target.is_binary && target.binary_columns.back();
     const RuleColumn* listed = rule == nullptr ? nullptr : rule->FindColumn(column.name);
     bool is_expression = listed != nullptr && listed->expression.has_value();
-    has_expressions |= is_expression;
+    has_values |= is_expression || is_cast;
+    target.is_expression.push_back(is_expression);
     target.values.push_back(is_expression ? RuleValueSql(column, *listed->expression)
                                           : target.columns.back());
-    std::string condition = InexactCondition(column, target.values.back(), pair);
+    if (is_cast) absl::StrAppend(&target.values.back(), "::", other->type_text);
+    std::string condition = InexactCondition(sent, target.values.back(), pair);
     if (!condition.empty()) inexact.push_back(std::move(condition));
   }
   if (!target.is_binary) target.inexact = absl::StrJoin(inexact, " OR ");
-  if (!has_expressions) target.values.clear();
+  if (!has_values) target.values.clear();
   return target;
 }
 

@@ -15,6 +15,7 @@ namespace towline {
 struct CopyTarget {
   std::vector<std::string> columns;  // quoted; the published ones without generated ones
   std::vector<std::string> values;   // of each what the source selects; empty: the columns
+  std::vector<bool> is_expression;   // of each whether a rule gives the value
   std::string where;                 // of the rule; empty: every row
   bool is_binary = false;            // every type's bytes mean the same on both ends
   std::vector<bool> binary_columns;  // of each whether they do

@@ -1,6 +1,7 @@
 #include "snapshot/copy_worker.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
@@ -24,8 +25,14 @@ bool IsAtSource(const absl::Status& status) {
   return absl::StartsWith(status.message(), "source: ");
 }
 
+bool HasRule(const CopyTarget& target) {
+  return !target.where.empty() ||
+         std::any_of(target.is_expression.begin(), target.is_expression.end(),
+                     [](bool is_expression) { return is_expression; });
+}
+
 absl::Status ExplainTableError(const absl::Status& status, const Table& table,
-                               const CopyTarget& target) {
+                               const CopyTarget& target, const std::string& source_role) {
   std::string name = QuoteQualified(table.name.schema, table.name.name);
   if (IsTooLarge(status)) {
     return WithHint(
@@ -46,14 +53,18 @@ absl::Status ExplainTableError(const absl::Status& status, const Table& table,
                     "ALTER ROLE ... BYPASSRLS for the source's role: a policy would hide "
                     "rows from the copy.");
   }
+  if (sqlstate == "42501" && is_at_source) {
+    std::string role = source_role.empty() ? "the source's role" : QuoteIdentifier(source_role);
+    return WithHint(explained, absl::StrCat("At the source: GRANT SELECT ON TABLE ", name, " TO ",
+                                            role, "; then run again."));
+  }
   if (!is_at_source && (sqlstate == "42P01" || sqlstate == "42883" || sqlstate == "42704")) {
     return WithHint(explained,
                     "A value of regclass or a type like it names something that the destination "
                     "does not have, as indexes are made after the rows: exclude the table, or take "
                     "the value out, and run again.");
   }
-  if (is_at_source && absl::StartsWith(sqlstate, "22") &&
-      (!target.values.empty() || !target.where.empty())) {
+  if (is_at_source && absl::StartsWith(sqlstate, "22") && HasRule(target)) {
     return WithHint(
         WithCode(WithContext(explained, "an expression of the table's rule fails"),
                  absl::StatusCode::kUnimplemented),
@@ -71,21 +82,28 @@ absl::Status ExplainTableError(const absl::Status& status, const Table& table,
 
 }  // namespace
 
-// Bytes of the stream stand for bytes of the table; what a part was estimated at is never exceeded
-// and is made up for when it ends.
+// Of one part; see copy_progress.h for what is counted.
 class CopyWorker::PartProgress {
  public:
-  PartProgress(CopyProgress* progress, int64_t estimate) : progress_(progress), left_(estimate) {}
-  void Add(int64_t bytes) {
-    int64_t counted = std::min(bytes, left_);
-    left_ -= counted;
-    progress_->bytes_done.fetch_add(counted, std::memory_order_relaxed);
+  PartProgress(CopyProgress* progress, const TableName& table, int64_t estimate)
+      : progress_(progress), table_(progress->tables.Find(table)), bytes_left_(estimate) {
+    if (table_ != nullptr) table_->Begin();
   }
-  void Finish() { Add(left_); }
+  void Add(int64_t bytes, int64_t rows) {
+    bytes = std::min(bytes, bytes_left_);
+    bytes_left_ -= bytes;
+    rows_ += rows;
+    progress_->bytes_done.fetch_add(bytes, std::memory_order_relaxed);
+    progress_->rows_done.fetch_add(rows, std::memory_order_relaxed);
+    if (table_ != nullptr) table_->Add(bytes, rows);
+  }
+  void Finish(int64_t rows) { Add(bytes_left_, rows - rows_); }
 
  private:
   CopyProgress* progress_;
-  int64_t left_;
+  TableProgress::Counts* table_;
+  int64_t bytes_left_;
+  int64_t rows_ = 0;
 };
 
 absl::Status CopyWorker::InTransaction(absl::FunctionRef<absl::Status()> work) {
@@ -99,7 +117,7 @@ absl::Status CopyWorker::InTransaction(absl::FunctionRef<absl::Status()> work) {
 absl::StatusOr<int64_t> CopyWorker::CopyPartOf(const Table& table, const CopyTarget& target,
                                                const CopyPart& part, Mark mark) {
   int64_t rows = 0;
-  PartProgress progress(progress_, part.bytes);
+  PartProgress progress(progress_, table.name, part.bytes);
   auto copy = [&](absl::FunctionRef<absl::StatusOr<int64_t>()> copy_rows) {
     return InTransaction([&]() -> absl::Status {
       TOWLINE_ASSIGN_OR_RETURN(rows, copy_rows());
@@ -115,12 +133,12 @@ absl::StatusOr<int64_t> CopyWorker::CopyPartOf(const Table& table, const CopyTar
         {{"table", QuoteQualified(table.name.schema, table.name.name)}});
     TOWLINE_RETURN_IF_ERROR(destination_.Exec("ROLLBACK").status());
     status = copy([&] { return CopyRowsCarefully(table, target, part); });
+    if (status.ok()) status = Rest(part.bytes, rows);
   }
-  if (!status.ok()) return ExplainTableError(status, table, target);
+  if (!status.ok()) return ExplainTableError(status, table, target, options_.source_role);
   TOWLINE_RETURN_IF_ERROR(
       source_.Exec(absl::StrCat("RELEASE SAVEPOINT ", kPartSavepoint)).status());
-  progress.Finish();
-  progress_->rows_done.fetch_add(rows, std::memory_order_relaxed);
+  progress.Finish(rows);
   return rows;
 }
 
@@ -186,12 +204,29 @@ absl::Status CopyWorker::CheckTableWasLocked() {
                         : absl::OkStatus();
 }
 
+absl::Status CopyWorker::Rest(int64_t bytes, int64_t rows) {
+  if (options_.rate_limit == nullptr || options_.rate_limit->Rest(bytes, rows, *options_.stop)) {
+    return absl::OkStatus();
+  }
+  return absl::CancelledError("shutting down");
+}
+
 absl::Status CopyWorker::Pump(PartProgress& progress) {
   std::string buffer;
   CopyReader reader(&source_, options_.large_row_turn);
+  const RateLimit* limit = options_.rate_limit;
+  // Since the last look at progress and limit. A message is a row, but for the end mark of the
+  // binary form; CopyPartOf() puts the count right.
+  int64_t bytes = 0;
+  int64_t rows = 0;
   while (true) {
     TOWLINE_ASSIGN_OR_RETURN(std::optional<absl::string_view> row, reader.Next());
     bool is_end = !row.has_value();
+    if (!is_end) {
+      bytes += static_cast<int64_t>(row->size());
+      ++rows;
+    }
+    bool is_due = limit != nullptr && limit->IsDue(bytes, rows);
     if (!is_end && row->size() >= kWriteBytes) {
       // Not copied once more: a row may be as large as the server allows.
       TOWLINE_RETURN_IF_ERROR(destination_.CopyWrite(buffer));
@@ -200,11 +235,12 @@ absl::Status CopyWorker::Pump(PartProgress& progress) {
     } else if (!is_end) {
       buffer.append(row->data(), row->size());
     }
-    if (!is_end) progress.Add(static_cast<int64_t>(row->size()));
-    if (buffer.size() >= kWriteBytes || is_end) {
+    if (bytes >= static_cast<int64_t>(kWriteBytes) || is_due || is_end) {
       TOWLINE_RETURN_IF_ERROR(destination_.CopyWrite(buffer));
       buffer.clear();
+      progress.Add(bytes, rows);
       FaultPoint("copy:in-table");
+      TOWLINE_RETURN_IF_ERROR(Rest(std::exchange(bytes, 0), std::exchange(rows, 0)));
     }
     if (is_end) return absl::OkStatus();
   }

@@ -20,6 +20,9 @@ class CopyWorker {
     TaskClaim claim;
     int64_t lock_key = 0;                    // of the exported snapshot; 0: under one of its own
     LargeRowTurn* large_row_turn = nullptr;  // all workers'
+    std::string source_role;                 // as the URI names it; may be empty
+    RateLimit* rate_limit = nullptr;         // all workers'; null: none
+    const Shutdown* stop = nullptr;          // ends a rest for its sake
   };
 
   // `source` is in a transaction under the exported snapshot. Both sessions are ours until the end.
@@ -53,6 +56,7 @@ class CopyWorker {
                                             const CopyPart& part);
   absl::Status RefuseInexact(const Table& table, const CopyTarget& target, const CopyPart& part);
   absl::Status Pump(PartProgress& progress);
+  absl::Status Rest(int64_t bytes, int64_t rows);
   absl::Status CheckTableWasLocked();
   absl::Status InTransaction(absl::FunctionRef<absl::Status()> work);
 

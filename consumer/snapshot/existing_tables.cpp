@@ -32,16 +32,24 @@ std::string NameSome(const std::vector<std::string>& lines) {
   return text;
 }
 
+// " WHERE ..." for the users' rows of an extension's table; empty: all rows are the users'.
+std::string WhoseRows(const ExtensionRows& extension_rows, const TableName& table) {
+  auto found = extension_rows.find(table);
+  return found == extension_rows.end() ? "" : absl::StrCat(" WHERE ", AsOperand(found->second));
+}
+
 // Indexes of those that hold at least one row.
 absl::StatusOr<std::vector<size_t>> FindFilled(Connection& session,
                                                const std::vector<Table>& tables,
-                                               const std::vector<size_t>& asked) {
+                                               const std::vector<size_t>& asked,
+                                               const ExtensionRows& extension_rows) {
   std::vector<size_t> filled;
   for (size_t start = 0; start < asked.size(); start += kTablesPerQuery) {
     std::string sql;
     for (size_t i = start; i < std::min(asked.size(), start + kTablesPerQuery); ++i) {
       absl::StrAppend(&sql, i == start ? "" : " UNION ALL ", "SELECT ", asked[i],
-                      " WHERE EXISTS (SELECT FROM ONLY ", Qualified(tables[asked[i]]), ")");
+                      " WHERE EXISTS (SELECT FROM ONLY ", Qualified(tables[asked[i]]),
+                      WhoseRows(extension_rows, tables[asked[i]].name), ")");
     }
     TOWLINE_ASSIGN_OR_RETURN(Result result, session.Query(sql));
     for (int row = 0; row < result.row_count(); ++row) {
@@ -85,7 +93,8 @@ absl::Status CheckExistingRows(Connection& session, const std::vector<Table>& so
                     !check.ours.contains(source[i].name) && check.policy(source[i].name) == "stop";
     if (is_asked) asked.push_back(i);
   }
-  TOWLINE_ASSIGN_OR_RETURN(std::vector<size_t> filled, FindFilled(session, destination, asked));
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<size_t> filled,
+                           FindFilled(session, destination, asked, check.extension_rows));
   if (filled.empty()) return absl::OkStatus();
   std::vector<std::string> lines;
   for (size_t i : filled) {
@@ -129,13 +138,13 @@ absl::Status CheckFit(const std::vector<Table>& source, const std::vector<Table>
                                 : "tables of the destination do not fit those of the source"),
           lines.size() == 1 ? "" : NameSome(lines)),
       "Change the destination's tables with ALTER TABLE, or drop them so that they are created as "
-      "they are at the source.");
+      "they are at the source. docs/types.md lists the types that are cast.");
 }
 
 absl::StatusOr<TableName> FindEmptied(Connection& session, const std::vector<Table>& tables) {
   std::vector<size_t> all(tables.size());
   std::iota(all.begin(), all.end(), size_t{0});
-  TOWLINE_ASSIGN_OR_RETURN(std::vector<size_t> filled, FindFilled(session, tables, all));
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<size_t> filled, FindFilled(session, tables, all, {}));
   std::set<size_t> found(filled.begin(), filled.end());
   for (size_t i : all) {
     if (!found.contains(i)) return tables[i].name;
@@ -148,7 +157,8 @@ absl::StatusOr<bool> AreReferenced(Connection& session, const std::vector<Table>
   return !referenced.empty();
 }
 
-absl::Status EmptyTables(Connection& session, const std::vector<Table>& tables) {
+absl::Status EmptyTables(Connection& session, const std::vector<Table>& tables,
+                         const ExtensionRows& extension_rows) {
   std::vector<Table> emptied;
   for (const Table& table : tables) {
     if (table.oid != 0 && table.kind == 'r') emptied.push_back(table);
@@ -157,14 +167,17 @@ absl::Status EmptyTables(Connection& session, const std::vector<Table>& tables) 
   std::vector<std::string> truncated;
   for (const Table& table : emptied) {
     std::string name = Qualified(table);
-    if (!referenced.contains(table.oid)) {
+    std::string where = WhoseRows(extension_rows, table.name);
+    if (!referenced.contains(table.oid) && where.empty()) {
       truncated.push_back("ONLY " + name);
       continue;
     }
-    LogInfo("a table of the destination is emptied by DELETE, as others refer to it",
-            {{"table", name}});
-    TOWLINE_RETURN_IF_ERROR(WithContext(session.Exec("DELETE FROM ONLY " + name).status(),
-                                        absl::StrCat("cannot empty table ", name)));
+    if (where.empty())
+      LogInfo("a table of the destination is emptied by DELETE, as others refer to it",
+              {{"table", name}});
+    TOWLINE_RETURN_IF_ERROR(
+        WithContext(session.Exec(absl::StrCat("DELETE FROM ONLY ", name, where)).status(),
+                    absl::StrCat("cannot empty table ", name)));
   }
   if (truncated.empty()) return absl::OkStatus();
   return WithContext(session.Exec("TRUNCATE " + absl::StrJoin(truncated, ", ")).status(),

@@ -11,6 +11,7 @@
 #include "model/name.h"
 #include "model/table.h"
 #include "pg/connection.h"
+#include "schema/extension_tables.h"
 
 namespace towline {
 
@@ -18,6 +19,7 @@ struct ExistingCheck {
   std::function<std::string(const TableName&)> policy;
   // Tables that an earlier try of this copy has begun: their rows are ours.
   std::set<TableName> ours;
+  ExtensionRows extension_rows = {};  // of these tables only the users' rows count
 };
 
 // kFailedPrecondition naming every table that holds rows under `stop`. `destination` has the tables
@@ -39,6 +41,8 @@ absl::StatusOr<bool> AreReferenced(Connection& session, const std::vector<Table>
 // Empties them in the session's transaction: by one TRUNCATE, and by DELETE what tables outside the
 // list refer to, as TRUNCATE refuses those even in the replica role (hazards C2). Partitioned
 // tables, and tables with oid 0, are passed over.
-absl::Status EmptyTables(Connection& session, const std::vector<Table>& tables);
+// Of an extension's tables the users' rows go.
+absl::Status EmptyTables(Connection& session, const std::vector<Table>& tables,
+                         const ExtensionRows& extension_rows);
 
 }  // namespace towline

@@ -245,6 +245,7 @@ absl::Status WorkOnRanges(const std::vector<RangedCopy>& tables, RangeWorker& wo
     if (!queue.Finish(*job, rows)) continue;
     TOWLINE_RETURN_IF_ERROR(worker.worker().MarkTable(copy.table.name, queue.rows(job->table)));
     progress.tables_done.fetch_add(1, std::memory_order_relaxed);
+    if (auto* counts = progress.tables.Find(copy.table.name); counts != nullptr) counts->Finish();
     FaultPoint("copy:table-done");
   }
   return absl::OkStatus();
@@ -283,13 +284,16 @@ absl::Status CountDone(const std::vector<RangedCopy>& tables, RangeQueue& queue,
   for (size_t i = 0; i < tables.size(); ++i) {
     const RangedCopy& copy = tables[i];
     int64_t share = copy.table.total_bytes / static_cast<int64_t>(copy.ranges.size());
+    auto* counts = progress.tables.Find(copy.table.name);
     for (const RangeRow& range : copy.ranges) {
       if (range.state != "copied") continue;
       ++kept;
       progress.bytes_done += share;
       progress.rows_done += range.rows_done;
+      if (counts != nullptr) counts->Add(share, range.rows_done);
     }
     if (!queue.is_done(i)) continue;
+    if (counts != nullptr) counts->Finish();
     // A crash came between the last range and this.
     TOWLINE_RETURN_IF_ERROR(
         MarkPieceCopied(store.connection(), store.claim(), copy.table.name, queue.rows(i)));
@@ -328,7 +332,9 @@ absl::Status CopyRanges(const CopierOptions& options, std::vector<RangedCopy> ta
     workers.emplace_back(
         options, store.claim(),
         CopyWorker(std::move(source), std::move(destination),
-                   {store.claim(), /*lock_key=*/0, &large_row_turn}, &progress),
+                   {store.claim(), /*lock_key=*/0, &large_row_turn, options.source.user(),
+                    options.rate_limit, &stop},
+                   &progress),
         stop);
   }
   std::vector<std::thread> threads;

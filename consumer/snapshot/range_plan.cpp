@@ -73,6 +73,8 @@ absl::StatusOr<std::map<TableName, RangedPlan>> PlanRanged(const CopierOptions& 
                                                            const std::vector<Table>& tables,
                                                            const std::vector<Table>& there) {
   std::map<TableName, RangedPlan> plans;
+  // Ranges agree when a stream has passed them, and here none follows.
+  if (options.is_once) return plans;
   const KeyPlanOptions wanted{options.planner, options.part_bytes};
   std::vector<Oid> large;
   bool has_append = false;

@@ -13,6 +13,7 @@
 #include "pg/quoting.h"
 #include "schema/dump_script.h"
 #include "schema/post_data.h"
+#include "snapshot/wait_blockers.h"
 
 namespace towline {
 namespace {
@@ -73,14 +74,16 @@ std::string HintForRows(const PostData& made, absl::string_view sqlstate) {
   std::string name = QuoteIdentifier(made.name);
   if (sqlstate == "23503" &&
       (made.kind == PostDataKind::kForeignKey || made.kind == PostDataKind::kValidation)) {
-    return absl::StrCat(
+    std::string hint = absl::StrCat(
         "Rows of ", table,
         " at the destination have no parent. If they are the source's, mend them "
         "there and run towline again: what you change is streamed first, then ",
         name,
-        " is tried again. If they are the destination's own, or the parents were not selected, "
-        "delete them there; or do without: at the destination ALTER TABLE ",
-        table, " DROP CONSTRAINT IF EXISTS ", name, "; and ADD it again, NOT VALID.");
+        " is tried again. If they are the destination's own, or their parents were not selected, "
+        "delete them there");
+    if (made.kind == PostDataKind::kForeignKey) return hint + ".";
+    return absl::StrCat(hint, "; or do without: at the destination ALTER TABLE ", table,
+                        " DROP CONSTRAINT ", name, ";");
   }
   if (made.kind != PostDataKind::kIndex && made.kind != PostDataKind::kKey) return "";
   if (sqlstate == "23505" || sqlstate == "23P01" || sqlstate == "23502") {
@@ -173,6 +176,26 @@ absl::Status CheckIsThatIndex(Connection& session, const std::string& statement)
                                " RENAME TO ...), then run towline again."));
 }
 
+// lock_timeout has ended the statement: whose locks it has waited for, on its table or the one that
+// it references. They may be gone meanwhile.
+absl::Status NameLockHolders(Connection& session, const std::string& statement,
+                             const absl::Status& status) {
+  if (GetSqlState(status) != "55P03" || !session.is_alive()) return status;
+  TOWLINE_RETURN_IF_ERROR(session.Exec("ROLLBACK").status());
+  PostData made = ClassifyPostData(statement);
+  for (const TableName& table : {made.table, made.referenced}) {
+    if (table.name.empty()) continue;
+    bool with_readers = made.kind == PostDataKind::kKey;
+    TOWLINE_ASSIGN_OR_RETURN(std::string holders, DescribeTableLocks(session, table, with_readers));
+    if (holders.empty()) continue;
+    return WithHint(
+        WithContext(status, absl::StrCat("table ", QuoteQualified(table.schema, table.name),
+                                         " is locked at the destination by ", holders)),
+        "Let that transaction end: the statement is tried again.");
+  }
+  return status;
+}
+
 // A foreign key that somebody else has made is left as it is, validated or not.
 absl::Status LeaveUnvalidated(Connection& session, const TaskClaim& claim,
                               const SchemaStatement& statement) {
@@ -186,6 +209,18 @@ absl::Status LeaveUnvalidated(Connection& session, const TaskClaim& claim,
       .status();
 }
 
+// For the right to create a schema the server asks before it looks whether there is one.
+absl::StatusOr<bool> IsSchemaThere(Connection& session, absl::string_view statement) {
+  std::string name;
+  if (!absl::ConsumePrefix(&statement, "CREATE SCHEMA ") || !TakeQuotedName(&statement, &name)) {
+    return false;
+  }
+  TOWLINE_ASSIGN_OR_RETURN(
+      Result found,
+      session.Query("SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1", {name}));
+  return found.row_count() == 1;
+}
+
 absl::Status RunStatement(Connection& session, const TaskClaim& claim, const SchemaRun& run,
                           const SchemaStatement& statement) {
   TOWLINE_RETURN_IF_ERROR(session.Exec("BEGIN").status());
@@ -195,9 +230,18 @@ absl::Status RunStatement(Connection& session, const TaskClaim& claim, const Sch
   if (!status.ok()) {
     Outcome outcome =
         session.is_alive() ? Judge(run, statement.statement, status) : Outcome::kFailed;
-    if (outcome == Outcome::kFailed) return ExplainStatementError(run, status, statement.statement);
+    if (session.is_alive()) {
+      TOWLINE_RETURN_IF_ERROR(session.Exec("ROLLBACK TO SAVEPOINT towline_statement").status());
+    }
+    if (outcome == Outcome::kFailed && GetSqlState(status) == "42501") {
+      TOWLINE_ASSIGN_OR_RETURN(bool is_there, IsSchemaThere(session, statement.statement));
+      if (is_there) outcome = Outcome::kAlreadyThere;
+    }
+    if (outcome == Outcome::kFailed) {
+      return ExplainStatementError(run, NameLockHolders(session, statement.statement, status),
+                                   statement.statement);
+    }
     LogOutcome(run, outcome, statement.statement, status);
-    TOWLINE_RETURN_IF_ERROR(session.Exec("ROLLBACK TO SAVEPOINT towline_statement").status());
     if (outcome == Outcome::kAlreadyThere) {
       TOWLINE_RETURN_IF_ERROR(CheckIsThatIndex(session, statement.statement));
       TOWLINE_RETURN_IF_ERROR(LeaveUnvalidated(session, claim, statement));

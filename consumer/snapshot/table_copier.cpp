@@ -98,6 +98,7 @@ absl::Status WorkOnParts(const TableCopyJob& job, const TaskClaim& claim, CopyWo
     if (!queue.Finish(*part, &rows)) continue;
     if (has_mark && !part->is_whole) TOWLINE_RETURN_IF_ERROR(worker.MarkTable(table.name, rows));
     progress.tables_done.fetch_add(1, std::memory_order_relaxed);
+    if (auto* counts = progress.tables.Find(table.name); counts != nullptr) counts->Finish();
     LogDebug("table copied", {{"table", QuoteQualified(table.name.schema, table.name.name)},
                               {"rows", absl::StrCat(rows)}});
     FaultPoint("copy:table-done");
@@ -112,8 +113,9 @@ absl::StatusOr<CopyWorker> OpenWorker(const CopierOptions& options, int origin_n
   source.set_shutdown(stop);
   TOWLINE_ASSIGN_OR_RETURN(Connection destination,
                            OpenDestination(options, "copy", origin_number, store, stop));
-  return CopyWorker(std::move(source), std::move(destination), {store.claim(), lock_key, turn},
-                    &progress);
+  return CopyWorker(
+      std::move(source), std::move(destination),
+      {store.claim(), lock_key, turn, options.source.user(), options.rate_limit, &stop}, &progress);
 }
 
 }  // namespace

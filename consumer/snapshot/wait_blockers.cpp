@@ -43,6 +43,22 @@ WHERE $1::numeric = 0 OR r.xid <= $1::numeric
 ORDER BY r.xid LIMIT 3
 )sql";
 
+// Prepared transactions have no pid; their locks bear the transaction's number.
+constexpr char kTableLocksSql[] = R"sql(
+SELECT DISTINCT p.gid, l.pid, COALESCE(p.owner, a.usename, ''), COALESCE(a.state, '')
+FROM pg_catalog.pg_locks l
+JOIN pg_catalog.pg_class c ON c.oid = l.relation AND c.relname = $2
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace AND n.nspname = $1
+LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+LEFT JOIN pg_catalog.pg_prepared_xacts p
+  ON l.pid IS NULL AND l.virtualtransaction = '-1/' || p.transaction::text
+WHERE l.locktype = 'relation' AND l.granted AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()
+  AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d
+                    WHERE d.datname = pg_catalog.current_database())
+  AND ($3::boolean OR l.mode NOT IN ('AccessShareLock', 'RowShareLock'))
+ORDER BY 1, 2 LIMIT 3
+)sql";
+
 std::string DescribeOne(const Result& result, int row) {
   bool is_prepared = !result.IsNull(row, 0);
   std::string who = is_prepared ? absl::StrCat("prepared transaction '", result.Get(row, 0), "'")
@@ -72,6 +88,22 @@ absl::StatusOr<std::string> DescribeBlockers(Connection& source, uint64_t xid_ma
   for (int row = 0; row < result.row_count(); ++row) named.push_back(DescribeOne(result, row));
   int64_t count = result.row_count() > 0 ? result.GetInt(0, 6) : 0;
   if (count > kNamedMax) named.push_back(absl::StrCat(count - kNamedMax, " more"));
+  return absl::StrJoin(named, ", ");
+}
+
+absl::StatusOr<std::string> DescribeTableLocks(Connection& session, const TableName& table,
+                                               bool with_readers) {
+  TOWLINE_ASSIGN_OR_RETURN(
+      Result rows,
+      session.Query(kTableLocksSql, {{table.schema, table.name, with_readers ? "t" : "f"}}));
+  std::vector<std::string> named;
+  for (int row = 0; row < rows.row_count(); ++row) {
+    std::string who = rows.IsNull(row, 0)
+                          ? absl::StrCat("pid ", rows.Get(row, 1))
+                          : absl::StrCat("prepared transaction '", rows.Get(row, 0), "'");
+    std::string state = rows.IsNull(row, 0) ? rows.GetString(row, 3) : "prepared";
+    named.push_back(absl::StrCat(who, " (user ", rows.Get(row, 2), ", ", state, ")"));
+  }
   return absl::StrJoin(named, ", ");
 }
 

@@ -3,6 +3,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "schema/array_literal.h"
 #include "state/state_store.h"
 #include "state/task_row.h"
 
@@ -120,8 +121,9 @@ absl::Status StateStore::ResumeCopy(const SnapshotRow& snapshot) {
     TOWLINE_RETURN_IF_ERROR(InsertSnapshot(snapshot));
     TOWLINE_RETURN_IF_ERROR(
         connection_
-            .Query("UPDATE towline_state.piece SET snapshot_number = $2::integer "
-                   "WHERE task = $1 AND state NOT IN ('copied', 'streamed')",
+            .Query("UPDATE towline_state.piece SET snapshot_number = $2::integer, "
+                   "state = 'pending', rows_done = 0, bytes_done = 0 WHERE task = $1 AND state NOT "
+                   "IN ('copied', 'streamed')",
                    {options_.task, absl::StrCat(snapshot.number)})
             .status());
     return connection_
@@ -228,13 +230,18 @@ absl::Status StateStore::CopyAgain(Oid table) {
 }
 
 absl::StatusOr<std::vector<PieceRow>> StateStore::ReadPieces() {
+  return ReadPieces(connection_, options_.task);
+}
+
+absl::StatusOr<std::vector<PieceRow>> StateStore::ReadPieces(Connection& session,
+                                                             const std::string& task) {
   TOWLINE_ASSIGN_OR_RETURN(
       Result rows,
-      connection_.Query("SELECT schema_name, table_name, source_oid, existing, state, bytes_total, "
-                        "rows_done, rule, COALESCE(snapshot_number, 0), key_column, key_type, "
-                        "key_type_oid, COALESCE(key_collation, ''), source_form "
-                        "FROM towline_state.piece WHERE task = $1 ORDER BY ordinal",
-                        {options_.task}));
+      session.Query("SELECT schema_name, table_name, source_oid, existing, state, bytes_total, "
+                    "rows_done, bytes_done, rule, COALESCE(snapshot_number, 0), key_column, "
+                    "key_type, key_type_oid, COALESCE(key_collation, ''), source_form "
+                    "FROM towline_state.piece WHERE task = $1 ORDER BY ordinal",
+                    {task}));
   std::vector<PieceRow> pieces;
   for (int i = 0; i < rows.row_count(); ++i) {
     TOWLINE_ASSIGN_OR_RETURN(std::optional<ChunkKey> key, ReadKey(rows, i));
@@ -244,12 +251,39 @@ absl::StatusOr<std::vector<PieceRow>> StateStore::ReadPieces() {
                       rows.GetString(i, 4),
                       rows.GetInt(i, 5),
                       rows.GetInt(i, 6),
-                      rows.GetString(i, 7),
-                      static_cast<int>(rows.GetInt(i, 8)),
+                      rows.GetInt(i, 7),
+                      rows.GetString(i, 8),
+                      static_cast<int>(rows.GetInt(i, 9)),
                       std::move(key),
-                      rows.GetString(i, 13)});
+                      rows.GetString(i, 14)});
   }
   return pieces;
+}
+
+absl::Status StateStore::NotePieces(Connection& session, const TaskClaim& claim,
+                                    const std::vector<PieceProgress>& pieces) {
+  if (pieces.empty()) return absl::OkStatus();
+  ArrayLiteral schemas, names, rows, bytes;
+  for (const PieceProgress& piece : pieces) {
+    schemas.Add(piece.table.schema);
+    names.Add(piece.table.name);
+    rows.Add(absl::StrCat(piece.rows_done));
+    bytes.Add(absl::StrCat(piece.bytes_done));
+  }
+  return session
+      .Query(
+          "WITH seen AS (SELECT * FROM unnest($3::text[], $4::text[], $5::bigint[], $6::bigint[]) "
+          "AS s(schema_name, table_name, rows_done, bytes_done)), "
+          "free AS (SELECT p.task, s.* FROM seen s JOIN towline_state.piece p "
+          "USING (schema_name, table_name) WHERE p.task = $1 AND p.state IN ('pending', 'copying') "
+          "AND EXISTS (SELECT FROM towline_state.task t WHERE t.task = $1 "
+          "AND t.epoch = $2::bigint) FOR UPDATE OF p SKIP LOCKED) "
+          "UPDATE towline_state.piece p SET state = 'copying', rows_done = free.rows_done, "
+          "bytes_done = free.bytes_done FROM free WHERE p.task = free.task "
+          "AND p.schema_name = free.schema_name AND p.table_name = free.table_name",
+          {claim.task, absl::StrCat(claim.epoch), schemas.ToString(), names.ToString(),
+           rows.ToString(), bytes.ToString()})
+      .status();
 }
 
 absl::Status StateStore::SetPieceRules(const std::vector<PieceRow>& pieces) {

@@ -62,7 +62,8 @@ absl::Status MarkPieceCopied(Connection& session, const TaskClaim& claim, const 
   params.insert(params.end(), {table.schema, table.name, absl::StrCat(rows)});
   TOWLINE_ASSIGN_OR_RETURN(
       Result result,
-      session.Query("UPDATE towline_state.piece p SET state = 'copied', rows_done = $5::bigint "
+      session.Query("UPDATE towline_state.piece p SET state = 'copied', rows_done = $5::bigint, "
+                    "bytes_done = bytes_total "
                     "FROM towline_state.task t "
                     "WHERE t.task = $1 AND t.epoch = $2::bigint AND p.task = t.task "
                     "AND p.schema_name = $3 AND p.table_name = $4",

@@ -162,7 +162,36 @@ UPDATE towline_state.piece p SET snapshot_number = 1 FROM towline_state.snapshot
   WHERE s.task = p.task AND p.state <> 'streamed';
 ALTER TABLE towline_state.task DROP COLUMN snapshot;
 )sql",
-    // Version 6: ranges of a table's key, each under a snapshot of its own.
+    // Version 6: progress of a copy that runs. Updated every few seconds: room for HOT.
+    R"sql(
+ALTER TABLE towline_state.piece ADD COLUMN bytes_done bigint NOT NULL DEFAULT 0;
+ALTER TABLE towline_state.piece SET (fillfactor = 70);
+UPDATE towline_state.piece SET bytes_done = bytes_total WHERE state = 'copied';
+)sql",
+    // Version 7: columns that are cast (state/column_types.h), and large objects.
+    R"sql(
+CREATE TABLE towline_state.column_type (
+  task text NOT NULL,
+  schema_name text NOT NULL,
+  table_name text NOT NULL,
+  column_name text NOT NULL,
+  type_schema text NOT NULL,
+  type_name text NOT NULL,
+  type_modifier integer NOT NULL,
+  PRIMARY KEY (task, schema_name, table_name, column_name)
+);
+COMMENT ON TABLE towline_state.column_type IS
+  'Types at the source, when they were copied, of columns that have another type here.';
+
+CREATE TABLE towline_state.made_object (
+  task text NOT NULL,
+  number oid NOT NULL,
+  PRIMARY KEY (task, number)
+);
+COMMENT ON TABLE towline_state.made_object IS
+  'Large objects that the initial copy has made; emptied when it is complete.';
+)sql",
+    // Version 8: ranges of a table's key, each under a snapshot of its own.
     R"sql(
 CREATE TABLE towline_state.range (
   task text NOT NULL,

@@ -60,7 +60,7 @@ struct TaskRow {
   std::string plugin_version;
   // The greatest of the copy's snapshots; invalid once the position has passed it, and with it all
   // of them (hazards A11).
-  Lsn lsn_after;
+  Lsn lsn_after = {};
   std::string error;  // of the last stop, empty: none
   std::string host;   // where the consumer runs or ran
   int pid = 0;
@@ -74,6 +74,7 @@ struct PieceRow {
   std::string state;        // pending, copying, copied; again: whole, whatever it was before
   int64_t bytes_total = 0;  // heap and TOAST at planning
   int64_t rows_done = 0;
+  int64_t bytes_done = 0;   // read only: marks and NotePieces() write it
   std::string rule = "";    // under which it was copied (schema/table_rules.h); empty: none
   int snapshot_number = 0;  // under which it is copied (SnapshotRow); 0: none, it was not there
   std::optional<ChunkKey> key;   // it is copied in ranges of it, each under a snapshot of its own
@@ -87,15 +88,22 @@ struct RangeRow {
   KeyRange keys = {};
   std::string state;  // pending, copying, copied
   int64_t rows_done = 0;
-  std::string snapshot;  // under which it is read, of the last try; empty: not begun
-  Lsn lsn_after;
+  std::string snapshot = "";  // under which it is read, of the last try; empty: not begun
+  Lsn lsn_after = {};
+};
+
+// How far a piece is that is being copied, for people: nothing depends on it.
+struct PieceProgress {
+  TableName table;
+  int64_t rows_done = 0;
+  int64_t bytes_done = 0;
 };
 
 // One row of towline_state.snapshot.
 struct SnapshotRow {
   int number = 0;    // from 1, in the order in which they were taken
   std::string text;  // as pg_current_snapshot() printed it
-  Lsn lsn_after;
+  Lsn lsn_after = {};
   std::string shape;  // of all selected tables (snapshot/copy_start.h); empty: not known
 };
 
@@ -165,6 +173,12 @@ class StateStore {
   // The owner's sign of life: a successor ends sessions whose last one is older than 30 s. On any
   // session, so that it goes on while the store's is busy. kAborted if another has taken over.
   static absl::Status TouchSessions(Connection& session, const TaskClaim& claim);
+  // What SQL can ask of a copy that runs, on a session that is not the copy's. A piece whose row
+  // the copy holds just now is left for the next time: nobody waits.
+  static absl::Status NotePieces(Connection& session, const TaskClaim& claim,
+                                 const std::vector<PieceProgress>& pieces);
+  static absl::StatusOr<std::vector<PieceRow>> ReadPieces(Connection& session,
+                                                          const std::string& task);
   // Why the task stopped, for the next `status`; on a session of its own, as the store's may be
   // what failed.
   static absl::Status RecordStop(Connection& session, const TaskClaim& claim, TaskState state,

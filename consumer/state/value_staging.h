@@ -22,7 +22,7 @@ namespace towline {
 
 class ValueStaging {
  public:
-  // Value i has the type of columns[i] (quoted) of `relation` (quoted).
+  // Value i has the type of columns[i], a column (quoted) of `relation` (quoted) or an expression.
   static absl::StatusOr<ValueStaging> Create(Connection& session, const std::string& relation,
                                              const std::vector<std::string>& columns);
 

@@ -5,6 +5,7 @@ with the command that replays the test. Every service that a test started is hel
 """
 import faulthandler
 import os
+import pathlib
 import random
 import shutil
 import signal
@@ -177,6 +178,33 @@ def towline_factory(request, session_directory):
 def towline(towline_factory, source, destination):
     """The service between the test's two databases, not started."""
     return towline_factory(source, destination)
+
+
+PROBE_EXTENSION = {
+    "towline_probe.control": "default_version = '1.0'\nrelocatable = true\n",
+    "towline_probe--1.0.sql": """
+CREATE TABLE system (id int PRIMARY KEY, v text);
+INSERT INTO system VALUES (1, 'its own'), (2, 'its own');
+CREATE TABLE inner_part (id int PRIMARY KEY);
+INSERT INTO inner_part VALUES (1);
+CREATE TABLE job (id int PRIMARY KEY);
+CREATE TABLE by_value (id int PRIMARY KEY, is_mine bool);
+SELECT pg_extension_config_dump('system', 'WHERE id > 100');
+SELECT pg_extension_config_dump('job', '');
+SELECT pg_extension_config_dump('by_value', 'where is_mine');
+"""}
+
+
+@pytest.fixture
+def probe_extension(source):
+    """The name of an extension of our own, in the private copy of the server that the tests run: what is the
+    users' in table system are the ids above 100, in job all, in inner_part nothing."""
+    directory = pathlib.Path(source.value("SELECT setting FROM pg_config WHERE name = 'SHAREDIR'")) / "extension"
+    for name, text in PROBE_EXTENSION.items():
+        (directory / name).write_text(text)
+    yield "towline_probe"
+    for name in PROBE_EXTENSION:
+        (directory / name).unlink()
 
 
 @pytest.fixture

@@ -127,7 +127,7 @@ def test_what_hangs_together_and_what_is_not_copied(towline, source, destination
     text = {name: finding["found"] for name, finding in found.items()}
     assert text["source.other_relations"].startswith("3 relations whose rows are not copied: foreign table public.away, "
                                                      "materialized view public.counted, temporary table pg_temp_")
-    assert text["source.large_objects"] == "1 large object"
+    assert text["source.large_objects"] == "1 large object, not copied"
     assert text["source.name_case"] == '1 pair of names that differ by case only: public."Orders" and public.orders'
     assert text["source.partition_families"].endswith(': "public"."part" without "public"."part_2"')
     assert text["source.inheritance"].endswith(': "public"."base" without "public"."kid"')
@@ -137,6 +137,12 @@ def test_what_hangs_together_and_what_is_not_copied(towline, source, destination
     # Without a pattern nobody means another session's temporary table.
     assert "temporary" not in check(towline)["source.other_relations"]["found"]
     session.close()
+    # Without what they name nothing is said.
+    source.script("ALTER TABLE odd ADD COLUMN k int UNIQUE NOT NULL", "SELECT lo_unlink(oid) FROM pg_largeobject_metadata")
+    mended = ["--include", "*", "--exclude", "public.away", "--exclude", "public.counted", "--exclude", "public.orders",
+              "--exclude", "public.both_of", "--accept", "source.foreign_keys"]
+    assert levels(check(towline, *mended)) == {"source.foreign_keys": "warn"}, "the view of orders"
+    assert levels(check(towline, "--exclude", "public.away", "--exclude", "public.counted")) == {"source.name_case": "warn"}
     # A child without its parent cannot be created, unless one of them is there.
     found = check(towline, "--include", "public.kid")
     assert found["source.inheritance"]["level"] == "fail"
@@ -160,6 +166,29 @@ def test_large_objects_are_copied_as_the_finding_says(towline, source, destinati
     assert done.returncode == 0, done.stdout
     assert bytes(destination.value("SELECT lo_get(4711)")) == b"abc"
     assert destination.value("SELECT count(*) FROM t") == 0
+
+
+def test_rows_of_users_in_tables_of_extensions(towline, source, destination, probe_extension):
+    source.execute(f"CREATE EXTENSION {probe_extension}; CREATE TABLE t (id int PRIMARY KEY)")
+    assert levels(check(towline)) == {}
+    source.script("INSERT INTO system VALUES (200, 'mine')", "INSERT INTO inner_part VALUES (3)")
+    finding = check(towline)["source.extension_tables"]
+    assert finding["level"] == "warn" and finding["found"] == ("1 table of extensions with rows of users, which are not "
+                                                              "copied: public.system of towline_probe")
+    source.execute("INSERT INTO job VALUES (1)")
+    assert check(towline)["source.extension_tables"]["found"].endswith(": public.job of towline_probe, public.system of towline_probe")
+    towline.start().wait_for_state("streaming")
+    assert "source.extension_tables" in towline.output()
+    # As the finding says: the extension's own rows are there already.
+    words = finding["mend"]
+    command = words[words.index("pg_dump"):words.index(" writes")].replace("NAME", "public.system")
+    programs = source.cluster.programs
+    command = (command.replace("pg_dump", f"{programs}/pg_dump", 1).replace("psql", f"{programs}/psql -v ON_ERROR_STOP=1", 1)
+               .replace("SOURCE", f"'{source.uri()}'").replace("DESTINATION", f"'{destination.uri()}'"))
+    done = subprocess.run(command, shell=True, check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert done.returncode == 0, done.stdout
+    assert destination.query("SELECT id FROM system ORDER BY id") == [(1,), (2,), (200,)]
+    assert towline.stop() == 0
 
 
 def test_what_the_two_servers_differ_in(towline_factory, source, destination_cluster):
@@ -225,6 +254,18 @@ def test_tables_that_are_there(towline, source, destination):
     assert levels(check(towline)) == {}
 
 
+def test_patterns_that_select_nothing(towline, source):
+    finding = check(towline)["source.tables"]
+    assert (finding["level"], finding["found"]) == ("warn", "no table is selected")
+    source.execute("CREATE TABLE orders (id int PRIMARY KEY)")
+    done = towline.call("check", "--json", "--include", "public.ordres")
+    assert done.returncode == 1, done.stdout
+    finding, = [one for one in json.loads(done.stdout)["findings"] if one["id"] == "source.tables"]
+    assert (finding["level"], finding["found"]) == ("fail", "no table matches the pattern public.ordres")
+    assert finding["mend"] == "Check the name; names with capitals must stand in double quotes."
+    assert check(towline, "--include", "public.orders")["source.tables"]["level"] == "pass"
+
+
 def test_other_writers(towline_factory, towline, source, destination):
     for database in (source, destination):
         database.execute("CREATE TABLE t (id int PRIMARY KEY)")
@@ -271,6 +312,7 @@ def test_old_transactions_are_named_with_pid_and_age(towline, source):
     finally:
         source.execute("ROLLBACK PREPARED 'left'")
         idle.close()
+    assert check(towline)["source.long_transactions"]["level"] == "pass"
 
 
 def test_settings_of_the_source(towline, source, source_cluster):
@@ -285,7 +327,7 @@ def test_settings_of_the_source(towline, source, source_cluster):
         source_cluster.configure(max_slot_wal_keep_size="1GB")
     assert levels(found) == dict.fromkeys(["source.wal_sender_timeout", "source.logical_decoding_work_mem", "capacity.wal_kept"],
                                           "warn")
-    assert found["source.wal_sender_timeout"]["statement"] == "ALTER SYSTEM SET wal_sender_timeout = '60s';"
+    assert found["source.wal_sender_timeout"]["statement"] == f"ALTER DATABASE \"{source.name}\" SET wal_sender_timeout = '60s';"
     assert found["source.logical_decoding_work_mem"]["found"] == "logical_decoding_work_mem is 64kB"
     assert found["capacity.wal_kept"]["where"] == "source" and found["capacity.wal_kept"]["needs"] == "reload"
     assert "of tables and" in found["capacity.disk_space"]["found"]
@@ -356,5 +398,9 @@ def test_limits_of_the_source(towline_factory, new_cluster, older_plugin, destin
         for session in sessions:
             session.close()
     value = finding["statement"].split("'")[1]
+    # The newer plugin is put in, as the other finding says.
+    control, = older_plugin.parents[3].rglob("towline.control")
+    control.write_text(control.read_text().replace("default_version = '0.1'", "default_version = '0.2'"))
     cluster.configure(restart=True, max_locks_per_transaction=value)
-    assert check(service)["capacity.locks"]["level"] == "pass"
+    found = check(service)
+    assert found["capacity.locks"]["level"] == found["source.plugin_version"]["level"] == "pass"

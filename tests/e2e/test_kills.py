@@ -52,6 +52,9 @@ POINTS = {
     "copy:append-before-commit": Point(COPY, existing="append"),
     "copy:before-post-data": Point(("copying", "indexing")),
     "copy:in-post-data": Point(("indexing",), passage=5),
+    "copy:before-constraints": Point(("constraints",)),
+    "copy:in-constraints": Point(("constraints",), passage=2),
+    "copy:after-constraints": Point(("constraints",)),
     "run:before-stream": Point(("indexing", *STREAM)),
     "run:before-ack": Point(STREAM, passage=3),
     "apply:in-batch": Point(STREAM, passage=4),
@@ -72,6 +75,8 @@ RULE_POINTS = ("copy:before-adjusting",)
 RANGE_POINTS = ("copy:ranges-stored", "copy:range-begun", "copy:range-marked", "copy:range-done", "stream:copy-again")
 # Of a change in steps: test_large.py.
 STEP_POINTS = ("apply:values-staged",)
+# Of large objects: test_large_objects.py.
+LARGE_OBJECT_POINTS = ("copy:large-objects-made",)
 
 
 def fault_points_in_the_code():
@@ -84,7 +89,8 @@ def fault_points_in_the_code():
 
 
 def test_every_fault_point_is_tested():
-    assert fault_points_in_the_code() == {*POINTS, *TWO_PHASE_POINTS, *RULE_POINTS, *RANGE_POINTS, *STEP_POINTS}
+    assert fault_points_in_the_code() == {*POINTS, *TWO_PHASE_POINTS, *RULE_POINTS, *RANGE_POINTS,
+                                          *STEP_POINTS, *LARGE_OBJECT_POINTS}
 
 
 def make_load(source, seed, clients=2):
@@ -95,6 +101,9 @@ def make_load(source, seed, clients=2):
                   "CREATE INDEX ON load.bulk (n)",
                   "CREATE TABLE load.keyed (id int PRIMARY KEY, filler text)",
                   "INSERT INTO load.keyed SELECT i, md5(i::text) FROM generate_series(1, 1000) i",
+                  # What is filled when the stream has passed the copy, from rows that do not change.
+                  "CREATE TABLE load.fixed AS SELECT i FROM generate_series(1, 100) i",
+                  "CREATE MATERIALIZED VIEW load.counted AS SELECT count(*) FROM load.fixed",
                   # Large transactions come while they are in progress.
                   f"ALTER DATABASE {source.name} SET logical_decoding_work_mem = '64kB'")
     load.run(transactions=40)
@@ -123,7 +132,15 @@ def finish(service, load, source, destination, more=50):
     load.stop()
     service.wait_until_caught_up()
     assert_equal(source.uri(), destination.uri())
+    assert foreign_keys(destination) == foreign_keys(source)
     assert service.stop() == 0
+
+
+def foreign_keys(database):
+    found = database.query("SELECT conrelid::regclass::text, conname::text, convalidated FROM pg_constraint WHERE contype = 'f' "
+                           "ORDER BY 1, 2")
+    assert found
+    return found
 
 
 @pytest.mark.parametrize("name", POINTS)

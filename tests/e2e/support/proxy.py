@@ -10,6 +10,8 @@
     proxy.cut_in_message(b"d", longer_than=1000, which=5)   # half of the fifth such CopyData arrives
     proxy.lose_answer(b"COMMIT")         # the server executes it, the client never learns
     proxy.cut_before(b"COMMIT")          # the server never gets it
+    proxy.answer(b"COMMIT", "25P02", "no")  # ... and the client gets that error
+    proxy.pretend_version(12)            # what new connections are told that the server is
 
 One thread moves the bytes of all connections without ever blocking in a socket, because a socket in
 which a thread waits cannot be reset. All state belongs to that thread; the methods hand it their work.
@@ -121,6 +123,9 @@ class Flow:
 
     def put(self, data):
         if data and not self.swallow:
+            major = self.connection.proxy.pretended_major
+            if major is not None and self.direction == TO_CLIENT:
+                data = re.sub(rb"(?<=server_version\0)\d\d", b"%02d" % major, data)
             self.out.append((time.monotonic() + self.connection.proxy.delay_seconds, bytes(data)))
             self.out_bytes += len(data)
 
@@ -253,6 +258,7 @@ class Proxy:
         self.port = self.listener.getsockname()[1]
         self.connections, self.rules, self.paused = [], [], {direction: [] for direction in DIRECTIONS}
         self.delay_seconds, self.refusing, self.running, self.accepted = 0, False, True, 0
+        self.pretended_major = None
         self.selector, self.interest = selectors.DefaultSelector(), {}
         self.work, self.wake_in, self.wake_out = queue.SimpleQueue(), *socket.socketpair()
         self.wake_out.setblocking(False)
@@ -408,6 +414,10 @@ class Proxy:
         """Everything takes that much longer, in both directions."""
         self._do(lambda: setattr(self, "delay_seconds", seconds))
 
+    def pretend_version(self, major):
+        """Clients that connect from now on are told another major version; the server stays what it is."""
+        self._do(lambda: setattr(self, "pretended_major", major))
+
     def pause(self, direction=None, only=None):
         """A black hole: nothing passes, nothing is closed, new connections hang as well."""
         def work():
@@ -462,6 +472,16 @@ class Proxy:
     def cut_before(self, pattern, only=None):
         """A client's message that holds the bytes never arrives."""
         return self._add(Rule(TO_SERVER, only, lambda flow, _: flow.connection.close(), matcher(pattern)))
+
+    def answer(self, pattern, sqlstate, text, only=None):
+        """A client's message that holds the bytes never arrives: it is answered by this error, as a pooler would,
+        and the connection ends."""
+        fields = f"SFATAL\0VFATAL\0C{sqlstate}\0M{text}\0\0".encode()
+
+        def act(flow, _):
+            flow.connection.flows[TO_CLIENT].put(b"E" + struct.pack("!I", len(fields) + 4) + fields)
+            flow.connection.close(reset=False)
+        return self._add(Rule(TO_SERVER, only, act, matcher(pattern)))
 
     def lose_answer(self, pattern, only=None, answer_seconds=10, then=None):
         """The client's message that holds the bytes arrives, its answer does not: then both ends are

@@ -33,7 +33,16 @@ SELECT test.stream('include_tables', '*.*', 'exclude_tables', 'rewritten');
 -- CREATE TABLE AS is a table like any other
 CREATE TABLE made AS SELECT 1 AS one;
 SELECT test.stream('include_tables', 'made,rewritten');
+-- a table of an extension, unless a rule names it
+CREATE TABLE member (id int PRIMARY KEY, a int);
+ALTER EXTENSION towline ADD TABLE member;
+INSERT INTO member VALUES (1, 1), (200, 2);
+SELECT test.stream('include_tables', 'member');
+SELECT test.stream('include_tables', 'member', 'table_rules', '[{"schema": "public", "table": "other"}]');
+SELECT test.stream('include_tables', 'member', 'table_rules', '[{"schema": "public", "table": "member", "where": "id > 100"}]');
 SELECT test.close();
+ALTER EXTENSION towline DROP TABLE member;
+DROP TABLE member;
 SELECT lo_unlink(424242);
 DROP MATERIALIZED VIEW mv;
 DROP TABLE src, towline.note, towline_states, ul, made, rewritten;

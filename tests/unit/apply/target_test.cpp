@@ -253,6 +253,38 @@ TEST_F(TargetTest, NamesAreQuoted) {
             "DELETE FROM ONLY \"S \"\"x\".\"select\" WHERE \"Id\"\"; --\" = $1");
 }
 
+TEST_F(TargetTest, ValuesOfAnotherTypeAreReadAsTheSourcesAndCast) {
+  constexpr Oid kInt4 = 23;
+  relation_.columns[0].type_oid = kInt4;
+  table_.columns[0].type_name = "int8";
+  table_.columns[0].type_text = "bigint";
+  // What the source has made of its rows since the copy is not known.
+  EXPECT_EQ(Make().status().code(), absl::StatusCode::kFailedPrecondition);
+  catalog_.copied[{relation_.name, "id"}] = {"pg_catalog", "int2", -1};
+  EXPECT_EQ(Make().status().code(), absl::StatusCode::kFailedPrecondition);
+  catalog_.copied[{relation_.name, "id"}] = {"pg_catalog", "int4", -1};
+  Target target = Make().value();
+  EXPECT_FALSE(target.can_copy);
+  EXPECT_TRUE(target.can_fold);
+  StatementShape shape;
+  shape.action = Action::kUpdate;
+  Statement statement = BuildStatement(target, shape);
+  EXPECT_EQ(statement.sql,
+            "UPDATE ONLY \"s\".\"t\" SET \"id\"=$1::bigint,\"a\"=$2,\"n\"=$3,\"j\"=$4 WHERE "
+            "\"id\" = $5::bigint");
+  EXPECT_EQ(statement.params[0].type_oid, kInt4);
+  shape.staged_new = {"(SELECT v0 FROM staging)", "", "", ""};
+  EXPECT_THAT(BuildStatement(target, shape).sql,
+              HasSubstr("\"id\"=(SELECT v0 FROM staging)::bigint,"));
+  // As they are: the bytes of a text are those of a label.
+  table_.columns[0].type_name = "int4";
+  table_.columns[1].type_kind = 'e';
+  table_.columns[1].type_name = "mood";
+  catalog_.copied[{relation_.name, "a"}] = {"pg_catalog", "text", -1};
+  EXPECT_TRUE(Make()->can_copy);
+  EXPECT_EQ(Make()->columns[1].type_oid, 101u);
+}
+
 TEST_F(TargetTest, WhatDoesNotFitNamesTheStatementThatMendsIt) {
   auto expect = [this](const std::string& text, const std::string& hint) {
     absl::Status status = Make().status();
@@ -266,8 +298,9 @@ TEST_F(TargetTest, WhatDoesNotFitNamesTheStatementThatMendsIt) {
   table_.columns[2].typmod = ((10 << 16) | 1) + 4;
   expect("\"n\" has type", "TYPE pg_catalog.\"numeric\"(10,2);");
   table_.columns[2].typmod = -1;
-  table_.columns[1].type_name = "varchar";
+  table_.columns[1].type_name = "bytea";
   expect("\"a\" has type", "TYPE pg_catalog.\"text\"");
+  table_.columns[1].type_name = "varchar";
   relation_.columns[1].type_name = "varchar";
   relation_.columns[1].typmod = 14;
   table_.columns[1].typmod = 24;

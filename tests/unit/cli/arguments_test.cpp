@@ -45,6 +45,15 @@ TEST(ArgumentsTest, TaskMayStandAlone) {
   EXPECT_FALSE(arguments->is_watch);
 }
 
+TEST(ArgumentsTest, SetTakesNameValueAndPerhapsATask) {
+  auto arguments = ParseArguments({"set", "copy_rate_max", "20MB", "shop"});
+  ASSERT_TRUE(arguments.ok()) << arguments.status();
+  EXPECT_EQ(arguments->set_name, "copy_rate_max");
+  EXPECT_EQ(arguments->set_value, "20MB");
+  EXPECT_EQ(arguments->task, "shop");
+  EXPECT_EQ(ParseArguments({"set", "copy_rows_max", "0"})->task, "");
+}
+
 TEST(ArgumentsTest, MisspeltCommandAndOptionAreGuessed) {
   EXPECT_EQ(ErrorOf({"stauts"}), "unknown command \"stauts\"\nHINT:  Did you mean towline status?");
   EXPECT_EQ(ErrorOf({"run", "--sorce", "x"}),

@@ -49,6 +49,56 @@ TEST(StatusTextTest, StoppedTaskShowsWhereItGoesOnAndWhyItStopped) {
   EXPECT_THAT(text, Not(HasSubstr("lag")));
 }
 
+TEST(StatusTextTest, IndexesAndConstraintsAreCounted) {
+  KnownTask task;
+  task.is_running = true;
+  task.status.state = "indexing";
+  task.status.statements_done = 12;
+  task.status.statements_total = 40;
+  EXPECT_THAT(StatusText(task), HasSubstr("indexing     12 of 40 statements"));
+  task.status.state = "constraints";
+  EXPECT_THAT(StatusText(task), HasSubstr("constraints  12 of 40 statements"));
+}
+
+TEST(StatusTextTest, CopyShowsTotalsLimitsAndTheTablesBeingCopied) {
+  KnownTask task;
+  task.is_running = true;
+  task.status.task = "shop";
+  task.status.state = "copying";
+  task.status.tables_total = 3;
+  task.status.copy_bytes_total = 400 << 20;
+  task.status.copy_bytes_done = 100 << 20;
+  task.status.copy_rows_done = 12345;
+  task.status.copy_bytes_per_second = 10 << 20;
+  task.status.copy_rows_per_second = 2000;
+  task.status.copy_eta_seconds = 30;
+  task.status.copy_rate_max = 20 << 20;
+  task.status.copy_rows_max = 5000;
+  TableStatus orders;
+  orders.name = {"sales", "orders"};
+  orders.state = "copying";
+  orders.bytes_total = 200 << 20;
+  orders.bytes_done = 50 << 20;
+  orders.rows_done = 6000;
+  orders.bytes_per_second = 5 << 20;
+  orders.eta_seconds = 30;
+  TableStatus begun;
+  begun.name = {"public", "Odd name"};
+  begun.state = "copying";
+  TableStatus waiting;
+  waiting.name = {"public", "later"};
+  waiting.state = "waiting";
+  task.status.tables = {orders, begun, waiting};
+  std::string text = StatusText(task);
+  EXPECT_THAT(text, HasSubstr("copy         0/3 tables, 100 MB of 400 MB (25%), 12,345 rows, 10 "
+                              "MB/s, 2,000 rows/s, ETA 30s\n"));
+  EXPECT_THAT(text, HasSubstr("copy limit   20 MB/s, 5,000 rows/s\n"));
+  EXPECT_THAT(text, HasSubstr("    copying                 size  done   rows       rate  ETA\n"
+                              "    \"sales\".\"orders\"      200 MB   25%  6,000  5120 kB/s  30s\n"
+                              "    \"public\".\"Odd name\"  0 bytes            0\n"));
+  EXPECT_THAT(text, Not(HasSubstr("later")));
+}
+
 TEST(StatusTextTest, RetryingCountsDown) {
   KnownTask task;
   task.is_running = true;

@@ -229,7 +229,7 @@ TEST_F(ConfigLoaderTest, KeyWithoutANeighbourListsWhatIsKnown) {
 }
 
 TEST_F(ConfigLoaderTest, LaterKeysAreRefusedAndNotIgnored) {
-  for (const char* key : {"stages", "map", "ddl", "on_conflict", "state"}) {
+  for (const char* key : {"map", "ddl", "on_conflict", "state"}) {
     EXPECT_THAT(ErrorOf(std::string(key) + ": x\n"),
                 HasSubstr("\" is not supported yet by this version"));
   }
@@ -237,6 +237,47 @@ TEST_F(ConfigLoaderTest, LaterKeysAreRefusedAndNotIgnored) {
     EXPECT_THAT(ErrorOf(std::string("table: {\"a.b\": {") + key + ": x}}\n"),
                 HasSubstr("is not supported yet by this version"));
   }
+}
+
+std::string StagesOf(const Config& config) {
+  std::string text;
+  if (config.stages.schema) text += "schema ";
+  if (config.stages.copy) text += "copy ";
+  if (config.stages.stream) text += "stream ";
+  return text;
+}
+
+TEST_F(ConfigLoaderTest, StagesAreAListAndSchemaIsShortForTheUsualOnes) {
+  for (auto [yaml, stages] :
+       std::map<std::string, std::string>{{"accept: []\n", "schema copy stream "},
+                                          {"stages: [copy, schema]\n", "schema copy "},
+                                          {"stages: copy\n", "copy "},
+                                          {"stages: \"copy, stream\"\n", "copy stream "},
+                                          {"stages: stream\nslot: s\nposition: 1/A0\n", "stream "},
+                                          {"schema: copy\n", "schema copy stream "},
+                                          {"schema: skip\n", "copy stream "},
+                                          {"schema: only\n", "schema "}}) {
+    WriteYaml(yaml);
+    absl::StatusOr<Config> config = LoadConfig(sources_);
+    ASSERT_TRUE(config.ok()) << yaml << config.status();
+    EXPECT_EQ(StagesOf(*config), stages) << yaml;
+  }
+}
+
+TEST_F(ConfigLoaderTest, StagesThatMakeNoSenseAreRefused) {
+  EXPECT_EQ(ErrorOf("stages: [schema, stream]\n"),
+            "t.yaml:1: stages has schema and stream without copy: the rows would be missing\n"
+            "HINT:  Run --stages schema first, bring the rows, then run --stages stream.");
+  EXPECT_THAT(ErrorOf("stages: []\n"), Not(HasSubstr("no error")));
+  EXPECT_EQ(ErrorOf("stages: [copy, dance]\n"),
+            "t.yaml:1: stages must be a list of schema, copy, stream");
+  EXPECT_EQ(ErrorOf("schema: skip\nstages: copy\n"),
+            "t.yaml:2: stages says what a run does, and so does schema: leave one of them out");
+  EXPECT_THAT(ErrorOf("slot: s\n"), HasSubstr("slot is for stages: stream alone"));
+  EXPECT_THAT(ErrorOf("stages: copy\nposition: 1/A0\n"),
+              HasSubstr("position is for stages: stream alone"));
+  EXPECT_EQ(ErrorOf("stages: stream\nposition: 0/0\n"),
+            "t.yaml:2: position must be a position in the log such as 16/B374D848");
 }
 
 TEST_F(ConfigLoaderTest, ValueOutOfRangeNamesTheRange) {

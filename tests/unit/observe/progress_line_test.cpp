@@ -105,6 +105,9 @@ TEST(ProgressLineTest, IndexingCountsStatements) {
   now.statements_done = 3;
   now.statements_total = 30;
   EXPECT_EQ(ProgressLine(now, now, absl::Seconds(1)), "indexing: 3/30 indexes and constraints");
+  now.state = "constraints";
+  EXPECT_EQ(ProgressLine(now, now, absl::Seconds(1)),
+            "constraints: 3/30 foreign keys and materialized views");
 }
 
 }  // namespace

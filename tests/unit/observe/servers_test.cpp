@@ -36,37 +36,44 @@ class ControlSocketTest : public ::testing::Test {
   }
 
   ControlSocket::Callbacks Callbacks() {
-    return {.status =
-                [] {
-                  TaskStatus status;
-                  status.task = "shop";
-                  return status;
-                },
-            .pause =
-                [this] {
-                  ++pauses_;
-                  return absl::OkStatus();
-                },
-            .resume =
-                [] {
-                  return WithHint(absl::FailedPreconditionError("the task is not paused"), "Do.");
-                }};
+    return {
+        .status =
+            [] {
+              TaskStatus status;
+              status.task = "shop";
+              return status;
+            },
+        .pause =
+            [this] {
+              ++pauses_;
+              return absl::OkStatus();
+            },
+        .resume =
+            [] { return WithHint(absl::FailedPreconditionError("the task is not paused"), "Do."); },
+        .set =
+            [this](const std::string& name, const std::string& value) {
+              set_ = name + "=" + value;
+              return absl::OkStatus();
+            }};
   }
 
   std::string directory_;
   std::atomic<int> pauses_{0};
+  std::string set_;
 };
 
 TEST_F(ControlSocketTest, AnswersStatusPauseAndResume) {
   auto socket = ControlSocket::Listen("shop", Callbacks());
   ASSERT_TRUE(socket.ok()) << socket.status();
-  auto status = AskControlSocket("shop", "status");
+  auto status = AskControlSocket("shop", {"status"});
   ASSERT_TRUE(status.ok()) << status.status();
   EXPECT_EQ(nlohmann::json::parse(*status)["task"], "shop");
-  EXPECT_EQ(*AskControlSocket("shop", "pause"), R"({"ok":true})");
+  EXPECT_EQ(*AskControlSocket("shop", {"pause"}), R"({"ok":true})");
   EXPECT_EQ(pauses_, 1);
-  EXPECT_THAT(*AskControlSocket("shop", "resume"), HasSubstr("the task is not paused"));
-  EXPECT_THAT(*AskControlSocket("shop", "nonsense"), HasSubstr("expected"));
+  EXPECT_THAT(*AskControlSocket("shop", {"resume"}), HasSubstr("the task is not paused"));
+  EXPECT_EQ(*AskControlSocket("shop", {"set", "copy_rate_max", "20MB"}), R"({"ok":true})");
+  EXPECT_EQ(set_, "copy_rate_max=20MB");
+  EXPECT_THAT(*AskControlSocket("shop", {"nonsense"}), HasSubstr("expected"));
   EXPECT_THAT(ListControlSockets(), testing::Contains("shop"));
 }
 
@@ -84,7 +91,7 @@ TEST_F(ControlSocketTest, SecondListenerIsRefusedAndTheFirstGoesOn) {
   auto first = ControlSocket::Listen("shop", Callbacks());
   auto second = ControlSocket::Listen("shop", Callbacks());
   EXPECT_EQ(second.status().code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_TRUE(AskControlSocket("shop", "status").ok());
+  EXPECT_TRUE(AskControlSocket("shop", {"status"}).ok());
 }
 
 TEST_F(ControlSocketTest, SocketOfAKilledProcessIsReplacedAndNotListed) {
@@ -97,7 +104,7 @@ TEST_F(ControlSocketTest, SocketOfAKilledProcessIsReplacedAndNotListed) {
   ASSERT_EQ(bind(dead, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
   close(dead);
   EXPECT_THAT(ListControlSockets(), testing::Not(testing::Contains("shop")));
-  EXPECT_EQ(AskControlSocket("shop", "status").status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(AskControlSocket("shop", {"status"}).status().code(), absl::StatusCode::kNotFound);
   EXPECT_TRUE(ControlSocket::Listen("shop", Callbacks()).ok());
 }
 
@@ -116,7 +123,7 @@ TEST_F(ControlSocketTest, SilentClientDoesNotBlockOthers) {
   address.sun_family = AF_UNIX;
   (*socket_or)->path().copy(address.sun_path, (*socket_or)->path().size());
   ASSERT_EQ(connect(silent, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
-  EXPECT_TRUE(AskControlSocket("shop", "status").ok());
+  EXPECT_TRUE(AskControlSocket("shop", {"status"}).ok());
   close(silent);
 }
 

@@ -46,6 +46,17 @@ TEST(TaskStatusToJsonTest, WayBackGivesTheSameText) {
   status.lag_seconds = 0.25;
   status.retry_in = absl::Seconds(9);
   status.waiting_for = "a server";
+  status.copy_bytes_per_second = 12.5;
+  status.copy_eta_seconds = 3;
+  status.copy_rate_max = 1000;
+  TableStatus table;
+  table.name = {"sales", "caf\xC3\xA9"};
+  table.state = "copying";
+  table.bytes_total = 10;
+  table.rows_done = 7;
+  table.rows_per_second = 2.5;
+  status.tables = {table, TableStatus()};
+  status.tables_left_out = 9'998;
   absl::StatusOr<TaskStatus> back = TaskStatusFromJson(TaskStatusToJson(status));
   ASSERT_TRUE(back.ok()) << back.status();
   auto without_clock = [](const TaskStatus& each) {
@@ -55,8 +66,36 @@ TEST(TaskStatusToJsonTest, WayBackGivesTheSameText) {
   };
   EXPECT_EQ(without_clock(*back), without_clock(status));
   EXPECT_EQ(back->spool_disk_bytes, 6);
+  EXPECT_EQ(back->tables[0].name.name, "caf\xC3\xA9");
+  EXPECT_EQ(back->tables[0].rows_done, 7);
+  EXPECT_LT(back->tables[0].eta_seconds, 0);
   EXPECT_FALSE(TaskStatusFromJson("[]").ok());
   EXPECT_FALSE(TaskStatusFromJson("{").ok());
+}
+
+TEST(TaskStatusToJsonTest, TablesAreAnArrayAndWhatIsNotKnownIsNull) {
+  TaskStatus status;
+  TableStatus table;
+  table.name = {"sales", "orders"};
+  table.state = "waiting";
+  status.tables = {table};
+  nlohmann::json json = nlohmann::json::parse(TaskStatusToJson(status));
+  EXPECT_EQ(json["tables"][0]["schema"], "sales");
+  EXPECT_EQ(json["tables"][0]["table"], "orders");
+  EXPECT_EQ(json["tables"][0]["rows_estimate"], -1);
+  EXPECT_TRUE(json["tables"][0]["eta_seconds"].is_null());
+  EXPECT_TRUE(json["copy_eta_seconds"].is_null());
+  EXPECT_EQ(json["tables_left_out"], 0);
+}
+
+TEST(TaskStatusToJsonTest, LongestAnswerFitsTheSocket) {
+  TaskStatus status;
+  TableStatus table;
+  table.name = {std::string(63, '\x01'), std::string(63, '"')};  // six and two bytes each
+  table.state = "copying";
+  table.bytes_total = table.bytes_done = table.rows_done = INT64_MAX;
+  status.tables.assign(kTablesShownMax, table);
+  EXPECT_LT(TaskStatusToJson(status).size(), size_t{1} << 20);
 }
 
 TEST(TaskStatusToJsonTest, IsOneLine) {

@@ -57,5 +57,15 @@ TEST(CheckCatalogTest, ListsExactlyTheChecksThereAre) {
   EXPECT_EQ(used, listed);
 }
 
+TEST(CheckCatalogTest, ChecksOfOtherStagesAreLeftOut) {
+  EXPECT_TRUE(IsOfStages("source.wal_level", true, true));
+  EXPECT_FALSE(IsOfStages("source.wal_level", true, false));
+  EXPECT_TRUE(IsOfStages("source.wal_level", false, true));
+  EXPECT_TRUE(IsOfStages("destination.rows", true, false));
+  EXPECT_FALSE(IsOfStages("destination.rows", false, true));
+  EXPECT_TRUE(IsOfStages("destination.rows", false, false));  // schema alone
+  EXPECT_TRUE(IsOfStages("source.table_privileges", false, true));
+}
+
 }  // namespace
 }  // namespace towline

@@ -32,6 +32,14 @@ TEST(PostDataTest, KindsAreToldApartByTheWordsBetweenTheNames) {
   EXPECT_EQ(Text("ALTER EVENT TRIGGER \"e\" DISABLE"), "event trigger|||");
 }
 
+TEST(PostDataTest, AForeignKeyNamesTheTableThatItReferences) {
+  const std::string key = "ALTER TABLE ONLY \"s\".\"t\"\n    ADD CONSTRAINT \"k\" FOREIGN KEY ";
+  EXPECT_EQ(
+      ClassifyPostData(key + "(\"a)\", PERIOD \"b\") REFERENCES \"q\".\"p\"(\"x\")").referenced,
+      (TableName{"q", "p"}));
+  EXPECT_EQ(ClassifyPostData(key + "(\"a\") SOMETHING \"q\".\"p\"").referenced, TableName());
+}
+
 TEST(PostDataTest, WhatIsNotKnownIsOther) {
   for (const char* statement :
        {"CREATE TRIGGER \"i\" AFTER INSERT ON \"s\".\"t\" FOR EACH ROW EXECUTE FUNCTION f()",

@@ -37,10 +37,11 @@ TEST(TableFitTest, NamesEveryMisfit) {
   TableColumn required = Column("extra", "int4");
   required.is_not_null = true;
   EXPECT_THAT(
-      DescribeMisfit(TableOf({Column("a", "int4"), Column("b", "text"), Column("c", "bpchar", 9)}),
-                     TableOf({Column("a", "int8"), Column("c", "bpchar", 5), required})),
-      ElementsAre("column \"a\" has type int8 instead of int4", "column \"b\" (text) is missing",
-                  "column \"c\" has type bpchar instead of bpchar",
+      DescribeMisfit(TableOf({Column("a", "int8"), Column("b", "text"), Column("c", "bpchar", 9)}),
+                     TableOf({Column("a", "int4"), Column("c", "bpchar", 5), required})),
+      ElementsAre("column \"a\" has type int4 instead of int8, from which it is not cast",
+                  "column \"b\" (text) is missing",
+                  "column \"c\" has type bpchar instead of bpchar, from which it is not cast",
                   "column \"extra\" gets no value from the source, is NOT NULL and without a "
                   "default"));
 }

@@ -108,6 +108,30 @@ TEST(CopyStatementsTest, ColumnsAreNamedAndGeneratedOnesLeftOut) {
             "COPY \"s\".\"t\" (\"a\"\"b\", \"select\") FROM STDIN (FORMAT binary)");
 }
 
+TEST(CopyStatementsTest, TheSourceCastsToTheDestinationsType) {
+  Table table = TableOf(10, 100);
+  table.columns = {Column("id", true), Column("j", true)};
+  for (TableColumn& column : table.columns) column.type_schema = "pg_catalog";
+  table.columns[0].type_name = "int4";
+  table.columns[1].type_name = "json";
+  Table other = table;
+  other.columns[0].type_name = "int8";
+  other.columns[0].type_text = "bigint";
+  CopyTarget target = MakeTarget(table, other, nullptr);
+  EXPECT_TRUE(target.is_binary);
+  EXPECT_EQ(CopyOutSql(table, target, CopyPart{}),
+            "COPY (SELECT \"id\"::bigint, \"j\" FROM ONLY \"s\".\"t\") TO STDOUT (FORMAT binary)");
+  // The value's form is that of the type it is cast to.
+  other.columns[0].is_portable_binary = false;
+  EXPECT_FALSE(MakeTarget(table, other, nullptr).is_binary);
+  // On top of what a rule says.
+  TableRule rule;
+  rule.has_columns = true;
+  rule.columns = {{"id", "id + 1"}, {"j", std::nullopt}};
+  EXPECT_EQ(MakeTarget(table, other, &rule).values[0],
+            "(\nid + 1\n)::\"pg_catalog\".\"int4\"::bigint");
+}
+
 TEST(CopyStatementsTest, OneTextColumnOnEitherSideMakesTheTableText) {
   Table table = TableOf(10, 100);
   table.columns = {Column("a", true), Column("b", true)};

@@ -1,0 +1,310 @@
+// grants: two scripts of exactly the rights that a run of this configuration needs, for a role that
+// has none. init prints what is missing for everything to work; this prints all of one thing, so
+// that an administrator can read it, change the role's name and keep it.
+#include <algorithm>
+#include <cstdio>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/status_macros.h"
+#include "cli/commands.h"
+#include "cli/task_finder.h"
+#include "pg/quoting.h"
+#include "schema/catalog_reader.h"
+#include "schema/sequences.h"
+
+namespace towline {
+namespace {
+
+// Before it only a superuser may set session_replication_role.
+constexpr int kParameterGrantsVersionMin = 150000;
+// From 19 on a second argument, with a default, names the process that holds the origin.
+constexpr int kSharedOriginsVersionMin = 190000;
+
+constexpr char kUserSchemasSql[] = R"sql(
+SELECT n.nspname FROM pg_catalog.pg_namespace n
+WHERE n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'towline', 'towline_state')
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_namespace'::regclass
+                  AND d.objid = n.oid AND d.deptype = 'e')
+ORDER BY 1
+)sql";
+
+// With its schema, where that is the user's choice.
+constexpr char kExtensionsSql[] = R"sql(
+SELECT e.extname, CASE WHEN v.schema IS NULL THEN n.nspname ELSE '' END
+FROM pg_catalog.pg_extension e
+JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
+LEFT JOIN pg_catalog.pg_available_extension_versions v
+  ON v.name = e.extname AND v.version = e.extversion
+WHERE e.extname NOT IN ('plpgsql', 'towline') ORDER BY 1
+)sql";
+
+constexpr char kOwnersSql[] = R"sql(
+SELECT DISTINCT r.rolname FROM pg_catalog.pg_shdepend d
+JOIN pg_catalog.pg_roles r ON r.oid = d.refobjid AND d.refclassid = 'pg_authid'::regclass
+WHERE d.deptype = 'o' AND NOT r.rolsuper AND d.dbid =
+  (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+ORDER BY 1
+)sql";
+
+using Names = std::vector<std::string>;
+
+struct Server {
+  explicit Server(Connection opened) : connection(std::move(opened)) {}
+  Connection connection;
+  std::string database;
+  std::string role;  // quoted
+  bool role_exists = false;
+};
+
+// What the task touches at the source.
+struct Touched {
+  std::vector<Table> tables;
+  std::vector<TableName> sequences;
+  bool has_row_security = false;
+  bool has_forced_row_security = false;
+};
+
+class Script {
+ public:
+  void Say(absl::string_view text) { absl::StrAppend(&text_, "-- ", text, "\n"); }
+  void Add(absl::string_view statement) { absl::StrAppend(&text_, statement, ";\n"); }
+  const std::string& text() const { return text_; }
+
+ private:
+  std::string text_;
+};
+
+absl::StatusOr<Server> OpenServer(const ConnectOptions& options, const std::string& role,
+                                  const Shutdown& shutdown) {
+  TOWLINE_ASSIGN_OR_RETURN(Connection connection, OpenFor(options, shutdown));
+  Server server(std::move(connection));
+  TOWLINE_ASSIGN_OR_RETURN(
+      Result facts,
+      server.connection.Query(
+          "SELECT pg_catalog.current_database(), COALESCE(NULLIF($1::text, ''), current_user), "
+          "EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = "
+          "COALESCE(NULLIF($1::text, ''), current_user))",
+          {role}));
+  server.database = QuoteIdentifier(facts.Get(0, 0));
+  server.role = QuoteIdentifier(facts.Get(0, 1));
+  server.role_exists = facts.GetBool(0, 2);
+  return server;
+}
+
+absl::StatusOr<Names> Column(Connection& connection, absl::string_view sql) {
+  TOWLINE_ASSIGN_OR_RETURN(Result rows, connection.Exec(sql));
+  Names names;
+  for (int row = 0; row < rows.row_count(); ++row) names.push_back(rows.GetString(row, 0));
+  return names;
+}
+
+std::string Quoted(const TableName& name) { return QuoteQualified(name.schema, name.name); }
+
+Names QuotedNames(const std::vector<TableName>& names) {
+  Names quoted;
+  for (const TableName& name : names) quoted.push_back(Quoted(name));
+  return quoted;
+}
+
+// Of schemas by name, in order and once each.
+std::set<std::string> SchemasOf(const Touched& touched) {
+  std::set<std::string> schemas;
+  for (const Table& table : touched.tables) schemas.insert(table.name.schema);
+  for (const TableName& sequence : touched.sequences) schemas.insert(sequence.schema);
+  return schemas;
+}
+
+absl::StatusOr<Touched> ReadTouched(const Config& config, Connection& source) {
+  Touched touched;
+  TOWLINE_ASSIGN_OR_RETURN(touched.tables, ReadTables(source, {config.include, config.exclude}));
+  SequenceSelection selection;
+  selection.is_all = config.include.empty();
+  Names oids;
+  for (const Table& table : touched.tables) {
+    selection.tables.push_back(table.name);
+    oids.push_back(absl::StrCat(table.oid));
+  }
+  std::vector<TableName> unreadable;
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<SequenceValue> values,
+                           ReadSequences(source, selection, &unreadable));
+  for (SequenceValue& value : values) touched.sequences.push_back(std::move(value.name));
+  touched.sequences.insert(touched.sequences.end(), unreadable.begin(), unreadable.end());
+  std::sort(touched.sequences.begin(), touched.sequences.end());
+  TOWLINE_ASSIGN_OR_RETURN(
+      Result security, source.Query("SELECT COALESCE(pg_catalog.bool_or(relrowsecurity), false), "
+                                    "COALESCE(pg_catalog.bool_or(relforcerowsecurity), false) "
+                                    "FROM pg_catalog.pg_class WHERE oid = ANY ($1::oid[])",
+                                    {absl::StrCat("{", absl::StrJoin(oids, ","), "}")}));
+  touched.has_row_security = security.GetBool(0, 0);
+  touched.has_forced_row_security = security.GetBool(0, 1);
+  return touched;
+}
+
+void AddRole(const Server& server, absl::string_view attributes, Script& script) {
+  if (!server.role_exists) {
+    script.Add(absl::StrCat("CREATE ROLE ", server.role, " LOGIN"));
+    script.Say("Give it a password with psql's \\password.");
+  }
+  if (!attributes.empty()) script.Add(absl::StrCat("ALTER ROLE ", server.role, attributes));
+  script.Add(absl::StrCat("GRANT CONNECT ON DATABASE ", server.database, " TO ", server.role));
+}
+
+void Grant(absl::string_view rights, const Names& objects, const Server& server, Script& script) {
+  for (const std::string& object : objects) {
+    script.Add(absl::StrCat("GRANT ", rights, " ", object, " TO ", server.role));
+  }
+}
+
+std::string SourceScript(const Config& config, const Server& source, const Touched& touched) {
+  Script script;
+  std::string attributes = config.stages.stream ? " REPLICATION" : "";
+  if (config.stages.copy && touched.has_row_security) absl::StrAppend(&attributes, " BYPASSRLS");
+  AddRole(source, attributes, script);
+  Names schemas;
+  for (const std::string& schema : SchemasOf(touched)) schemas.push_back(QuoteIdentifier(schema));
+  Grant("USAGE ON SCHEMA", schemas, source, script);
+  // pg_dump locks the tables that it reads, and the copy reads them.
+  Names tables;
+  for (const Table& table : touched.tables) tables.push_back(Quoted(table.name));
+  Grant("SELECT ON TABLE", tables, source, script);
+  if (config.stages.copy || config.stages.stream) {
+    Grant("SELECT ON SEQUENCE", QuotedNames(touched.sequences), source, script);
+  }
+  return script.text();
+}
+
+// Schemas, extensions and owners that the source's schema needs: made or given beforehand, so that
+// the role need not create anything in the database itself.
+absl::Status AddForSchema(const Config& config, Server& source, Server& destination,
+                          Script& script) {
+  TOWLINE_ASSIGN_OR_RETURN(Names wanted, Column(source.connection, kUserSchemasSql));
+  TOWLINE_ASSIGN_OR_RETURN(Names there, Column(destination.connection, kUserSchemasSql));
+  for (const std::string& schema : wanted) {
+    std::string name = QuoteIdentifier(schema);
+    if (std::find(there.begin(), there.end(), schema) == there.end()) {
+      script.Add(absl::StrCat("CREATE SCHEMA ", name, " AUTHORIZATION ", destination.role));
+    } else {
+      script.Add(absl::StrCat("GRANT USAGE, CREATE ON SCHEMA ", name, " TO ", destination.role));
+    }
+  }
+  TOWLINE_ASSIGN_OR_RETURN(Result extensions, source.connection.Exec(kExtensionsSql));
+  TOWLINE_ASSIGN_OR_RETURN(Names installed, Column(destination.connection,
+                                                   "SELECT extname FROM pg_catalog.pg_extension"));
+  for (int row = 0; row < extensions.row_count(); ++row) {
+    std::string name = extensions.GetString(row, 0);
+    if (std::find(installed.begin(), installed.end(), name) != installed.end()) continue;
+    std::string schema = extensions.GetString(row, 1);
+    script.Add(absl::StrCat("CREATE EXTENSION ", QuoteIdentifier(name),
+                            schema.empty() ? "" : " SCHEMA " + QuoteIdentifier(schema)));
+  }
+  if (!config.with_owners) return absl::OkStatus();
+  TOWLINE_ASSIGN_OR_RETURN(Names owners, Column(source.connection, kOwnersSql));
+  TOWLINE_ASSIGN_OR_RETURN(Names roles, Column(destination.connection,
+                                               "SELECT rolname FROM pg_catalog.pg_roles "
+                                               "WHERE NOT rolsuper"));
+  for (const std::string& owner : owners) {
+    std::string name = QuoteIdentifier(owner);
+    if (name == destination.role) continue;
+    if (std::find(roles.begin(), roles.end(), owner) == roles.end()) continue;
+    script.Add(absl::StrCat("GRANT ", name, " TO ", destination.role));
+  }
+  return absl::OkStatus();
+}
+
+// Of tables and sequences that are there already.
+absl::StatusOr<bool> AddForRelations(const std::vector<TableName>& names, const char* rights,
+                                     Server& destination, Script& script) {
+  Names quoted;
+  for (const TableName& name : names) quoted.push_back(QuoteLiteral(Quoted(name)));
+  TOWLINE_ASSIGN_OR_RETURN(
+      Result found, destination.connection.Query(absl::StrCat(
+                        "WITH wanted AS (SELECT pg_catalog.to_regclass(w) AS oid FROM "
+                        "pg_catalog.unnest(ARRAY[",
+                        absl::StrJoin(quoted, ", "),
+                        "]::text[]) w) SELECT n.nspname, c.relname, c.relrowsecurity FROM wanted "
+                        "JOIN pg_catalog.pg_class c USING (oid) JOIN pg_catalog.pg_namespace n "
+                        "ON n.oid = c.relnamespace ORDER BY 1, 2")));
+  bool has_row_security = false;
+  Names objects;
+  for (int row = 0; row < found.row_count(); ++row) {
+    objects.push_back(QuoteQualified(found.Get(row, 0), found.Get(row, 1)));
+    has_row_security |= found.GetBool(row, 2);
+  }
+  Grant(rights, objects, destination, script);
+  return has_row_security;
+}
+
+absl::StatusOr<std::string> DestinationScript(const Config& config, Server& source,
+                                              Server& destination, const Touched& touched) {
+  Script script;
+  AddRole(destination, "", script);
+  const int version = destination.connection.server_version();
+  if (version >= kParameterGrantsVersionMin) {
+    script.Add(
+        absl::StrCat("GRANT SET ON PARAMETER session_replication_role TO ", destination.role));
+  } else {
+    script.Say("Before version 15 only a superuser may set session_replication_role.");
+    script.Add(absl::StrCat("ALTER ROLE ", destination.role, " SUPERUSER"));
+  }
+  const char* setup =
+      version >= kSharedOriginsVersionMin ? "session_setup(text, integer)" : "session_setup(text)";
+  Names functions;
+  for (const char* function : {"oid(text)", "create(text)", setup, "drop(text)"}) {
+    functions.push_back(absl::StrCat("pg_catalog.pg_replication_origin_", function));
+  }
+  Grant("EXECUTE ON FUNCTION", functions, destination, script);
+  script.Add(
+      absl::StrCat("CREATE SCHEMA IF NOT EXISTS towline_state AUTHORIZATION ", destination.role));
+  if (config.stages.schema) {
+    TOWLINE_RETURN_IF_ERROR(AddForSchema(config, source, destination, script));
+  } else {
+    Names schemas;
+    for (const std::string& schema : SchemasOf(touched)) schemas.push_back(QuoteIdentifier(schema));
+    Grant("USAGE ON SCHEMA", schemas, destination, script);
+  }
+  std::vector<TableName> tables;
+  for (const Table& table : touched.tables) tables.push_back(table.name);
+  TOWLINE_ASSIGN_OR_RETURN(
+      bool has_row_security,
+      AddForRelations(tables, "SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON TABLE", destination,
+                      script));
+  TOWLINE_RETURN_IF_ERROR(
+      AddForRelations(touched.sequences, "SELECT, UPDATE ON SEQUENCE", destination, script)
+          .status());
+  if (has_row_security || (config.stages.schema && touched.has_forced_row_security)) {
+    script.Add(absl::StrCat("ALTER ROLE ", destination.role, " BYPASSRLS"));
+  }
+  return script.text();
+}
+
+std::string StagesText(const Stages& stages) {
+  Names names;
+  if (stages.schema) names.push_back("schema");
+  if (stages.copy) names.push_back("copy");
+  if (stages.stream) names.push_back("stream");
+  return absl::StrJoin(names, ",");
+}
+
+}  // namespace
+
+absl::StatusOr<int> GrantsCommand(const Arguments& arguments, const Config& config,
+                                  Shutdown& shutdown) {
+  TOWLINE_RETURN_IF_ERROR(RequireBothUris(config));
+  TOWLINE_ASSIGN_OR_RETURN(Server source, OpenServer(config.source, arguments.role, shutdown));
+  TOWLINE_ASSIGN_OR_RETURN(Server destination,
+                           OpenServer(config.destination, arguments.role, shutdown));
+  TOWLINE_ASSIGN_OR_RETURN(Touched touched, ReadTouched(config, source.connection));
+  TOWLINE_ASSIGN_OR_RETURN(std::string at_destination,
+                           DestinationScript(config, source, destination, touched));
+  printf("-- At the source (%s): all that role %s needs, stages %s\n%s\n",
+         config.source.Describe().c_str(), source.role.c_str(), StagesText(config.stages).c_str(),
+         SourceScript(config, source, touched).c_str());
+  printf("-- At the destination (%s): all that role %s needs, stages %s\n%s",
+         config.destination.Describe().c_str(), destination.role.c_str(),
+         StagesText(config.stages).c_str(), at_destination.c_str());
+  return 0;
+}
+
+}  // namespace towline

@@ -1,0 +1,107 @@
+// How far the initial copy is: in all, and table by table. The workers count, the monitor looks.
+//
+// Bytes are those of heap and TOAST at the source: a table's size when the copy was planned is the
+// estimate, and what has been read stands for as much of it, never for more; the rest is made up
+// for when a part is done. Rows are counted as they pass and exact when a part is done.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "model/name.h"
+#include "observe/task_status.h"
+
+namespace towline {
+
+// Rates over the last five to ten seconds: of one second they jump too much, of the whole copy they
+// say nothing of now. Pure: time is passed in.
+class RateWindow {
+ public:
+  void Add(absl::Time now, int64_t bytes, int64_t rows);
+  double bytes_per_second() const;
+  double rows_per_second() const;
+
+ private:
+  struct Sample {
+    absl::Time at;
+    int64_t bytes = 0;
+    int64_t rows = 0;
+  };
+  double PerSecond(int64_t Sample::*count) const;
+
+  Sample before_;
+  Sample middle_;
+  Sample last_;
+};
+
+class TableProgress {
+ public:
+  struct Planned {
+    TableName name;
+    int64_t bytes = 0;
+    int64_t rows = -1;  // estimate, -1: none
+  };
+
+  // One table, for its workers. Lives until the next Plan().
+  class Counts {
+   public:
+    explicit Counts(Planned table) : table_(std::move(table)) {}
+    void Begin();
+    void Add(int64_t bytes, int64_t rows) {
+      bytes_.fetch_add(bytes, std::memory_order_relaxed);
+      rows_.fetch_add(rows, std::memory_order_relaxed);
+    }
+    void Finish() { state_ = State::kCopied; }
+
+   private:
+    friend class TableProgress;
+    enum class State { kWaiting, kCopying, kCopied };
+    const Planned table_;
+    std::atomic<State> state_{State::kWaiting};
+    std::atomic<int64_t> bytes_{0};
+    std::atomic<int64_t> rows_{0};
+    RateWindow rates_;  // the monitor's, under the mutex
+  };
+
+  // A copy begins, or begins again. No worker may be at work.
+  void Plan(std::vector<Planned> tables);
+  // Null: not planned.
+  Counts* Find(const TableName& table) const;
+
+  // The monitor's look, several times a second: takes the rates.
+  void Sample(absl::Time now);
+  // Those being copied, then the others by size, the largest first; at most `tables_max`.
+  std::vector<TableStatus> Largest(size_t tables_max) const;
+  std::vector<TableStatus> Copying() const;
+  size_t size() const;
+
+ private:
+  static TableStatus StatusOf(const Counts& counts);
+
+  mutable absl::Mutex mutex_;
+  std::vector<std::unique_ptr<Counts>> tables_ ABSL_GUARDED_BY(mutex_);  // the largest first
+  std::map<TableName, Counts*> by_name_ ABSL_GUARDED_BY(mutex_);
+};
+
+// Written by the workers, read by any thread.
+struct CopyProgress {
+  std::atomic<int64_t> tables_total{0};
+  std::atomic<int64_t> tables_done{0};
+  std::atomic<int64_t> bytes_total{0};
+  std::atomic<int64_t> bytes_done{0};
+  std::atomic<int64_t> rows_done{0};
+  std::atomic<int64_t> statements_total{0};  // post-data
+  std::atomic<int64_t> statements_done{0};
+  TableProgress tables;
+};
+
+// What is left at this rate; negative: nobody knows.
+double SecondsLeft(int64_t bytes_total, int64_t bytes_done, double bytes_per_second);
+
+}  // namespace towline
