@@ -35,15 +35,15 @@ absl::Status InsertRows(Connection& connection, absl::string_view into,
 
 // Of the columns that ReadPieces() selects.
 absl::StatusOr<std::optional<ChunkKey>> ReadKey(const Result& pieces, int row) {
-  if (pieces.IsNull(row, 9)) return std::optional<ChunkKey>();
-  std::optional<KeyType> type = ParseKeyType(pieces.Get(row, 10));
+  if (pieces.IsNull(row, 10)) return std::optional<ChunkKey>();
+  std::optional<KeyType> type = ParseKeyType(pieces.Get(row, 11));
   if (!type.has_value()) {
     return absl::DataLossError("towline_state.piece names a type of key that does not exist");
   }
-  return std::optional(ChunkKey{.column = pieces.GetString(row, 9),
-                                .type_oid = static_cast<Oid>(pieces.GetInt(row, 11)),
+  return std::optional(ChunkKey{.column = pieces.GetString(row, 10),
+                                .type_oid = static_cast<Oid>(pieces.GetInt(row, 12)),
                                 .type = *type,
-                                .collation = pieces.GetString(row, 12)});
+                                .collation = pieces.GetString(row, 13)});
 }
 
 }  // namespace

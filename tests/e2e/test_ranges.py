@@ -56,7 +56,7 @@ class Mover:
             key = key % (self.rows * 10 + 2000)
             if key % 10 == 0 or key % self.clients != self.number:
                 continue
-            cursor.execute("SELECT FROM g.main WHERE id = %s", (key,))
+            cursor.execute("SELECT 1 FROM g.main WHERE id = %s", (key,))
             if not cursor.fetchone():
                 return key
 
@@ -181,7 +181,7 @@ def stopped_at(service, fault, passage):
     """Stands still there; it goes on with SIGCONT."""
     service.fault = f"{fault}:stop:{passage}"
     service.start()
-    wait_until(lambda: f"fault point {fault}" in service.output(), 60, "the copy", explain=service.tail)
+    service.wait_for_log(f"fault point {fault}")
     service.fault = None
 
 
@@ -417,7 +417,7 @@ def test_every_type_of_key(planner, source, destination, towline_factory):
     finish(service, source, destination)
     if planner == "keys":
         log = service.output()
-        assert log.count("by=\"keys because copy_planner is keys\"") == len(TYPES), log
+        assert log.count("by=keys because copy_planner is keys") == len(TYPES), log
 
 
 # --- which tables, and why
@@ -441,7 +441,7 @@ def test_why_a_table_is_not_divided_by_its_key(source, destination, towline_fact
     service.wait_for_state("streaming")
     log = service.output()
     for name, (_, reason) in REASONS.items():
-        assert any(f"g.{name}" in line and f"ctid because {reason}" in line for line in log.splitlines()
+        assert any(f'"g"."{name}"' in line and f"ctid because {reason}" in line for line in log.splitlines()
                    if "a large table" in line), log
     finish(service, source, destination)
 
@@ -458,5 +458,5 @@ def test_auto_follows_the_order_of_the_rows(source, destination, towline_factory
     log = service.output()
     for name, reason in (("a", "keys because its key"), ("b", "ctid because its key"),
                          ("c", "ctid because it has never been analyzed")):
-        assert any(f"g.{name}" in line and reason in line for line in log.splitlines() if "a large table" in line), log
+        assert any(f'"g"."{name}"' in line and reason in line for line in log.splitlines() if "a large table" in line), log
     finish(service, source, destination)
