@@ -110,7 +110,7 @@ class Assembler final : public ChangeSink {
   void CutPart(BatchPart part);
 
   Options options_;
-  Lsn copied_until_;         // no snapshot holds what was committed from there on
+  Lsn copied_until_;  // no snapshot holds what was committed from there on
   RangedChanges ranged_;
   std::deque<Batch> ready_;  // full ones
   Batch gathered_;           // whole transactions, then what has come of the open one

@@ -52,9 +52,10 @@ struct RangedTable {
   size_t SnapshotOf(const KeyValue& value) const { return snapshots[ranges.Find(value)]; }
 };
 
-// Where the copy ends and the stream begins. Most tables have one snapshot, whole: what holds within
-// one (its unique constraints) holds at every moment of catching up. What holds between tables, or
-// between the ranges of one, does so again when the position has passed the last lsn_after.
+// Where the copy ends and the stream begins. Most tables have one snapshot, whole: what holds
+// within one (its unique constraints) holds at every moment of catching up. What holds between
+// tables, or between the ranges of one, does so again when the position has passed the last
+// lsn_after.
 struct CopyBoundary {
   // At least one: those of ranges, then those of whole tables in the order in which they were
   // taken.

@@ -36,10 +36,10 @@ absl::StatusOr<RangedTable> RangedTableOf(const PieceRow& piece,
   if (keys.empty()) return Missing("the ranges of keys", piece.table);
   absl::StatusOr<KeyRanges> made = KeyRanges::Make(piece.key->type, std::move(keys));
   if (!made.ok()) {
-    return WithContext(made.status(), absl::StrCat("the ranges of table ",
-                                                   QuoteQualified(piece.table.schema,
-                                                                  piece.table.name),
-                                                   " in towline_state"));
+    return WithContext(
+        made.status(),
+        absl::StrCat("the ranges of table ", QuoteQualified(piece.table.schema, piece.table.name),
+                     " in towline_state"));
   }
   return RangedTable{*piece.key, *std::move(made), std::move(places)};
 }
@@ -55,8 +55,8 @@ absl::StatusOr<std::optional<CopyBoundary>> BoundaryOf(const std::vector<Snapsho
   for (const RangeRow& range : ranges) by_table[range.table].push_back(&range);
   for (const PieceRow& piece : pieces) {
     if (!piece.key.has_value()) continue;
-    TOWLINE_ASSIGN_OR_RETURN(RangedTable table, RangedTableOf(piece, by_table[piece.table],
-                                                              &boundary.snapshots));
+    TOWLINE_ASSIGN_OR_RETURN(RangedTable table,
+                             RangedTableOf(piece, by_table[piece.table], &boundary.snapshots));
     boundary.ranged.emplace(piece.source_oid, std::move(table));
   }
   std::map<int, size_t> indexes;

@@ -545,15 +545,22 @@ absl::Status CopyRun::CopyRows(Connection& session, const std::vector<Table>& ta
   plan.part_bytes = options_.part_bytes;
   plan.has_ctid_ranges = snapshot.connection().server_version() >= 140000;
   job.parts = PlanParts(job.tables, plan);
-  std::erase_if(job.parts, [&](const CopyPart& part) {
-    return ranged.contains(job.tables[part.table].name);
-  });
+  std::erase_if(job.parts,
+                [&](const CopyPart& part) { return ranged.contains(job.tables[part.table].name); });
   int64_t table_count = kept_.tables;
   std::vector<TableProgress::Planned> planned;
-  for (const Table& table : job.tables) {
+  std::set<size_t> divided;
+  for (const CopyPart& part : job.parts) {
+    if (!part.is_whole) divided.insert(part.table);
+  }
+  for (size_t i = 0; i < job.tables.size(); ++i) {
+    const Table& table = job.tables[i];
     if (!HasRowsToCopy(table)) continue;
     ++table_count;
-    planned.push_back({table.name, table.total_bytes, table.estimated_rows});
+    planned.push_back({table.name, table.total_bytes, table.estimated_rows,
+                       ranged.contains(table.name) ? "keys"
+                       : divided.contains(i)       ? "ctid"
+                                                   : "whole"});
   }
   progress_.tables.Plan(std::move(planned));
   progress_.tables_total = table_count;

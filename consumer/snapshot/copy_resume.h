@@ -1,5 +1,6 @@
 // A copy that was interrupted goes on: tables that are done stay, and ranges of keys that are; the
-// other tables are emptied and copied under a new snapshot. When it cannot, it starts all over, and these say why. Pure.
+// other tables are emptied and copied under a new snapshot. When it cannot, it starts all over, and
+// these say why. Pure.
 //
 // Why this is exact: nothing was streamed yet, so the slot still stands before the first marker,
 // and every transaction that is not visible in some snapshot comes from there. Each table is judged

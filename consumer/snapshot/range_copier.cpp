@@ -137,8 +137,7 @@ class RangeQueue {
 };
 
 absl::StatusOr<Connection> OpenSource(const CopierOptions& options, absl::string_view word,
-                                      std::vector<std::string> settings,
-                                      const Shutdown& shutdown) {
+                                      std::vector<std::string> settings, const Shutdown& shutdown) {
   Connection::Purpose purpose;
   purpose.application_name = SourceApplication(options.task, word);
   purpose.settings = std::move(settings);
@@ -259,7 +258,8 @@ absl::Status Divide(const CopierOptions& options, Connection& source, StateStore
     if (!copy.ranges.empty()) continue;
     KeyChoice choice;
     choice.key = copy.key;
-    int64_t count = PlanKeys(copy.table, choice, {CopyPlanner::kKeys, options.part_bytes}).range_count;
+    int64_t count =
+        PlanKeys(copy.table, choice, {CopyPlanner::kKeys, options.part_bytes}).range_count;
     TOWLINE_ASSIGN_OR_RETURN(std::vector<std::string> bounds,
                              ReadKeyBounds(source, copy.table, copy.key, count));
     TOWLINE_RETURN_IF_ERROR(store.AddRanges(copy.table.name, RangesBetween(bounds)));
@@ -310,15 +310,15 @@ absl::Status CountDone(const std::vector<RangedCopy>& tables, RangeQueue& queue,
 absl::Status CopyRanges(const CopierOptions& options, std::vector<RangedCopy> tables,
                         StateStore& store, CopyProgress& progress, const Shutdown& shutdown) {
   Shutdown stop;  // the workers' own, so that one failure stops them all; outlives their sessions
-  TOWLINE_ASSIGN_OR_RETURN(
-      Connection flusher, OpenSource(options, "ranges", {kBoundsLockTimeoutSql}, shutdown));
+  TOWLINE_ASSIGN_OR_RETURN(Connection flusher,
+                           OpenSource(options, "ranges", {kBoundsLockTimeoutSql}, shutdown));
   TOWLINE_RETURN_IF_ERROR(Divide(options, flusher, store, &tables));
   flusher.set_shutdown(stop);
   RangeQueue queue(tables, std::move(flusher));
   TOWLINE_RETURN_IF_ERROR(CountDone(tables, queue, store, progress));
   LargeRowTurn large_row_turn;
-  const size_t count = std::min(static_cast<size_t>(std::max(options.workers, 1)),
-                                queue.job_count());
+  const size_t count =
+      std::min(static_cast<size_t>(std::max(options.workers, 1)), queue.job_count());
   std::vector<RangeWorker> workers;
   for (size_t i = 0; i < count; ++i) {
     if (shutdown.is_requested()) return absl::CancelledError("shutting down");
@@ -329,13 +329,12 @@ absl::Status CopyRanges(const CopierOptions& options, std::vector<RangedCopy> ta
     TOWLINE_ASSIGN_OR_RETURN(Connection destination,
                              OpenDestination(options, "copy", origin, store, stop));
     source.set_shutdown(stop);
-    workers.emplace_back(
-        options, store.claim(),
-        CopyWorker(std::move(source), std::move(destination),
-                   {store.claim(), /*lock_key=*/0, &large_row_turn, options.source.user(),
-                    options.rate_limit, &stop},
-                   &progress),
-        stop);
+    workers.emplace_back(options, store.claim(),
+                         CopyWorker(std::move(source), std::move(destination),
+                                    {store.claim(), /*lock_key=*/0, &large_row_turn,
+                                     options.source.user(), options.rate_limit, &stop},
+                                    &progress),
+                         stop);
   }
   std::vector<std::thread> threads;
   for (RangeWorker& worker : workers) {

@@ -89,9 +89,8 @@ absl::Status WorkOnParts(const TableCopyJob& job, const TaskClaim& claim, CopyWo
     const Table& table = job.tables[part->table];
     bool has_mark = !job.is_staged[part->table];
     auto mark = [&](Connection& destination, int64_t rows) {
-      return has_mark && part->is_whole
-                 ? MarkPieceCopied(destination, claim, table.name, rows)
-                 : absl::OkStatus();
+      return has_mark && part->is_whole ? MarkPieceCopied(destination, claim, table.name, rows)
+                                        : absl::OkStatus();
     };
     TOWLINE_ASSIGN_OR_RETURN(int64_t rows,
                              worker.CopyPartOf(table, job.targets[part->table], *part, mark));

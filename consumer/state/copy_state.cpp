@@ -122,8 +122,8 @@ absl::Status StateStore::ResumeCopy(const SnapshotRow& snapshot) {
     TOWLINE_RETURN_IF_ERROR(
         connection_
             .Query("UPDATE towline_state.piece SET snapshot_number = $2::integer, "
-                   "state = 'pending', rows_done = 0, bytes_done = 0 WHERE task = $1 AND state NOT "
-                   "IN ('copied', 'streamed')",
+                   "state = CASE state WHEN 'again' THEN state ELSE 'pending' END, rows_done = 0, "
+                   "bytes_done = 0 WHERE task = $1 AND state NOT IN ('copied', 'streamed')",
                    {options_.task, absl::StrCat(snapshot.number)})
             .status());
     return connection_
@@ -209,8 +209,7 @@ absl::StatusOr<std::vector<RangeRow>> StateStore::ReadRanges() {
 
 absl::Status StateStore::CopyAgain(Oid table) {
   absl::Status stored = InTransaction(connection_, [&]() -> absl::Status {
-    TOWLINE_RETURN_IF_ERROR(
-        UpdateTask(kStateAssignments, StateParams(TaskState::kCopying, "")));
+    TOWLINE_RETURN_IF_ERROR(UpdateTask(kStateAssignments, StateParams(TaskState::kCopying, "")));
     TOWLINE_RETURN_IF_ERROR(
         connection_
             .Query("DELETE FROM towline_state.range r USING towline_state.piece p "
@@ -219,10 +218,11 @@ absl::Status StateStore::CopyAgain(Oid table) {
                    {options_.task, absl::StrCat(table)})
             .status());
     return connection_
-        .Query("UPDATE towline_state.piece SET state = 'again', rows_done = 0, key_column = NULL, "
-               "key_type = NULL, key_type_oid = NULL, key_collation = NULL, source_form = '' "
-               "WHERE task = $1 AND source_oid = $2::bigint",
-               {options_.task, absl::StrCat(table)})
+        .Query(
+            "UPDATE towline_state.piece SET state = 'again', rows_done = 0, key_column = NULL, "
+            "key_type = NULL, key_type_oid = NULL, key_collation = NULL, source_form = '' "
+            "WHERE task = $1 AND source_oid = $2::bigint",
+            {options_.task, absl::StrCat(table)})
         .status();
   });
   if (stored.ok()) on_state_(TaskState::kCopying);

@@ -101,11 +101,11 @@ absl::Status MarkRangeCopied(Connection& session, const TaskClaim& claim, const 
                              int64_t ordinal, int64_t rows) {
   TOWLINE_ASSIGN_OR_RETURN(
       Result result,
-      session.Query("UPDATE towline_state.range SET state = 'copied', rows_done = $5::bigint "
-                    "WHERE task = $1 AND schema_name = $2 AND table_name = $3 "
-                    "AND ordinal = $4::bigint AND state = 'copying'",
-                    {{claim.task, table.schema, table.name, absl::StrCat(ordinal),
-                      absl::StrCat(rows)}}));
+      session.Query(
+          "UPDATE towline_state.range SET state = 'copied', rows_done = $5::bigint "
+          "WHERE task = $1 AND schema_name = $2 AND table_name = $3 "
+          "AND ordinal = $4::bigint AND state = 'copying'",
+          {{claim.task, table.schema, table.name, absl::StrCat(ordinal), absl::StrCat(rows)}}));
   return CheckPositionMoved(result.affected_rows());
 }
 

@@ -74,10 +74,10 @@ struct PieceRow {
   std::string state;        // pending, copying, copied; again: whole, whatever it was before
   int64_t bytes_total = 0;  // heap and TOAST at planning
   int64_t rows_done = 0;
-  int64_t bytes_done = 0;   // read only: marks and NotePieces() write it
-  std::string rule = "";    // under which it was copied (schema/table_rules.h); empty: none
-  int snapshot_number = 0;  // under which it is copied (SnapshotRow); 0: none, it was not there
-  std::optional<ChunkKey> key;   // it is copied in ranges of it, each under a snapshot of its own
+  int64_t bytes_done = 0;       // read only: marks and NotePieces() write it
+  std::string rule = "";        // under which it was copied (schema/table_rules.h); empty: none
+  int snapshot_number = 0;      // under which it is copied (SnapshotRow); 0: none, it was not there
+  std::optional<ChunkKey> key;  // it is copied in ranges of it, each under a snapshot of its own
   std::string source_form = "";  // of the table when that was decided (snapshot/range_copier.h)
 };
 

@@ -372,12 +372,50 @@ def test_nothing_old_is_held_between_ranges(source, destination, towline_factory
     finish(service, source, destination)
 
 
+def test_ranges_keep_to_the_limit_and_are_shown(source, destination, towline_factory):
+    make_tables(source)
+    service = towline_factory(source, destination, arguments=[*KEYS, "--copy-rows-max", "500"])
+    service.start()
+
+    def look():
+        main = next((table for table in service.status()["tables"] if table["table"] == "main"), None)
+        return main if main and 500 < main["rows_done"] < 4000 else None
+    service.wait_for_state("copying")
+    main = wait_until(look, 30, "rows of the table", explain=service.tail)
+    assert main["copied_by"] == "keys" and main["state"] == "copying"
+    assert 0 < main["bytes_done"] < main["bytes_total"] and main["rows_per_second"] < 1500
+    assert service.call("set", "copy_rows_max", "0", check=True)
+    finish(service, source, destination)
+
+
 def test_a_table_that_comes_while_ranges_are_copied(source, destination, towline_factory):
     """It was in no snapshot that tables were looked up under, although the last ranges' hold it."""
     service = between(source, destination, towline_factory)
     source.script("CREATE TABLE g.late (id int PRIMARY KEY)", "INSERT INTO g.late VALUES (1), (2)")
     destination.execute("CREATE TABLE g.late (id int PRIMARY KEY)")
     go_on(service)
+    finish(service, source, destination)
+
+
+def test_a_table_that_was_streamed_before_another_is_copied_again(source, destination, towline_factory):
+    """The snapshot of the copy that follows holds rows of it that nobody has copied or streamed: all is copied
+    anew, over tables and indexes that are there."""
+    make_tables(source)
+    # Slow enough to do something between two ranges; it must not be interrupted there.
+    service = towline_factory(source, destination, arguments=[
+        *KEYS, *ONE, "--copy-rows-max", "1500", "--batch-rows-max", "1"])
+    service.fault = "stream:copy-again:kill:1"
+    service.start()
+    wait_until(lambda: [state for state, *_ in ranges(destination).values()].count("copied") > 3, 30, "some ranges")
+    source.script("CREATE TABLE g.late (id int PRIMARY KEY)", "INSERT INTO g.late VALUES (1)",
+                  "UPDATE g.main SET id = 401 WHERE id = 39600")
+    destination.execute("CREATE TABLE g.late (id int PRIMARY KEY)")
+    assert service.wait_exit(60) == -signal.SIGKILL, service.tail()
+    assert destination.value("SELECT state FROM towline_state.piece WHERE table_name = 'late'") == "streamed"
+    source.script("INSERT INTO g.late VALUES (2)", "UPDATE g.late SET id = 3 WHERE id = 1")
+    dies_at(service, "copy:after-pre-data:kill:1")
+    source.script("INSERT INTO g.late VALUES (4)")
+    service.start()
     finish(service, source, destination)
 
 
@@ -427,7 +465,7 @@ REASONS = {
     "bare": ("(a int, b int, note text)", "it has no primary key"),
     "mail": ("(a int PRIMARY KEY, b int UNIQUE, note text)", "values of its unique index"),
     "period": ("(a int PRIMARY KEY, b int, note text, EXCLUDE USING btree (b WITH =))", "it has an exclusion constraint"),
-    "word": ("(a int, b text PRIMARY KEY, note text)", "is not sorted by its bytes"),
+    "word": ("(a int, b text PRIMARY KEY, note text)", "its key \"b\" is not sorted by its bytes"),
 }
 
 

@@ -100,8 +100,8 @@ TEST_F(RangedChangesTest, AnUpdateThatStaysInItsRangeIsHeldOrPassesAsItCame) {
   EXPECT_EQ(moved.kind, ChangeKind::kUpdate);
   EXPECT_EQ(moved.old_row, Key(105));
   EXPECT_EQ(moved.new_row, Row(106, 1));
-  Change unsent = Make(ChangeKind::kUpdate, OldImage::kNone, "",
-                       Image({Value(Int4(106)), kUnchanged}));
+  Change unsent =
+      Make(ChangeKind::kUpdate, OldImage::kNone, "", Image({Value(Int4(106)), kUnchanged}));
   unsent.has_unchanged_toast = true;
   EXPECT_TRUE(Keep(&unsent));
   EXPECT_TRUE(unsent.has_unchanged_toast);
@@ -109,8 +109,8 @@ TEST_F(RangedChangesTest, AnUpdateThatStaysInItsRangeIsHeldOrPassesAsItCame) {
 
 TEST_F(RangedChangesTest, ARowThatLeftARangeThatHoldsItIsInsertedWhole) {
   for (OldImage image : {OldImage::kKey, OldImage::kFull}) {
-    Change change = Make(ChangeKind::kUpdate, image,
-                         image == OldImage::kKey ? Key(5) : Row(5, 1), Row(105, 2));
+    Change change =
+        Make(ChangeKind::kUpdate, image, image == OldImage::kKey ? Key(5) : Row(5, 1), Row(105, 2));
     EXPECT_TRUE(Keep(&change));
     EXPECT_EQ(change.kind, ChangeKind::kInsert);
     EXPECT_EQ(change.old_image, OldImage::kNone);
@@ -134,8 +134,8 @@ TEST_F(RangedChangesTest, ARowThatCameIntoARangeThatHoldsItIsDeletedWhereItWas) 
 }
 
 TEST_F(RangedChangesTest, WhatCannotBeInsertedWholeHasTheTableCopiedAgain) {
-  Change change = Make(ChangeKind::kUpdate, OldImage::kKey, Key(5),
-                       Image({Value(Int4(105)), kUnchanged}));
+  Change change =
+      Make(ChangeKind::kUpdate, OldImage::kKey, Key(5), Image({Value(Int4(105)), kUnchanged}));
   change.has_unchanged_toast = true;
   absl::StatusOr<bool> kept = changes_.Keep(table_, holds_, &change);
   EXPECT_EQ(TableToCopyAgain(kept.status()), kTable);
@@ -170,7 +170,9 @@ class ModelTest : public testing::TestWithParam<unsigned> {};
 
 TEST_P(ModelTest, TheDestinationComesOutEqual) {
   std::mt19937 random(GetParam());
-  auto any = [&random](int below) { return static_cast<int>(random() % static_cast<unsigned>(below)); };
+  auto any = [&random](int below) {
+    return static_cast<int>(random() % static_cast<unsigned>(below));
+  };
   constexpr int kTransactions = 60;
   const bool is_full = any(2) == 0;
   const Relation relation = MakeRelation(is_full);
@@ -213,7 +215,8 @@ TEST_P(ModelTest, TheDestinationComesOutEqual) {
       change.old_image = is_full ? OldImage::kFull : OldImage::kKey;
       change.old_row = rows.emplace_back(is_full ? Row(key, source[key]) : Key(key));
     };
-    auto some = std::next(source.begin(), source.empty() ? 0 : any(static_cast<int>(source.size())));
+    auto some =
+        std::next(source.begin(), source.empty() ? 0 : any(static_cast<int>(source.size())));
     int fresh = any(30);
     int what = source.empty() ? 0 : any(4);
     if (what == 0 || (what == 1 && source.contains(fresh))) {
