@@ -2,13 +2,15 @@
 // other tables are emptied and copied under a new snapshot. When it cannot, it starts all over, and
 // these say why. Pure.
 //
-// Why this is exact: nothing was streamed yet, so the slot still stands before the first marker,
-// and every transaction that is not visible in some snapshot comes from there. Each table is judged
-// by its own (I4). What lies between the snapshots is judged so as well: a transaction that was
-// committed there, whenever it began, is new to the tables of the first and known to those of the
-// second; so is a TRUNCATE; a rewrite (VACUUM FULL, CLUSTER) changes no row. A table that was
-// altered, and altered back, in between is a schema change while running, which nothing notices
-// (docs/ARCHITECTURE.md). Transaction ids are 64 bits wide: they do not wrap.
+// Why this is exact: nothing was streamed yet (but where a table is copied again,
+// model/copy_again.h: then all that was had ended before the marker that the new snapshot waited
+// for), so the slot still stands before the first marker, and every transaction that is not visible
+// in some snapshot comes from there. Each table is judged by its own (I4). What lies between the
+// snapshots is judged so as well: a transaction that was committed there, whenever it began, is new
+// to the tables of the first and known to those of the second; so is a TRUNCATE; a rewrite (VACUUM
+// FULL, CLUSTER) changes no row. A table that was altered, and altered back, in between is a schema
+// change while running, which nothing notices (docs/ARCHITECTURE.md). Transaction ids are 64 bits
+// wide: they do not wrap.
 #pragma once
 
 #include <string>
