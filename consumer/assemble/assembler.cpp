@@ -28,9 +28,15 @@ int64_t OlderOf(int64_t a, int64_t b) { return a == 0 ? b : b == 0 ? a : std::mi
 Assembler::Assembler(Options options)
     : options_(std::move(options)),
       whole_end_lsn_(options_.position),
-      taken_lsn_(options_.position) {}
+      taken_lsn_(options_.position) {
+  if (!options_.boundary.has_value()) return;
+  for (const CopySnapshot& snapshot : options_.boundary->snapshots) {
+    copied_until_ = std::max(copied_until_, snapshot.lsn_after);
+  }
+}
 
 void Assembler::LookAtSnapshots(const TransactionHeader& header) {
+  if (header.commit_lsn >= copied_until_) return;
   holds_.clear();
   size_t count = 0;
   for (const CopySnapshot& snapshot : options_.boundary->snapshots) {
@@ -41,16 +47,27 @@ void Assembler::LookAtSnapshots(const TransactionHeader& header) {
   is_mixed_ = count > 0 && !is_dropped_;
 }
 
-bool Assembler::IsCopied(const Relation& relation) const {
-  return holds_[options_.boundary->SnapshotOf(relation.oid)];
+absl::StatusOr<bool> Assembler::IsTruncateCopied(const Relation& relation) const {
+  auto ranged = options_.boundary->ranged.find(relation.oid);
+  if (ranged == options_.boundary->ranged.end()) {
+    return holds_[options_.boundary->SnapshotOf(relation.oid)];
+  }
+  return ranged_.HoldTruncate(ranged->second, holds_, relation);
 }
 
 // Of a mixed transaction. A TRUNCATE is left with the tables that it is news for.
-bool Assembler::KeepsNew(Change* change) const {
-  if (change->kind != ChangeKind::kTruncate) return !IsCopied(*change->relation);
+absl::StatusOr<bool> Assembler::KeepsNew(Change* change) {
+  if (change->kind != ChangeKind::kTruncate) {
+    auto ranged = options_.boundary->ranged.find(change->relation->oid);
+    if (ranged == options_.boundary->ranged.end()) {
+      return !holds_[options_.boundary->SnapshotOf(change->relation->oid)];
+    }
+    return ranged_.Keep(ranged->second, holds_, change);
+  }
   auto kept = std::make_shared<std::vector<const Relation*>>();
   for (const Relation* relation : *change->truncated) {
-    if (!IsCopied(*relation)) kept->push_back(relation);
+    TOWLINE_ASSIGN_OR_RETURN(bool is_copied, IsTruncateCopied(*relation));
+    if (!is_copied) kept->push_back(relation);
   }
   if (kept->empty()) return false;
   change->relation = kept->front();
@@ -106,9 +123,12 @@ absl::Status Assembler::BeginPrepared() {
 absl::Status Assembler::OnChange(Change change) {
   TOWLINE_CHECK(is_inside_);
   if (is_dropped_) return absl::OkStatus();
-  if (is_mixed_ && !KeepsNew(&change)) {
-    DropChange();
-    return absl::OkStatus();
+  if (is_mixed_) {
+    TOWLINE_ASSIGN_OR_RETURN(bool is_new, KeepsNew(&change));
+    if (!is_new) {
+      DropChange();
+      return absl::OkStatus();
+    }
   }
   loose_rows_ = 0;
   if (change.relation != last_relation_) LookAtRelation(change.relation);

@@ -9,6 +9,7 @@
 // whichever moment its changes are, so the xid alone decides. TRUNCATE goes on for those tables
 // whose snapshot does not hold it: they are at the destination as they were before it. It names
 // each table (the log does, also for CASCADE and for partitions), so none needs to be inferred.
+// Within a table that was copied in ranges the row's key decides (ranged_changes.h).
 // Positions and counts do not know the difference: whatever was dropped of it, a transaction is
 // done when its end has been passed.
 //
@@ -44,6 +45,8 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "assemble/ranged_changes.h"
 #include "base/lsn.h"
 #include "model/batch.h"
 #include "model/change_sink.h"
@@ -85,8 +88,8 @@ class Assembler final : public ChangeSink {
 
  private:
   void LookAtSnapshots(const TransactionHeader& header);
-  bool IsCopied(const Relation& relation) const;
-  bool KeepsNew(Change* change) const;
+  absl::StatusOr<bool> IsTruncateCopied(const Relation& relation) const;
+  absl::StatusOr<bool> KeepsNew(Change* change);
   void DropChange();
   absl::Status CheckOrder(const TransactionHeader& header) const;
   absl::Status BeginPrepared();
@@ -107,6 +110,8 @@ class Assembler final : public ChangeSink {
   void CutPart(BatchPart part);
 
   Options options_;
+  Lsn copied_until_;  // no snapshot holds what was committed from there on
+  RangedChanges ranged_;
   std::deque<Batch> ready_;  // full ones
   Batch gathered_;           // whole transactions, then what has come of the open one
   Extent whole_;

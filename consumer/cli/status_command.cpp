@@ -113,7 +113,8 @@ void AddPieces(Connection& destination, KnownTask& known) {
     status.copy_rows_done += piece.rows_done;
     TableStatus table;
     table.name = piece.table;
-    table.state = piece.state == "pending" ? "waiting" : piece.state;
+    table.state = piece.state == "pending" || piece.state == "again" ? "waiting" : piece.state;
+    if (piece.key.has_value()) table.copied_by = "keys";
     table.bytes_total = piece.bytes_total;
     table.bytes_done = piece.bytes_done;
     table.rows_done = piece.rows_done;

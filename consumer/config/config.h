@@ -49,7 +49,7 @@ struct Limits {
   absl::Duration snapshot_wait_max = absl::Minutes(10);     // A15: slot creation, marker
   absl::Duration slot_busy_wait_max = absl::Seconds(90);    // B9: slot still held by a predecessor
   int copy_workers = 2;
-  int64_t copy_part_bytes = int64_t{256} << 20;  // tables above it are copied in ctid ranges
+  int64_t copy_part_bytes = int64_t{256} << 20;  // tables above it are copied in ranges
   int index_workers = 2;
   int64_t index_memory = 0;            // maintenance_work_mem of each; 0: the server's, or 256 MiB
   int64_t copy_rate_max = 0;           // bytes/s of all workers together; 0: none
@@ -78,6 +78,7 @@ struct Config {
   bool copies_extension_tables = false;  // what users have added to them
   std::string pg_dump;                   // the program; empty: found
   bool streaming = true;                 // transactions in progress are taken from the source
+  std::string copy_planner = "auto";     // ranges of large tables: keys, ctid, auto
   std::string spool_directory;  // where they wait when memory does not hold them; empty: $TMPDIR
   std::string compression = "none";      // of the stream: none, lz4, zstd
   bool two_phase = false;                // PREPARE TRANSACTION is repeated at the destination

@@ -15,6 +15,7 @@ constexpr Word<Stages> kSchemaModes[] = {
     {"copy", {true, true, true}}, {"skip", {false, true, true}}, {"only", {true, false, false}}};
 constexpr Word<LargeObjects> kLargeObjects[] = {
     {"auto", LargeObjects::kAuto}, {"on", LargeObjects::kOn}, {"off", LargeObjects::kOff}};
+constexpr Word<const char*> kPlanners[] = {{"auto", "auto"}, {"keys", "keys"}, {"ctid", "ctid"}};
 constexpr Word<bool> kOnOff[] = {{"on", true}, {"off", false}};
 
 OptionSpec Switch(const char* name, bool Config::*member, const char* help) {
@@ -157,6 +158,23 @@ void AddSchemaOptions(std::vector<OptionSpec>& table) {
     return absl::OkStatus();
   };
   table.push_back(pg_dump);
+  OptionSpec planner = Named("copy_planner", "copy_planner", kSchema);
+  planner.value_name = "PLANNER";
+  planner.default_text = "auto";
+  planner.range = "auto, keys or ctid";
+  planner.help =
+      "How tables larger than copy_part_bytes are divided in the copy. keys: into ranges of a "
+      "single key column, each read under a short snapshot of its own and done for good when it is "
+      "committed, where the table allows it. ctid: into ranges of pages, all under one snapshot. "
+      "auto: keys where the key follows the order of the rows, else ctid. The log says what became "
+      "of each table, and why.";
+  planner.set = [](Config& config, const Values& values) -> absl::Status {
+    const char* name = nullptr;
+    TOWLINE_RETURN_IF_ERROR(SetWord(kPlanners, values[0], name));
+    config.copy_planner = name;
+    return absl::OkStatus();
+  };
+  table.push_back(planner);
 }
 
 }  // namespace towline

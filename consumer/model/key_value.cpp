@@ -227,6 +227,13 @@ absl::string_view KeyTypeName(KeyType type) {
   return "";
 }
 
+std::optional<KeyType> ParseKeyType(absl::string_view name) {
+  for (const TypeRow& row : kTypes) {
+    if (KeyTypeName(row.type) == name) return row.type;
+  }
+  return std::nullopt;
+}
+
 bool IsCollated(KeyType type) { return type == KeyType::kText || type == KeyType::kBpchar; }
 
 absl::StatusOr<KeyValue> KeyFromBinary(KeyType type, absl::string_view bytes) {

@@ -44,6 +44,7 @@ std::optional<KeyType> KeyTypeOf(Oid base_type);
 
 // "int8" as it stands in a cast; schema pg_catalog.
 absl::string_view KeyTypeName(KeyType type);
+std::optional<KeyType> ParseKeyType(absl::string_view name);
 
 // Whether the order depends on the column's collation.
 bool IsCollated(KeyType type);

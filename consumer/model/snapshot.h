@@ -10,6 +10,8 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "base/lsn.h"
+#include "model/key_field.h"
+#include "model/key_ranges.h"
 #include "model/oid.h"
 
 namespace towline {
@@ -41,15 +43,28 @@ struct CopySnapshot {
   }
 };
 
-// Where the copy ends and the stream begins. A table has one snapshot, whole: what holds within one
-// table (its unique constraints) holds at every moment of catching up; what holds between tables
-// does so again when the position has passed the last lsn_after.
+// A table that was copied in ranges of its key, each under a snapshot of its own.
+struct RangedTable {
+  ChunkKey key;
+  KeyRanges ranges;
+  std::vector<size_t> snapshots;  // of each range, index into CopyBoundary::snapshots
+
+  size_t SnapshotOf(const KeyValue& value) const { return snapshots[ranges.Find(value)]; }
+};
+
+// Where the copy ends and the stream begins. Most tables have one snapshot, whole: what holds
+// within one (its unique constraints) holds at every moment of catching up. What holds between
+// tables, or between the ranges of one, does so again when the position has passed the last
+// lsn_after.
 struct CopyBoundary {
-  std::vector<CopySnapshot> snapshots;  // in the order in which they were taken, at least one
+  // At least one: those of ranges, then those of whole tables in the order in which they were
+  // taken.
+  std::vector<CopySnapshot> snapshots;
   // Source OID to index. A table that is not here was in no snapshot: it follows the last, under
   // which the tables to copy were looked up. If that holds a transaction that changed it, it was
   // gone again by then; if not, it came later, and all its changes are taken.
   absl::flat_hash_map<Oid, size_t> of_table;
+  absl::flat_hash_map<Oid, RangedTable> ranged = {};  // by source OID; not in of_table
 
   size_t SnapshotOf(Oid table) const {
     auto found = of_table.find(table);

@@ -67,6 +67,7 @@ TableStatus TableProgress::StatusOf(const Counts& counts) {
   status.name = counts.table_.name;
   status.bytes_total = counts.table_.bytes;
   status.rows_estimate = counts.table_.rows;
+  status.copied_by = counts.table_.copied_by;
   status.bytes_done = counts.bytes_;
   status.rows_done = counts.rows_;
   switch (counts.state_.load()) {

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -45,7 +46,8 @@ class TableProgress {
   struct Planned {
     TableName name;
     int64_t bytes = 0;
-    int64_t rows = -1;  // estimate, -1: none
+    int64_t rows = -1;                // estimate, -1: none
+    std::string copied_by = "whole";  // as in TableStatus
   };
 
   // One table, for its workers. Lives until the next Plan().

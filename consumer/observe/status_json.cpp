@@ -20,6 +20,7 @@ nlohmann::ordered_json TablesJson(const std::vector<TableStatus>& tables) {
     array.push_back({{"schema", table.name.schema},
                      {"table", table.name.name},
                      {"state", table.state},
+                     {"copied_by", table.copied_by},
                      {"bytes_total", table.bytes_total},
                      {"bytes_done", table.bytes_done},
                      {"rows_estimate", table.rows_estimate},
@@ -70,6 +71,7 @@ std::vector<TableStatus> ReadTables(const nlohmann::json& json) {
     TableStatus& table = tables.emplace_back();
     table.name = {text("schema"), text("table")};
     table.state = text("state");
+    table.copied_by = text("copied_by");
     number("bytes_total", table.bytes_total);
     number("bytes_done", table.bytes_done);
     number("rows_estimate", table.rows_estimate);

@@ -20,6 +20,7 @@ namespace towline {
 struct TableStatus {
   TableName name;
   std::string state;        // waiting, copying, copied
+  std::string copied_by;    // whole, keys, ctid; empty: not known. The log says why
   int64_t bytes_total = 0;  // at the source when the copy was planned: the estimate
   int64_t bytes_done = 0;
   int64_t rows_estimate = -1;  // the source's statistics; -1: none

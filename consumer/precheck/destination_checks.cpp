@@ -197,10 +197,10 @@ void CheckReplicationOrigin(CheckContext& context) {
       context.Warn(kId, std::move(found), std::move(mend));
     }
   };
-  // The applier's, and those of the copy: schema and each worker, later those that build indexes
-  // (state/origin.h).
+  // The applier's, and those of the copy: schema, each worker, and each worker for ranges of keys;
+  // later those that build indexes (state/origin.h).
   const int64_t copying =
-      std::max<int64_t>(1 + context.options.copy_workers, context.options.index_workers);
+      std::max<int64_t>(1 + 2 * context.options.copy_workers, context.options.index_workers);
   const int64_t needed = 1 + (context.options.is_first_start ? copying : 0);
   if (!*allowed) {
     refuse(absl::StrCat("role ", role, " may not set a replication origin"),

@@ -36,6 +36,11 @@ absl::string_view ExistingName(ExistingTables existing) {
   return "";
 }
 
+CopyPlanner PlannerOf(const Config& config) {
+  if (config.copy_planner == "keys") return CopyPlanner::kKeys;
+  return config.copy_planner == "ctid" ? CopyPlanner::kCtid : CopyPlanner::kAuto;
+}
+
 TableSelection SelectionOf(const Config& config) {
   TableSelection selection{config.include, config.exclude};
   for (const auto& [table, condition] : config.extension_rows) {
@@ -397,6 +402,7 @@ CopierOptions Attempt::CopyOptions() const {
   options.index_workers = config.limits.index_workers;
   options.index_memory = config.limits.index_memory;
   options.part_bytes = config.limits.copy_part_bytes;
+  options.planner = PlannerOf(config);
   options.snapshot_wait_max = config.limits.snapshot_wait_max;
   options.rate_limit = &context_.copy_rate;
   options.requires_origin = !config.foreign_origins;

@@ -6,8 +6,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "base/fault_point.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "model/copy_again.h"
 #include "pg/quoting.h"
 #include "pg/replication_connection.h"
 #include "run/attempt.h"
@@ -97,13 +99,20 @@ absl::Status Attempt::Stream() {
   // Two keepers in a circle would drive each other's sequences to their ends.
   if (context_.config.foreign_origins) keeper.emplace(std::move(sequences), *store_, shutdown_);
   absl::Status ended = WatchStream(*session, keeper ? &*keeper : nullptr);
+  const std::optional<Oid> copied_again = TableToCopyAgain(ended);
   // After a failure nothing is worth waiting for; a pause or a stop lets the batch end.
-  if (!ended.ok() && !absl::IsCancelled(ended)) stop_.Request();
+  if (!ended.ok() && !absl::IsCancelled(ended) && !copied_again.has_value()) stop_.Request();
   session->Stop();
   if (keeper && (ended.ok() || absl::IsCancelled(ended))) keeper->Look();
   has_progressed_ |= session->progress().apply.position > row_.position;
   monitor_->Watch(static_cast<const StreamSession*>(nullptr));
   stop_.set_grace(absl::ZeroDuration());
+  if (!copied_again.has_value()) return ended;
+  // The position is before the transaction that asked for it. What it has passed had ended before
+  // the marker that the copy takes and waits for anew, so the new snapshot holds it (hazards A1).
+  session.reset();
+  TOWLINE_RETURN_IF_ERROR(store_->CopyAgain(*copied_again));
+  FaultPoint("stream:copy-again");
   return ended;
 }
 
@@ -348,7 +357,8 @@ absl::StatusOr<StreamSession::Options> Attempt::StreamOptions() {
   options.assembler.batch_rows_max = limits.batch_rows_max;
   options.assembler.position = row_.position;
   TOWLINE_ASSIGN_OR_RETURN(std::vector<SnapshotRow> snapshots, store_->ReadSnapshots());
-  TOWLINE_ASSIGN_OR_RETURN(options.assembler.boundary, BoundaryOf(snapshots, pieces));
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<RangeRow> ranges, store_->ReadRanges());
+  TOWLINE_ASSIGN_OR_RETURN(options.assembler.boundary, BoundaryOf(snapshots, pieces, ranges));
   options.queue_bytes_max = limits.queue_bytes_max;
   options.batch_time_max = limits.batch_time_max;
   options.on_applied = [this](absl::Duration time) { context_.metrics.ObserveApply(time); };

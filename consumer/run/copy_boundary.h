@@ -10,9 +10,10 @@
 
 namespace towline {
 
-// None once the snapshots are forgotten. kDataLoss where a copied piece's snapshot is missing: its
-// changes could not be told from what it holds.
+// None once the snapshots are forgotten. kDataLoss where the snapshot of a copied piece or range is
+// missing: changes could not be told from what it holds.
 absl::StatusOr<std::optional<CopyBoundary>> BoundaryOf(const std::vector<SnapshotRow>& snapshots,
-                                                       const std::vector<PieceRow>& pieces);
+                                                       const std::vector<PieceRow>& pieces,
+                                                       const std::vector<RangeRow>& ranges);
 
 }  // namespace towline

@@ -12,6 +12,7 @@
 #include "base/format.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "model/copy_again.h"
 #include "pg/quoting.h"
 #include "schema/post_data.h"
 #include "schema/table_fit.h"
@@ -24,6 +25,8 @@
 #include "snapshot/large_objects.h"
 #include "snapshot/missing_roles.h"
 #include "snapshot/post_data_runner.h"
+#include "snapshot/range_copier.h"
+#include "snapshot/range_plan.h"
 #include "snapshot/schema_runner.h"
 #include "snapshot/table_copier.h"
 #include "state/column_types.h"
@@ -87,6 +90,7 @@ class CopyRun {
   absl::Status CheckNoneAppended(const std::vector<PieceRow>& pieces) const;
   absl::Status CheckKnowsExtensionRows(Connection& session, const std::vector<Table>& tables) const;
   absl::StatusOr<std::string> LookAtOurs(Connection& session, const std::vector<PieceRow>& pieces,
+                                         const std::vector<RangeRow>& ranges,
                                          const std::vector<Table>& tables);
   absl::Status StartOver();
   absl::Status LookAtDestination(Connection& session, const std::vector<Table>& tables);
@@ -97,6 +101,7 @@ class CopyRun {
   absl::Status CopyObjects(Connection& session, CopyStart& start);
   absl::Status AdjustTables(Connection& session, const std::vector<Table>& tables);
   absl::Status CopyRows(Connection& session, const std::vector<Table>& tables, CopyStart& start);
+  absl::Status CopyInRanges(std::vector<RangedCopy> ranged);
   absl::Status Finish();
 
   std::string EffectivePolicy(const Table& destination) const;
@@ -113,6 +118,7 @@ class CopyRun {
   std::set<TableName> ours_;     // their names
   std::set<TableName> existed_;  // tables at the destination before pre-data
   std::map<TableName, std::string> policies_;
+  std::map<TableName, RangedPlan> ranged_;  // of a copy that starts; then the pieces know
   bool is_partial_ = false;
   struct Kept {
     int64_t tables = 0;
@@ -128,7 +134,9 @@ absl::Status CopyRun::Run() {
   TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_.ReadPieces());
   bool is_begun = task.phase == TaskState::kCopyingSchema || task.phase == TaskState::kCopying;
   bool is_copied = task.phase == TaskState::kCopying && !pieces.empty();
-  for (const PieceRow& piece : pieces) is_copied = is_copied && piece.state == "copied";
+  for (const PieceRow& piece : pieces) {
+    is_copied = is_copied && (piece.state == "copied" || piece.state == "streamed");
+  }
   if (task.phase == TaskState::kNew || task.phase == TaskState::kChecking ||
       (is_begun && !is_copied)) {
     bool is_resumed = false;
@@ -230,7 +238,8 @@ absl::StatusOr<bool> CopyRun::Resume(const std::vector<PieceRow>& pieces) {
   // Tables of several snapshots contradict one another until a stream has passed the last.
   if (options_.is_once) return start_over("no stream follows it: all tables need one snapshot");
   TOWLINE_ASSIGN_OR_RETURN(std::vector<SnapshotRow> snapshots, store_.ReadSnapshots());
-  std::string why = WhyStartOver(pieces, snapshots);
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<RangeRow> ranges, store_.ReadRanges());
+  std::string why = WhyStartOver(pieces, snapshots, ranges);
   if (!why.empty()) return start_over(why);
   TOWLINE_ASSIGN_OR_RETURN(CopyStart start, ResumeAtSource(options_, shutdown_, on_wait_));
   const ExportedSnapshot& snapshot = start.snapshot;
@@ -242,21 +251,24 @@ absl::StatusOr<bool> CopyRun::Resume(const std::vector<PieceRow>& pieces) {
                                          snapshot.tables(), AssignmentCheck::kSkip));
   TOWLINE_ASSIGN_OR_RETURN(Connection session,
                            OpenDestination(options_, "schema", kSchemaOrigin, store_, shutdown_));
-  TOWLINE_ASSIGN_OR_RETURN(why, LookAtOurs(session, pieces, tables));
+  TOWLINE_ASSIGN_OR_RETURN(why, LookAtOurs(session, pieces, ranges, tables));
   if (!why.empty()) return start_over(why);
 
   std::vector<Table> unfinished;
+  std::set<TableName> left;
   for (const PieceRow& piece : pieces) {
-    if (piece.state == "copied") {
+    if (piece.state == "copied" || piece.state == "streamed") {
       ++kept_.tables;
       kept_.bytes += piece.bytes_total;
       kept_.rows += piece.rows_done;
-    } else {
-      ours_.insert(piece.table);
+      continue;
     }
+    left.insert(piece.table);
+    // A range that is not done has left no rows, and those that are done stay.
+    if (!piece.key.has_value()) ours_.insert(piece.table);
   }
   for (const Table& table : tables) {
-    if (ours_.contains(table.name)) unfinished.push_back(table);
+    if (left.contains(table.name)) unfinished.push_back(table);
   }
   LogWarning("the copy was interrupted and goes on under a new snapshot",
              {{"tables_kept", absl::StrCat(kept_.tables)},
@@ -274,22 +286,30 @@ absl::StatusOr<bool> CopyRun::Resume(const std::vector<PieceRow>& pieces) {
 // drop a table that does not take the rows, or empty all before another try.
 absl::StatusOr<std::string> CopyRun::LookAtOurs(Connection& session,
                                                 const std::vector<PieceRow>& pieces,
+                                                const std::vector<RangeRow>& ranges,
                                                 const std::vector<Table>& tables) {
   TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> there, ReadDestination(session, tables));
   if (absl::Status fit = CheckFit(tables, there, /*all_exist=*/true); !fit.ok()) {
     return absl::StrCat("the destination was changed: ", fit.message());
   }
   std::map<TableName, const PieceRow*> by_name;
-  for (const PieceRow& piece : pieces) by_name[piece.table] = &piece;
+  bool has_streamed = false;
+  for (const PieceRow& piece : pieces) {
+    by_name[piece.table] = &piece;
+    has_streamed = has_streamed || piece.state == "again";
+  }
+  std::map<TableName, int64_t> rows_in_ranges;
+  for (const RangeRow& range : ranges) rows_in_ranges[range.table] += range.rows_done;
   std::vector<Table> filled;
   std::vector<Table> unfinished;
   for (size_t i = 0; i < tables.size(); ++i) {
     auto piece = by_name.find(tables[i].name);
     if (piece == by_name.end()) continue;
-    if (piece->second->state != "copied") unfinished.push_back(there[i]);
-    if (piece->second->state == "copied" && piece->second->rows_done > 0) {
-      filled.push_back(there[i]);
-    }
+    const bool is_copied = piece->second->state == "copied";
+    if (!is_copied && !piece->second->key.has_value()) unfinished.push_back(there[i]);
+    const int64_t rows = is_copied ? piece->second->rows_done : rows_in_ranges[tables[i].name];
+    // What has streamed since may have deleted them all.
+    if (rows > 0 && !has_streamed) filled.push_back(there[i]);
   }
   TOWLINE_ASSIGN_OR_RETURN(TableName emptied, FindEmptied(session, filled));
   if (!emptied.name.empty()) {
@@ -319,6 +339,9 @@ absl::Status CopyRun::StartOver() {
   TOWLINE_ASSIGN_OR_RETURN(Connection session,
                            OpenDestination(options_, "schema", kSchemaOrigin, store_, shutdown_));
   TOWLINE_RETURN_IF_ERROR(LookAtDestination(session, tables));
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> there, ReadDestination(session, tables));
+  TOWLINE_ASSIGN_OR_RETURN(
+      ranged_, PlanRanged(options_, start.snapshot.connection(), session, tables, there));
   TOWLINE_RETURN_IF_ERROR(EmptyBegun(session));
   TOWLINE_RETURN_IF_ERROR(LeaveOutMissingRoles(session, &start.dump));
   TOWLINE_RETURN_IF_ERROR(StoreSchema(start));
@@ -378,8 +401,12 @@ absl::Status CopyRun::StoreSchema(const CopyStart& start) {
                  {{"table", QuoteQualified(table.name.schema, table.name.name)}});
     }
     if (!HasRowsToCopy(table)) continue;
+    auto ranged = ranged_.find(table.name);
+    const bool is_ranged = ranged != ranged_.end();
     pieces.push_back({table.name, table.oid, policies_[table.name], "pending", table.total_bytes, 0,
-                      0, RuleText(FindRule(options_.rules, table)), /*snapshot_number=*/1});
+                      0, RuleText(FindRule(options_.rules, table)), /*snapshot_number=*/1,
+                      is_ranged ? std::optional(ranged->second.key) : std::nullopt,
+                      is_ranged ? ranged->second.source_form : ""});
   }
   LogInfo("schema read", {{"tables", absl::StrCat(snapshot.tables().size())},
                           {"statements", absl::StrCat(statements.size())}});
@@ -480,6 +507,20 @@ absl::Status CopyRun::CopyRows(Connection& session, const std::vector<Table>& ta
   TOWLINE_RETURN_IF_ERROR(StoreColumnTypes(session, store_.claim(), job.tables, there,
                                            /*keeps_others=*/kept_.tables > 0));
 
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_.ReadPieces());
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<RangeRow> ranges, store_.ReadRanges());
+  std::map<TableName, RangedCopy> ranged;
+  for (PieceRow& piece : pieces) {
+    if (!piece.key.has_value() || piece.state == "copied") continue;
+    RangedCopy& copy = ranged[piece.table];
+    copy.key = *piece.key;
+    copy.source_form = piece.source_form;
+  }
+  for (const RangeRow& range : ranges) {
+    auto found = ranged.find(range.table);
+    if (found != ranged.end()) found->second.ranges.push_back(range);
+  }
+
   std::vector<StagedTable> staged;
   int64_t bytes_total = 0;
   const ServerPair pair = PairOf(snapshot.connection(), session);
@@ -491,6 +532,11 @@ absl::Status CopyRun::CopyRows(Connection& session, const std::vector<Table>& ta
       target.relation = StagingName(store_.task(), staged.size());
       staged.push_back({there[i], target, StagedKey(job.tables[i], there[i], target)});
     }
+    auto found = ranged.find(job.tables[i].name);
+    if (found != ranged.end()) {
+      found->second.table = job.tables[i];
+      found->second.target = target;
+    }
     job.targets.push_back(std::move(target));
     job.is_staged.push_back(is_staged);
     if (HasRowsToCopy(job.tables[i])) bytes_total += job.tables[i].total_bytes;
@@ -499,12 +545,22 @@ absl::Status CopyRun::CopyRows(Connection& session, const std::vector<Table>& ta
   plan.part_bytes = options_.part_bytes;
   plan.has_ctid_ranges = snapshot.connection().server_version() >= 140000;
   job.parts = PlanParts(job.tables, plan);
+  std::erase_if(job.parts,
+                [&](const CopyPart& part) { return ranged.contains(job.tables[part.table].name); });
   int64_t table_count = kept_.tables;
   std::vector<TableProgress::Planned> planned;
-  for (const Table& table : job.tables) {
+  std::set<size_t> divided;
+  for (const CopyPart& part : job.parts) {
+    if (!part.is_whole) divided.insert(part.table);
+  }
+  for (size_t i = 0; i < job.tables.size(); ++i) {
+    const Table& table = job.tables[i];
     if (!HasRowsToCopy(table)) continue;
     ++table_count;
-    planned.push_back({table.name, table.total_bytes, table.estimated_rows});
+    planned.push_back({table.name, table.total_bytes, table.estimated_rows,
+                       ranged.contains(table.name) ? "keys"
+                       : divided.contains(i)       ? "ctid"
+                                                   : "whole"});
   }
   progress_.tables.Plan(std::move(planned));
   progress_.tables_total = table_count;
@@ -521,7 +577,21 @@ absl::Status CopyRun::CopyRows(Connection& session, const std::vector<Table>& ta
                            {"lsn_after", snapshot.lsn_after().ToString()}});
   TOWLINE_RETURN_IF_ERROR(
       CopyTables(options_, job, snapshot, std::move(start.readers), store_, progress_, shutdown_));
-  return MoveStaged(session, store_.claim(), staged);
+  TOWLINE_RETURN_IF_ERROR(MoveStaged(session, store_.claim(), staged));
+  // What is left has snapshots of its own.
+  TOWLINE_RETURN_IF_ERROR(snapshot.Release());
+  std::vector<RangedCopy> in_ranges;
+  for (auto& [name, copy] : ranged) in_ranges.push_back(std::move(copy));
+  return CopyInRanges(std::move(in_ranges));
+}
+
+absl::Status CopyRun::CopyInRanges(std::vector<RangedCopy> ranged) {
+  if (ranged.empty()) return absl::OkStatus();
+  absl::Status copied = CopyRanges(options_, std::move(ranged), store_, progress_, shutdown_);
+  std::optional<Oid> again = TableToCopyAgain(copied);
+  // The next attempt finds it so, keeps all else that is done, and starts over if it has to.
+  if (again.has_value()) TOWLINE_RETURN_IF_ERROR(store_.CopyAgain(*again));
+  return copied;
 }
 
 absl::Status CopyRun::Finish() {

@@ -1,11 +1,13 @@
-// The initial copy: pre-data of the schema, then all tables in parallel under one exported
-// snapshot, largest first, big ones in ctid ranges, then post-data, sequences and statistics.
+// The initial copy: pre-data of the schema, then tables in parallel under one exported snapshot,
+// largest first, big ones in ctid ranges; then, with that snapshot gone, large tables whose key can
+// divide them, each range under a short snapshot of its own (range_copier.h); then post-data,
+// sequences and statistics.
 //
 // An exported snapshot dies with its session. A copy that was interrupted keeps the tables that are
 // done and copies the others, from their beginning, under a new one (copy_resume.h); each piece
-// names its snapshot. ctid ranges are never resumed, as rows move between them (hazards A4): a
-// table is one piece. A crash behind the last table goes on with the post-data statements that are
-// left.
+// names its snapshot. Ranges of a key that are done stay as well. ctid ranges are never resumed, as
+// rows move between them (hazards A4): a table is one piece. A crash behind the last table goes on
+// with the post-data statements that are left.
 #pragma once
 
 #include <functional>
@@ -23,6 +25,7 @@
 #include "schema/dump.h"
 #include "schema/extension_tables.h"
 #include "schema/table_rules.h"
+#include "snapshot/key_plan.h"
 #include "state/state_store.h"
 
 namespace towline {
@@ -41,8 +44,9 @@ struct CopierOptions {
   bool copies_large_objects = false;
   int workers = 2;
   int index_workers = 2;
-  int64_t index_memory = 0;  // of each of those; 0: see SetIndexMemory()
-  int64_t part_bytes = 0;    // larger tables are copied in ctid ranges of this size
+  int64_t index_memory = 0;                  // of each of those; 0: see SetIndexMemory()
+  int64_t part_bytes = 0;                    // larger tables are copied in ranges of this size
+  CopyPlanner planner = CopyPlanner::kAuto;  // by what
   absl::Duration snapshot_wait_max;
   RateLimit* rate_limit = nullptr;  // of all workers together; outlives the copy; null: none
   bool requires_origin = false;     // an error where what we write cannot be marked

@@ -17,10 +17,13 @@ std::string Named(const TableName& name) {
 }  // namespace
 
 std::string WhyStartOver(const std::vector<PieceRow>& pieces,
-                         const std::vector<SnapshotRow>& snapshots) {
-  bool has_copied = false;
+                         const std::vector<SnapshotRow>& snapshots,
+                         const std::vector<RangeRow>& ranges) {
+  bool has_copied = std::any_of(ranges.begin(), ranges.end(),
+                                [](const RangeRow& range) { return range.state == "copied"; });
   for (const PieceRow& piece : pieces) {
-    if (piece.state == "copied") has_copied = true;
+    // A table is copied again only where the others stay.
+    if (piece.state == "copied" || piece.state == "again") has_copied = true;
     // Their rows and marks come together, at the end of the copy and in one transaction.
     if (piece.state != "copied" && piece.existing == "append") {
       return absl::StrCat(Named(piece.table), " keeps rows of its own (append) and is not done");

@@ -58,17 +58,6 @@ struct DumpedSchema {
   bool is_partial = false;
 };
 
-// The snapshot sees commits that are not on the source's disk yet (synchronous_commit = off), and a
-// crash there would take them back after they were copied. A commit that is waited for, behind
-// them, flushes them; it needs a record of its own, or the server would not wait.
-absl::Status FlushLog(Connection& source) {
-  return source
-      .Exec(
-          "BEGIN; SET LOCAL synchronous_commit = local; "
-          "SELECT pg_catalog.pg_logical_emit_message(true, 'towline', 'flush'); COMMIT")
-      .status();
-}
-
 absl::Status LogLeftOut(Connection& source, const ExcludedObjects& excluded,
                         const std::vector<LeftOutEntry>& entries) {
   if (excluded.tables.empty()) return absl::OkStatus();
@@ -176,7 +165,7 @@ absl::StatusOr<CopyStart> Begin(const CopierOptions& options, bool reads_schema,
   while (true) {
     absl::StatusOr<std::optional<CopyStart>> start = starter.Try();
     if (start.ok() && start->has_value()) {
-      TOWLINE_RETURN_IF_ERROR(FlushLog(watcher));
+      TOWLINE_RETURN_IF_ERROR(FlushSourceLog(watcher));
       return std::move(**start);
     }
     if (!start.ok() && !IsLockRefused(start.status())) return start.status();
@@ -200,6 +189,14 @@ absl::StatusOr<CopyStart> Begin(const CopierOptions& options, bool reads_schema,
 }
 
 }  // namespace
+
+absl::Status FlushSourceLog(Connection& source) {
+  return source
+      .Exec(
+          "BEGIN; SET LOCAL synchronous_commit = local; "
+          "SELECT pg_catalog.pg_logical_emit_message(true, 'towline', 'flush'); COMMIT")
+      .status();
+}
 
 bool HaveSameShape(const std::vector<Table>& a, const std::vector<Table>& b) {
   return ShapeText(a) == ShapeText(b);

@@ -31,6 +31,11 @@ absl::StatusOr<CopyStart> StartAtSource(const CopierOptions& options, const Shut
 absl::StatusOr<CopyStart> ResumeAtSource(const CopierOptions& options, const Shutdown& shutdown,
                                          absl::FunctionRef<void(const std::string&)> on_wait);
 
+// The snapshot sees commits that are not on the source's disk yet (synchronous_commit = off), and a
+// crash there would take them back after they were copied. A commit that is waited for, behind
+// them, flushes them; it needs a record of its own, or the server would not wait.
+absl::Status FlushSourceLog(Connection& source);
+
 // Whether two readings show the same tables with the same columns, so that a schema dumped under
 // one takes rows read under the other.
 bool HaveSameShape(const std::vector<Table>& a, const std::vector<Table>& b);

@@ -115,15 +115,14 @@ absl::Status CopyWorker::InTransaction(absl::FunctionRef<absl::Status()> work) {
 }
 
 absl::StatusOr<int64_t> CopyWorker::CopyPartOf(const Table& table, const CopyTarget& target,
-                                               const CopyPart& part, bool marks_piece) {
+                                               const CopyPart& part, Mark mark) {
   int64_t rows = 0;
   PartProgress progress(progress_, table.name, part.bytes);
   auto copy = [&](absl::FunctionRef<absl::StatusOr<int64_t>()> copy_rows) {
     return InTransaction([&]() -> absl::Status {
       TOWLINE_ASSIGN_OR_RETURN(rows, copy_rows());
       TOWLINE_RETURN_IF_ERROR(CheckTableWasLocked());
-      return marks_piece ? MarkPieceCopied(destination_, options_.claim, table.name, rows)
-                         : absl::OkStatus();
+      return mark(destination_, rows);
     });
   };
   TOWLINE_RETURN_IF_ERROR(source_.Exec(absl::StrCat("SAVEPOINT ", kPartSavepoint)).status());
@@ -196,6 +195,7 @@ absl::Status CopyWorker::RefuseInexact(const Table& table, const CopyTarget& tar
 // before we came to this one, our snapshot might have shown it empty. From the moment we read it
 // our own transaction locks it, so it is enough that the exporting one is still there now.
 absl::Status CopyWorker::CheckTableWasLocked() {
+  if (options_.lock_key == 0) return absl::OkStatus();  // the transaction's lock is older than it
   TOWLINE_ASSIGN_OR_RETURN(
       std::string is_free,
       source_.QueryValue("SELECT pg_catalog.pg_try_advisory_xact_lock($1::bigint)",

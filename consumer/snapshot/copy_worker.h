@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "pg/connection.h"
 #include "snapshot/copier.h"
@@ -17,7 +18,7 @@ class CopyWorker {
  public:
   struct Options {
     TaskClaim claim;
-    int64_t lock_key = 0;                    // of the exported snapshot
+    int64_t lock_key = 0;                    // of the exported snapshot; 0: under one of its own
     LargeRowTurn* large_row_turn = nullptr;  // all workers'
     std::string source_role;                 // as the URI names it; may be empty
     RateLimit* rate_limit = nullptr;         // all workers'; null: none
@@ -31,10 +32,11 @@ class CopyWorker {
         options_(std::move(options)),
         progress_(progress) {}
 
-  // Copies the part in one destination transaction; gives its rows. With `marks_piece` the piece is
-  // marked in the same transaction. Errors name the table.
+  // Copies the part in one destination transaction, which `mark` ends; gives its rows. Errors name
+  // the table.
+  using Mark = absl::FunctionRef<absl::Status(Connection& destination, int64_t rows)>;
   absl::StatusOr<int64_t> CopyPartOf(const Table& table, const CopyTarget& target,
-                                     const CopyPart& part, bool marks_piece);
+                                     const CopyPart& part, Mark mark);
 
   // Lets go of the locks at the source. They may be more than the tables' (reading takes those of
   // indexes), and a REINDEX that waits for one would keep the other workers waiting.
@@ -42,6 +44,9 @@ class CopyWorker {
 
   // Marks a table whose parts are all committed.
   absl::Status MarkTable(const TableName& table, int64_t rows);
+
+  Connection& source() { return source_; }
+  Connection& destination() { return destination_; }
 
  private:
   class PartProgress;

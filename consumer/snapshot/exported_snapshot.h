@@ -50,6 +50,9 @@ class ExportedSnapshot {
   // Sessions under this snapshot with locks of their own on all tables; given away once.
   std::vector<Connection> TakeReaders() { return std::move(readers_); }
 
+  // Lets go of snapshot and locks.
+  absl::Status Release() { return connection_.Exec("COMMIT").status(); }
+
   // kUnavailable once the session, and with it locks and snapshot, is gone.
   absl::Status CheckAlive();
 

@@ -83,13 +83,17 @@ class WorkQueue {
   absl::Status failure_ ABSL_GUARDED_BY(mutex_);
 };
 
-absl::Status WorkOnParts(const TableCopyJob& job, CopyWorker& worker, WorkQueue& queue,
-                         CopyProgress& progress) {
+absl::Status WorkOnParts(const TableCopyJob& job, const TaskClaim& claim, CopyWorker& worker,
+                         WorkQueue& queue, CopyProgress& progress) {
   while (const CopyPart* part = queue.Next()) {
     const Table& table = job.tables[part->table];
     bool has_mark = !job.is_staged[part->table];
-    TOWLINE_ASSIGN_OR_RETURN(int64_t rows, worker.CopyPartOf(table, job.targets[part->table], *part,
-                                                             has_mark && part->is_whole));
+    auto mark = [&](Connection& destination, int64_t rows) {
+      return has_mark && part->is_whole ? MarkPieceCopied(destination, claim, table.name, rows)
+                                        : absl::OkStatus();
+    };
+    TOWLINE_ASSIGN_OR_RETURN(int64_t rows,
+                             worker.CopyPartOf(table, job.targets[part->table], *part, mark));
     if (!queue.Finish(*part, &rows)) continue;
     if (has_mark && !part->is_whole) TOWLINE_RETURN_IF_ERROR(worker.MarkTable(table.name, rows));
     progress.tables_done.fetch_add(1, std::memory_order_relaxed);
@@ -153,8 +157,8 @@ absl::Status CopyTables(const CopierOptions& options, const TableCopyJob& job,
   WorkQueue queue(job, static_cast<int>(count));
   std::vector<std::thread> threads;
   for (CopyWorker& worker : workers) {
-    threads.emplace_back([&job, &worker, &queue, &progress] {
-      absl::Status status = WorkOnParts(job, worker, queue, progress);
+    threads.emplace_back([&job, claim = store.claim(), &worker, &queue, &progress] {
+      absl::Status status = WorkOnParts(job, claim, worker, queue, progress);
       if (status.ok()) status = worker.EndReading();
       if (!status.ok()) queue.Fail(status);
       queue.WorkerEnds();

@@ -33,6 +33,19 @@ absl::Status InsertRows(Connection& connection, absl::string_view into,
   return absl::OkStatus();
 }
 
+// Of the columns that ReadPieces() selects.
+absl::StatusOr<std::optional<ChunkKey>> ReadKey(const Result& pieces, int row) {
+  if (pieces.IsNull(row, 10)) return std::optional<ChunkKey>();
+  std::optional<KeyType> type = ParseKeyType(pieces.Get(row, 11));
+  if (!type.has_value()) {
+    return absl::DataLossError("towline_state.piece names a type of key that does not exist");
+  }
+  return std::optional(ChunkKey{.column = pieces.GetString(row, 10),
+                                .type_oid = static_cast<Oid>(pieces.GetInt(row, 12)),
+                                .type = *type,
+                                .collation = pieces.GetString(row, 13)});
+}
+
 }  // namespace
 
 absl::Status StateStore::StartCopy(const std::vector<PieceRow>& pieces,
@@ -45,7 +58,11 @@ absl::Status StateStore::StartCopy(const std::vector<PieceRow>& pieces,
         {options_.task, piece.table.schema, piece.table.name, absl::StrCat(piece_values.size()),
          absl::StrCat(piece.source_oid), piece.existing, piece.state,
          absl::StrCat(piece.bytes_total), absl::StrCat(piece.rows_done), piece.rule,
-         piece.snapshot_number == 0 ? Param() : Param(absl::StrCat(piece.snapshot_number))});
+         piece.snapshot_number == 0 ? Param() : Param(absl::StrCat(piece.snapshot_number)),
+         piece.key ? Param(piece.key->column) : Param(),
+         piece.key ? Param(std::string(KeyTypeName(piece.key->type))) : Param(),
+         piece.key ? Param(absl::StrCat(piece.key->type_oid)) : Param(),
+         piece.key ? Param(piece.key->collation) : Param(), piece.source_form});
   }
   std::vector<Param> statement_values;
   for (const SchemaStatement& statement : statements) {
@@ -56,7 +73,7 @@ absl::Status StateStore::StartCopy(const std::vector<PieceRow>& pieces,
   }
   absl::Status stored = InTransaction(connection_, [&]() -> absl::Status {
     TOWLINE_RETURN_IF_ERROR(UpdateTask(kStateAssignments, StateParams(state, "")));
-    for (const char* table : {"piece", "snapshot", "schema_statement"}) {
+    for (const char* table : {"piece", "range", "snapshot", "schema_statement"}) {
       TOWLINE_RETURN_IF_ERROR(
           connection_
               .Query(absl::StrCat("DELETE FROM towline_state.", table, " WHERE task = $1"),
@@ -71,9 +88,10 @@ absl::Status StateStore::StartCopy(const std::vector<PieceRow>& pieces,
     TOWLINE_RETURN_IF_ERROR(
         InsertRows(connection_,
                    "towline_state.piece (task, schema_name, table_name, ordinal, source_oid, "
-                   "existing, state, bytes_total, rows_done, rule, snapshot_number)",
+                   "existing, state, bytes_total, rows_done, rule, snapshot_number, key_column, "
+                   "key_type, key_type_oid, key_collation, source_form)",
                    {"text", "text", "text", "bigint", "bigint", "text", "text", "bigint", "bigint",
-                    "text", "integer"},
+                    "text", "integer", "text", "text", "bigint", "text", "text"},
                    std::move(piece_values)));
     return InsertRows(connection_,
                       "towline_state.schema_statement (task, section, ordinal, is_setting, "
@@ -85,7 +103,8 @@ absl::Status StateStore::StartCopy(const std::vector<PieceRow>& pieces,
   return stored;
 }
 
-// The greatest lsn_after is the last's: a log does not get shorter.
+// The greatest lsn_after is the last's: a log does not get shorter, and all others were
+// taken before.
 absl::Status StateStore::InsertSnapshot(const SnapshotRow& snapshot) {
   TOWLINE_RETURN_IF_ERROR(UpdateTask("lsn_after = $3::pg_lsn", {snapshot.lsn_after.ToString()}));
   return connection_
@@ -103,8 +122,8 @@ absl::Status StateStore::ResumeCopy(const SnapshotRow& snapshot) {
     TOWLINE_RETURN_IF_ERROR(
         connection_
             .Query("UPDATE towline_state.piece SET snapshot_number = $2::integer, "
-                   "state = 'pending', rows_done = 0, bytes_done = 0 WHERE task = $1 AND state NOT "
-                   "IN ('copied', 'streamed')",
+                   "state = CASE state WHEN 'again' THEN state ELSE 'pending' END, rows_done = 0, "
+                   "bytes_done = 0 WHERE task = $1 AND state NOT IN ('copied', 'streamed')",
                    {options_.task, absl::StrCat(snapshot.number)})
             .status());
     return connection_
@@ -134,9 +153,80 @@ absl::StatusOr<std::vector<SnapshotRow>> StateStore::ReadSnapshots() {
 absl::Status StateStore::ForgetSnapshots() {
   return InTransaction(connection_, [&]() -> absl::Status {
     TOWLINE_RETURN_IF_ERROR(UpdateTask("lsn_after = NULL", {}));
-    return connection_.Query("DELETE FROM towline_state.snapshot WHERE task = $1", {options_.task})
+    for (const char* table : {"snapshot", "range"}) {
+      TOWLINE_RETURN_IF_ERROR(
+          connection_
+              .Query(absl::StrCat("DELETE FROM towline_state.", table, " WHERE task = $1"),
+                     {options_.task})
+              .status());
+    }
+    return absl::OkStatus();
+  });
+}
+
+absl::Status StateStore::AddRanges(const TableName& table, const std::vector<KeyRange>& ranges) {
+  std::vector<Param> values;
+  for (size_t i = 0; i < ranges.size(); ++i) {
+    values.insert(values.end(), {options_.task, table.schema, table.name, absl::StrCat(i + 1),
+                                 ranges[i].from, ranges[i].until, "pending", "0"});
+  }
+  return InTransaction(connection_, [&]() -> absl::Status {
+    TOWLINE_RETURN_IF_ERROR(CheckEpoch(connection_, claim()));
+    return InsertRows(connection_,
+                      "towline_state.range (task, schema_name, table_name, ordinal, from_key, "
+                      "until_key, state, rows_done)",
+                      {"text", "text", "text", "bigint", "text", "text", "text", "bigint"},
+                      std::move(values));
+  });
+}
+
+absl::StatusOr<std::vector<RangeRow>> StateStore::ReadRanges() {
+  TOWLINE_ASSIGN_OR_RETURN(
+      Result rows,
+      connection_.Query("SELECT schema_name, table_name, ordinal, from_key, until_key, state, "
+                        "rows_done, COALESCE(snapshot, ''), lsn_after FROM towline_state.range "
+                        "WHERE task = $1 ORDER BY schema_name, table_name, ordinal",
+                        {options_.task}));
+  auto key = [&rows](int row, int column) {
+    return rows.IsNull(row, column) ? std::nullopt : std::optional(rows.GetString(row, column));
+  };
+  std::vector<RangeRow> ranges;
+  for (int i = 0; i < rows.row_count(); ++i) {
+    Lsn lsn_after;
+    if (!rows.IsNull(i, 8)) {
+      TOWLINE_ASSIGN_OR_RETURN(lsn_after, Lsn::Parse(rows.Get(i, 8)));
+    }
+    ranges.push_back({{rows.GetString(i, 0), rows.GetString(i, 1)},
+                      rows.GetInt(i, 2),
+                      {key(i, 3), key(i, 4)},
+                      rows.GetString(i, 5),
+                      rows.GetInt(i, 6),
+                      rows.GetString(i, 7),
+                      lsn_after});
+  }
+  return ranges;
+}
+
+absl::Status StateStore::CopyAgain(Oid table) {
+  absl::Status stored = InTransaction(connection_, [&]() -> absl::Status {
+    TOWLINE_RETURN_IF_ERROR(UpdateTask(kStateAssignments, StateParams(TaskState::kCopying, "")));
+    TOWLINE_RETURN_IF_ERROR(
+        connection_
+            .Query("DELETE FROM towline_state.range r USING towline_state.piece p "
+                   "WHERE p.task = $1 AND p.source_oid = $2::bigint AND r.task = p.task "
+                   "AND r.schema_name = p.schema_name AND r.table_name = p.table_name",
+                   {options_.task, absl::StrCat(table)})
+            .status());
+    return connection_
+        .Query(
+            "UPDATE towline_state.piece SET state = 'again', rows_done = 0, key_column = NULL, "
+            "key_type = NULL, key_type_oid = NULL, key_collation = NULL, source_form = '' "
+            "WHERE task = $1 AND source_oid = $2::bigint",
+            {options_.task, absl::StrCat(table)})
         .status();
   });
+  if (stored.ok()) on_state_(TaskState::kCopying);
+  return stored;
 }
 
 absl::StatusOr<std::vector<PieceRow>> StateStore::ReadPieces() {
@@ -148,11 +238,13 @@ absl::StatusOr<std::vector<PieceRow>> StateStore::ReadPieces(Connection& session
   TOWLINE_ASSIGN_OR_RETURN(
       Result rows,
       session.Query("SELECT schema_name, table_name, source_oid, existing, state, bytes_total, "
-                    "rows_done, bytes_done, rule, COALESCE(snapshot_number, 0) "
+                    "rows_done, bytes_done, rule, COALESCE(snapshot_number, 0), key_column, "
+                    "key_type, key_type_oid, COALESCE(key_collation, ''), source_form "
                     "FROM towline_state.piece WHERE task = $1 ORDER BY ordinal",
                     {task}));
   std::vector<PieceRow> pieces;
   for (int i = 0; i < rows.row_count(); ++i) {
+    TOWLINE_ASSIGN_OR_RETURN(std::optional<ChunkKey> key, ReadKey(rows, i));
     pieces.push_back({{rows.GetString(i, 0), rows.GetString(i, 1)},
                       static_cast<uint32_t>(rows.GetInt(i, 2)),
                       rows.GetString(i, 3),
@@ -161,7 +253,9 @@ absl::StatusOr<std::vector<PieceRow>> StateStore::ReadPieces(Connection& session
                       rows.GetInt(i, 6),
                       rows.GetInt(i, 7),
                       rows.GetString(i, 8),
-                      static_cast<int>(rows.GetInt(i, 9))});
+                      static_cast<int>(rows.GetInt(i, 9)),
+                      std::move(key),
+                      rows.GetString(i, 14)});
   }
   return pieces;
 }

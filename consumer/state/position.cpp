@@ -71,6 +71,44 @@ absl::Status MarkPieceCopied(Connection& session, const TaskClaim& claim, const 
   return CheckPositionMoved(result.affected_rows());
 }
 
+absl::Status StartRange(Connection& session, const TaskClaim& claim, const TableName& table,
+                        int64_t ordinal, const std::string& snapshot, Lsn lsn_after) {
+  TOWLINE_RETURN_IF_ERROR(session.Exec("BEGIN; SET LOCAL synchronous_commit = on").status());
+  TOWLINE_RETURN_IF_ERROR(CheckEpoch(session, claim));
+  std::vector<Param> params = ClaimParams(claim);
+  params.insert(params.end(), {lsn_after.ToString()});
+  // Others read their snapshots at the same time, so ours may not be the latest.
+  TOWLINE_RETURN_IF_ERROR(
+      session
+          .Query("UPDATE towline_state.task SET lsn_after = GREATEST(lsn_after, $3::pg_lsn) "
+                 "WHERE task = $1 AND epoch = $2::bigint",
+                 params)
+          .status());
+  TOWLINE_ASSIGN_OR_RETURN(
+      Result result,
+      session.Query("UPDATE towline_state.range SET state = 'copying', snapshot = $5, "
+                    "lsn_after = $6::pg_lsn "
+                    "WHERE task = $1 AND schema_name = $2 AND table_name = $3 "
+                    "AND ordinal = $4::bigint AND state <> 'copied'",
+                    {{claim.task, table.schema, table.name, absl::StrCat(ordinal), snapshot,
+                      lsn_after.ToString()}}));
+  TOWLINE_RETURN_IF_ERROR(CheckPositionMoved(result.affected_rows()));
+  TOWLINE_RETURN_IF_ERROR(CheckEpoch(session, claim));
+  return session.Exec("COMMIT").status();
+}
+
+absl::Status MarkRangeCopied(Connection& session, const TaskClaim& claim, const TableName& table,
+                             int64_t ordinal, int64_t rows) {
+  TOWLINE_ASSIGN_OR_RETURN(
+      Result result,
+      session.Query(
+          "UPDATE towline_state.range SET state = 'copied', rows_done = $5::bigint "
+          "WHERE task = $1 AND schema_name = $2 AND table_name = $3 "
+          "AND ordinal = $4::bigint AND state = 'copying'",
+          {{claim.task, table.schema, table.name, absl::StrCat(ordinal), absl::StrCat(rows)}}));
+  return CheckPositionMoved(result.affected_rows());
+}
+
 absl::Status MarkSchemaStatementDone(Connection& session, const TaskClaim& claim,
                                      const std::string& section, int64_t ordinal) {
   return MarkSchemaStatementsDone(session, claim, section, ordinal, ordinal);

@@ -32,6 +32,13 @@ absl::Status CheckEpoch(Connection& session, const TaskClaim& claim);
 // Within a copy transaction: the piece is done, or advanced by rows.
 absl::Status MarkPieceCopied(Connection& session, const TaskClaim& claim, const TableName& table,
                              int64_t rows);
+// Before a range's rows are read: under which snapshot they will be. A transaction of its own, and
+// durable when it returns.
+absl::Status StartRange(Connection& session, const TaskClaim& claim, const TableName& table,
+                        int64_t ordinal, const std::string& snapshot, Lsn lsn_after);
+// Within the transaction of its rows.
+absl::Status MarkRangeCopied(Connection& session, const TaskClaim& claim, const TableName& table,
+                             int64_t ordinal, int64_t rows);
 // Within a transaction of the stream: a table that was not copied is met for the first time.
 absl::Status AddStreamedPiece(Connection& session, const TaskClaim& claim, const TableName& table,
                               uint32_t source_oid, const std::string& rule);

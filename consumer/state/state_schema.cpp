@@ -191,8 +191,27 @@ CREATE TABLE towline_state.made_object (
 COMMENT ON TABLE towline_state.made_object IS
   'Large objects that the initial copy has made; emptied when it is complete.';
 )sql",
-    // Version 8 is taken by the copy in ranges.
-    "SELECT 1",
+    // Version 8: ranges of a table's key, each under a snapshot of its own.
+    R"sql(
+CREATE TABLE towline_state.range (
+  task text NOT NULL,
+  schema_name text NOT NULL,
+  table_name text NOT NULL,
+  ordinal bigint NOT NULL,
+  from_key text,
+  until_key text,
+  state text NOT NULL,
+  rows_done bigint NOT NULL,
+  snapshot text,
+  lsn_after pg_lsn,
+  PRIMARY KEY (task, schema_name, table_name, ordinal)
+);
+COMMENT ON TABLE towline_state.range IS
+  'Ranges of keys in which large tables are copied, until the stream has passed them. Do not edit: the copy would lose or repeat changes.';
+ALTER TABLE towline_state.piece ADD COLUMN key_column text, ADD COLUMN key_type text,
+  ADD COLUMN key_type_oid bigint, ADD COLUMN key_collation text,
+  ADD COLUMN source_form text NOT NULL DEFAULT '';
+)sql",
     // Version 9: conflicts that a policy allows.
     R"sql(
 ALTER TABLE towline_state.conflict ADD COLUMN existing_values text;

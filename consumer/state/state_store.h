@@ -18,6 +18,8 @@
 #include "absl/status/statusor.h"
 #include "base/lsn.h"
 #include "base/shutdown.h"
+#include "model/key_field.h"
+#include "model/key_ranges.h"
 #include "model/name.h"
 #include "pg/connection.h"
 #include "state/position.h"
@@ -58,7 +60,7 @@ struct TaskRow {
   std::string plugin_version;
   // The greatest of the copy's snapshots; invalid once the position has passed it, and with it all
   // of them (hazards A11).
-  Lsn lsn_after;
+  Lsn lsn_after = {};
   std::string error;  // of the last stop, empty: none
   std::string host;   // where the consumer runs or ran
   int pid = 0;
@@ -69,12 +71,25 @@ struct PieceRow {
   TableName table;
   uint32_t source_oid = 0;
   std::string existing;     // stop, append, truncate: what was asked for
-  std::string state;        // pending, copying, copied
+  std::string state;        // pending, copying, copied; again: whole, whatever it was before
   int64_t bytes_total = 0;  // heap and TOAST at planning
   int64_t rows_done = 0;
-  int64_t bytes_done = 0;   // read only: marks and NotePieces() write it
-  std::string rule = "";    // under which it was copied (schema/table_rules.h); empty: none
-  int snapshot_number = 0;  // under which it is copied (SnapshotRow); 0: none, it was not there
+  int64_t bytes_done = 0;       // read only: marks and NotePieces() write it
+  std::string rule = "";        // under which it was copied (schema/table_rules.h); empty: none
+  int snapshot_number = 0;      // under which it is copied (SnapshotRow); 0: none, it was not there
+  std::optional<ChunkKey> key;  // it is copied in ranges of it, each under a snapshot of its own
+  std::string source_form = "";  // of the table when that was decided (snapshot/range_copier.h)
+};
+
+// One row of towline_state.range: a range of a table that is copied by its key.
+struct RangeRow {
+  TableName table;
+  int64_t ordinal = 0;  // from 1, in the order of the keys
+  KeyRange keys = {};
+  std::string state;  // pending, copying, copied
+  int64_t rows_done = 0;
+  std::string snapshot = "";  // under which it is read, of the last try; empty: not begun
+  Lsn lsn_after = {};
 };
 
 // How far a piece is that is being copied, for people: nothing depends on it.
@@ -88,7 +103,7 @@ struct PieceProgress {
 struct SnapshotRow {
   int number = 0;    // from 1, in the order in which they were taken
   std::string text;  // as pg_current_snapshot() printed it
-  Lsn lsn_after;
+  Lsn lsn_after = {};
   std::string shape;  // of all selected tables (snapshot/copy_start.h); empty: not known
 };
 
@@ -135,8 +150,14 @@ class StateStore {
   // to any more is forgotten. Durable when it returns: before the first row is read under it.
   absl::Status ResumeCopy(const SnapshotRow& snapshot);
   absl::StatusOr<std::vector<SnapshotRow>> ReadSnapshots();  // in order
-  // The position has passed the last of them.
+  // The position has passed the last of them, those of ranges included.
   absl::Status ForgetSnapshots();
+  // The ranges of a table that has none, all pending.
+  absl::Status AddRanges(const TableName& table, const std::vector<KeyRange>& ranges);
+  absl::StatusOr<std::vector<RangeRow>> ReadRanges();  // by table, in order
+  // The table is to be copied once more, whole, and the task is in the state copying again. Its
+  // rows at the destination are emptied by the copy that follows.
+  absl::Status CopyAgain(Oid table);
   absl::StatusOr<std::vector<PieceRow>> ReadPieces();
   // The rules that count from now on.
   absl::Status SetPieceRules(const std::vector<PieceRow>& pieces);

@@ -71,6 +71,8 @@ TWO_PHASE_POINTS = ("apply:before-prepare", "apply:after-prepare", "apply:prepar
                     "apply:after-end-prepared")
 # Where tables are adjusted to their rules: test_table_rules.py.
 RULE_POINTS = ("copy:before-adjusting",)
+# Of a table that is copied in ranges of its key: test_ranges.py.
+RANGE_POINTS = ("copy:ranges-stored", "copy:range-begun", "copy:range-marked", "copy:range-done", "stream:copy-again")
 # Of a change in steps: test_large.py.
 STEP_POINTS = ("apply:values-staged",)
 # Where a batch was refused: test_conflicts.py.
@@ -89,7 +91,7 @@ def fault_points_in_the_code():
 
 
 def test_every_fault_point_is_tested():
-    assert fault_points_in_the_code() == {*POINTS, *TWO_PHASE_POINTS, *RULE_POINTS, *STEP_POINTS,
+    assert fault_points_in_the_code() == {*POINTS, *TWO_PHASE_POINTS, *RULE_POINTS, *RANGE_POINTS, *STEP_POINTS,
                                           *FALLBACK_POINTS, *LARGE_OBJECT_POINTS}
 
 

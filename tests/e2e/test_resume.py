@@ -528,7 +528,9 @@ DOWNGRADE = ("DROP TABLE towline_state.column_type, towline_state.made_object",
              "ALTER TABLE towline_state.task ADD COLUMN snapshot text NOT NULL DEFAULT ''",
              "UPDATE towline_state.task t SET snapshot = s.snapshot FROM towline_state.snapshot s "
              "WHERE s.task = t.task",
-             "DROP TABLE towline_state.snapshot", "ALTER TABLE towline_state.piece DROP COLUMN snapshot_number",
+             "DROP TABLE towline_state.snapshot, towline_state.range",
+             "ALTER TABLE towline_state.piece DROP COLUMN snapshot_number, DROP COLUMN key_column, DROP COLUMN key_type, "
+             "DROP COLUMN key_type_oid, DROP COLUMN key_collation, DROP COLUMN source_form",
              "UPDATE towline_state.meta SET version = 4")
 
 

@@ -243,6 +243,7 @@ def test_without_a_task_the_two_are_compared_as_they_are(source, destination, to
 def test_rules_and_casts_say_what_should_be_there(source, destination, towline):
     source.execute("""
         CREATE TABLE t (id int PRIMARY KEY, v text, secret text, n real, j json, c char(5), at timestamp(0));
+        ALTER TABLE t REPLICA IDENTITY FULL;
         INSERT INTO t SELECT i, 'v' || i, 's', i / 10.0, ('{"b": 1,  "a": ' || i || '}')::json, 'c', '2024-01-01'
           FROM generate_series(1, 5000) i""")
     destination.execute("CREATE TABLE t (id text PRIMARY KEY, v text, extra int, n float8, j jsonb, c text, at timestamp(3))")

@@ -36,13 +36,14 @@ PieceRow PieceOf(Oid oid, const std::string& name, const std::string& state) {
 
 class CopyResumeTest : public testing::Test {
  protected:
-  std::string Before() const { return WhyStartOver(pieces_, snapshots_); }
+  std::string Before() const { return WhyStartOver(pieces_, snapshots_, ranges_); }
   std::string With(const std::vector<Table>& tables, const TableRules& rules = {}) const {
     return WhyStartOver(pieces_, snapshots_, tables, ShapeOf(tables), rules);
   }
 
   std::vector<Table> tables_ = {TableOf(1, "a"), TableOf(2, "b"), TableOf(3, "parent", 'p')};
   std::vector<PieceRow> pieces_ = {PieceOf(1, "a", "copied"), PieceOf(2, "b", "pending")};
+  std::vector<RangeRow> ranges_;
   std::vector<SnapshotRow> snapshots_ = {{1, "5:9:", {100}, ShapeOf(tables_)}};
 };
 
@@ -95,6 +96,18 @@ TEST_F(CopyResumeTest, AnotherRuleStartsOver) {
   pieces_[0].rule = RuleText(&rules.begin()->second);
   EXPECT_EQ(With(tables_, rules), "");
   EXPECT_THAT(With(tables_), HasSubstr("the rule of table \"s\".\"a\" has changed"));
+}
+
+TEST_F(CopyResumeTest, ARangeThatIsDoneOrATableCopiedAgainIsWorthGoingOn) {
+  pieces_ = {PieceOf(1, "a", "pending")};
+  EXPECT_NE(Before(), "");
+  ranges_ = {RangeRow{.table = {"s", "a"}, .state = "copying"}};
+  EXPECT_NE(Before(), "");
+  ranges_.push_back(RangeRow{.table = {"s", "a"}, .state = "copied"});
+  EXPECT_EQ(Before(), "");
+  ranges_.clear();
+  pieces_[0].state = "again";
+  EXPECT_EQ(Before(), "");
 }
 
 }  // namespace

@@ -1,0 +1,44 @@
+// Copies large tables in ranges of their keys, one source transaction for each range:
+//
+//   lock the table (which takes no snapshot) ─▶ take the snapshot ─▶ same file and columns as
+//   before? ─▶ store the snapshot, durably ─▶ copy the rows, and mark the range with them ─▶ let go
+//
+// Between two ranges nothing of ours is held at the source: no snapshot, and no lock that a user's
+// ALTER TABLE would wait for. A range is done when it is committed at the destination; what was
+// begun and is not committed left nothing, so a copy that goes on only copies the ranges that are
+// not marked, each under a new snapshot (I4 judges every change by its range's own:
+// assemble/ranged_changes.h). The marker has been waited for in this attempt, and each snapshot
+// comes after it (hazards A1).
+//
+// TRUNCATE and rewrites are not MVCC-safe, and no range could tell which of its rows were there
+// before one. They change the file that the first range saw; whoever finds another one under its
+// lock has the table copied again, whole (copy_again.h; hazards A6, A7).
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "base/shutdown.h"
+#include "model/key_field.h"
+#include "model/table.h"
+#include "snapshot/copier.h"
+#include "snapshot/copy_statements.h"
+#include "state/state_store.h"
+
+namespace towline {
+
+struct RangedCopy {
+  Table table;  // of the source, as it is published
+  CopyTarget target;
+  ChunkKey key;
+  std::string source_form;       // range_plan.h
+  std::vector<RangeRow> ranges;  // stored; none: not divided yet
+};
+
+// One failure ends all workers; what they have not committed is left to the next attempt. In ranges
+// that are not done there are no rows.
+absl::Status CopyRanges(const CopierOptions& options, std::vector<RangedCopy> tables,
+                        StateStore& store, CopyProgress& progress, const Shutdown& shutdown);
+
+}  // namespace towline

@@ -1,0 +1,119 @@
+#include "snapshot/range_plan.h"
+
+#include <algorithm>
+#include <set>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "pg/quoting.h"
+#include "snapshot/copy_plan.h"
+#include "snapshot/key_choice.h"
+#include "snapshot/key_plan.h"
+#include "snapshot/key_reader.h"
+
+namespace towline {
+namespace {
+
+constexpr char kFormSql[] = R"sql(
+SELECT pg_catalog.concat_ws('/', c.oid, pg_catalog.pg_relation_filenode(c.oid),
+  (SELECT pg_catalog.md5(pg_catalog.string_agg(pg_catalog.concat_ws(',', a.attnum, a.attname,
+            a.atttypid, a.atttypmod, a.attnotnull, a.attcollation), ';' ORDER BY a.attnum))
+   FROM pg_catalog.pg_attribute a
+   WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped))
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = $1 AND c.relname = $2
+)sql";
+
+std::string WhyUnique(const Table& table, const std::string& column, absl::string_view where) {
+  for (const UniqueIndex& index : table.unique_indexes) {
+    bool is_of_key = index.columns.size() == 1 && index.columns.front() == column;
+    if (is_of_key && !index.is_partial) continue;
+    return absl::StrCat("values of its unique index ", QuoteIdentifier(index.name), where,
+                        " may move between ranges");
+  }
+  return "";
+}
+
+absl::StatusOr<std::set<Oid>> ReadExcluding(Connection& connection) {
+  TOWLINE_ASSIGN_OR_RETURN(
+      Result rows,
+      connection.Query("SELECT conrelid FROM pg_catalog.pg_constraint WHERE contype = 'x'"));
+  std::set<Oid> oids;
+  for (int row = 0; row < rows.row_count(); ++row) {
+    oids.insert(static_cast<Oid>(rows.GetInt(row, 0)));
+  }
+  return oids;
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> ReadSourceForm(Connection& source, const TableName& table) {
+  return source.QueryValue(kFormSql, {{table.schema, table.name}});
+}
+
+std::string WhyNotRanged(const Table& table, const Table& there, const ChunkKey& key,
+                         const TableRule* rule, bool has_exclusion) {
+  std::string why = WhyUnique(table, key.column, "");
+  if (why.empty()) why = WhyUnique(there, key.column, " at the destination");
+  if (!why.empty()) return why;
+  if (has_exclusion) return "it has an exclusion constraint";
+  if (rule != nullptr && rule->operations != RuleOperations()) {
+    return "its rule leaves out operations";
+  }
+  return "";
+}
+
+absl::StatusOr<std::map<TableName, RangedPlan>> PlanRanged(const CopierOptions& options,
+                                                           Connection& source,
+                                                           Connection& destination,
+                                                           const std::vector<Table>& tables,
+                                                           const std::vector<Table>& there) {
+  std::map<TableName, RangedPlan> plans;
+  // Ranges agree when a stream has passed them, and here none follows.
+  if (options.is_once) return plans;
+  const KeyPlanOptions wanted{options.planner, options.part_bytes};
+  std::vector<Oid> large;
+  bool has_append = false;
+  for (const Table& table : tables) {
+    if (!HasRowsToCopy(table)) continue;
+    has_append = has_append || options.existing(table.name) == "append";
+    if (PlanKeys(table, {}, wanted).mode != CopyMode::kWhole) large.push_back(table.oid);
+  }
+  if (large.empty()) return plans;
+  using Candidates = std::map<Oid, std::vector<KeyCandidate>>;
+  TOWLINE_ASSIGN_OR_RETURN(Candidates candidates, ReadKeyCandidates(source, large));
+  TOWLINE_ASSIGN_OR_RETURN(std::set<Oid> excluding, ReadExcluding(source));
+  TOWLINE_ASSIGN_OR_RETURN(std::set<Oid> excluding_there, ReadExcluding(destination));
+  for (size_t i = 0; i < tables.size(); ++i) {
+    const Table& table = tables[i];
+    if (std::find(large.begin(), large.end(), table.oid) == large.end()) continue;
+    const TableRule* rule = FindRule(options.rules, table);
+    KeyChoice choice = ChooseKey(table, rule, candidates[table.oid], source.server_encoding());
+    if (choice.key.has_value()) {
+      std::string why =
+          WhyNotRanged(table, there[i], *choice.key, rule,
+                       excluding.contains(table.oid) || excluding_there.contains(there[i].oid));
+      // A copy that starts over keeps what is not ours, so it must not have streamed anything.
+      if (why.empty() && has_append) why = "rows of other tables are kept (existing: append)";
+      if (!why.empty()) {
+        choice.key.reset();
+        choice.reason = std::move(why);
+      }
+    }
+    KeyPlan plan = PlanKeys(table, choice, wanted);
+    LogInfo("a large table is copied in parts",
+            {{"table", QuoteQualified(table.name.schema, table.name.name)},
+             {"by", plan.reason},
+             {"parts", absl::StrCat(plan.range_count)}});
+    if (plan.mode != CopyMode::kKeys) continue;
+    TOWLINE_ASSIGN_OR_RETURN(std::string form, ReadSourceForm(source, table.name));
+    plans[table.name] = {*choice.key, std::move(form)};
+  }
+  return plans;
+}
+
+}  // namespace towline

@@ -1,0 +1,500 @@
+"""Large tables are copied in ranges of their key, each under a short snapshot of its own: what the stream
+brings is judged by the range of the row's key before and after it (I4), and a copy that was killed copies
+only the ranges that were not done.
+
+The load moves rows from range to range, deletes, inserts, changes keys and large values. Moments between
+two ranges are met by stopping the service there (SIGSTOP at a fault point); one worker copies the ranges in
+the order of their keys.
+"""
+import random
+import signal
+import subprocess
+import threading
+
+import psycopg2
+import pytest
+
+from support.compare import assert_equal
+from support.probes import assert_confirmed_is_applied
+from support.waiting import wait_until
+
+KEYS = ("--copy-planner", "keys", "--copy-part-bytes", "64kB")
+ONE = ("--copy-workers", "1")
+# Rows with such ids are left alone by the load: who wrote them tells whether they were copied again.
+STILL = 10
+
+
+def make_tables(source, rows=4000):
+    source.execute("""
+CREATE SCHEMA g;
+CREATE TABLE g.main (id bigint PRIMARY KEY, v int NOT NULL, note text);
+ALTER TABLE g.main ALTER note SET STORAGE EXTERNAL;
+CREATE TABLE g.side (id bigint PRIMARY KEY, v int NOT NULL, note text);
+CREATE TABLE g.child (id bigint PRIMARY KEY, main bigint NOT NULL REFERENCES g.main (id)
+  ON DELETE CASCADE ON UPDATE CASCADE);
+""")
+    # Every tenth id is there, the others are free; every 40th row has a value out of line.
+    source.execute(f"INSERT INTO g.main SELECT i * 10, 0, repeat(md5(i::text), CASE WHEN i % 40 = 0 THEN 100 "
+                   f"ELSE 3 END) FROM generate_series(1, {rows}) i")
+    source.execute("INSERT INTO g.side SELECT i, 0, 's' FROM generate_series(1, 200) i;"
+                   "INSERT INTO g.child SELECT i, i * 10 FROM generate_series(1, 300) i")
+
+
+class Mover:
+    """One client; its rows are its own, so that nobody waits for it."""
+
+    def __init__(self, source, seed, number, clients, rows=4000):
+        self.random = random.Random(f"{seed}/{number}")
+        self.number, self.clients, self.rows = number, clients, rows
+        self.connection = source.connect(autocommit=False)
+        self.done = 0
+
+    def free(self, cursor):
+        """An id of ours that nobody has, anywhere among the keys."""
+        while True:
+            key = self.random.randrange(-100, self.rows * 10 + 1000) * self.clients + self.number
+            key = key % (self.rows * 10 + 2000)
+            if key % 10 == 0 or key % self.clients != self.number:
+                continue
+            cursor.execute("SELECT 1 FROM g.main WHERE id = %s", (key,))
+            if not cursor.fetchone():
+                return key
+
+    def some(self, cursor):
+        cursor.execute("SELECT id FROM g.main WHERE id >= %s AND id %% %s = %s AND id %% 100 <> %s ORDER BY id LIMIT 1",
+                       (self.random.randrange(self.rows * 10), self.clients, self.number, STILL))
+        row = cursor.fetchone()
+        return row[0] if row else None
+
+    def transaction(self):
+        with self.connection.cursor() as cursor:
+            for _ in range(self.random.choice((1, 1, 2, 5, 20))):
+                key, what = self.some(cursor), self.random.randrange(8)
+                if key is None or what == 0:
+                    cursor.execute("INSERT INTO g.main VALUES (%s, 1, repeat('n', %s))",
+                                   (self.free(cursor), self.random.choice((0, 5, 3000))))
+                elif what <= 3:
+                    # All its values are sent: it can be put into a range that it was not in.
+                    cursor.execute("UPDATE g.main SET id = %s, v = v + 1, note = note || '.' WHERE id = %s",
+                                   (self.free(cursor), key))
+                elif what <= 5:
+                    cursor.execute("UPDATE g.main SET v = v + 1 WHERE id = %s", (key,))
+                elif what == 6:
+                    cursor.execute("DELETE FROM g.main WHERE id = %s", (key,))
+                else:
+                    cursor.execute("WITH gone AS (DELETE FROM g.main WHERE id = %s RETURNING *) INSERT INTO g.side "
+                                   "SELECT 1000000 + (SELECT count(*) FROM g.side) * %s + %s, v, note FROM gone "
+                                   "ON CONFLICT DO NOTHING", (key, self.clients, self.number))
+        if self.random.random() < 0.1:
+            self.connection.rollback()
+        else:
+            self.connection.commit()
+        self.done += 1
+
+
+class Load:
+    def __init__(self, source, seed, clients=2):
+        # Rows that are referred to may go with their children: of both clients' or of nobody's.
+        self.movers = [Mover(source, seed, number, clients) for number in range(clients)]
+        self.stopping, self.failures, self.threads = threading.Event(), [], []
+
+    def run(self, mover):
+        try:
+            while not self.stopping.wait(0.003):
+                mover.transaction()
+        except Exception as error:  # shown by whoever waits
+            self.failures.append(error)
+            mover.connection.close()
+
+    @property
+    def done(self):
+        return sum(mover.done for mover in self.movers)
+
+    def wait_for(self, more):
+        enough = self.done + more
+        wait_until(lambda: self.done >= enough or self.failures, 60, "the load to go on")
+        assert not self.failures, self.failures
+
+    def __enter__(self):
+        self.threads = [threading.Thread(target=self.run, args=(mover,), daemon=True) for mover in self.movers]
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def stop(self):
+        self.stopping.set()
+        for thread in self.threads:
+            thread.join(60)
+        for mover in self.movers:
+            mover.connection.close()
+        self.movers = []
+        assert not self.failures, self.failures
+
+    def __exit__(self, kind, *_):
+        if kind is None:
+            self.stop()
+        else:
+            self.stopping.set()
+
+
+# --- what the destination shows
+
+def ranges(destination, table="main"):
+    """Ordinal to (state, from, until)."""
+    if destination.value("SELECT to_regclass('towline_state.range')") is None:
+        return {}
+    return {ordinal: rest for ordinal, *rest in destination.query(
+        f"SELECT ordinal, state, from_key, until_key FROM towline_state.range WHERE table_name = '{table}'")}
+
+
+def traces(destination):
+    """Of each range that is done who wrote the rows that no load touches, and how many they are."""
+    found = {}
+    for ordinal, (state, first, end) in ranges(destination).items():
+        if state == "copied":
+            found[ordinal] = destination.query(
+                f"SELECT count(*), sum(xmin::text::bigint) FROM g.main WHERE id % 100 = {STILL} "
+                f"AND id >= {first or -10**9} AND id < {end or 10**9}")
+    return found
+
+
+def dies_at(service, fault):
+    service.fault = fault
+    service.start()
+    assert service.wait_exit(90) == -signal.SIGKILL, service.tail()
+    service.fault = None
+
+
+def finish(service, source, destination):
+    service.wait_until_caught_up(states=("catching_up", "constraints", "streaming"))
+    service.wait_for_state("streaming")
+    assert_equal(source.uri(), destination.uri())
+    assert destination.query("SELECT * FROM towline_state.range") == []
+    assert destination.query("SELECT * FROM towline_state.snapshot") == []
+    assert destination.value("SELECT lsn_after FROM towline_state.task") is None
+    assert destination.query("SELECT 1 FROM pg_constraint WHERE contype = 'f' AND convalidated") or not source.query(
+        "SELECT 1 FROM pg_constraint WHERE contype = 'f'")
+    assert service.stop() == 0
+
+
+def stopped_at(service, fault, passage):
+    """Stands still there; it goes on with SIGCONT."""
+    service.fault = f"{fault}:stop:{passage}"
+    service.start()
+    service.wait_for_log(f"fault point {fault}")
+    service.fault = None
+
+
+def go_on(service):
+    service.process.send_signal(signal.SIGCONT)
+
+
+# --- killed and killed again
+
+CHAINS = {
+    "before-a-range": ("copy:ranges-stored:kill:1", "copy:range-begun:kill:4"),
+    "in-a-range": ("copy:range-marked:kill:5", "copy:range-marked:kill:2"),
+    "behind-a-range": ("copy:range-done:kill:3", "copy:range-done:kill:1", "copy:range-begun:kill:1"),
+}
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_ranges_that_are_done_stay(chain, source, destination, towline_factory, seed):
+    make_tables(source)
+    service = towline_factory(source, destination, arguments=KEYS)
+    done = {}
+    with Load(source, seed) as load:
+        for fault in CHAINS[chain]:
+            load.wait_for(20)
+            dies_at(service, fault)
+            assert service.state() == "copying"
+            assert_confirmed_is_applied(service, source)
+            now = traces(destination)
+            assert {ordinal: now[ordinal] for ordinal in done} == done
+            # A range that was not committed has left nothing.
+            for _, (state, first, end) in ranges(destination).items():
+                assert state == "copied" or destination.value(
+                    f"SELECT count(*) FROM g.main WHERE id >= {first or -10**9} AND id < {end or 10**9}") == 0
+            done = now
+            load.wait_for(40)  # new to the ranges that are done, known to the others' snapshots
+        assert 8 < len(ranges(destination)) and 0 < len(done) < len(ranges(destination))
+        total = len(ranges(destination))
+        service.start()
+        left = service.wait_for_log(r"copying rows in ranges of keys.* ranges=(\d+).*ranges_kept=(\d+)")
+        assert (int(left.group(1)), int(left.group(2))) == (total - len(done), len(done))
+        service.wait_for_state("catching_up", "constraints", "streaming")
+        load.wait_for(50)
+        load.stop()
+        finish(service, source, destination)
+
+
+def test_killed_at_random_moments(source, destination, towline_factory, seed, size):
+    dice = random.Random(seed)
+    make_tables(source)
+    service = towline_factory(source, destination, arguments=["--copy-planner", "keys", "--copy-part-bytes", "16kB"])
+    done = {}
+    with Load(source, seed) as load:
+        for _ in range(5 * size):
+            service.start()
+            if dice.random() < 0.8:
+                service.wait_for_log("copying rows in ranges|building indexes")
+            try:
+                status = service.process.wait(dice.uniform(0, 0.3))
+                raise AssertionError(f"the service ended by itself with {status}; {service.tail()}")
+            except subprocess.TimeoutExpired:
+                service.kill()
+            if service.state() == "copying" and "is copied again" not in service.output(all_runs=True):
+                now = traces(destination)
+                assert {ordinal: now.get(ordinal) for ordinal in done} == done
+                done = now
+            load.wait_for(10)
+        service.start()
+        service.wait_for_state("catching_up", "constraints", "streaming")
+        load.wait_for(50)
+        load.stop()
+        finish(service, source, destination)
+
+
+# --- one moment between two ranges
+
+def between(source, destination, towline_factory, passage=4, arguments=()):
+    make_tables(source)
+    service = towline_factory(source, destination, arguments=[*KEYS, *ONE, *arguments])
+    stopped_at(service, "copy:range-done", passage)
+    states = [state for _, (state, *_) in sorted(ranges(destination).items())]
+    assert states[:passage - 1] == ["copied"] * (passage - 1) and states[-1] == "pending"
+    return service
+
+
+LOW, HIGH = "id < 500", "id > 39000"
+
+
+def test_rows_that_move_between_ranges(source, destination, towline_factory):
+    """Low keys are copied, high ones are not: to the low ones the transactions are new, the high ones hold
+    them."""
+    service = between(source, destination, towline_factory)
+    source.script(
+        # From a range that is copied to one that is not, and back; twice in one transaction.
+        "UPDATE g.main SET id = id + 39005, note = 'up' WHERE id BETWEEN 100 AND 200",
+        "UPDATE g.main SET id = id - 38995, note = 'down' WHERE id BETWEEN 39500 AND 39550",
+        "BEGIN; UPDATE g.main SET id = 39777, note = '1' WHERE id = 300; UPDATE g.main SET id = 301, note = '2' "
+        "WHERE id = 39777; COMMIT",
+        "BEGIN; UPDATE g.main SET id = 302, note = '1' WHERE id = 39800; UPDATE g.main SET id = 39801, note = '2' "
+        "WHERE id = 302; COMMIT",
+        # The place of one that has gone is taken by another.
+        "BEGIN; DELETE FROM g.main WHERE id = 310; UPDATE g.main SET id = 310, note = 'heir' WHERE id = 39810; COMMIT",
+        "INSERT INTO g.main VALUES (311, 1, 'n'), (39811, 1, 'n')", "DELETE FROM g.main WHERE id IN (320, 39820)",
+        "UPDATE g.main SET v = 7 WHERE id IN (330, 39830)",
+        # A large value is not sent: down into a range that is copied it would have to be.
+        "UPDATE g.main SET id = id + 39001 WHERE id = 400")
+    go_on(service)
+    finish(service, source, destination)
+    assert "is copied again" not in service.output()
+
+
+def test_a_row_that_moves_without_its_large_value_has_the_table_copied_again(source, destination, towline_factory):
+    service = between(source, destination, towline_factory)
+    source.script("UPDATE g.side SET v = v + 1", "UPDATE g.main SET v = v + 1 WHERE id = 390",
+                  "UPDATE g.main SET id = 401 WHERE id = 39600", "UPDATE g.side SET v = v + 1 WHERE id = 2")
+    go_on(service)
+    service.wait_for_log("g.main is copied again: a row has moved between ranges without its large values")
+    # The others stay.
+    service.wait_for_log(r"goes on under a new snapshot.*tables_kept=2.*tables_left=1")
+    finish(service, source, destination)
+
+
+def test_killed_before_the_table_is_copied_again(source, destination, towline_factory):
+    service = between(source, destination, towline_factory)
+    source.script("UPDATE g.main SET id = 401 WHERE id = 39600")
+    # The fault points of the running process are what it was started with.
+    go_on(service)
+    service.kill()
+    dies_at(service, "stream:copy-again:kill:1")
+    assert destination.value("SELECT state FROM towline_state.piece WHERE table_name = 'main'") == "again"
+    source.script("UPDATE g.main SET v = 8 WHERE id = 20", "DELETE FROM g.side")
+    dies_at(service, "copy:resume-emptied:kill:1")
+    service.start()
+    finish(service, source, destination)
+
+
+CHANGES = {
+    "truncate": "TRUNCATE g.main CASCADE; INSERT INTO g.main VALUES (5, 1, 'n'), (39995, 1, 'n')",
+    "truncated-and-filled": "BEGIN; TRUNCATE g.main CASCADE; INSERT INTO g.main SELECT i * 10 + 5, 1, 'n' "
+                            "FROM generate_series(1, 3000) i; COMMIT",
+    "rewritten": "VACUUM FULL g.main",
+    "added": "ALTER TABLE g.main ADD COLUMN more int DEFAULT 5",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_table_that_changes_between_ranges(change, source, destination, towline_factory):
+    """A range's transaction has ended at the fault point but for its COMMIT, so the statement waits; it gets
+    its lock at the border, and the next range finds another file or other columns."""
+    service = between(source, destination, towline_factory)
+    if change == "added":
+        destination.execute("DROP TABLE g.main CASCADE")  # made for the first try
+    failures = []
+
+    def run():
+        try:
+            source.execute(CHANGES[change])
+        except psycopg2.Error as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    wait_until(lambda: source.query("SELECT 1 FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND NOT granted"), 10,
+               "the statement to wait")
+    go_on(service)
+    thread.join(60)
+    assert not failures
+    service.wait_for_log("was emptied, rewritten or altered while its ranges were copied")
+    source.execute("UPDATE g.main SET v = v + 1 WHERE id % 3 = 0")
+    finish(service, source, destination)
+
+
+def test_truncate_behind_the_copy(source, destination, towline_factory):
+    make_tables(source)
+    service = towline_factory(source, destination, arguments=KEYS)
+    stopped_at(service, "copy:table-done", 3)
+    source.script("BEGIN; TRUNCATE g.main, g.child; INSERT INTO g.main VALUES (1, 1, 'n'), (39995, 1, 'n'); COMMIT")
+    go_on(service)
+    finish(service, source, destination)
+
+
+def test_nothing_old_is_held_between_ranges(source, destination, towline_factory):
+    service = between(source, destination, towline_factory)
+    # The exported snapshot is gone, and there is one reader, whose snapshot is this range's.
+    names = [row[0] for row in source.query("SELECT application_name FROM pg_stat_activity "
+                                            "WHERE application_name LIKE 'towline%' AND backend_xmin IS NOT NULL")]
+    assert len(names) == 1 and names[0].endswith("copy"), names
+    go_on(service)
+    finish(service, source, destination)
+
+
+def test_ranges_keep_to_the_limit_and_are_shown(source, destination, towline_factory):
+    make_tables(source)
+    service = towline_factory(source, destination, arguments=[*KEYS, "--copy-rows-max", "500"])
+    service.start()
+
+    def look():
+        main = next((table for table in service.status()["tables"] if table["table"] == "main"), None)
+        return main if main and 500 < main["rows_done"] < 4000 else None
+    service.wait_for_state("copying")
+    main = wait_until(look, 30, "rows of the table", explain=service.tail)
+    assert main["copied_by"] == "keys" and main["state"] == "copying"
+    assert 0 < main["bytes_done"] < main["bytes_total"] and main["rows_per_second"] < 1500
+    assert service.call("set", "copy_rows_max", "0", check=True)
+    finish(service, source, destination)
+
+
+def test_a_table_that_comes_while_ranges_are_copied(source, destination, towline_factory):
+    """It was in no snapshot that tables were looked up under, although the last ranges' hold it."""
+    service = between(source, destination, towline_factory)
+    source.script("CREATE TABLE g.late (id int PRIMARY KEY)", "INSERT INTO g.late VALUES (1), (2)")
+    destination.execute("CREATE TABLE g.late (id int PRIMARY KEY)")
+    go_on(service)
+    finish(service, source, destination)
+
+
+def test_a_table_that_was_streamed_before_another_is_copied_again(source, destination, towline_factory):
+    """The snapshot of the copy that follows holds rows of it that nobody has copied or streamed: all is copied
+    anew, over tables and indexes that are there."""
+    make_tables(source)
+    # Slow enough to do something between two ranges; it must not be interrupted there.
+    service = towline_factory(source, destination, arguments=[
+        *KEYS, *ONE, "--copy-rows-max", "1500", "--batch-rows-max", "1"])
+    service.fault = "stream:copy-again:kill:1"
+    service.start()
+    wait_until(lambda: [state for state, *_ in ranges(destination).values()].count("copied") > 3, 30, "some ranges")
+    source.script("CREATE TABLE g.late (id int PRIMARY KEY)", "INSERT INTO g.late VALUES (1)",
+                  "UPDATE g.main SET id = 401 WHERE id = 39600")
+    destination.execute("CREATE TABLE g.late (id int PRIMARY KEY)")
+    assert service.wait_exit(60) == -signal.SIGKILL, service.tail()
+    assert destination.value("SELECT state FROM towline_state.piece WHERE table_name = 'late'") == "streamed"
+    source.script("INSERT INTO g.late VALUES (2)", "UPDATE g.late SET id = 3 WHERE id = 1")
+    dies_at(service, "copy:after-pre-data:kill:1")
+    source.script("INSERT INTO g.late VALUES (4)")
+    service.start()
+    finish(service, source, destination)
+
+
+# --- every type of key, both planners
+
+TYPES = {
+    "int2": "(i - 300)::int2", "int4": "(i - 300) * 7000000", "int8": "(i - 300) * 10000000000::int8",
+    "oid": "(i::int8 * 7000000)::oid", "uuid": "md5(i::text)::uuid", "date": "date '2000-01-01' + (i - 300) * 50",
+    "timestamp": "timestamp '1999-12-31 23:59:59.5' + (i - 300) * interval '5 hours 1.25 seconds'",
+    "timestamptz": "timestamptz '1999-12-31 23:59:59.5+00' + (i - 300) * interval '5 hours 1.25 seconds'",
+    "text COLLATE \"C\"": "md5(i::text) || chr(200 + i)", "varchar(50) COLLATE \"C\"": "md5(i::text)",
+    "char(40) COLLATE \"C\"": "md5(i::text)", "bytea": "decode(md5(i::text), 'hex')",
+    "numeric": "((i - 300) * 1.0625)::numeric", "g.positive": "i",
+}
+
+
+@pytest.mark.parametrize("planner", ["keys", "ctid"])
+def test_every_type_of_key(planner, source, destination, towline_factory):
+    source.execute("CREATE SCHEMA g; CREATE DOMAIN g.positive AS int8 CHECK (VALUE > 0)")
+    names = [f"g.t{number}" for number in range(len(TYPES))]
+    for name, (kind, value) in zip(names, TYPES.items()):
+        source.execute(f"CREATE TABLE {name} (k {kind} PRIMARY KEY, v int, note text); INSERT INTO {name} "
+                       f"SELECT {value}, i, repeat('x', 200) FROM generate_series(1, 600, 2) i")
+    service = towline_factory(source, destination, arguments=[
+        "--copy-planner", planner, "--copy-part-bytes", "8kB", *ONE])
+    if planner == "keys":
+        # Some tables are done, one is at its middle.
+        stopped_at(service, "copy:range-done", 40)
+    else:
+        stopped_at(service, "copy:table-done", 4)
+    for name, value in zip(names, TYPES.values()):
+        change = value.replace("i ", "(v + 1) ").replace("i:", "(v + 1):").replace("i)", "(v + 1))")
+        change = "v + 1" if value == "i" else change
+        source.script(f"UPDATE {name} SET k = {change}, v = v + 1 WHERE v % 3 = 1",
+                      f"DELETE FROM {name} WHERE v % 7 = 0", f"UPDATE {name} SET note = 'u' WHERE v % 5 = 0")
+    go_on(service)
+    finish(service, source, destination)
+    if planner == "keys":
+        log = service.output()
+        assert log.count("by=keys because copy_planner is keys") == len(TYPES), log
+
+
+# --- which tables, and why
+
+REASONS = {
+    "two": ("(a int, b int, note text, PRIMARY KEY (a, b))", "its key has 2 columns"),
+    "bare": ("(a int, b int, note text)", "it has no primary key"),
+    "mail": ("(a int PRIMARY KEY, b int UNIQUE, note text)", "values of its unique index"),
+    "period": ("(a int PRIMARY KEY, b int, note text, EXCLUDE USING btree (b WITH =))", "it has an exclusion constraint"),
+    "word": ("(a int, b text PRIMARY KEY, note text)", "its key \"b\" is not sorted by its bytes"),
+}
+
+
+def test_why_a_table_is_not_divided_by_its_key(source, destination, towline_factory):
+    source.execute("CREATE SCHEMA g")
+    for name, (columns, _) in REASONS.items():
+        source.execute(f"CREATE TABLE g.{name} {columns}; INSERT INTO g.{name} SELECT i, i, repeat('x', 100) "
+                       "FROM generate_series(1, 1000) i")
+    service = towline_factory(source, destination, arguments=KEYS)
+    service.start()
+    service.wait_for_state("streaming")
+    log = service.output()
+    for name, (_, reason) in REASONS.items():
+        assert any(f'"g"."{name}"' in line and f"ctid because {reason}" in line for line in log.splitlines()
+                   if "a large table" in line), log
+    finish(service, source, destination)
+
+
+def test_auto_follows_the_order_of_the_rows(source, destination, towline_factory):
+    source.execute("CREATE SCHEMA g; CREATE TABLE g.a (id int PRIMARY KEY, note text); CREATE TABLE g.b (LIKE g.a "
+                   "INCLUDING ALL); CREATE TABLE g.c (LIKE g.a INCLUDING ALL);"
+                   "INSERT INTO g.a SELECT i, repeat('x', 100) FROM generate_series(1, 2000) i;"
+                   "INSERT INTO g.b SELECT i, repeat('x', 100) FROM generate_series(1, 2000) i ORDER BY md5(i::text);"
+                   "INSERT INTO g.c SELECT * FROM g.a; ANALYZE g.a, g.b")
+    service = towline_factory(source, destination, arguments=["--copy-part-bytes", "64kB"])
+    service.start()
+    service.wait_for_state("streaming")
+    log = service.output()
+    for name, reason in (("a", "keys because its key"), ("b", "ctid because its key"),
+                         ("c", "ctid because it has never been analyzed")):
+        assert any(f'"g"."{name}"' in line and reason in line for line in log.splitlines() if "a large table" in line), log
+    finish(service, source, destination)

@@ -1,0 +1,282 @@
+// I4 within a table that was copied in ranges: the table of ranged_changes.h, and against a model
+// of three ranges with snapshots of their own that the destination comes out equal to the source.
+#include "assemble/ranged_changes.h"
+
+#include <gtest/gtest.h>
+
+#include <deque>
+#include <map>
+#include <random>
+
+#include "absl/strings/str_cat.h"
+#include "assemble/assembler.h"
+#include "decode/frame_builder.h"
+#include "model/copy_again.h"
+
+namespace towline {
+namespace {
+
+constexpr Oid kInt4Oid = 23;
+constexpr Oid kTable = 77;
+
+// k, v; the replica identity is k, or all of it.
+Relation MakeRelation(bool is_full) {
+  Relation relation;
+  relation.oid = kTable;
+  relation.name = {"s", "t"};
+  Column key;
+  key.name = "k";
+  key.type_oid = kInt4Oid;
+  key.is_in_key = true;
+  Column value;
+  value.name = "v";
+  value.type_oid = kInt4Oid;
+  value.is_in_key = is_full;
+  relation.columns = {key, value};
+  relation.sent = {0, 1};
+  relation.key = is_full ? std::vector<int>{0, 1} : std::vector<int>{0};
+  return relation;
+}
+
+RangedTable MakeTable(const std::vector<std::string>& bounds) {
+  ChunkKey key{.column = "k", .type_oid = kInt4Oid, .type = KeyType::kInt4, .collation = ""};
+  KeyRanges ranges = *KeyRanges::Make(KeyType::kInt4, RangesBetween(bounds));
+  std::vector<size_t> snapshots;
+  for (size_t i = 0; i < ranges.count(); ++i) snapshots.push_back(i);
+  return {key, std::move(ranges), std::move(snapshots)};
+}
+
+std::string Row(int key, int value) { return Image({Value(Int4(key)), Value(Int4(value))}); }
+std::string Key(int key) { return Image({Value(Int4(key))}); }
+
+class RangedChangesTest : public testing::Test {
+ protected:
+  // Keys below 100 are held.
+  const std::vector<bool> holds_ = {true, false};
+  const RangedTable table_ = MakeTable({"100"});
+  const Relation relation_ = MakeRelation(false);
+  const Relation full_ = MakeRelation(true);
+  RangedChanges changes_;
+  std::deque<std::string> rows_;
+
+  Change Make(ChangeKind kind, OldImage image, std::string old_row, std::string new_row) {
+    Change change;
+    change.kind = kind;
+    change.old_image = image;
+    change.relation = image == OldImage::kFull ? &full_ : &relation_;
+    change.old_row = rows_.emplace_back(std::move(old_row));
+    change.new_row = rows_.emplace_back(std::move(new_row));
+    return change;
+  }
+  bool Keep(Change* change) {
+    absl::StatusOr<bool> kept = changes_.Keep(table_, holds_, change);
+    EXPECT_TRUE(kept.ok()) << kept.status();
+    return kept.ok() && *kept;
+  }
+};
+
+TEST_F(RangedChangesTest, InsertsAndDeletesFollowTheirOnlyRange) {
+  Change held = Make(ChangeKind::kInsert, OldImage::kNone, "", Row(99, 1));
+  EXPECT_FALSE(Keep(&held));
+  Change inserted = Make(ChangeKind::kInsert, OldImage::kNone, "", Row(100, 1));
+  EXPECT_TRUE(Keep(&inserted));
+  EXPECT_EQ(inserted.kind, ChangeKind::kInsert);
+  held = Make(ChangeKind::kDelete, OldImage::kKey, Key(99), "");
+  EXPECT_FALSE(Keep(&held));
+  held = Make(ChangeKind::kDelete, OldImage::kFull, Row(99, 1), "");
+  EXPECT_FALSE(Keep(&held));
+  Change deleted = Make(ChangeKind::kDelete, OldImage::kKey, Key(100), "");
+  EXPECT_TRUE(Keep(&deleted));
+  EXPECT_EQ(deleted.kind, ChangeKind::kDelete);
+}
+
+TEST_F(RangedChangesTest, AnUpdateThatStaysInItsRangeIsHeldOrPassesAsItCame) {
+  Change held = Make(ChangeKind::kUpdate, OldImage::kNone, "", Row(5, 1));
+  EXPECT_FALSE(Keep(&held));
+  held = Make(ChangeKind::kUpdate, OldImage::kKey, Key(5), Row(6, 1));
+  EXPECT_FALSE(Keep(&held));
+  Change moved = Make(ChangeKind::kUpdate, OldImage::kKey, Key(105), Row(106, 1));
+  EXPECT_TRUE(Keep(&moved));
+  EXPECT_EQ(moved.kind, ChangeKind::kUpdate);
+  EXPECT_EQ(moved.old_row, Key(105));
+  EXPECT_EQ(moved.new_row, Row(106, 1));
+  Change unsent =
+      Make(ChangeKind::kUpdate, OldImage::kNone, "", Image({Value(Int4(106)), kUnchanged}));
+  unsent.has_unchanged_toast = true;
+  EXPECT_TRUE(Keep(&unsent));
+  EXPECT_TRUE(unsent.has_unchanged_toast);
+}
+
+TEST_F(RangedChangesTest, ARowThatLeftARangeThatHoldsItIsInsertedWhole) {
+  for (OldImage image : {OldImage::kKey, OldImage::kFull}) {
+    Change change =
+        Make(ChangeKind::kUpdate, image, image == OldImage::kKey ? Key(5) : Row(5, 1), Row(105, 2));
+    EXPECT_TRUE(Keep(&change));
+    EXPECT_EQ(change.kind, ChangeKind::kInsert);
+    EXPECT_EQ(change.old_image, OldImage::kNone);
+    EXPECT_EQ(change.old_row, "");
+    EXPECT_EQ(change.new_row, Row(105, 2));
+  }
+}
+
+TEST_F(RangedChangesTest, ARowThatCameIntoARangeThatHoldsItIsDeletedWhereItWas) {
+  for (OldImage image : {OldImage::kKey, OldImage::kFull}) {
+    std::string old_row = image == OldImage::kKey ? Key(105) : Row(105, 1);
+    Change change = Make(ChangeKind::kUpdate, image, old_row, Row(5, 2));
+    change.has_unchanged_toast = true;
+    EXPECT_TRUE(Keep(&change));
+    EXPECT_EQ(change.kind, ChangeKind::kDelete);
+    EXPECT_EQ(change.old_image, image);
+    EXPECT_EQ(change.old_row, old_row);
+    EXPECT_EQ(change.new_row, "");
+    EXPECT_FALSE(change.has_unchanged_toast);
+  }
+}
+
+TEST_F(RangedChangesTest, WhatCannotBeInsertedWholeHasTheTableCopiedAgain) {
+  Change change =
+      Make(ChangeKind::kUpdate, OldImage::kKey, Key(5), Image({Value(Int4(105)), kUnchanged}));
+  change.has_unchanged_toast = true;
+  absl::StatusOr<bool> kept = changes_.Keep(table_, holds_, &change);
+  EXPECT_EQ(TableToCopyAgain(kept.status()), kTable);
+  EXPECT_EQ(kept.status().code(), absl::StatusCode::kAborted);
+}
+
+TEST_F(RangedChangesTest, AnotherKeyHasTheTableCopiedAgain) {
+  Relation changed = relation_;
+  changed.key = {};
+  Change change = Make(ChangeKind::kInsert, OldImage::kNone, "", Row(5, 1));
+  change.relation = &changed;
+  EXPECT_EQ(TableToCopyAgain(changes_.Keep(table_, holds_, &change).status()), kTable);
+}
+
+TEST_F(RangedChangesTest, AMalformedKeyIsNoReasonToCopyAgain) {
+  Change change = Make(ChangeKind::kInsert, OldImage::kNone, "", Image({Value("x"), Value("y")}));
+  absl::Status status = changes_.Keep(table_, holds_, &change).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
+  EXPECT_FALSE(TableToCopyAgain(status).has_value());
+}
+
+TEST_F(RangedChangesTest, ATruncateThatRangesDisagreeAboutHasTheTableCopiedAgain) {
+  EXPECT_EQ(TableToCopyAgain(changes_.HoldTruncate(table_, holds_, relation_).status()), kTable);
+  EXPECT_TRUE(*changes_.HoldTruncate(table_, {true, true}, relation_));
+  EXPECT_FALSE(*changes_.HoldTruncate(table_, {false, false}, relation_));
+}
+
+// A source of transactions with one change each; every range is copied after some of them. What
+// passes the assembler, applied strictly (each insert new, each delete and update there), must make
+// the destination equal.
+class ModelTest : public testing::TestWithParam<unsigned> {};
+
+TEST_P(ModelTest, TheDestinationComesOutEqual) {
+  std::mt19937 random(GetParam());
+  auto any = [&random](int below) {
+    return static_cast<int>(random() % static_cast<unsigned>(below));
+  };
+  constexpr int kTransactions = 60;
+  const bool is_full = any(2) == 0;
+  const Relation relation = MakeRelation(is_full);
+  const std::vector<std::string> bounds = {"10", "20"};
+  std::vector<int> copied_after;  // by range: so many transactions are in its snapshot
+  for (int i = 0; i < 3; ++i) copied_after.push_back(any(kTransactions + 1));
+
+  CopyBoundary boundary;
+  for (int after : copied_after) {
+    Snapshot snapshot = Snapshot::Parse(absl::StrCat(after, ":", after, ":")).value();
+    boundary.snapshots.push_back({snapshot, {static_cast<uint64_t>(1000 + after * 10)}});
+  }
+  boundary.ranged.emplace(kTable, MakeTable(bounds));
+  // As there is always one: that of tables which are copied whole.
+  boundary.snapshots.push_back({Snapshot::Parse("0:0:").value(), {1000}});
+  Assembler::Options options;
+  options.batch_bytes_max = 1 << 20;
+  options.batch_rows_max = 1 << 20;
+  options.position = {500};
+  options.boundary = std::move(boundary);
+  Assembler assembler(options);
+
+  std::map<int, int> source;
+  for (int key = 0; key < 30; key += 2) source[key] = 0;
+  std::map<int, int> destination;
+  auto copy = [&](int done) {
+    for (int range = 0; range < 3; ++range) {
+      if (copied_after[static_cast<size_t>(range)] != done) continue;
+      for (const auto& [key, value] : source) {
+        if (key / 10 == range) destination[key] = value;
+      }
+    }
+  };
+  std::deque<std::string> rows;
+  for (int xid = 0; xid < kTransactions; ++xid) {
+    copy(xid);
+    Change change;
+    change.relation = &relation;
+    auto set_old = [&](int key) {
+      change.old_image = is_full ? OldImage::kFull : OldImage::kKey;
+      change.old_row = rows.emplace_back(is_full ? Row(key, source[key]) : Key(key));
+    };
+    auto some =
+        std::next(source.begin(), source.empty() ? 0 : any(static_cast<int>(source.size())));
+    int fresh = any(30);
+    int what = source.empty() ? 0 : any(4);
+    if (what == 0 || (what == 1 && source.contains(fresh))) {
+      if (source.contains(fresh)) continue;
+      source[fresh] = xid;
+      change.kind = ChangeKind::kInsert;
+      change.new_row = rows.emplace_back(Row(fresh, xid));
+    } else if (what == 1) {
+      int key = some->first;
+      set_old(key);
+      source.erase(key);
+      source[fresh] = xid;
+      change.kind = ChangeKind::kUpdate;
+      change.new_row = rows.emplace_back(Row(fresh, xid));
+    } else if (what == 2) {
+      int key = some->first;
+      if (is_full) set_old(key);
+      source[key] = xid;
+      change.kind = ChangeKind::kUpdate;
+      change.new_row = rows.emplace_back(Row(key, xid));
+    } else {
+      int key = some->first;
+      set_old(key);
+      source.erase(key);
+      change.kind = ChangeKind::kDelete;
+    }
+    TransactionHeader header;
+    header.xid = static_cast<uint64_t>(xid);
+    header.commit_lsn = {static_cast<uint64_t>(1000 + xid * 10)};
+    header.end_lsn = {static_cast<uint64_t>(1000 + xid * 10 + 5)};
+    ASSERT_TRUE(assembler.OnBegin(header).ok());
+    ASSERT_TRUE(assembler.OnChange(std::move(change)).ok());
+    ASSERT_TRUE(assembler.OnCommit(header).ok());
+    assembler.AddFrame(Frame());
+  }
+  copy(kTransactions);
+
+  auto field = [](absl::string_view image, int place) {
+    RowReader reader(image);
+    Field found;
+    for (int i = 0; i <= place; ++i) found = reader.Next();
+    return static_cast<int>(absl::big_endian::Load32(found.bytes.data()));
+  };
+  while (std::optional<Batch> batch = assembler.Take(true)) {
+    for (const Change& change : batch->changes) {
+      bool has_new = change.kind != ChangeKind::kDelete;
+      int after = has_new ? field(change.new_row, 0) : 0;
+      if (change.kind != ChangeKind::kInsert) {
+        int before = change.old_image == OldImage::kNone ? after : field(change.old_row, 0);
+        ASSERT_EQ(destination.erase(before), 1u) << "key " << before;
+      }
+      if (has_new) {
+        ASSERT_TRUE(destination.emplace(after, field(change.new_row, 1)).second) << after;
+      }
+    }
+  }
+  EXPECT_EQ(destination, source);
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, ModelTest, testing::Range(0u, 300u));
+
+}  // namespace
+}  // namespace towline
