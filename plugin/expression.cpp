@@ -12,21 +12,34 @@ constexpr char kPrefix[] = "SELECT (";
 constexpr char kSuffix[] = "\n)";
 constexpr int kPrefixLength = sizeof kPrefix - 1;
 
-// The character of the text that an error is about, from 1; 0 if it is about none.
-int TakePosition(const char* text) {
-  int position = geterrposition() - kPrefixLength;
+// Where the expression begins, from 1: what is wrong with all of it is wrong there.
+int BeginningOf(const char* text) {
+  const char* at = text;
+  while (scanner_isspace(*at)) ++at;
+  return *at == '\0' ? 1 : static_cast<int>(at - text) + 1;  // blanks have one byte
+}
+
+// The character of the text that an error is about, from 1; `otherwise` if it does not say.
+int TakePosition(const char* text, int otherwise) {
+  int position = otherwise;
+  int given = geterrposition();
+  if (given > 0) {
+    // Not the position in the command that the client sent. What is said of our parentheses is
+    // said of all that is in them.
+    errposition(0);
+    position = given > kPrefixLength ? given - kPrefixLength : BeginningOf(text);
+    position = Min(position, pg_mbstrlen(text) + 1);
+  }
   if (position <= 0) return 0;
-  // Not the position in the command that the client sent.
-  errposition(0);
-  position = Min(position, pg_mbstrlen(text) + 1);
   internalerrposition(position);
   internalerrquery(text);
   return position;
 }
 
 void Report(void* arg) {
-  const ExpressionSource* source = static_cast<ExpressionErrorContext*>(arg)->source;
-  int position = TakePosition(source->text);
+  auto* context = static_cast<ExpressionErrorContext*>(arg);
+  const ExpressionSource* source = context->source;
+  int position = TakePosition(source->text, context->position);
   const char* at = position > 0 ? psprintf(", at character %d", position) : "";
   if (source->column == nullptr) {
     errcontext("row filter of table %s%s: %s", source->table, at, CutText(source->text));
@@ -88,7 +101,7 @@ Parsed Parse(const ExpressionSource& source) {
 // The row that names are looked up in, and which of its columns are read.
 struct Columns {
   TupleDesc descriptor;
-  bool* is_read;
+  int* positions;  // of their first mention, from 1; 0: not read
 };
 
 Node* ResolveColumn(ParseState* pstate, ColumnRef* reference) {
@@ -113,7 +126,10 @@ Node* ResolveColumn(ParseState* pstate, ColumnRef* reference) {
                               "over them."),
                       parser_errposition(pstate, reference->location)));
     }
-    columns->is_read[i] = true;
+    if (columns->positions[i] == 0) {
+      int before = pg_mbstrlen_with_len(pstate->p_sourcetext, Max(reference->location, 0));
+      columns->positions[i] = Max(before - kPrefixLength, 0) + 1;
+    }
     Var* var = makeVar(1, static_cast<AttrNumber>(i + 1), attribute->atttypid, attribute->atttypmod,
                        attribute->attcollation, 0);
     var->location = reference->location;
@@ -141,7 +157,8 @@ Node* ConvertToColumn(ParseState* pstate, Node* node, const ResultType& result) 
     ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
                     errmsg("the column is of type %s, for which a table rule can have no "
                            "expression",
-                           format_type_be(result.type))));
+                           format_type_be(result.type)),
+                    parser_errposition(pstate, exprLocation(node))));
   }
   Node* converted = coerce_to_target_type(pstate, node, given, type, typmod, COERCION_ASSIGNMENT,
                                           COERCE_IMPLICIT_CAST, -1);
@@ -170,8 +187,10 @@ Node* Convert(ParseState* pstate, Node* node, const ResultType& result) {
 
 }  // namespace
 
-void PushExpressionContext(ExpressionErrorContext* context, const ExpressionSource* source) {
+void PushExpressionContext(ExpressionErrorContext* context, const ExpressionSource* source,
+                           int position) {
   context->source = source;
+  context->position = position;
   context->callback = {error_context_stack, Report, context};
   error_context_stack = &context->callback;
 }
@@ -182,7 +201,7 @@ void PopExpressionContext(ExpressionErrorContext* context) {
 
 void CheckExpressionSyntax(const ExpressionSource& source) {
   ExpressionErrorContext context;
-  PushExpressionContext(&context, &source);
+  PushExpressionContext(&context, &source, BeginningOf(source.text));
   Parsed parsed = Parse(source);
   free_parsestate(parsed.pstate);
   PopExpressionContext(&context);
@@ -191,9 +210,9 @@ void CheckExpressionSyntax(const ExpressionSource& source) {
 Expression BindExpression(const ExpressionSource& source, TupleDesc descriptor, ResultType result,
                           MemoryContext context) {
   ExpressionErrorContext error_context;
-  PushExpressionContext(&error_context, &source);
+  PushExpressionContext(&error_context, &source, BeginningOf(source.text));
   auto attribute_count = static_cast<size_t>(Max(descriptor->natts, 1));
-  Columns columns{descriptor, static_cast<bool*>(palloc0(attribute_count * sizeof(bool)))};
+  Columns columns{descriptor, static_cast<int*>(palloc0(attribute_count * sizeof(int)))};
   Parsed parsed = Parse(source);
   ParseState* pstate = parsed.pstate;
   CheckNamesAreSafe(pstate, parsed.raw);
@@ -219,9 +238,12 @@ Expression BindExpression(const ExpressionSource& source, TupleDesc descriptor, 
   expression.type = exprType(planned);
   expression.typmod = exprTypmod(planned);
   expression.collation = exprCollation(planned);
-  expression.inputs = static_cast<int*>(palloc(attribute_count * sizeof(int)));
+  expression.inputs =
+      static_cast<ExpressionInput*>(palloc(attribute_count * sizeof(ExpressionInput)));
   for (int i = 0; i < descriptor->natts; ++i) {
-    if (columns.is_read[i]) expression.inputs[expression.input_count++] = i;
+    if (columns.positions[i] > 0) {
+      expression.inputs[expression.input_count++] = {i, columns.positions[i]};
+    }
   }
   MemoryContextSwitchTo(caller);
   PopExpressionContext(&error_context);

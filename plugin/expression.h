@@ -16,12 +16,15 @@ struct ExpressionSource {
 };
 
 // What errors, while it is pushed, say of the expression: its source, and the character counted in
-// the text as the user wrote it.
+// the text as the user wrote it. The executor does not say where in an expression it is: an error
+// of a row has a position only where we raise it.
 struct ExpressionErrorContext {
   ErrorContextCallback callback;
   const ExpressionSource* source;
+  int position;  // of errors that have none of their own, from 1; 0: not known
 };
-void PushExpressionContext(ExpressionErrorContext* context, const ExpressionSource* source);
+void PushExpressionContext(ExpressionErrorContext* context, const ExpressionSource* source,
+                           int position = 0);
 void PopExpressionContext(ExpressionErrorContext* context);
 
 // Everything that can be told without a catalog: syntax, and what is never allowed.
@@ -39,13 +42,19 @@ struct ResultType {
   int32 typmod;
 };
 
+// A column that an expression reads.
+struct ExpressionInput {
+  int index;     // in the tuple descriptor
+  int position;  // of the first character of its first mention, from 1
+};
+
 struct Expression {
   ExprState* state;
   Oid type;
   int32 typmod;
   Oid collation;
   int input_count;
-  int* inputs;  // columns that it reads, by index in the tuple descriptor
+  ExpressionInput* inputs;  // by index
 };
 
 // Binds names to the columns of a row. The result belongs to `context`; the current memory context

@@ -96,6 +96,7 @@ bool CheckSyntax(Node* node, void* arg) {
       }
       break;
     case T_A_Indirection: {
+      location = exprLocation(reinterpret_cast<A_Indirection*>(node)->arg);
       ListCell* cell;
       foreach (cell, reinterpret_cast<A_Indirection*>(node)->indirection) {
         if (!IsA(lfirst(cell), A_Indices)) {

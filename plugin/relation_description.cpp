@@ -301,7 +301,7 @@ FormData_pg_attribute MakeAttribute(const ComputedColumn& computed) {
 
 void AddInputTypes(const Expression& expression, TupleDesc descriptor, Dependencies* dependencies) {
   for (int i = 0; i < expression.input_count; ++i) {
-    VisitUserTypes(TupleDescAttr(descriptor, expression.inputs[i])->atttypid,
+    VisitUserTypes(TupleDescAttr(descriptor, expression.inputs[i].index)->atttypid,
                    {AddType, AddRelation, dependencies});
   }
 }

@@ -133,16 +133,20 @@ Datum Evaluate(Evaluator* evaluator, const Expression& expression, RowValues row
   pg_unreachable();
 }
 
+[[noreturn]] void RefuseUnsentInput(Evaluator* evaluator, const ExpressionInput& input) {
+  evaluator->expression_context.position = input.position;
+  TupleDesc descriptor = evaluator->entry->rules->slot->tts_tupleDescriptor;
+  RefuseUnsent(evaluator, NameStr(TupleDescAttr(descriptor, input.index)->attname));
+}
+
 bool Passes(Evaluator* evaluator, RowValues row) {
   const RowRules* rules = evaluator->entry->rules;
   if (rules->filter.state == nullptr) return true;
   Begin(evaluator, rules->filter_source, row);
   TupleDesc descriptor = rules->slot->tts_tupleDescriptor;
   for (int i = 0; i < rules->filter.input_count; ++i) {
-    int index = rules->filter.inputs[i];
-    if (IsUnsent(row, descriptor, index)) {
-      RefuseUnsent(evaluator, NameStr(TupleDescAttr(descriptor, index)->attname));
-    }
+    const ExpressionInput& input = rules->filter.inputs[i];
+    if (IsUnsent(row, descriptor, input.index)) RefuseUnsentInput(evaluator, input);
   }
   bool is_null = false;
   Datum result = Evaluate(evaluator, rules->filter, row, &is_null);
@@ -153,13 +157,13 @@ bool Passes(Evaluator* evaluator, RowValues row) {
 // A value that the expression reads is missing. Nothing is lost if all that it reads is known to be
 // what it was: then so is its result.
 void LeaveUnchanged(Evaluator* evaluator, ComputedColumn* column, RowValues row, bool key_changed,
-                    int unsent) {
+                    const ExpressionInput& unsent) {
   const RowRules* rules = evaluator->entry->rules;
   TupleDesc descriptor = rules->slot->tts_tupleDescriptor;
   for (int i = 0; i < column->expression.input_count; ++i) {
-    int index = column->expression.inputs[i];
+    int index = column->expression.inputs[i].index;
     bool is_same = IsUnsent(row, descriptor, index) || (rules->is_key[index] && !key_changed);
-    if (!is_same) RefuseUnsent(evaluator, NameStr(TupleDescAttr(descriptor, unsent)->attname));
+    if (!is_same) RefuseUnsentInput(evaluator, unsent);
   }
   column->is_unchanged = true;
   const_cast<bool*>(row.nulls)[column->index] = true;
@@ -172,13 +176,13 @@ void Compute(Evaluator* evaluator, RowValues row, bool key_changed) {
     ComputedColumn* column = &rules->computed[i];
     Begin(evaluator, column->source, row);
     column->is_unchanged = false;
-    int unsent = -1;
-    for (int input = 0; input < column->expression.input_count; ++input) {
-      int index = column->expression.inputs[input];
-      if (IsUnsent(row, descriptor, index)) unsent = index;
+    const ExpressionInput* unsent = nullptr;
+    for (int read = 0; read < column->expression.input_count; ++read) {
+      const ExpressionInput* input = &column->expression.inputs[read];
+      if (IsUnsent(row, descriptor, input->index)) unsent = input;
     }
-    if (unsent >= 0) {
-      LeaveUnchanged(evaluator, column, row, key_changed, unsent);
+    if (unsent != nullptr) {
+      LeaveUnchanged(evaluator, column, row, key_changed, *unsent);
     } else {
       const_cast<Datum*>(row.values)[column->index] = Evaluate(
           evaluator, column->expression, row, &const_cast<bool*>(row.nulls)[column->index]);
@@ -281,10 +285,11 @@ RowRules* BindRowRules(const TableRule* rule, const char* table, Relation relati
   rules->filter = BindExpression(rules->filter_source, descriptor,
                                  {ResultKind::kBoolean, BOOLOID, -1}, context);
   for (int i = 0; i < rules->filter.input_count; ++i) {
-    int index = rules->filter.inputs[i];
-    if (identity.is_key[index + 1]) continue;
+    const ExpressionInput& input = rules->filter.inputs[i];
+    if (identity.is_key[input.index + 1]) continue;
     rules->lacking_name =
-        MemoryContextStrdup(context, NameStr(TupleDescAttr(descriptor, index)->attname));
+        MemoryContextStrdup(context, NameStr(TupleDescAttr(descriptor, input.index)->attname));
+    rules->lacking_position = input.position;
   }
   return rules;
 }
@@ -358,15 +363,19 @@ void CheckInputsAreSent(const TableRule* rule, const ComputedColumn& column, Rel
   TupleDesc descriptor = RelationGetDescr(relation);
   int outside_key = 0;
   const char* unsendable = nullptr;
+  int position = 0;
   for (int i = 0; i < column.expression.input_count; ++i) {
-    Form_pg_attribute attribute = TupleDescAttr(descriptor, column.expression.inputs[i]);
+    const ExpressionInput& input = column.expression.inputs[i];
+    Form_pg_attribute attribute = TupleDescAttr(descriptor, input.index);
     if (identity.is_key[attribute->attnum]) continue;
     ++outside_key;
-    if (CanBeUnsent(attribute)) unsendable = NameStr(attribute->attname);
+    if (!CanBeUnsent(attribute)) continue;
+    unsendable = NameStr(attribute->attname);
+    position = input.position;
   }
   if (outside_key < 2 || unsendable == nullptr) return;
   ExpressionErrorContext context;
-  PushExpressionContext(&context, &column.source);
+  PushExpressionContext(&context, &column.source, position);
   ereport(ERROR,
           (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
            errmsg("the expression reads column \"%s\", whose value an UPDATE may leave out of the "
@@ -378,7 +387,7 @@ void CheckInputsAreSent(const TableRule* rule, const ComputedColumn& column, Rel
 
 void RefuseFilter(const RowRules* rules) {
   ExpressionErrorContext context;
-  PushExpressionContext(&context, &rules->filter_source);
+  PushExpressionContext(&context, &rules->filter_source, rules->lacking_position);
   ereport(ERROR,
           (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
            errmsg("the row filter reads column \"%s\", which is not part of the replica identity: "

@@ -28,6 +28,7 @@ struct RowRules {
   ExpressionSource filter_source;
   Expression filter;         // without a state if there is none
   const char* lacking_name;  // a column of the filter that old images lack; null if there is none
+  int lacking_position;
   ComputedColumn* computed;
   int computed_count;
   TupleTableSlot* slot;  // the row as expressions see it

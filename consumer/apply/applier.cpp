@@ -33,7 +33,7 @@ class Applier::Impl {
       : options_(std::move(options)),
         connection_(std::move(connection)),
         writer_(&connection_, {options_.claim, options_.policies, options_.source_oids,
-                               options_.statement_bytes_max}),
+                               options_.statement_bytes_max, options_.set_rows_min}),
         log_(&connection_, options_.claim, options_.conflict_rows_max),
         position_(options_.position) {}
 
@@ -118,10 +118,11 @@ class Applier::Impl {
     if (!failed.has_value()) return written;
     const std::optional<ConflictKind> kind =
         ConflictKindOf(batch.changes[failed->failure.change].kind, failed->failure);
-    if (!kind.has_value() || !failed->is_session_usable) {
+    if (!IsRefusal(failed->failure, kind) || !failed->is_session_usable) {
       return Explain(
           batch, {failed->failure, failed->target, kind, Param(), "", failed->is_session_usable});
     }
+    if (failed->failure.is_of_set) ++counts_.refused_sets;
     TOWLINE_RETURN_IF_ERROR(Reopen(batch));
     BatchFallback fallback(&connection_, &writer_, &log_, &options_.policies.conflicts, &batch);
     absl::Status again = fallback.Run();

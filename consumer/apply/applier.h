@@ -44,6 +44,7 @@ class Applier {
     Lsn position;                         // where the task stands now
     absl::Duration durable_interval_max;  // I2
     int64_t conflict_rows_max = 0;
+    int64_t set_rows_min = 2;  // net changes of one table and kind that are written as one set
     int64_t statement_bytes_max = 64 << 20;  // a change with more in its values goes in steps
     bool misses_prepares = false;  // origin: none, which may leave out one without its end
     bool requires_origin = false;  // an error where what we write cannot be marked
@@ -59,6 +60,7 @@ class Applier {
     int64_t truncated = 0;
     int64_t missed = 0;            // rows that need not be there, and were not
     int64_t conflicts = 0;         // overwritten or skipped
+    int64_t refused_sets = 0;      // batches that failed at a set of changes
     int64_t fallbacks = 0;         // batches that were refused and then written in slices,
     int64_t fallback_slices = 0;   // of several changes,
     int64_t fallback_singles = 0;  // or one

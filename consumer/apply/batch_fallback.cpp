@@ -41,7 +41,7 @@ absl::StatusOr<std::optional<BatchFallback::Stop>> BatchFallback::Try(Write writ
   if (!failed.has_value()) return written;
   const ChangeKind kind = batch_->changes[failed->failure.change].kind;
   Stop refused{failed->failure, failed->target, ConflictKindOf(kind, failed->failure), {}, ""};
-  if (!refused.kind.has_value() || !failed->is_session_usable) {
+  if (!IsRefusal(refused.failure, refused.kind) || !failed->is_session_usable) {
     refused.is_session_usable = failed->is_session_usable;
     stop_ = std::move(refused);
     return written;

@@ -4,13 +4,13 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "apply/copy_in.h"
+#include "apply/fold_rows.h"
 #include "apply/truncate.h"
-#include "base/check.h"
 #include "base/error.h"
 #include "base/fault_point.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "model/row_image.h"
 #include "pg/quoting.h"
 
 namespace towline {
@@ -29,16 +29,46 @@ constexpr size_t kLargeRowBytes = 1 << 20;
 // is for the row's header and alignment.
 constexpr size_t kRowBytesMax = 0x3fffffff - (64 << 10);
 
-KeyFields KeyFieldsOf(const Target& target) {
-  KeyFields fields;
+Folder::Options FolderOptionsOf(const Target& target) {
+  Folder::Options options;
   for (int index : target.match) {
     const TargetColumn& column = target.columns[static_cast<size_t>(index)];
-    if (column.field < 0) return {};
-    fields.in_full.push_back(column.field);
-    if (column.key_field >= 0) fields.in_key.push_back(column.key_field);
+    options.key.in_full.push_back(column.field);
+    if (column.key_field >= 0) options.key.in_key.push_back(column.key_field);
   }
-  if (fields.in_key.size() != fields.in_full.size()) fields.in_key.clear();
-  return fields;
+  if (options.key.in_key.size() != options.key.in_full.size()) options.key.in_key.clear();
+  options.has_old_images = target.relation->replica_identity == ReplicaIdentity::kFull;
+  options.replaces = target.replaces;
+  options.keeps_rows = !target.unsent.empty();
+  return options;
+}
+
+// Which of the fields of a full old image are NULL; empty: none.
+std::vector<bool> NullsOf(const Change& change) {
+  std::vector<bool> nulls;
+  bool has_any = false;
+  RowReader reader(change.old_row);
+  for (int i = 0; i < reader.field_count(); ++i) {
+    nulls.push_back(reader.Next().kind == FieldKind::kNull);
+    has_any |= nulls.back();
+  }
+  if (!has_any) nulls.clear();
+  return nulls;
+}
+
+// Of target.written.
+std::vector<bool> UnchangedOf(const Target& target, const Change& change) {
+  std::vector<bool> of_fields;
+  RowReader reader(change.new_row);
+  for (int i = 0; i < reader.field_count(); ++i) {
+    of_fields.push_back(reader.Next().kind == FieldKind::kUnchangedToast);
+  }
+  std::vector<bool> unchanged;
+  for (int index : target.written) {
+    const int field = target.columns[static_cast<size_t>(index)].field;
+    unchanged.push_back(of_fields[static_cast<size_t>(field)]);
+  }
+  return unchanged;
 }
 
 }  // namespace
@@ -47,7 +77,8 @@ BatchWriter::BatchWriter(Connection* connection, Options options)
     : connection_(connection),
       options_(std::move(options)),
       pipeline_(connection),
-      row_writer_(connection, &pipeline_, options_.statement_bytes_max) {}
+      row_writer_(connection, &pipeline_, options_.statement_bytes_max),
+      set_writer_(connection, &pipeline_) {}
 
 const Target& BatchWriter::TargetOf(const Change& change) {
   if (last_target_ == nullptr || last_target_->relation != change.relation) {
@@ -144,6 +175,7 @@ absl::Status BatchWriter::Forget() {
   pipeline_.set_missed_rows(missed_before_);
   copy_failure_.reset();
   row_writer_.ForgetStatements();
+  set_writer_.ForgetStatements();
   return connection_->Exec("DEALLOCATE ALL").status();
 }
 
@@ -178,35 +210,22 @@ void BatchWriter::Gather(const Batch& batch, size_t begin, size_t end) {
   TableWork* work = nullptr;
   for (size_t i = begin; i < end; ++i) {
     const Change& change = batch.changes[i];
-    const Target& target = TargetOf(change);
     if (change.relation != last_relation) {
       last_relation = change.relation;
-      auto [at, is_new] = table_numbers_.try_emplace(target.table.oid, tables_.size());
-      if (is_new) {
-        tables_.emplace_back();
-        tables_.back().target = &target;
-        if (target.can_fold) tables_.back().folder = std::make_unique<Folder>(KeyFieldsOf(target));
-      }
+      auto [at, is_new] = table_numbers_.try_emplace(TargetOf(change).table.oid, tables_.size());
+      if (is_new) tables_.emplace_back();
       work = &tables_[at->second];
-      // The table has been described anew: what its rows mean before and after cannot be compared.
-      if (work->target != &target) work->folder.reset();
     }
     work->changes.push_back(static_cast<uint32_t>(i));
-    if (work->folder == nullptr) continue;
-    int not_needed = work->folder->Add(static_cast<int>(i), change);
-    if (not_needed >= 0) is_folded_[static_cast<size_t>(not_needed)] = true;
+    work->has_only_inserts &= change.kind == ChangeKind::kInsert;
   }
 }
 
 absl::Status BatchWriter::WriteSegment(const Batch& batch, size_t begin, size_t end) {
   if (begin == end) return absl::OkStatus();
-  is_folded_.assign(batch.changes.size(), false);
   Gather(batch, begin, end);
   bool is_first = true;
-  for (TableWork& work : tables_) {
-    work.changes.erase(std::remove_if(work.changes.begin(), work.changes.end(),
-                                      [this](uint32_t change) { return is_folded_[change]; }),
-                       work.changes.end());
+  for (const TableWork& work : tables_) {
     TOWLINE_RETURN_IF_ERROR(WriteTable(batch, work));
     if (is_first) FaultPoint("apply:in-batch");
     is_first = false;
@@ -215,7 +234,7 @@ absl::Status BatchWriter::WriteSegment(const Batch& batch, size_t begin, size_t 
 }
 
 // The changes from `first` on that are inserts of the same relation and that COPY can take.
-BatchWriter::Run BatchWriter::FindRun(const Batch& batch, const std::vector<uint32_t>& changes,
+BatchWriter::Run BatchWriter::FindRun(const Batch& batch, absl::Span<const uint32_t> changes,
                                       size_t first) const {
   Run run{first, false};
   const Relation* relation = batch.changes[changes[first]].relation;
@@ -230,19 +249,150 @@ BatchWriter::Run BatchWriter::FindRun(const Batch& batch, const std::vector<uint
 }
 
 absl::Status BatchWriter::WriteTable(const Batch& batch, const TableWork& work) {
-  const std::vector<uint32_t>& changes = work.changes;
+  const absl::Span<const uint32_t> changes = work.changes;
+  if (work.has_only_inserts) return WriteInOrder(batch, changes);
+  // A table that has been described anew is another target: what its rows mean before and after
+  // cannot be compared.
+  for (size_t begin = 0; begin < changes.size();) {
+    const Target& target = TargetOf(batch.changes[changes[begin]]);
+    size_t end = begin;
+    while (end < changes.size() && batch.changes[changes[end]].relation == target.relation) ++end;
+    const absl::Span<const uint32_t> same = changes.subspan(begin, end - begin);
+    begin = end;
+    if (!target.can_fold || (target.matching == Matching::kExact && skips_locked_)) {
+      TOWLINE_RETURN_IF_ERROR(WriteInOrder(batch, same));
+    } else if (target.matching == Matching::kExact) {
+      RowFolder folder;
+      TOWLINE_RETURN_IF_ERROR(WriteFolded(batch, same, &folder));
+    } else {
+      Folder folder(FolderOptionsOf(target));
+      TOWLINE_RETURN_IF_ERROR(WriteFolded(batch, same, &folder));
+    }
+  }
+  return absl::OkStatus();
+}
+
+template <typename AnyFolder>
+absl::Status BatchWriter::WriteFolded(const Batch& batch, absl::Span<const uint32_t> changes,
+                                      AnyFolder* folder) {
+  const Target& target = TargetOf(batch.changes[changes.front()]);
+  for (const uint32_t& index : changes) {
+    const Change& change = batch.changes[index];
+    if (folder->Add(index, change)) continue;
+    if (!folder->is_empty()) {
+      TOWLINE_RETURN_IF_ERROR(WriteNet(target, folder->Net()));
+      folder->Clear();
+      if (folder->Add(index, change)) continue;
+    }
+    TOWLINE_RETURN_IF_ERROR(WriteInOrder(batch, absl::MakeConstSpan(&index, 1)));
+  }
+  return folder->is_empty() ? absl::OkStatus() : WriteNet(target, folder->Net());
+}
+
+bool BatchWriter::IsSet(size_t changes) const {
+  return changes > 1 && changes >= static_cast<size_t>(options_.set_rows_min);
+}
+
+absl::Status BatchWriter::WriteNet(const Target& target, NetChanges net) {
+  TOWLINE_RETURN_IF_ERROR(target.matching == Matching::kExact
+                              ? WriteEqualDeletes(target, &net.deletes)
+                              : WriteDeletes(target, net.deletes));
+  TOWLINE_RETURN_IF_ERROR(WriteUpdates(target, &net.updates));
+  return WriteInserts(target, net.inserts);
+}
+
+absl::Status BatchWriter::WriteDeletes(const Target& target, absl::Span<const NetChange> deletes) {
+  if (!IsSet(deletes.size()) || !CanDeleteSet(target)) return WriteOneByOne(target, deletes);
+  // All in one form: under FULL every old image is full, else it is the key's.
+  SetShape shape;
+  shape.kind = ChangeKind::kDelete;
+  return set_writer_.Write(target, shape, deletes);
+}
+
+// Those of the same columns that are NULL together: each pass over the table is for one kind of
+// them.
+absl::Status BatchWriter::WriteEqualDeletes(const Target& target, std::vector<NetChange>* deletes) {
+  std::map<std::vector<bool>, std::vector<NetChange>> groups;
+  for (NetChange& deleted : *deletes) groups[NullsOf(deleted.change)].push_back(deleted);
+  for (auto& [is_null, group] : groups) {
+    if (group.size() < 2 || !CanDeleteEqualRows(target, is_null)) {
+      TOWLINE_RETURN_IF_ERROR(WriteOneByOne(target, group));
+      continue;
+    }
+    SetShape shape;
+    shape.kind = ChangeKind::kDelete;
+    shape.is_null = is_null;
+    TOWLINE_RETURN_IF_ERROR(set_writer_.DeleteEqualRows(target, shape, group));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status BatchWriter::WriteUpdates(const Target& target, std::vector<NetChange>* updates) {
+  std::vector<NetChange> whole;
+  std::map<std::vector<bool>, std::vector<NetChange>> groups;  // by columns that stay as they are
+  for (NetChange& update : *updates) {
+    if (!update.change.has_unchanged_toast) continue;
+    groups[UnchangedOf(target, update.change)].push_back(update);
+  }
+  for (auto& [is_unchanged, group] : groups) {
+    TOWLINE_RETURN_IF_ERROR(WriteUpdateSet(target, is_unchanged, group));
+  }
+  if (groups.empty()) return WriteUpdateSet(target, {}, *updates);
+  updates->erase(
+      std::remove_if(updates->begin(), updates->end(),
+                     [](const NetChange& update) { return update.change.has_unchanged_toast; }),
+      updates->end());
+  return WriteUpdateSet(target, {}, *updates);
+}
+
+absl::Status BatchWriter::WriteUpdateSet(const Target& target,
+                                         const std::vector<bool>& is_unchanged,
+                                         absl::Span<const NetChange> updates) {
+  if (!IsSet(updates.size()) || !CanUpdateSet(target, is_unchanged)) {
+    return WriteOneByOne(target, updates);
+  }
+  SetShape shape;
+  shape.kind = ChangeKind::kUpdate;
+  shape.is_unchanged = is_unchanged;
+  return set_writer_.Write(target, shape, updates);
+}
+
+absl::Status BatchWriter::WriteInserts(const Target& target, absl::Span<const NetChange> inserts) {
+  if (target.can_copy && inserts.size() >= kCopyRowsMin) {
+    copied_.clear();
+    for (const NetChange& insert : inserts) {
+      copied_.push_back({insert.change.new_row, insert.index});
+    }
+    return Copy(target);
+  }
+  if (!IsSet(inserts.size()) || !CanInsertSet(target)) return WriteOneByOne(target, inserts);
+  return set_writer_.Write(target, SetShape{}, inserts);
+}
+
+absl::Status BatchWriter::WriteOneByOne(const Target& target, absl::Span<const NetChange> changes) {
+  for (const NetChange& net : changes) {
+    TOWLINE_RETURN_IF_ERROR(row_writer_.Write(target, net.change, net.index));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status BatchWriter::Copy(const Target& target) {
+  TOWLINE_RETURN_IF_ERROR(pipeline_.Drain());
+  absl::Status copied = CopyRows(*connection_, target, copied_, &copy_failure_);
+  return copied.ok() ? copied : WithContext(copied, absl::StrCat("table ", target.label));
+}
+
+// As they came: runs of inserts by COPY, the rest as a statement each.
+absl::Status BatchWriter::WriteInOrder(const Batch& batch, absl::Span<const uint32_t> changes) {
   for (size_t i = 0; i < changes.size();) {
     const Target& target = TargetOf(batch.changes[changes[i]]);
     Run run = FindRun(batch, changes, i);
     bool is_copied =
         target.can_copy && (run.end - i >= kCopyRowsMin || (run.has_large_row && run.end > i));
     if (is_copied) {
-      TOWLINE_RETURN_IF_ERROR(pipeline_.Drain());
-      absl::Status copied =
-          CopyRows(*connection_, target, batch,
-                   absl::MakeConstSpan(changes).subspan(i, run.end - i), &copy_failure_);
-      if (!copied.ok()) return WithContext(copied, absl::StrCat("table ", target.label));
-      i = run.end;
+      copied_.clear();
+      for (; i < run.end; ++i) copied_.push_back({batch.changes[changes[i]].new_row, changes[i]});
+      TOWLINE_RETURN_IF_ERROR(Copy(target));
       continue;
     }
     size_t end = std::max(run.end, i + 1);  // a change that is no insert goes alone

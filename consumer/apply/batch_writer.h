@@ -1,6 +1,11 @@
 // The changes of a batch, written inside the transaction that the caller has opened. Grouped by
-// table and in order per table: rows of different tables do not look at each other under the
-// replica role. TRUNCATE is a barrier, because it is one statement for several tables.
+// table: rows of different tables do not look at each other under the replica role. TRUNCATE is a
+// barrier, because it is one statement for several tables.
+//
+// Of a table whose changes can be folded, the net changes are written: deletes, updates, inserts,
+// each as a set if it is large enough. A change that cannot be joined with those before it is a
+// barrier within the table. Which change of a set the destination does not take, smaller slices of
+// the batch show (batch_fallback.h).
 #pragma once
 
 #include <cstdint>
@@ -11,9 +16,12 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "apply/copy_in.h"
 #include "apply/fold.h"
 #include "apply/pipeline.h"
 #include "apply/row_writer.h"
+#include "apply/set_writer.h"
 #include "apply/target.h"
 #include "model/batch.h"
 #include "pg/connection.h"
@@ -36,6 +44,7 @@ class BatchWriter {
     TargetPolicies policies;
     std::map<TableName, Oid> source_oids;
     int64_t statement_bytes_max = 0;
+    int64_t set_rows_min = 2;
   };
   BatchWriter(Connection* connection, Options options);
 
@@ -68,13 +77,15 @@ class BatchWriter {
   std::optional<Failed> TakeFailure(const Batch& batch);
 
   const Counts& counts() const { return counts_; }
-  void set_skips_locked(bool skips_locked) { row_writer_.set_skips_locked(skips_locked); }
+  void set_skips_locked(bool skips_locked) {
+    skips_locked_ = skips_locked;
+    row_writer_.set_skips_locked(skips_locked);
+  }
 
  private:
   struct TableWork {
-    const Target* target = nullptr;  // of the first change; later ones may have others
-    std::vector<uint32_t> changes;   // indexes into the batch
-    std::unique_ptr<Folder> folder;  // none: all changes are written
+    std::vector<uint32_t> changes;  // indexes into the batch
+    bool has_only_inserts = true;
   };
 
   absl::Status CheckIsCopied(const Relation& relation) const;
@@ -82,17 +93,32 @@ class BatchWriter {
   absl::Status WriteSegment(const Batch& batch, size_t begin, size_t end);
   void Gather(const Batch& batch, size_t begin, size_t end);
   absl::Status WriteTable(const Batch& batch, const TableWork& work);
+  template <typename AnyFolder>
+  absl::Status WriteFolded(const Batch& batch, absl::Span<const uint32_t> changes,
+                           AnyFolder* folder);
+  absl::Status WriteNet(const Target& target, NetChanges net);
+  absl::Status WriteDeletes(const Target& target, absl::Span<const NetChange> deletes);
+  absl::Status WriteEqualDeletes(const Target& target, std::vector<NetChange>* deletes);
+  absl::Status WriteUpdates(const Target& target, std::vector<NetChange>* updates);
+  absl::Status WriteUpdateSet(const Target& target, const std::vector<bool>& is_unchanged,
+                              absl::Span<const NetChange> updates);
+  absl::Status WriteInserts(const Target& target, absl::Span<const NetChange> inserts);
+  absl::Status WriteOneByOne(const Target& target, absl::Span<const NetChange> changes);
+  absl::Status WriteInOrder(const Batch& batch, absl::Span<const uint32_t> changes);
+  absl::Status Copy(const Target& target);
+  bool IsSet(size_t changes) const;
   absl::Status WriteTruncate(const Change& change);
   struct Run {
     size_t end = 0;  // behind its last change
     bool has_large_row = false;
   };
-  Run FindRun(const Batch& batch, const std::vector<uint32_t>& changes, size_t first) const;
+  Run FindRun(const Batch& batch, absl::Span<const uint32_t> changes, size_t first) const;
 
   Connection* connection_;
   Options options_;
   Pipeline pipeline_;
   RowWriter row_writer_;
+  SetWriter set_writer_;
   absl::flat_hash_map<const Relation*, std::unique_ptr<const Target>> targets_;
   std::vector<const Relation*> new_targets_;        // of the last batch
   std::vector<TableName> noted_;                    // tables that it has brought
@@ -100,12 +126,13 @@ class BatchWriter {
   const Target* last_target_ = nullptr;             // changes come in runs of one relation
   std::optional<ApplyFailure> copy_failure_;
   int64_t missed_before_ = 0;
+  bool skips_locked_ = false;
   Counts counts_;
 
   // Of the segment being written.
   std::vector<TableWork> tables_;
   absl::flat_hash_map<Oid, size_t> table_numbers_;
-  std::vector<bool> is_folded_;  // by change of the batch
+  std::vector<CopyRow> copied_;  // by the next COPY
 };
 
 }  // namespace towline

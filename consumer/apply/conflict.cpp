@@ -127,6 +127,13 @@ std::optional<ConflictKind> ConflictKindOf(ChangeKind kind, const ApplyFailure& 
   return std::nullopt;
 }
 
+bool IsRefusal(const ApplyFailure& failure, std::optional<ConflictKind> kind) {
+  if (kind.has_value()) return true;
+  return failure.is_of_set && !absl::IsAborted(failure.status) &&
+         !absl::IsUnavailable(failure.status) && !absl::IsResourceExhausted(failure.status) &&
+         !absl::IsCancelled(failure.status) && !absl::IsDeadlineExceeded(failure.status);
+}
+
 std::string KeyHashOf(const Target& target, const Change& change) {
   KeyHash hash;
   for (const ShownColumn& shown : ShowKey(target, change)) hash.Add(shown.field);

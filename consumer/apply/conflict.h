@@ -25,6 +25,11 @@ struct FailedChange {
 // looking (kMultipleUnique).
 std::optional<ConflictKind> ConflictKindOf(ChangeKind kind, const ApplyFailure& failure);
 
+// Whether smaller slices of the batch may pass, or show what is the matter: a conflict, or whatever
+// the server has against a set of changes. Not what other sessions or missing resources have
+// stopped.
+bool IsRefusal(const ApplyFailure& failure, std::optional<ConflictKind> kind);
+
 // Of the row that the change is about (model/key_hash.h).
 std::string KeyHashOf(const Target& target, const Change& change);
 

@@ -18,12 +18,11 @@ constexpr size_t kBufferBytes = 64 << 10;
 constexpr absl::string_view kHeader("PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0\0", 19);
 constexpr absl::string_view kTrailer("\377\377", 2);
 
-absl::Status WriteRows(Connection& connection, const Batch& batch,
-                       absl::Span<const uint32_t> rows) {
+absl::Status WriteRows(Connection& connection, absl::Span<const CopyRow> rows) {
   std::string buffer(kHeader);
   buffer.reserve(kBufferBytes);
-  for (uint32_t row : rows) {
-    absl::string_view image = batch.changes[row].new_row;
+  for (const CopyRow& row : rows) {
+    const absl::string_view image = row.image;
     if (buffer.size() + image.size() > kBufferBytes) {
       TOWLINE_RETURN_IF_ERROR(connection.CopyWrite(buffer));
       buffer.clear();
@@ -52,10 +51,10 @@ size_t LineOfCopyContext(absl::string_view context) {
   return absl::SimpleAtoi(context, &line) ? line : 0;
 }
 
-absl::Status CopyRows(Connection& connection, const Target& target, const Batch& batch,
-                      absl::Span<const uint32_t> rows, std::optional<ApplyFailure>* failure) {
+absl::Status CopyRows(Connection& connection, const Target& target, absl::Span<const CopyRow> rows,
+                      std::optional<ApplyFailure>* failure) {
   TOWLINE_RETURN_IF_ERROR(connection.CopyInBegin(BuildCopy(target)));
-  TOWLINE_RETURN_IF_ERROR(WriteRows(connection, batch, rows));
+  TOWLINE_RETURN_IF_ERROR(WriteRows(connection, rows));
   PGconn* raw = connection.raw();
   if (PQputCopyEnd(raw, nullptr) < 0) return connection.ErrorOf(nullptr);
   int64_t copied = -1;
@@ -81,11 +80,11 @@ absl::Status CopyRows(Connection& connection, const Target& target, const Batch&
     };
     size_t line = LineOfCopyContext(field(PG_DIAG_CONTEXT));
     size_t row = std::clamp<size_t>(line, 1, rows.size()) - 1;
-    *failure = ApplyFailure{rows[row], status, 0, field(PG_DIAG_MESSAGE_DETAIL)};
+    *failure = ApplyFailure{rows[row].change, status, 0, field(PG_DIAG_MESSAGE_DETAIL)};
   }
   if (copied == static_cast<int64_t>(rows.size())) return absl::OkStatus();
   if (!failure->has_value()) {
-    *failure = ApplyFailure{rows.front(), absl::OkStatus(), copied, ""};
+    *failure = ApplyFailure{rows.front().change, absl::OkStatus(), copied, ""};
   }
   return absl::AbortedError("the batch has failed");
 }

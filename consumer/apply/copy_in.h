@@ -2,21 +2,27 @@
 // on as they came. Several times cheaper at the destination than one statement per row.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "apply/pipeline.h"
 #include "apply/target.h"
-#include "model/batch.h"
 #include "pg/connection.h"
 
 namespace towline {
 
-// `rows` are indexes into batch.changes: inserts of target's relation, which has can_copy. If the
-// server does not take them all, `failure` says which one was the first.
-absl::Status CopyRows(Connection& connection, const Target& target, const Batch& batch,
-                      absl::Span<const uint32_t> rows, std::optional<ApplyFailure>* failure);
+struct CopyRow {
+  absl::string_view image;
+  uint32_t change = 0;  // index within the batch
+};
+
+// `rows` are inserts of target's relation, which has can_copy. If the server does not take them
+// all, `failure` says which one was the first.
+absl::Status CopyRows(Connection& connection, const Target& target, absl::Span<const CopyRow> rows,
+                      std::optional<ApplyFailure>* failure);
 
 // The row number in a COPY error's context ("COPY orders, line 12"), from 1; 0 if there is none.
 size_t LineOfCopyContext(absl::string_view context);

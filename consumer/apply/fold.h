@@ -1,18 +1,24 @@
-// Finds updates whose whole effect a later update of the same row replaces, so that a row that is
-// written a thousand times in a batch (a counter, a balance) costs one write instead of a chain of
-// a thousand dead versions in one destination transaction.
+// Folds the changes of a batch to one net change per key, so that a row that is written a thousand
+// times in a batch (a counter, a balance) is written once, and so that deletes, updates and inserts
+// of a table can be written as a set each, in this order.
 //
-// Pure. Sound where rows of different keys do not look at each other: one unique key, which is the
-// one given here, no exclusion constraint, no trigger that fires for us. Then only what touches the
-// same key matters: an earlier update goes if a later one of the same key brings every column and
-// nothing but plain updates of that key lies between. The later one keeps its place and its check
-// that the row is there (C5). Keys are compared by their bytes: a row always travels with the bytes
-// that it has, and a change of these is a change of the key.
+// Pure. What is folded is the same as the changes one by one where rows of different keys do not
+// look at each other, or where all that is written goes as "deletes, then inserts": then no
+// constraint can be violated in between that holds before and after. Keys are compared by their
+// bytes: a row always travels with the bytes that it has, and a change of these is a change of the
+// key.
+//
+// What the destination must hold before the batch follows from the first change of each key, and is
+// checked by the number of rows of the sets (C5). A row that comes and goes within the batch leaves
+// nothing, and nothing is checked for it.
 #pragma once
 
+#include <cstdint>
 #include <deque>
+#include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -21,28 +27,82 @@
 
 namespace towline {
 
+// A change as if the source had made only this one.
+struct NetChange {
+  Change change;
+  uint32_t index = 0;  // of the last change of the batch that is in it, for messages
+};
+
+// Of every key at most one delete, and at most one of update and insert. To be written in this
+// order.
+struct NetChanges {
+  std::vector<NetChange> deletes;
+  std::vector<NetChange> updates;  // their keys stay
+  std::vector<NetChange> inserts;
+};
+
 // Where the key columns stand in the images of a relation, in one order for both.
 struct KeyFields {
   std::vector<int> in_full;
   std::vector<int> in_key;  // empty: the relation sends no key images
 };
 
+// `image` with the values of `before` where it has unchanged TOAST values.
+struct MergedImage {
+  std::string image;
+  bool has_unchanged_toast = false;  // `before` had no value either
+};
+MergedImage MergeUnchanged(absl::string_view image, absl::string_view before);
+
 class Folder {
  public:
-  explicit Folder(const KeyFields& fields) : fields_(fields) {}
+  struct Options {
+    KeyFields key;
+    bool has_old_images = false;  // REPLICA IDENTITY FULL: of every update
+    bool replaces = false;        // updates become delete and insert
+    bool keeps_rows = false;  // rows hold more than the images: a moved row is not made anew (C4)
+  };
+  explicit Folder(Options options) : options_(std::move(options)) {}
+  Folder(Folder&&) = delete;
 
-  // Call for every change of the table that is not a TRUNCATE, in order; all of one relation.
-  // Returns the index of the earlier change that is not needed any more, or -1. The images must
-  // live as long as the folder.
-  int Add(int index, const Change& change);
+  // Call for changes of one relation in order, except TRUNCATE. False: the change cannot be joined
+  // with what has been added, which is to be written first; if there is nothing, it goes alone.
+  // Images must live until Clear().
+  bool Add(uint32_t index, const Change& change);
+
+  bool is_empty() const { return rows_.empty(); }
+  NetChanges Net() const;  // lives until the next call of another function
+  void Clear();
 
  private:
-  std::optional<absl::string_view> Key(absl::string_view image, const std::vector<int>& fields);
-  void Forget(const std::optional<absl::string_view>& key);
+  struct Row {
+    std::string key;
+    bool was_there = false;  // before the batch, under this key
+    bool is_there = false;
+    bool is_new = false;                  // the row that is there is another one than before
+    NetChange removal;                    // if the one that was there is gone
+    NetChange written;                    // if is_there: update, or insert if is_new
+    std::unique_ptr<std::string> merged;  // the image of `written`, if it was put together
+  };
 
-  const KeyFields fields_;
-  absl::flat_hash_map<absl::string_view, int> last_update_;  // since anything else touched the key
-  std::deque<std::string> joined_keys_;  // what keys of several columns point to
+  std::optional<absl::string_view> Key(absl::string_view image, const std::vector<int>& fields);
+  std::optional<absl::string_view> OldKey(const Change& change);
+  Row* Find(absl::string_view key);
+  Row* Insert(absl::string_view key);
+  bool AddInsert(uint32_t index, const Change& change);
+  bool AddDelete(uint32_t index, const Change& change);
+  bool AddUpdate(uint32_t index, const Change& change);
+  bool AddMove(uint32_t index, const Change& change, absl::string_view from, absl::string_view to);
+  NetChange Removal(const NetChange& update, absl::string_view full_image);
+  static void Remove(Row* row, const NetChange& removal);
+  static void Place(Row* row, const NetChange& inserted, std::unique_ptr<std::string> merged);
+  absl::string_view KeyImage(absl::string_view image);
+
+  const Options options_;
+  std::deque<Row> rows_;                                 // in the order of their keys' first change
+  absl::flat_hash_map<absl::string_view, Row*> by_key_;  // keys point into the rows
+  std::string key_;                                      // of several columns, of the last Key()
+  std::deque<std::string> key_images_;
 };
 
 }  // namespace towline

@@ -101,7 +101,7 @@ void Pipeline::Check(const PGresult* result, const Pending& pending) {
   if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK) {
     const char* detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
     failure_ = ApplyFailure{pending.expected.change, connection_->ErrorOf(result), 0,
-                            detail != nullptr ? detail : ""};
+                            detail != nullptr ? detail : "", pending.expected.is_set};
     return;
   }
   if (!pending.counts_rows) return;
@@ -109,7 +109,8 @@ void Pipeline::Check(const PGresult* result, const Pending& pending) {
   const char* tag = PQcmdTuples(const_cast<PGresult*>(result));
   if (!absl::SimpleAtoi(tag, &rows) || rows < pending.expected.rows_min ||
       rows > pending.expected.rows_max) {
-    failure_ = ApplyFailure{pending.expected.change, absl::OkStatus(), rows, ""};
+    failure_ =
+        ApplyFailure{pending.expected.change, absl::OkStatus(), rows, "", pending.expected.is_set};
   } else if (rows == 0 && pending.expected.is_counted) {
     ++missed_rows_;
   }

@@ -23,6 +23,7 @@ struct ApplyFailure {
   absl::Status status;  // the server's error; OK: the row count was wrong
   int64_t affected_rows = 0;
   std::string server_detail;  // may show values: for towline_state only
+  bool is_of_set = false;     // `change` is the first of several
 };
 
 class Pipeline {
@@ -32,6 +33,7 @@ class Pipeline {
     int64_t rows_min = 1;
     int64_t rows_max = 1;
     bool is_counted = true;  // in missed_rows()
+    bool is_set = false;
   };
   struct Values {  // one per parameter
     absl::Span<const char* const> values;

@@ -352,7 +352,10 @@ absl::StatusOr<const Statement*> RowWriter::Prepared(const Target& target,
   if (found == statements_.end()) {
     if (statements_.size() >= kStatementsMax) {
       TOWLINE_RETURN_IF_ERROR(pipeline_->Drain());
-      TOWLINE_RETURN_IF_ERROR(connection_->Exec("DEALLOCATE ALL").status());
+      std::string all;  // of ours: not those of the sets
+      for (const auto& [unused, old] : statements_)
+        absl::StrAppend(&all, "DEALLOCATE ", old->name, ";");
+      TOWLINE_RETURN_IF_ERROR(connection_->Exec(all).status());
       ForgetStatements();
     }
     auto statement = std::make_unique<Statement>(BuildStatement(target, shape));

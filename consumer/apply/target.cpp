@@ -118,6 +118,11 @@ void FillColumn(const Column& column, const Table& table, const TargetCatalog& c
   } else if (equals != catalog.equals.end()) {
     target->equals = equals->second;
   }
+  auto array = catalog.arrays.find(target->type_oid);
+  if (array != catalog.arrays.end()) {
+    target->array_oid = array->second.oid;
+    target->array_delimiter = array->second.delimiter;
+  }
   target->equals_exactly = target->cast.empty() && EqualsExactly(column);
   target->is_written = column.is_sent && there->generated == '\0';
   target->is_always_identity = there->identity == 'a';
@@ -168,17 +173,29 @@ void ChooseMatching(Target* target) {
   }
 }
 
-bool CanFold(const Target& target, const TargetCatalog& catalog) {
+// Whether a row can be in the way of one with another key, or an update cannot say all that it
+// does: then rows are deleted and made anew. Of partitions only the indexes of the whole are known
+// here.
+bool NeedsReplacing(const Target& target, const TargetCatalog& catalog) {
   const Table& table = target.table;
-  if (target.matching != Matching::kKey || target.overwrites || table.kind != 'r' ||
-      table.has_always_triggers || target.may_change_always_identity ||
-      catalog.has_exclusion.contains(table.oid)) {
-    return false;
-  }
-  return std::all_of(
-      table.unique_indexes.begin(), table.unique_indexes.end(), [&](const UniqueIndex& index) {
-        return !index.is_partial && IsUniqueOn(index, *target.relation, target.match);
-      });
+  return table.kind != 'r' || target.may_change_always_identity ||
+         catalog.has_exclusion.contains(table.oid) ||
+         !std::all_of(table.unique_indexes.begin(), table.unique_indexes.end(),
+                      [&](const UniqueIndex& index) {
+                        return !index.is_partial &&
+                               IsUniqueOn(index, *target.relation, target.match);
+                      });
+}
+
+bool CanFold(const Target& target) {
+  if (target.overwrites || target.table.has_always_triggers) return false;
+  const bool is_found_by_fields =
+      std::all_of(target.match.begin(), target.match.end(),
+                  [&](int index) { return target.columns[static_cast<size_t>(index)].field >= 0; });
+  // A row that is made anew has all its values from the image.
+  const bool makes_anew = target.replaces || target.matching == Matching::kExact;
+  return target.matching != Matching::kNone && is_found_by_fields &&
+         (!makes_anew || target.unsent.empty());
 }
 
 bool HasUsableKey(const Target& target) {
@@ -271,7 +288,9 @@ absl::StatusOr<Target> MakeTarget(const Relation& relation, const Table& table,
         target.columns[static_cast<size_t>(column)].is_always_identity &&
         (!is_matched || target.matching == Matching::kExact);
   }
-  target.can_fold = CanFold(target, catalog);
+  target.has_key_index = target.matching == Matching::kKey && HasUsableKey(target);
+  target.replaces = target.matching == Matching::kKey && NeedsReplacing(target, catalog);
+  target.can_fold = CanFold(target);
   return target;
 }
 

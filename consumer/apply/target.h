@@ -26,6 +26,8 @@ struct TargetColumn {
   int field = -1;               // in a full image; -1: not sent
   int key_field = -1;           // in a key image; -1: not part of it
   Oid type_oid = 0;             // that values are read as; 0: no such column there
+  Oid array_oid = 0;            // its array type; 0: it has none
+  char array_delimiter = ',';   // between elements in text
   std::string cast;             // "::type" where the destination's column has another; else empty
   std::string equals = "=";     // the type's equality operator; empty: it has none
   std::string generation;       // expression of a stored generated column; empty: it is none
@@ -53,7 +55,9 @@ struct Target {
   std::vector<int> match;           // indexes into columns
   std::vector<std::string> unsent;  // quoted columns that only the destination has, not generated
   bool can_copy = false;            // row images are what COPY BINARY reads
-  bool can_fold = false;            // rows of different keys do not look at each other (fold.h)
+  bool can_fold = false;            // changes of a batch may become one net change per row
+  bool replaces = false;            // as deletes and inserts only: rows look at each other (fold.h)
+  bool has_key_index = false;       // match finds a row by an index
   bool is_key_unique = false;       // an INSERT may name match as its ON CONFLICT
   bool overwrites = false;          // existing rows give way (existing: append)
   bool may_miss = false;            // a row that is not there never arrived (operations)
@@ -65,6 +69,11 @@ struct Target {
 struct TargetCatalog {
   absl::flat_hash_map<Oid, std::string> equals;  // operators outside pg_catalog, by type
   absl::flat_hash_map<Oid, bool> has_exclusion;  // by table
+  struct ArrayType {
+    Oid oid = 0;
+    char delimiter = ',';
+  };
+  absl::flat_hash_map<Oid, ArrayType> arrays;  // by type of the elements
   // Expressions of generated columns, by table and column.
   absl::flat_hash_map<std::pair<Oid, std::string>, std::string> generation;
   CopiedTypes copied;  // of columns that have another type here

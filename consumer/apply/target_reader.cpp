@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -40,29 +41,48 @@ constexpr char kGenerationSql[] =
     "ON d.adrelid = a.attrelid AND d.adnum = a.attnum "
     "WHERE a.attrelid = ANY ($1::pg_catalog.oid[]) AND a.attgenerated <> '' AND NOT a.attisdropped";
 
+// Without composites, and domains that may be over one: unnest() makes several columns of those.
+constexpr char kArraysSql[] =
+    "SELECT t.oid, t.typarray, t.typdelim FROM pg_catalog.pg_type t "
+    "LEFT JOIN pg_catalog.pg_type b ON b.oid = t.typbasetype "
+    "WHERE t.oid = ANY ($1::pg_catalog.oid[]) AND t.typarray <> 0 AND t.typtype <> 'c' "
+    "AND (b.typtype IS NULL OR b.typtype NOT IN ('c', 'd'))";
+
 Oid GetOid(const Result& result, int row, int column) {
   Oid oid = 0;
   return absl::SimpleAtoi(result.Get(row, column), &oid) ? oid : 0;
 }
 
 absl::StatusOr<TargetCatalog> ReadCatalog(Connection& connection,
+                                          absl::Span<const Relation* const> relations,
                                           const std::vector<Table>& tables) {
   constexpr Oid kFirstUserOid = 16384;  // FirstNormalObjectId: built-in types lie below
   std::vector<Oid> tables_oids;
   std::vector<Oid> types;
+  absl::flat_hash_set<Oid> all_types;  // that values may be read as, at this server
+  for (const Relation* relation : relations) {
+    for (const Column& column : relation->columns) {
+      if (column.type_oid < kFirstUserOid) all_types.insert(column.type_oid);
+    }
+  }
   for (const Table& table : tables) {
     tables_oids.push_back(table.oid);
     for (const TableColumn& column : table.columns) {
+      all_types.insert(column.type_oid);
       if (column.type_oid >= kFirstUserOid) types.push_back(column.type_oid);
     }
   }
-  auto array = [](const std::vector<Oid>& oids) {
+  auto array = [](const auto& oids) {
     return Param(absl::StrCat("{", absl::StrJoin(oids, ","), "}"));
   };
   TargetCatalog catalog;
   TOWLINE_ASSIGN_OR_RETURN(Result exclusion, connection.Query(kExclusionSql, {array(tables_oids)}));
   for (int row = 0; row < exclusion.row_count(); ++row) {
     catalog.has_exclusion[GetOid(exclusion, row, 0)] = true;
+  }
+  TOWLINE_ASSIGN_OR_RETURN(Result arrays, connection.Query(kArraysSql, {array(all_types)}));
+  for (int row = 0; row < arrays.row_count(); ++row) {
+    catalog.arrays[GetOid(arrays, row, 0)] = {GetOid(arrays, row, 1), arrays.Get(row, 2)[0]};
   }
   TOWLINE_ASSIGN_OR_RETURN(Result generated,
                            connection.Query(kGenerationSql, {array(tables_oids)}));
@@ -87,7 +107,7 @@ absl::StatusOr<std::vector<Target>> ReadTargets(Connection& connection, const st
   std::vector<TableName> names;
   for (const Relation* relation : relations) names.push_back(relation->name);
   TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> tables, ReadTablesByName(connection, names));
-  TOWLINE_ASSIGN_OR_RETURN(TargetCatalog catalog, ReadCatalog(connection, tables));
+  TOWLINE_ASSIGN_OR_RETURN(TargetCatalog catalog, ReadCatalog(connection, relations, tables));
   TOWLINE_ASSIGN_OR_RETURN(catalog.copied, ReadColumnTypes(connection, task));
   std::vector<Target> targets;
   for (size_t i = 0; i < relations.size(); ++i) {
@@ -99,6 +119,7 @@ absl::StatusOr<std::vector<Target>> ReadTargets(Connection& connection, const st
     TOWLINE_ASSIGN_OR_RETURN(Target target,
                              MakeTarget(*relations[i], tables[i], catalog, overwrites));
     target.may_miss = !wanted.has_insert || !wanted.has_update;
+    target.can_fold = target.can_fold && !target.may_miss;
     targets.push_back(std::move(target));
   }
   return targets;

@@ -39,6 +39,7 @@ struct Limits {
   int64_t batch_bytes_max = 16 << 20;  // frames of one destination transaction; a larger
                                        // source transaction passes in parts of this size
   int64_t batch_rows_max = 50'000;
+  int64_t set_rows_min = 8;
   int64_t statement_bytes_max = 64 << 20;  // of a change in one statement; a larger one: in steps
   int64_t spool_memory_max = 64 << 20;     // bytes of transactions in progress; beyond: on disk
   int64_t spool_disk_max = 0;              // 0: what the file system holds

@@ -102,6 +102,9 @@ void AddLimits(std::vector<OptionSpec>& table) {
                              "passes through in parts of this size."));
   table.push_back(CountLimit("batch_rows_max", &Limits::batch_rows_max, 1, 10'000'000,
                              "Row changes of one destination transaction."));
+  table.push_back(CountLimit("set_rows_min", &Limits::set_rows_min, 2, 1'000'000,
+                             "From how many rows of one table on deletes, updates and inserts of a "
+                             "batch go as sets, in one statement; below, each row in its own."));
   table.push_back(BytesLimit("statement_bytes_max", &Limits::statement_bytes_max, 16 * kKilo,
                              kGiga / 2,
                              "Values of one statement at the destination; of a larger change the "

@@ -199,7 +199,7 @@ void AddChecks(std::vector<OptionSpec>& table) {
   accept.help =
       "Checks (docs/checks.md) whose warnings are known and wanted: they are shown as accepted, "
       "and "
-      "run does not log them. What fails cannot be accepted.";
+      "run does not log them. What fails cannot be accepted, except where docs/checks.md says so.";
   accept.is_list = true;
   accept.set = [](Config& config, const Values& values) -> absl::Status {
     config.accept = values;

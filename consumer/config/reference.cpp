@@ -59,6 +59,9 @@ your own ([what exactly](../plugin.md)). The copy runs in a READ ONLY transactio
   has one of its own: that one then counts alone.
 - The columns of the replica identity must be listed as they are if updates or deletes are streamed. A `where` that
   looks at other columns needs `REPLICA IDENTITY FULL`; `towline check` prints the statement.
+- A row that a changed key brings into the filter arrives whole, so every value must be in the log. Where one may be
+  stored out of line the table needs `REPLICA IDENTITY FULL` too; `accept: [source.table_rules_entering]` if such keys
+  never change (if one does, the stream stops).
 - Generated columns are never sent: the destination computes them, from what it got.
 - Columns left out stay at the destination with their defaults. In tables that Towline creates NOT NULL is dropped
   for those without one; an added column is appended. Tables that are there already must have what is sent, and a
@@ -67,8 +70,8 @@ your own ([what exactly](../plugin.md)). The copy runs in a READ ONLY transactio
   `insert` or `update`, updates and deletes of rows that never arrived are passed over. Without `update`, `delete` or
   `truncate`, a row whose key the source has freed gives way to the row that has the key now.
 - A rule belongs to what was copied. When it has changed since, `run` stops. `run --accept-rule-change` goes on with
-  the new rule: it counts for changes from then on, rows already copied are not looked at again. Otherwise
-  `towline drop` and copy anew.
+  the new rule, if the source can evaluate it: it counts for changes from then on, rows already copied are not
+  looked at again. Otherwise `towline drop` and copy anew.
 )text";
 
 }  // namespace

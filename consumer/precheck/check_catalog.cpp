@@ -77,12 +77,20 @@ const std::vector<CheckInfo>& CheckCatalog() {
        "stops "
        "the copy or the stream.",
        "Correct where and columns of the table in the configuration; for the warning: CREATE "
-       "EXTENSION towline, or ALTER EXTENSION towline UPDATE, so that the plugin can be asked."},
-      {"source.table_rules_identity", "fail, warn",
+       "EXTENSION towline, or ALTER EXTENSION towline UPDATE, so that the plugin can be asked. A "
+       "rule that has changed since the copy is asked about as well; accept, if it is written "
+       "for a table as it was in the log that is still to come."},
+      {"source.table_rules_identity", "fail",
        "The old row of an update or delete holds the replica identity only: the key and what a "
-       "filter looks at must be in it (where the plugin can be asked, source.table_rules says so); "
-       "and a value that is stored out of line and did not change is not in the log.",
+       "filter looks at must be in it (where the plugin can be asked, source.table_rules says so).",
        "ALTER TABLE ... REPLICA IDENTITY FULL; or list the key's columns as they are."},
+      {"source.table_rules_entering", "fail, warn",
+       "An update that changes a key may bring a row into a filter, which then arrives whole; but "
+       "a "
+       "value that is stored out of line and did not change is not in the log, and stops the "
+       "stream.",
+       "ALTER TABLE ... REPLICA IDENTITY FULL; or accept, if such keys never change: it then is a "
+       "warning, as it is for tables of extensions."},
       {"source.long_transactions", "warn",
        "The slot and the copy's snapshot wait until all older transactions have ended.",
        "End the transactions that the finding names, or wait for them."},
@@ -308,6 +316,7 @@ bool IsOfStages(absl::string_view id, bool copies_rows, bool streams) {
                                                  "source.replica_identity",
                                                  "source.full_identity",
                                                  "source.table_rules_identity",
+                                                 "source.table_rules_entering",
                                                  "source.two_phase",
                                                  "source.wal_sender_timeout",
                                                  "source.logical_decoding_work_mem",
@@ -341,7 +350,8 @@ std::string ChecksMarkdown() {
       "init --execute` executes those that are safe. `run` begins with the same\nchecks. A warning "
       "that is known and wanted is accepted by its id (`accept: [source.tls]`, `--accept "
       "source.tls`): it is shown as\naccepted, and `run` does not log it. What fails stays "
-      "failed.\nWith `stages` chosen, checks that matter to other stages only are left out. Exit "
+      "failed, except where the table says that it can be accepted.\nWith `stages` chosen, checks "
+      "that matter to other stages only are left out. Exit "
       "status "
       "of `check`: 0 nothing failed (warnings may stand), 1 something failed, 3 a server could not "
       "be\nreached.\n\n"

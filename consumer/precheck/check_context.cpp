@@ -15,14 +15,16 @@
 
 namespace towline {
 
+bool CheckContext::IsAccepted(const char* id) const {
+  return std::find(options.accept.begin(), options.accept.end(), id) != options.accept.end();
+}
+
 void CheckContext::Add(const char* id, FindingLevel level, std::string found, Mend mend) {
   Finding finding;
   finding.id = id;
   finding.level = level;
   finding.found = std::move(found);
-  finding.is_accepted =
-      level == FindingLevel::kWarn &&
-      std::find(options.accept.begin(), options.accept.end(), id) != options.accept.end();
+  finding.is_accepted = level == FindingLevel::kWarn && IsAccepted(id);
   const CheckInfo& info = FindCheck(id);  // also for a pass: every id is in the catalog
   if (level != FindingLevel::kPass) {
     finding.why = info.why;
@@ -48,6 +50,10 @@ void CheckContext::Warn(const char* id, std::string found, Mend mend) {
 }
 void CheckContext::Fail(const char* id, std::string found, Mend mend) {
   Add(id, FindingLevel::kFail, std::move(found), std::move(mend));
+}
+void CheckContext::FailUnlessAccepted(const char* id, std::string found, Mend mend) {
+  Add(id, IsAccepted(id) ? FindingLevel::kWarn : FindingLevel::kFail, std::move(found),
+      std::move(mend));
 }
 
 void CheckContext::FailBy(const char* id, const absl::Status& status) {

@@ -31,6 +31,8 @@ class CheckContext {
   void Pass(const char* id, std::string found);
   void Warn(const char* id, std::string found, Mend mend);
   void Fail(const char* id, std::string found, Mend mend);
+  // For what depends on rows that only the user can know: a warning if its id is accepted.
+  void FailUnlessAccepted(const char* id, std::string found, Mend mend);
   // A question of ours that the server did not answer: fails, with the server's words.
   void FailBy(const char* id, const absl::Status& status);
   // Passes if nothing is named, else warns of "3 tables <what>: a, b, c".
@@ -52,10 +54,12 @@ class CheckContext {
   std::vector<Table> published;
   // Before the copy: the destination's tables of these names, by the same index; oid 0: not there.
   std::vector<Table> existing;
+  bool is_rule_change = false;    // of tables that are copied; names may be meant for older log
   bool is_same_database = false;  // then nothing at the destination is worth a question
   CheckReport report;
 
  private:
+  bool IsAccepted(const char* id) const;
   void Add(const char* id, FindingLevel level, std::string found, Mend mend);
 };
 

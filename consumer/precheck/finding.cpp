@@ -2,8 +2,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "nlohmann/json.hpp"
 
 namespace towline {
@@ -104,6 +106,16 @@ absl::Status CheckReport::ToStatus() const {
   absl::Status status = absl::FailedPreconditionError(
       absl::StrCat(details.size(), details.size() == 1 ? " check" : " checks", " failed"));
   return WithHint(WithDetail(status, absl::StrJoin(details, "\n")), absl::StrJoin(hints, "\n"));
+}
+
+void LogWarnings(const CheckReport& report) {
+  for (const Finding& finding : report.findings) {
+    if (finding.level != FindingLevel::kWarn || finding.is_accepted) continue;
+    // Several statements come one a line; a line of the log is one message.
+    std::string mend = absl::StrReplaceAll(finding.mend, {{"\n", " "}});
+    LogWarning(absl::StrCat(finding.found, ": ", finding.why),
+               {{"check", finding.id}, {"mend", mend}});
+  }
 }
 
 std::string FormatReport(const CheckReport& report, bool use_colour, bool verbose) {

@@ -41,6 +41,9 @@ struct CheckReport {
   absl::Status ToStatus() const;
 };
 
+// For the log of `run`: the warnings that are not accepted.
+void LogWarnings(const CheckReport& report);
+
 // For people: groups, one line a finding, mends below. ANSI colours only if asked. `verbose` shows
 // passes in full.
 std::string FormatReport(const CheckReport& report, bool use_colour, bool verbose);

@@ -94,4 +94,13 @@ CheckReport RunChecks(const CheckOptions& options, const Shutdown& shutdown) {
   return std::move(context.report);
 }
 
+CheckReport RunRuleChecks(const CheckOptions& options, const std::vector<Table>& tables,
+                          const Shutdown& shutdown) {
+  CheckContext context(options, shutdown);
+  context.tables = tables;
+  context.is_rule_change = true;
+  CheckTableRules(context);
+  return std::move(context.report);
+}
+
 }  // namespace towline

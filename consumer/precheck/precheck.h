@@ -44,12 +44,17 @@ struct CheckOptions {
   std::string compression = "none";
   bool requires_origin = false;     // origin: none
   bool streaming = true;            // of transactions in progress
-  std::vector<std::string> accept;  // checks whose warnings are accepted
+  std::vector<std::string> accept;  // checks whose warnings, and some whose failures, are accepted
   // The role that `run` will connect as, if another than the URIs' (init --role).
   std::string role;
 };
 
 // Opens its own sessions. Never fails: what goes wrong is a finding.
 CheckReport RunChecks(const CheckOptions& options, const Shutdown& shutdown);
+
+// What concerns the rules of these tables, at the source only: for rules that have changed since
+// the tables were copied. `options` needs source, rules, extension_rows and accept.
+CheckReport RunRuleChecks(const CheckOptions& options, const std::vector<Table>& tables,
+                          const Shutdown& shutdown);
 
 }  // namespace towline

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/error.h"
+#include "base/status_macros.h"
 #include "pg/quoting.h"
 #include "precheck/check_context.h"
 #include "schema/table_rules.h"
@@ -15,6 +16,7 @@ namespace {
 
 constexpr char kId[] = "source.table_rules";
 constexpr char kIdentityId[] = "source.table_rules_identity";
+constexpr char kEnteringId[] = "source.table_rules_entering";
 
 // Expressions are bound in a session of its own: with the plugin's search_path, unable to write,
 // and without patience for locks.
@@ -123,16 +125,17 @@ std::vector<std::string> IdentityOf(const Table& table) {
   return {};
 }
 
-// Whether the filter can be told from the identity alone: it is bound to a row of nothing else.
+// Whether the expression reads nothing but these columns: it is bound to a row of them alone.
 absl::StatusOr<bool> NeedsOnly(Connection& session, const Table& table,
-                               const std::vector<std::string>& columns, const std::string& where) {
+                               const std::vector<std::string>& columns,
+                               const std::string& expression) {
   std::vector<std::string> names;
   for (const std::string& column : columns) names.push_back(QuoteIdentifier(column));
   absl::Status bound =
       session
-          .Exec(absl::StrCat("SELECT FROM (SELECT ", absl::StrJoin(names, ", "), " FROM ONLY ",
-                             QuotedName(table.name), ") AS ", QuoteIdentifier(table.name.name),
-                             " WHERE ", AsOperand(where), " LIMIT 0"))
+          .Exec(absl::StrCat("SELECT ", AsOperand(expression), " FROM (SELECT ",
+                             absl::StrJoin(names, ", "), " FROM ONLY ", QuotedName(table.name),
+                             ") AS ", QuoteIdentifier(table.name.name), " LIMIT 0"))
           .status();
   if (bound.ok()) return true;
   // undefined_column, undefined_table ("s.t.column").
@@ -173,53 +176,101 @@ absl::Status CheckIdentity(Connection& session, const TableRule& rule, const Tab
   return absl::OkStatus();
 }
 
-// A row that a new key brings into the filter arrives whole, but an unchanged value that is stored
-// out of line is not in the log (hazards A13). Whether that happens depends on the rows.
-void CheckEntering(const TableRule& rule, const Table& table, const Table& published,
-                   Problems& warnings) {
-  if (rule.where.empty() || !rule.operations.has_update) return;
+// Where a table has no place for values out of line, every row is whole in the log.
+absl::StatusOr<bool> StoresOutOfLine(Connection& session, const Table& table) {
+  TOWLINE_ASSIGN_OR_RETURN(
+      Result result,
+      session.Query("SELECT reltoastrelid <> 0 FROM pg_catalog.pg_class WHERE oid = $1::oid",
+                    {{absl::StrCat(table.oid)}}));
+  return result.row_count() > 0 && result.GetBool(0, 0);
+}
+
+// Of what the rule sends, the columns whose value may be missing where a row enters: stored out of
+// line and not of the key, or told from such a value.
+absl::StatusOr<std::vector<std::string>> ColumnsThatMayLack(Connection& session,
+                                                            const TableRule& rule,
+                                                            const Table& table) {
   std::vector<std::string> identity = IdentityOf(table);
-  for (const TableColumn& column : published.columns) {
-    if (!column.is_toastable || Contains(identity, column.name)) continue;
-    warnings.Add(table.name,
-                 absl::StrCat(QuotedName(table.name),
-                              ": a row that a changed key brings into its "
-                              "filter may come without column ",
-                              QuoteIdentifier(column.name), ", which stops the stream"),
-                 FullIdentity(table));
-    return;
+  std::vector<std::string> there;  // in any case
+  std::vector<std::string> lacking;
+  for (const TableColumn& column : table.columns) {
+    bool is_there = !column.is_toastable || Contains(identity, column.name);
+    if (is_there) there.push_back(column.name);
+    const RuleColumn* listed = rule.FindColumn(column.name);
+    bool is_sent = !rule.has_columns || (listed != nullptr && !listed->expression.has_value());
+    if (!is_there && is_sent && column.generated == '\0') lacking.push_back(column.name);
+  }
+  for (const RuleColumn& column : rule.columns) {
+    if (!column.expression.has_value()) continue;
+    TOWLINE_ASSIGN_OR_RETURN(bool is_there, NeedsOnly(session, table, there, *column.expression));
+    if (!is_there) lacking.push_back(column.name);
+  }
+  return lacking;
+}
+
+// A row that a new key brings into the filter arrives whole, but an unchanged value that is stored
+// out of line is not in the log (hazards A13).
+absl::Status CheckEntering(Connection& session, const TableRule& rule, const Table& table,
+                           Problems& problems) {
+  if (rule.where.empty() || !rule.operations.has_update) return absl::OkStatus();
+  TOWLINE_ASSIGN_OR_RETURN(bool stores_out_of_line, StoresOutOfLine(session, table));
+  if (!stores_out_of_line) return absl::OkStatus();
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<std::string> lacking,
+                           ColumnsThatMayLack(session, rule, table));
+  if (lacking.empty()) return absl::OkStatus();
+  problems.Add(table.name,
+               absl::StrCat(QuotedName(table.name),
+                            ": a row that a changed key brings into its filter may come without "
+                            "column ",
+                            QuoteIdentifier(lacking[0]), ", which stops the stream"),
+               FullIdentity(table));
+  return absl::OkStatus();
+}
+
+void ReportEntering(CheckContext& context, const Problems& own, const Problems& of_extensions) {
+  auto statements = [](const Problems& problems) {
+    return Mend{.statement = absl::StrJoin(problems.mends, "\n")};
+  };
+  if (!own.found.empty()) {
+    context.FailUnlessAccepted(kEnteringId, ListNames(own.found, 10), statements(own));
+  }
+  // Nobody wrote that rule, and keys of such rows hardly change.
+  if (!of_extensions.found.empty()) {
+    context.Warn(kEnteringId, ListNames(of_extensions.found, 10), statements(of_extensions));
+  }
+  if (own.found.empty() && of_extensions.found.empty()) {
+    context.Pass(kEnteringId, "rows that enter a filter are whole in the log");
   }
 }
 
 void CheckIdentities(CheckContext& context, Connection& session, const Problems& bound,
                      bool has_asked_plugin) {
   Problems problems;
-  Problems warnings;
-  for (size_t i = 0; i < context.tables.size(); ++i) {
-    const Table& table = context.tables[i];
+  Problems entering;
+  Problems entering_of_extensions;
+  for (const Table& table : context.tables) {
     const TableRule* rule = FindRule(context.options.rules, table);
-    if (rule == nullptr || bound.tables.contains(rule->table) || !AsksForOldRows(*rule, table)) {
+    if (rule == nullptr || bound.tables.contains(rule->table) ||
+        bound.tables.contains(table.name) || !AsksForOldRows(*rule, table)) {
       continue;
     }
     if (!has_asked_plugin) {
       absl::Status checked = CheckIdentity(session, *rule, table, problems);
       if (!checked.ok()) return context.FailBy(kIdentityId, checked);
     }
-    if (!problems.tables.contains(table.name)) {
-      CheckEntering(*rule, table, context.published[i], warnings);
-    }
+    if (problems.tables.contains(table.name)) continue;
+    bool is_of_extension = context.options.extension_rows.contains(table.name);
+    absl::Status checked =
+        CheckEntering(session, *rule, table, is_of_extension ? entering_of_extensions : entering);
+    if (!checked.ok()) return context.FailBy(kEnteringId, checked);
   }
-  if (!problems.found.empty()) {
+  if (problems.found.empty()) {
+    context.Pass(kIdentityId, "old rows hold what the rules look at");
+  } else {
     context.Fail(kIdentityId, ListNames(problems.found, 10),
                  {.statement = absl::StrJoin(problems.mends, "\n")});
   }
-  if (!warnings.found.empty()) {
-    context.Warn(kIdentityId, ListNames(warnings.found, 10),
-                 {.statement = absl::StrJoin(warnings.mends, "\n")});
-  }
-  if (problems.found.empty() && warnings.found.empty()) {
-    context.Pass(kIdentityId, "old rows hold what the rules look at");
-  }
+  ReportEntering(context, entering, entering_of_extensions);
 }
 
 }  // namespace
@@ -247,7 +298,12 @@ void CheckTableRules(CheckContext& context) {
   if (plugin->has_function && !AskPlugin(context, *session, rules, problems)) return;
   if (!BindAll(context, *session, problems)) return;
   if (!problems.found.empty()) {
-    context.Fail(kId, ListNames(problems.found, 10), {.text = absl::StrJoin(problems.mends, " ")});
+    Mend mend = {.text = absl::StrJoin(problems.mends, " ")};
+    if (context.is_rule_change) {
+      context.FailUnlessAccepted(kId, ListNames(problems.found, 10), std::move(mend));
+    } else {
+      context.Fail(kId, ListNames(problems.found, 10), std::move(mend));
+    }
   } else if (plugin->has_function) {
     context.Pass(kId, absl::StrCat(Counted(rules.size(), "rule"), " that the source understands"));
   } else {

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
 #include "absl/time/clock.h"
 #include "base/error.h"
 #include "base/fault_point.h"
@@ -185,13 +184,7 @@ absl::Status Attempt::Check(bool may_have_slot) {
   }
   context_.ShowState(TaskState::kChecking);
   CheckReport report = RunChecks(options, shutdown_);
-  for (const Finding& finding : report.findings) {
-    if (finding.level != FindingLevel::kWarn || finding.is_accepted) continue;
-    // Several statements come one a line; a line of the log is one message.
-    std::string mend = absl::StrReplaceAll(finding.mend, {{"\n", " "}});
-    LogWarning(absl::StrCat(finding.found, ": ", finding.why),
-               {{"check", finding.id}, {"mend", mend}});
-  }
+  LogWarnings(report);
   if (shutdown_.is_requested()) return absl::CancelledError("shutting down");
   return report.ToStatus();
 }

@@ -59,6 +59,7 @@ class Attempt {
   absl::Status Constrain();
   absl::Status Stream();
   absl::Status CheckRules(const std::vector<PieceRow>& pieces);
+  absl::Status CheckChangedRules(const std::vector<PieceRow>& changed, std::vector<Table> tables);
   absl::StatusOr<StreamSession::Options> StreamOptions();
   absl::StatusOr<SequenceKeeper::Options> SequenceOptions();
   absl::Status SetStatusInterval(Connection& source);

@@ -78,11 +78,13 @@ absl::Status Attempt::AdoptSlot() {
   TOWLINE_RETURN_IF_ERROR(CheckAdoptable(source, name, &position));
   TOWLINE_RETURN_IF_ERROR(CheckNothingPrepared());
   TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, AdoptTables(source));
+  // What a copy without a stream has left that was cut short is the user's: of a task with a slot
+  // it would be a copy that is not complete.
+  TOWLINE_RETURN_IF_ERROR(store_->StartCopy({}, {}, std::nullopt, TaskState::kChecking));
   row_.slot = name;
   row_.position = position;
   TOWLINE_RETURN_IF_ERROR(NoteSlotCreated(source));
-  // Last: whoever finds this phase finds all before it, and no snapshot of an earlier copy without
-  // a stream that was cut short.
+  // Last: whoever finds this phase finds all before it.
   TOWLINE_RETURN_IF_ERROR(store_->StartCopy(pieces, {}, std::nullopt, TaskState::kCatchingUp));
   TOWLINE_ASSIGN_OR_RETURN(row_, store_->ReadTask());
   context_.control.set_is_copying(false);

@@ -1,6 +1,7 @@
 // The part of an attempt that streams, and the pauses between.
 #include <algorithm>
 #include <cstdlib>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -9,6 +10,7 @@
 #include "base/status_macros.h"
 #include "pg/quoting.h"
 #include "pg/replication_connection.h"
+#include "precheck/precheck.h"
 #include "run/attempt.h"
 #include "run/copy_boundary.h"
 #include "run/start_checks.h"
@@ -265,6 +267,24 @@ absl::Status Attempt::SetPluginOptions(Connection& source) {
   return absl::OkStatus();
 }
 
+// As at the first start: before a row comes that stops the stream, or is judged by an expression
+// that says something else when it is decoded again.
+absl::Status Attempt::CheckChangedRules(const std::vector<PieceRow>& changed,
+                                        std::vector<Table> tables) {
+  std::set<TableName> names;
+  for (const PieceRow& piece : changed) names.insert(piece.table);
+  std::erase_if(tables, [&](const Table& table) { return !names.contains(table.name); });
+  CheckOptions options;
+  options.source = context_.config.source;
+  options.rules = context_.config.rules;
+  options.extension_rows = context_.config.extension_rows;
+  options.accept = context_.config.accept;
+  CheckReport report = RunRuleChecks(options, tables, shutdown_);
+  LogWarnings(report);
+  if (shutdown_.is_requested()) return absl::CancelledError("shutting down");
+  return report.ToStatus();
+}
+
 // Rows that were copied under one rule and changes that come under another make a table that no
 // rule describes: only by the user's word.
 absl::Status Attempt::CheckRules(const std::vector<PieceRow>& pieces) {
@@ -280,6 +300,7 @@ absl::Status Attempt::CheckRules(const std::vector<PieceRow>& pieces) {
   std::vector<PieceRow> changed = ChangedRules(pieces, tables, config.rules);
   if (changed.empty()) return absl::OkStatus();
   if (!config.accepts_rule_change) return RefuseRuleChange(row_, changed);
+  TOWLINE_RETURN_IF_ERROR(CheckChangedRules(changed, std::move(tables)));
   for (const PieceRow& piece : changed) {
     LogWarning(
         "the rule of a table has changed, as accepted: it counts for changes from here on, "
@@ -327,6 +348,7 @@ absl::StatusOr<StreamSession::Options> Attempt::StreamOptions() {
   options.applier.durable_interval_max = limits.durable_interval_max;
   options.applier.conflict_rows_max = limits.conflict_rows_max;
   options.applier.statement_bytes_max = limits.statement_bytes_max;
+  options.applier.set_rows_min = limits.set_rows_min;
   options.applier.misses_prepares = !config.foreign_origins;
   options.applier.requires_origin = !config.foreign_origins;
   options.applier.policies.rules = config.rules;

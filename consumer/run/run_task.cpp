@@ -208,6 +208,7 @@ class Supervisor {
             {{"queue_bytes_max", FormatBytes(limits.queue_bytes_max)},
              {"batch_bytes_max", FormatBytes(limits.batch_bytes_max)},
              {"batch_rows_max", absl::StrCat(limits.batch_rows_max)},
+             {"set_rows_min", absl::StrCat(limits.set_rows_min)},
              {"statement_bytes_max", FormatBytes(limits.statement_bytes_max)},
              {"batch_time_max", towline::FormatDuration(limits.batch_time_max)},
              {"durable_interval_max", towline::FormatDuration(limits.durable_interval_max)},

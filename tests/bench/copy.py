@@ -26,7 +26,7 @@ import subprocess
 import sys
 import time
 
-from drain import cpu_of_server, process_stat
+from apply import cpu_of_server, process_stat
 from support.cluster import ROOT, Cluster, as_server_user, server_bin, server_user, session_directory
 from support.proxy import Proxy
 from support.towline import Towline

@@ -12,5 +12,6 @@ def test_applier_against_a_server(destination, request):
     done = subprocess.run([program, "--gtest_filter=Server/*", "--gtest_brief=1"], text=True, check=False,
                           env={**os.environ, "TOWLINE_TEST_DESTINATION": destination.uri()},
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    assert done.returncode == 0, done.stdout[-5000:]
+    said = "\n".join(line for line in done.stdout.splitlines() if " warning: " not in line)
+    assert done.returncode == 0, said[-5000:]
     assert "PASSED" in done.stdout and "] 0 tests" not in done.stdout, done.stdout

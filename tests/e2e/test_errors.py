@@ -496,6 +496,7 @@ ELSEWHERE = {
     "source.tables": CHECKS + "patterns_that_select_nothing",
     "source.table_rules": RULES + "check_finds_rules_that_do_not_fit",
     "source.table_rules_identity": RULES + "check_asks_for_the_replica_identity",
+    "source.table_rules_entering": RULES + "rows_that_enter_without_all_values_are_foretold",
     "source.long_transactions": CHECKS + "old_transactions_are_named_with_pid_and_age",
     "source.pg_dump": "test_pg_dump_missing",
     "source.plugin_version": CHECKS + "limits_of_the_source",

@@ -53,9 +53,16 @@ WORK = {
 }
 
 
+# The function, and what the reader is told then. A walsender that was cancelled waits for another command.
+ENDS = {"terminate": ("pg_terminate_backend", "terminating connection due to administrator command"),
+        "cancel": ("pg_cancel_backend", "canceling statement due to user request")}
+
+
+@pytest.mark.parametrize("how", ENDS)
 @pytest.mark.parametrize("what", WORK)
 @pytest.mark.parametrize("streaming", ["off", "on"])
-def test_a_walsender_can_be_terminated(source, what, streaming):
+def test_a_walsender_can_be_ended(source, what, streaming, how):
+    function, told = ENDS[how]
     value, options, rows, _ = WORK[what]
     position = make(source, rows, value)
     reader = StreamReader(1024)
@@ -69,12 +76,15 @@ def test_a_walsender_can_be_terminated(source, what, streaming):
             wait_until(lambda: cpu_ticks(stream.pid) > before + 20, SECONDS, "the walsender to evaluate the filter")
         else:
             wait_until(lambda: wait_event(source, stream.pid) == "WalSenderWriteData", SECONDS, "the walsender to wait")
-        source.query("SELECT pg_terminate_backend(%s)", [stream.pid])
+        source.query(f"SELECT {function}(%s)", [stream.pid])
         # It goes once it has told us so, behind what is in the sockets.
-        with pytest.raises(psycopg2.Error, match="terminating connection due to administrator command"):
+        with pytest.raises(psycopg2.Error, match=told):
             while True:
                 stream.read(SECONDS)
-        wait_until(lambda: is_gone(source, stream.pid), SECONDS, "the walsender to end")
+        if how == "cancel":
+            assert_slot_is_free(source, position)
+        else:
+            wait_until(lambda: is_gone(source, stream.pid), SECONDS, "the walsender to end")
         assert not {"commit", "stream_commit"} & set(reader.seen)
     assert_slot_is_free(source, position)
 

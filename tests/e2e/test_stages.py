@@ -182,6 +182,26 @@ def test_stream_from_where_the_slot_stands_and_under_its_usual_name(towline_fact
     assert towline.wait_exit() == 3 and "made anew or renamed" in towline.output()
 
 
+@pytest.mark.parametrize("point", ["run:slot-stored", "run:before-stream"])
+def test_a_slot_whose_taking_over_was_cut_short_is_taken_over_by_the_same_command(towline_factory, source, destination,
+                                                                                  point):
+    source.script(*TABLES)
+    make_slot(source)
+    towline = towline_factory(source, destination, fault="copy:before-post-data:kill")
+    towline.start("--stages", "schema,copy")  # what it leaves is no copy of a task with a slot
+    assert towline.wait_exit() != 0
+    destination.script("ALTER TABLE t ADD PRIMARY KEY (id)", "ALTER TABLE u ADD PRIMARY KEY (id)")
+    towline.fault = f"{point}:kill"
+    towline.start("--stages", "stream", "--slot", "given")
+    assert towline.wait_exit() != 0
+    source.execute("UPDATE t SET v = 'x' WHERE id = 5; INSERT INTO u (v) VALUES ('n')")
+    towline.fault = None
+    towline.start("--stages", "stream", "--slot", "given").wait_for_state("streaming")
+    towline.wait_until_caught_up()
+    assert_equal(source.uri(), destination.uri())
+    assert towline.stop() == 0
+
+
 def test_what_would_lose_changes_is_refused_and_stores_nothing(towline_factory, source, destination, source_cluster):
     position = copied_by_hand(source, destination)
     towline = towline_factory(source, destination, task="moving")

@@ -606,6 +606,79 @@ TEST_P(ApplierServerTest, LargeValuesThatFullSaysAreUnchangedAreNotWritten) {
   EXPECT_THAT(std::string(mirror_.ApplyRecorded().message()), HasSubstr("written"));
 }
 
+TEST_P(ApplierServerTest, UniqueValuesPassFromRowToRow) {
+  mirror_.Create("t", "(id int PRIMARY KEY, u int UNIQUE, v int, a text)");
+  mirror_.Sql(
+      "ALTER TABLE src.t DROP CONSTRAINT t_u_key; "
+      "ALTER TABLE src.t ADD UNIQUE (u) DEFERRABLE INITIALLY DEFERRED; "
+      "CREATE UNIQUE INDEX ON dst.t ((v + 1)) WHERE v > 0; "
+      "CREATE EXTENSION IF NOT EXISTS btree_gist SCHEMA public; "
+      "ALTER TABLE dst.t ADD EXCLUDE USING gist (v WITH =)");
+  mirror_.Record("t");
+  mirror_.Source("INSERT INTO t SELECT g, g, g, repeat('a', 3000) FROM generate_series(1, 100) g");
+  ApplyAll();
+  mirror_.Source("UPDATE t SET u = u % 100 + 1, v = 101 - v, a = repeat('b', 3000)");
+  ApplyAll();
+  ExpectEqual("t");
+  mirror_.Source("DELETE FROM t WHERE u % 3 = 0; UPDATE t SET id = -id WHERE id % 2 = 0");
+  mirror_.Source(
+      "INSERT INTO t SELECT g, g * 3, NULL, 'new' FROM generate_series(1, 33) g "
+      "ON CONFLICT (id) DO NOTHING");
+  ApplyAll();
+  ExpectEqual("t");
+  EXPECT_EQ(mirror_.applier().counts().refused_sets, 0);
+}
+
+// C4: a row that gets another key stays the row that it is.
+TEST_P(ApplierServerTest, SetsLeaveWhatOnlyTheDestinationHas) {
+  mirror_.Create("t", "(id int PRIMARY KEY, n int)");
+  mirror_.Record("t");
+  mirror_.Sql("ALTER TABLE dst.t ADD COLUMN own int DEFAULT -1");
+  mirror_.Source("INSERT INTO t SELECT g, g FROM generate_series(1, 60) g");
+  ApplyAll();
+  mirror_.Sql("UPDATE dst.t SET own = n");
+  mirror_.Source(
+      "UPDATE t SET n = n + 100 WHERE id <= 40; UPDATE t SET id = id + 1000 WHERE id > 55; "
+      "DELETE FROM t WHERE id <= 20; INSERT INTO t SELECT g, 0 FROM generate_series(1, 5) g");
+  ApplyAll();
+  EXPECT_EQ(mirror_.Value("SELECT string_agg(id || '=' || n, ' ' ORDER BY id) FROM dst.t"),
+            mirror_.Value("SELECT string_agg(id || '=' || n, ' ' ORDER BY id) FROM src.t"));
+  EXPECT_EQ(mirror_.Value("SELECT count(*) FROM dst.t WHERE own = CASE WHEN id <= 5 THEN -1 WHEN "
+                          "id > 1000 THEN id - 1000 ELSE id END"),
+            "45");
+  EXPECT_EQ(mirror_.applier().counts().refused_sets, 0);
+}
+
+TEST_P(ApplierServerTest, SetsOfValuesInEveryForm) {
+  mirror_.Sql(
+      "DROP DOMAIN IF EXISTS public.small CASCADE; DROP TYPE IF EXISTS public.duo CASCADE; "
+      "CREATE DOMAIN public.small AS int; CREATE TYPE public.duo AS (a int, b text)");
+  mirror_.Create("t",
+                 "(id public.small, k text COLLATE \"C\", a text, b box, n numeric(12,4), j jsonb, "
+                 "e varchar(40), PRIMARY KEY (k, id))");
+  mirror_.Record("t", {"text", "box", "jsonb"});
+  mirror_.Create("u", "(id int PRIMARY KEY, f int[], d public.duo, c bpchar(5))");
+  mirror_.Record("u");
+  mirror_.Source(
+      "INSERT INTO t SELECT g, 'k' || g % 7 || '\"{,\\', (ARRAY['', 'NULL', '{}', 'a\"b', "
+      "E'c\\\\', "
+      "'d,e', NULL, E'\\n x '])[1 + g % 8], box(point(g, 1), point(0, 0)), g / 7.0, "
+      "jsonb_build_object('k\"', g), 'e' FROM generate_series(1, 100) g; "
+      "INSERT INTO u SELECT g, ARRAY[g, NULL], ROW(g, 'x')::public.duo, 'c' FROM "
+      "generate_series(1, 50) g");
+  ApplyAll();
+  ExpectEqual("t");
+  mirror_.Source(
+      "UPDATE t SET a = a || '\"\\{}', b = NULL, n = n + 1, e = NULL WHERE id % 2 = 0; "
+      "UPDATE t SET j = '[\"x\"]' WHERE id % 3 = 0; DELETE FROM t WHERE id % 5 = 0; "
+      "UPDATE u SET f = f || 1, d = NULL WHERE id % 2 = 0; UPDATE u SET c = 'd'; "
+      "DELETE FROM u WHERE id % 5 = 0");
+  ApplyAll();
+  ExpectEqual("t");
+  ExpectEqual("u");
+  EXPECT_EQ(mirror_.applier().counts().refused_sets, 0);
+}
+
 // Random DML on tables of every identity, in batches of random size, statements and COPY mixed.
 TEST_P(ApplierServerTest, RandomChangesArriveExactly) {
   const unsigned kSeeds = 12;
@@ -618,7 +691,15 @@ TEST_P(ApplierServerTest, RandomChangesArriveExactly) {
     mirror.Create("two", "(x int, y text, a text, u int UNIQUE, PRIMARY KEY (y, x))");
     mirror.Create("bare", "(n numeric, a text)");
     mirror.Sql("ALTER TABLE src.bare REPLICA IDENTITY FULL");
-    for (const char* table : {"keyed", "two", "bare"}) mirror.Record(table);
+    mirror.Create("part", "(id int, n int, PRIMARY KEY (id)) PARTITION BY RANGE (id)");
+    for (const char* schema : {"src", "dst"}) {
+      mirror.Sql(absl::StrCat("CREATE TABLE ", schema, ".part_low PARTITION OF ", schema,
+                              ".part FOR VALUES FROM (MINVALUE) TO (50); CREATE TABLE ", schema,
+                              ".part_high PARTITION OF ", schema,
+                              ".part FOR VALUES FROM (50) TO (MAXVALUE); CREATE UNIQUE INDEX ON ",
+                              schema, ".part_high (n)"));
+    }
+    for (const char* table : {"keyed", "two", "bare", "part"}) mirror.Record(table);
     std::vector<std::string> statements = {
         "INSERT INTO keyed SELECT g, g / 10.0, repeat('k', 1 + g % 3 * 1000) FROM "
         "generate_series($1, $1 + $2) g ON CONFLICT DO NOTHING",
@@ -634,7 +715,15 @@ TEST_P(ApplierServerTest, RandomChangesArriveExactly) {
         "UPDATE two SET u = $1 WHERE ctid = (SELECT min(ctid) FROM two) AND NOT EXISTS (SELECT "
         "FROM "
         "two WHERE u = $1)",
+        "UPDATE two SET u = NULL WHERE u = $1; UPDATE two SET u = $1 WHERE ctid = (SELECT "
+        "max(ctid) FROM two)",
         "DELETE FROM two WHERE x = $1 % 5",
+        "INSERT INTO part SELECT g, 2000 + g FROM generate_series($1, $1 + $2) g ON CONFLICT DO "
+        "NOTHING",
+        "UPDATE part SET n = n + 2000 WHERE id % 3 = $1 % 3",
+        "UPDATE part SET id = id + 200 WHERE id = $1 AND NOT EXISTS (SELECT FROM part WHERE id = "
+        "$1 + 200)",
+        "DELETE FROM part WHERE id % 7 = $2 % 7",
         "INSERT INTO bare SELECT (g % 3)::numeric, NULLIF('b' || g % 2, 'b1') FROM "
         "generate_series(1, 1 + $2) g",
         "UPDATE bare SET n = n + 0.0 WHERE ctid IN (SELECT ctid FROM bare LIMIT $2 % 4)",
@@ -654,7 +743,8 @@ TEST_P(ApplierServerTest, RandomChangesArriveExactly) {
       absl::Status status = mirror.ApplyRecorded();
       ASSERT_TRUE(status.ok()) << status;
     }
-    for (const char* table : {"keyed", "two", "bare"}) {
+    EXPECT_EQ(mirror.applier().counts().refused_sets, 0);
+    for (const char* table : {"keyed", "two", "bare", "part"}) {
       ASSERT_EQ(mirror.Rows("dst", table), mirror.Rows("src", table)) << table;
     }
   }

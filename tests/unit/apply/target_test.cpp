@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "apply/copy_in.h"
+#include "apply/set_statement.h"
 #include "apply/statement.h"
 #include "base/error.h"
 
@@ -122,7 +123,6 @@ TEST_F(TargetTest, FullIdentityWithoutKeyHitsOneOfEqualRows) {
   table_.unique_indexes.clear();
   Target target = Make().value();
   EXPECT_EQ(target.matching, Matching::kExact);
-  EXPECT_FALSE(target.can_fold);
   StatementShape shape;
   shape.action = Action::kDelete;
   shape.old_image = OldImage::kFull;
@@ -178,20 +178,96 @@ TEST_F(TargetTest, WithoutIdentityNothingMatches) {
   EXPECT_EQ(Make().value().matching, Matching::kNone);
 }
 
-TEST_F(TargetTest, FoldingNeedsRowsThatCannotSeeEachOther) {
-  table_.unique_indexes.push_back({"t_a", {"a"}, false, false, false, false, false});
-  EXPECT_FALSE(Make().value().can_fold);
-  table_.unique_indexes.pop_back();
-  catalog_.has_exclusion[table_.oid] = true;
-  EXPECT_FALSE(Make().value().can_fold);
-  catalog_.has_exclusion.clear();
+TEST_F(TargetTest, FoldingLooksForWhatMayBeInTheWay) {
+  EXPECT_TRUE(Make().value().can_fold);
+  EXPECT_FALSE(Make().value().replaces);
   table_.has_always_triggers = true;
   EXPECT_FALSE(Make().value().can_fold);
   table_.has_always_triggers = false;
-  table_.kind = 'p';  // its partitions may have unique indexes of their own
-  EXPECT_FALSE(Make().value().can_fold);
-  table_.kind = 'r';
+  table_.unique_indexes.push_back({"t_a", {"a"}, false, false, false, false, false});
+  EXPECT_TRUE(Make().value().replaces);
+  table_.unique_indexes.back().columns = {"id"};
+  EXPECT_FALSE(Make().value().replaces);
+  table_.unique_indexes.back().is_partial = true;
+  EXPECT_TRUE(Make().value().replaces);
+  // A row that is made anew would lose what only the destination has.
   EXPECT_TRUE(Make().value().can_fold);
+  TableColumn own;
+  own.name = "own";
+  table_.columns.push_back(own);
+  EXPECT_FALSE(Make().value().can_fold);
+  table_.unique_indexes.pop_back();
+  EXPECT_TRUE(Make().value().can_fold);
+  table_.columns.pop_back();
+  catalog_.has_exclusion[table_.oid] = true;
+  EXPECT_TRUE(Make().value().replaces);
+  catalog_.has_exclusion.clear();
+  table_.kind = 'p';  // its partitions may have unique indexes of their own
+  EXPECT_TRUE(Make().value().replaces);
+}
+
+class SetStatementTest : public TargetTest {
+ protected:
+  SetStatementTest() {
+    for (Oid type : {100, 101, 102, 103}) catalog_.arrays[type] = {type + 1000, ','};
+  }
+  static std::string Sql(const Target& target, ChangeKind kind,
+                         std::vector<bool> is_unchanged = {}) {
+    SetShape shape;
+    shape.kind = kind;
+    shape.is_unchanged = std::move(is_unchanged);
+    return BuildSetStatement(target, shape).sql;
+  }
+};
+
+TEST_F(SetStatementTest, RowsComeAsArrays) {
+  const Target target = Make().value();
+  EXPECT_EQ(Sql(target, ChangeKind::kDelete),
+            "DELETE FROM ONLY \"s\".\"t\" AS d USING unnest($1) AS s(c1) WHERE d.\"id\" = s.c1");
+  EXPECT_EQ(Sql(target, ChangeKind::kUpdate),
+            "UPDATE ONLY \"s\".\"t\" AS d SET \"a\"=s.c2,\"n\"=s.c3,\"j\"=s.c4 FROM "
+            "unnest($1,$2,$3,$4) AS s(c1,c2,c3,c4) WHERE d.\"id\" = s.c1");
+  EXPECT_EQ(Sql(target, ChangeKind::kUpdate, {false, true, false, true}),
+            "UPDATE ONLY \"s\".\"t\" AS d SET \"n\"=s.c2 FROM unnest($1,$2) AS s(c1,c2) WHERE "
+            "d.\"id\" = s.c1");
+  EXPECT_EQ(Sql(target, ChangeKind::kInsert),
+            "INSERT INTO \"s\".\"t\" (\"id\",\"a\",\"n\",\"j\") SELECT s.c1,s.c2,s.c3,s.c4 FROM "
+            "unnest($1,$2,$3,$4) AS s(c1,c2,c3,c4)");
+  SetShape shape;
+  shape.kind = ChangeKind::kUpdate;
+  EXPECT_EQ(BuildSetStatement(target, shape).types, (std::vector<Oid>{1100, 1101, 1102, 1103}));
+}
+
+TEST_F(SetStatementTest, SetsNeedArraysAndAnIndex) {
+  EXPECT_TRUE(CanDeleteSet(*Make()));
+  EXPECT_TRUE(CanUpdateSet(*Make(), {}));
+  EXPECT_FALSE(CanUpdateSet(*Make(), {true, true, true, true}));  // there is nothing to write
+  catalog_.arrays.erase(103);
+  EXPECT_FALSE(CanInsertSet(*Make()));
+  EXPECT_FALSE(CanUpdateSet(*Make(), {}));
+  EXPECT_TRUE(CanUpdateSet(*Make(), {false, false, false, true}));
+  table_.unique_indexes.clear();
+  EXPECT_FALSE(CanDeleteSet(*Make()));
+}
+
+TEST_F(SetStatementTest, EqualRowsGoByTheirNumber) {
+  MakeFull();
+  table_.unique_indexes.clear();
+  SetShape shape;
+  shape.kind = ChangeKind::kDelete;
+  shape.is_null = {false, true, false, false};
+  EXPECT_TRUE(CanDeleteEqualRows(*Make(), shape.is_null));
+  EXPECT_EQ(
+      BuildSetStatement(*Make(), shape).sql,
+      "DELETE FROM ONLY \"s\".\"t\" WHERE ctid = ANY (ARRAY(SELECT m.ctid FROM (SELECT d.ctid, "
+      "s.c4 AS meant, pg_catalog.row_number() OVER (PARTITION BY s.ord) AS number FROM ONLY "
+      "\"s\".\"t\" AS d, unnest($1,$2,$3,$4) WITH ORDINALITY AS s(c1,c2,c3,c4,ord) WHERE "
+      "d.\"id\" = s.c1 AND d.\"a\" IS NULL AND d.\"n\" = s.c2 AND ROW(d.\"n\",d.\"j\")"
+      "::pg_catalog.record *= ROW(s.c2,s.c3)::pg_catalog.record) AS m WHERE m.number <= "
+      "m.meant))");
+  // Nothing that a hash or an index could take.
+  shape.is_null = {true, true, true, false};
+  EXPECT_FALSE(CanDeleteEqualRows(*Make(), shape.is_null));
 }
 
 TEST_F(TargetTest, GeneratedColumnsOfTheDestinationAreNotWritten) {
