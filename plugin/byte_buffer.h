@@ -36,6 +36,27 @@ inline void AppendBytes(ByteBuffer* buffer, std::string_view bytes) {
   AppendBytes(buffer, bytes.data(), bytes.size());
 }
 
+// For the short values that rows consist of. A compiler that knows how short they are makes `rep
+// movs` of memcpy(), which begins so slowly that it took half of the encoder's time.
+inline void CopyShort(char* to, const char* from, size_t size) {
+  if (size >= 16) {
+    char* const last = to + size - 16;
+    const char* const from_last = from + size - 16;
+    for (; to < last; to += 16, from += 16) std::memcpy(to, from, 16);
+    std::memcpy(last, from_last, 16);
+  } else if (size >= 8) {
+    std::memcpy(to, from, 8);
+    std::memcpy(to + size - 8, from + size - 8, 8);
+  } else if (size >= 4) {
+    std::memcpy(to, from, 4);
+    std::memcpy(to + size - 4, from + size - 4, 4);
+  } else if (size > 0) {
+    to[0] = from[0];
+    to[size / 2] = from[size / 2];
+    to[size - 1] = from[size - 1];
+  }
+}
+
 // Network byte order, as in COPY BINARY.
 inline void StoreBigEndian16(char* at, uint16_t value) {
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__

@@ -28,6 +28,8 @@ class RowEncoder {
   void Encode(ImagePart part, RowValues row, RowValues old, ByteBuffer* image);
 
  private:
+  template <ImagePart part>
+  void EncodePart(RowValues row, RowValues old, ByteBuffer* image);
   // Values that may be of any length, or need a function of the type.
   void EncodeVariable(const ColumnCodec& codec, Datum value, ByteBuffer* image);
   void AppendValue(std::string_view bytes, ByteBuffer* image);

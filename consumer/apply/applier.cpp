@@ -118,11 +118,11 @@ class Applier::Impl {
     if (!failed.has_value()) return written;
     const std::optional<ConflictKind> kind =
         ConflictKindOf(batch.changes[failed->failure.change].kind, failed->failure);
-    if (!IsRefusal(failed->failure, kind) || !failed->is_session_usable) {
+    const bool is_searched = kind.has_value() || IsHiddenInSet(failed->failure);
+    if (!is_searched || !failed->is_session_usable) {
       return Explain(
           batch, {failed->failure, failed->target, kind, Param(), "", failed->is_session_usable});
     }
-    if (failed->failure.is_of_set) ++counts_.refused_sets;
     TOWLINE_RETURN_IF_ERROR(Reopen(batch));
     BatchFallback fallback(&connection_, &writer_, &log_, &options_.policies.conflicts, &batch);
     absl::Status again = fallback.Run();

@@ -60,7 +60,6 @@ class Applier {
     int64_t truncated = 0;
     int64_t missed = 0;            // rows that need not be there, and were not
     int64_t conflicts = 0;         // overwritten or skipped
-    int64_t refused_sets = 0;      // batches that failed at a set of changes
     int64_t fallbacks = 0;         // batches that were refused and then written in slices,
     int64_t fallback_slices = 0;   // of several changes,
     int64_t fallback_singles = 0;  // or one

@@ -41,7 +41,8 @@ absl::StatusOr<std::optional<BatchFallback::Stop>> BatchFallback::Try(Write writ
   if (!failed.has_value()) return written;
   const ChangeKind kind = batch_->changes[failed->failure.change].kind;
   Stop refused{failed->failure, failed->target, ConflictKindOf(kind, failed->failure), {}, ""};
-  if (!IsRefusal(refused.failure, refused.kind) || !failed->is_session_usable) {
+  const bool is_searched = refused.kind.has_value() || IsHiddenInSet(failed->failure);
+  if (!is_searched || !failed->is_session_usable) {
     refused.is_session_usable = failed->is_session_usable;
     stop_ = std::move(refused);
     return written;

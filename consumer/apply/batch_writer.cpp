@@ -10,16 +10,10 @@
 #include "base/fault_point.h"
 #include "base/log.h"
 #include "base/status_macros.h"
-#include "model/row_image.h"
 #include "pg/quoting.h"
 
 namespace towline {
 namespace {
-
-// COPY costs some round trips of its own (leaving the pipeline, start, end), a statement in the
-// pipeline about three times what a row of a COPY does. Over a local socket they meet at some 12
-// rows; a network moves that up.
-constexpr size_t kCopyRowsMin = 32;
 
 // A statement is held whole by libpq before it is sent, a COPY passes in pieces.
 constexpr size_t kLargeRowBytes = 1 << 20;
@@ -43,34 +37,6 @@ Folder::Options FolderOptionsOf(const Target& target) {
   return options;
 }
 
-// Which of the fields of a full old image are NULL; empty: none.
-std::vector<bool> NullsOf(const Change& change) {
-  std::vector<bool> nulls;
-  bool has_any = false;
-  RowReader reader(change.old_row);
-  for (int i = 0; i < reader.field_count(); ++i) {
-    nulls.push_back(reader.Next().kind == FieldKind::kNull);
-    has_any |= nulls.back();
-  }
-  if (!has_any) nulls.clear();
-  return nulls;
-}
-
-// Of target.written.
-std::vector<bool> UnchangedOf(const Target& target, const Change& change) {
-  std::vector<bool> of_fields;
-  RowReader reader(change.new_row);
-  for (int i = 0; i < reader.field_count(); ++i) {
-    of_fields.push_back(reader.Next().kind == FieldKind::kUnchangedToast);
-  }
-  std::vector<bool> unchanged;
-  for (int index : target.written) {
-    const int field = target.columns[static_cast<size_t>(index)].field;
-    unchanged.push_back(of_fields[static_cast<size_t>(field)]);
-  }
-  return unchanged;
-}
-
 }  // namespace
 
 BatchWriter::BatchWriter(Connection* connection, Options options)
@@ -78,7 +44,7 @@ BatchWriter::BatchWriter(Connection* connection, Options options)
       options_(std::move(options)),
       pipeline_(connection),
       row_writer_(connection, &pipeline_, options_.statement_bytes_max),
-      set_writer_(connection, &pipeline_) {}
+      net_writer_(connection, &pipeline_, &row_writer_, options_.set_rows_min) {}
 
 const Target& BatchWriter::TargetOf(const Change& change) {
   if (last_target_ == nullptr || last_target_->relation != change.relation) {
@@ -173,9 +139,8 @@ absl::Status BatchWriter::Write(const Batch& batch, size_t begin, size_t end) {
 absl::Status BatchWriter::Forget() {
   pipeline_.Reset();
   pipeline_.set_missed_rows(missed_before_);
-  copy_failure_.reset();
   row_writer_.ForgetStatements();
-  set_writer_.ForgetStatements();
+  net_writer_.Forget();
   return connection_->Exec("DEALLOCATE ALL").status();
 }
 
@@ -280,106 +245,13 @@ absl::Status BatchWriter::WriteFolded(const Batch& batch, absl::Span<const uint3
     const Change& change = batch.changes[index];
     if (folder->Add(index, change)) continue;
     if (!folder->is_empty()) {
-      TOWLINE_RETURN_IF_ERROR(WriteNet(target, folder->Net()));
+      TOWLINE_RETURN_IF_ERROR(net_writer_.Write(target, folder->Net()));
       folder->Clear();
       if (folder->Add(index, change)) continue;
     }
     TOWLINE_RETURN_IF_ERROR(WriteInOrder(batch, absl::MakeConstSpan(&index, 1)));
   }
-  return folder->is_empty() ? absl::OkStatus() : WriteNet(target, folder->Net());
-}
-
-bool BatchWriter::IsSet(size_t changes) const {
-  return changes > 1 && changes >= static_cast<size_t>(options_.set_rows_min);
-}
-
-absl::Status BatchWriter::WriteNet(const Target& target, NetChanges net) {
-  TOWLINE_RETURN_IF_ERROR(target.matching == Matching::kExact
-                              ? WriteEqualDeletes(target, &net.deletes)
-                              : WriteDeletes(target, net.deletes));
-  TOWLINE_RETURN_IF_ERROR(WriteUpdates(target, &net.updates));
-  return WriteInserts(target, net.inserts);
-}
-
-absl::Status BatchWriter::WriteDeletes(const Target& target, absl::Span<const NetChange> deletes) {
-  if (!IsSet(deletes.size()) || !CanDeleteSet(target)) return WriteOneByOne(target, deletes);
-  // All in one form: under FULL every old image is full, else it is the key's.
-  SetShape shape;
-  shape.kind = ChangeKind::kDelete;
-  return set_writer_.Write(target, shape, deletes);
-}
-
-// Those of the same columns that are NULL together: each pass over the table is for one kind of
-// them.
-absl::Status BatchWriter::WriteEqualDeletes(const Target& target, std::vector<NetChange>* deletes) {
-  std::map<std::vector<bool>, std::vector<NetChange>> groups;
-  for (NetChange& deleted : *deletes) groups[NullsOf(deleted.change)].push_back(deleted);
-  for (auto& [is_null, group] : groups) {
-    if (group.size() < 2 || !CanDeleteEqualRows(target, is_null)) {
-      TOWLINE_RETURN_IF_ERROR(WriteOneByOne(target, group));
-      continue;
-    }
-    SetShape shape;
-    shape.kind = ChangeKind::kDelete;
-    shape.is_null = is_null;
-    TOWLINE_RETURN_IF_ERROR(set_writer_.DeleteEqualRows(target, shape, group));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status BatchWriter::WriteUpdates(const Target& target, std::vector<NetChange>* updates) {
-  std::vector<NetChange> whole;
-  std::map<std::vector<bool>, std::vector<NetChange>> groups;  // by columns that stay as they are
-  for (NetChange& update : *updates) {
-    if (!update.change.has_unchanged_toast) continue;
-    groups[UnchangedOf(target, update.change)].push_back(update);
-  }
-  for (auto& [is_unchanged, group] : groups) {
-    TOWLINE_RETURN_IF_ERROR(WriteUpdateSet(target, is_unchanged, group));
-  }
-  if (groups.empty()) return WriteUpdateSet(target, {}, *updates);
-  updates->erase(
-      std::remove_if(updates->begin(), updates->end(),
-                     [](const NetChange& update) { return update.change.has_unchanged_toast; }),
-      updates->end());
-  return WriteUpdateSet(target, {}, *updates);
-}
-
-absl::Status BatchWriter::WriteUpdateSet(const Target& target,
-                                         const std::vector<bool>& is_unchanged,
-                                         absl::Span<const NetChange> updates) {
-  if (!IsSet(updates.size()) || !CanUpdateSet(target, is_unchanged)) {
-    return WriteOneByOne(target, updates);
-  }
-  SetShape shape;
-  shape.kind = ChangeKind::kUpdate;
-  shape.is_unchanged = is_unchanged;
-  return set_writer_.Write(target, shape, updates);
-}
-
-absl::Status BatchWriter::WriteInserts(const Target& target, absl::Span<const NetChange> inserts) {
-  if (target.can_copy && inserts.size() >= kCopyRowsMin) {
-    copied_.clear();
-    for (const NetChange& insert : inserts) {
-      copied_.push_back({insert.change.new_row, insert.index});
-    }
-    return Copy(target);
-  }
-  if (!IsSet(inserts.size()) || !CanInsertSet(target)) return WriteOneByOne(target, inserts);
-  return set_writer_.Write(target, SetShape{}, inserts);
-}
-
-absl::Status BatchWriter::WriteOneByOne(const Target& target, absl::Span<const NetChange> changes) {
-  for (const NetChange& net : changes) {
-    TOWLINE_RETURN_IF_ERROR(row_writer_.Write(target, net.change, net.index));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status BatchWriter::Copy(const Target& target) {
-  TOWLINE_RETURN_IF_ERROR(pipeline_.Drain());
-  absl::Status copied = CopyRows(*connection_, target, copied_, &copy_failure_);
-  return copied.ok() ? copied : WithContext(copied, absl::StrCat("table ", target.label));
+  return folder->is_empty() ? absl::OkStatus() : net_writer_.Write(target, folder->Net());
 }
 
 // As they came: runs of inserts by COPY, the rest as a statement each.
@@ -392,7 +264,7 @@ absl::Status BatchWriter::WriteInOrder(const Batch& batch, absl::Span<const uint
     if (is_copied) {
       copied_.clear();
       for (; i < run.end; ++i) copied_.push_back({batch.changes[changes[i]].new_row, changes[i]});
-      TOWLINE_RETURN_IF_ERROR(Copy(target));
+      TOWLINE_RETURN_IF_ERROR(net_writer_.Copy(target, copied_));
       continue;
     }
     size_t end = std::max(run.end, i + 1);  // a change that is no insert goes alone
@@ -426,7 +298,7 @@ void BatchWriter::Count(const Batch& batch) {
 std::optional<BatchWriter::Failed> BatchWriter::TakeFailure(const Batch& batch) {
   // Both come outside of the pipeline.
   std::optional<ApplyFailure> failure =
-      copy_failure_.has_value() ? copy_failure_ : row_writer_.failure();
+      net_writer_.copy_failure().has_value() ? net_writer_.copy_failure() : row_writer_.failure();
   bool is_usable = failure.has_value();
   if (!failure.has_value()) {
     failure = pipeline_.failure();

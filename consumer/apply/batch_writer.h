@@ -4,8 +4,8 @@
 //
 // Of a table whose changes can be folded, the net changes are written: deletes, updates, inserts,
 // each as a set if it is large enough. A change that cannot be joined with those before it is a
-// barrier within the table. Which change of a set the destination does not take, smaller slices of
-// the batch show (batch_fallback.h).
+// barrier within the table. A set that the destination does not take does not tell which change it
+// is: batch_fallback.h writes smaller slices, in the end single changes, which never go as a set.
 #pragma once
 
 #include <cstdint>
@@ -19,9 +19,9 @@
 #include "absl/types/span.h"
 #include "apply/copy_in.h"
 #include "apply/fold.h"
+#include "apply/net_writer.h"
 #include "apply/pipeline.h"
 #include "apply/row_writer.h"
-#include "apply/set_writer.h"
 #include "apply/target.h"
 #include "model/batch.h"
 #include "pg/connection.h"
@@ -96,17 +96,7 @@ class BatchWriter {
   template <typename AnyFolder>
   absl::Status WriteFolded(const Batch& batch, absl::Span<const uint32_t> changes,
                            AnyFolder* folder);
-  absl::Status WriteNet(const Target& target, NetChanges net);
-  absl::Status WriteDeletes(const Target& target, absl::Span<const NetChange> deletes);
-  absl::Status WriteEqualDeletes(const Target& target, std::vector<NetChange>* deletes);
-  absl::Status WriteUpdates(const Target& target, std::vector<NetChange>* updates);
-  absl::Status WriteUpdateSet(const Target& target, const std::vector<bool>& is_unchanged,
-                              absl::Span<const NetChange> updates);
-  absl::Status WriteInserts(const Target& target, absl::Span<const NetChange> inserts);
-  absl::Status WriteOneByOne(const Target& target, absl::Span<const NetChange> changes);
   absl::Status WriteInOrder(const Batch& batch, absl::Span<const uint32_t> changes);
-  absl::Status Copy(const Target& target);
-  bool IsSet(size_t changes) const;
   absl::Status WriteTruncate(const Change& change);
   struct Run {
     size_t end = 0;  // behind its last change
@@ -118,15 +108,14 @@ class BatchWriter {
   Options options_;
   Pipeline pipeline_;
   RowWriter row_writer_;
-  SetWriter set_writer_;
+  NetWriter net_writer_;
   absl::flat_hash_map<const Relation*, std::unique_ptr<const Target>> targets_;
   std::vector<const Relation*> new_targets_;        // of the last batch
   std::vector<TableName> noted_;                    // tables that it has brought
   std::map<TableName, const Relation*> described_;  // the last description of each table
   const Target* last_target_ = nullptr;             // changes come in runs of one relation
-  std::optional<ApplyFailure> copy_failure_;
-  int64_t missed_before_ = 0;
   bool skips_locked_ = false;
+  int64_t missed_before_ = 0;
   Counts counts_;
 
   // Of the segment being written.

@@ -127,11 +127,11 @@ std::optional<ConflictKind> ConflictKindOf(ChangeKind kind, const ApplyFailure& 
   return std::nullopt;
 }
 
-bool IsRefusal(const ApplyFailure& failure, std::optional<ConflictKind> kind) {
-  if (kind.has_value()) return true;
-  return failure.is_of_set && !absl::IsAborted(failure.status) &&
-         !absl::IsUnavailable(failure.status) && !absl::IsResourceExhausted(failure.status) &&
-         !absl::IsCancelled(failure.status) && !absl::IsDeadlineExceeded(failure.status);
+bool IsHiddenInSet(const ApplyFailure& failure) {
+  const absl::Status& status = failure.status;
+  return failure.is_of_set && !absl::IsAborted(status) && !absl::IsUnavailable(status) &&
+         !absl::IsResourceExhausted(status) && !absl::IsCancelled(status) &&
+         !absl::IsDeadlineExceeded(status);
 }
 
 std::string KeyHashOf(const Target& target, const Change& change) {

@@ -25,10 +25,9 @@ struct FailedChange {
 // looking (kMultipleUnique).
 std::optional<ConflictKind> ConflictKindOf(ChangeKind kind, const ApplyFailure& failure);
 
-// Whether smaller slices of the batch may pass, or show what is the matter: a conflict, or whatever
-// the server has against a set of changes. Not what other sessions or missing resources have
-// stopped.
-bool IsRefusal(const ApplyFailure& failure, std::optional<ConflictKind> kind);
+// An answer to a set of changes, of which any may be the one that it is about: it is looked for in
+// smaller slices. What other sessions or missing resources have stopped is not.
+bool IsHiddenInSet(const ApplyFailure& failure);
 
 // Of the row that the change is about (model/key_hash.h).
 std::string KeyHashOf(const Target& target, const Change& change);

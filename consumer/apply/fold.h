@@ -36,9 +36,9 @@ struct NetChange {
 // Of every key at most one delete, and at most one of update and insert. To be written in this
 // order.
 struct NetChanges {
-  std::vector<NetChange> deletes;
-  std::vector<NetChange> updates;  // their keys stay
-  std::vector<NetChange> inserts;
+  std::vector<NetChange> deletes;  // by the bytes of their keys
+  std::vector<NetChange> updates;  // likewise; their keys stay
+  std::vector<NetChange> inserts;  // as they came
 };
 
 // Where the key columns stand in the images of a relation, in one order for both.

@@ -43,8 +43,6 @@ absl::StatusOr<Connection> OpenApplySession(const ConnectOptions& destination,
       // Plans are made once per statement, perhaps while a table is still empty. A sequential scan
       // that was right then would be ruinous later, and no statistics may come to correct it.
       "SET plan_cache_mode = force_generic_plan", "SET enable_seqscan = off",
-      // A set of rows finds its own one by one in the key's index (set_statement.h).
-      "SET enable_hashjoin = off", "SET enable_mergejoin = off",
       // How texts of these types are read.
       "SET xmloption = content", "SET array_nulls = on"};
   TOWLINE_ASSIGN_OR_RETURN(Connection connection, Connection::Open(destination, purpose, shutdown));

@@ -175,8 +175,7 @@ absl::Status SetWriter::Write(const Target& target, const SetShape& shape,
 absl::Status SetWriter::DeleteEqualRows(const Target& target, const SetShape& shape,
                                         absl::Span<const NetChange> changes) {
   TOWLINE_RETURN_IF_ERROR(pipeline_->Drain());
-  TOWLINE_RETURN_IF_ERROR(
-      connection_->Exec("SET LOCAL enable_hashjoin = on; SET LOCAL enable_seqscan = on").status());
+  TOWLINE_RETURN_IF_ERROR(connection_->Exec("SET LOCAL enable_seqscan = on").status());
   const SetStatement statement = BuildSetStatement(target, shape);
   Begin(target, statement);
   std::string& counts = arrays_.back();
@@ -195,8 +194,7 @@ absl::Status SetWriter::DeleteEqualRows(const Target& target, const SetShape& sh
   TOWLINE_RETURN_IF_ERROR(pipeline_->Prepare("", statement.sql, statement.types, change));
   TOWLINE_RETURN_IF_ERROR(Send(target, statement, "", {change, rows, rows, true, true}));
   TOWLINE_RETURN_IF_ERROR(pipeline_->Drain());
-  return connection_->Exec("SET LOCAL enable_hashjoin = off; SET LOCAL enable_seqscan = off")
-      .status();
+  return connection_->Exec("SET LOCAL enable_seqscan = off").status();
 }
 
 }  // namespace towline

@@ -288,7 +288,6 @@ absl::StatusOr<Target> MakeTarget(const Relation& relation, const Table& table,
         target.columns[static_cast<size_t>(column)].is_always_identity &&
         (!is_matched || target.matching == Matching::kExact);
   }
-  target.has_key_index = target.matching == Matching::kKey && HasUsableKey(target);
   target.replaces = target.matching == Matching::kKey && NeedsReplacing(target, catalog);
   target.can_fold = CanFold(target);
   return target;

@@ -57,8 +57,7 @@ struct Target {
   bool can_copy = false;            // row images are what COPY BINARY reads
   bool can_fold = false;            // changes of a batch may become one net change per row
   bool replaces = false;            // as deletes and inserts only: rows look at each other (fold.h)
-  bool has_key_index = false;       // match finds a row by an index
-  bool is_key_unique = false;       // an INSERT may name match as its ON CONFLICT
+  bool is_key_unique = false;       // match is a key: an index finds its one row
   bool overwrites = false;          // existing rows give way (existing: append)
   bool may_miss = false;            // a row that is not there never arrived (operations)
   bool may_change_always_identity = false;  // an UPDATE does not tell whether it does (C3)

@@ -1,6 +1,7 @@
 #include "run/attempt.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <utility>
 
@@ -13,6 +14,7 @@
 #include "pg/quoting.h"
 #include "precheck/precheck.h"
 #include "run/start_checks.h"
+#include "schema/table_rules.h"
 #include "snapshot/slot.h"
 #include "state/origin.h"
 #include "state/prepared.h"
@@ -80,6 +82,7 @@ absl::Status Attempt::RunSteps() {
   if (!stages.stream) return CopyOnce();
   if (stages.copy) {
     TOWLINE_RETURN_IF_ERROR(PrepareSlot());
+    TOWLINE_RETURN_IF_ERROR(CheckRulesOfCopy());
     TOWLINE_RETURN_IF_ERROR(Copy());
   } else {
     TOWLINE_RETURN_IF_ERROR(AdoptSlot());
@@ -186,7 +189,39 @@ absl::Status Attempt::Check(bool may_have_slot) {
   CheckReport report = RunChecks(options, shutdown_);
   LogWarnings(report);
   if (shutdown_.is_requested()) return absl::CancelledError("shutting down");
+  is_checked_ = true;
   return report.ToStatus();
+}
+
+// As at the first start: before a row comes that stops the stream, or is judged by an expression
+// that says something else when it is decoded again.
+absl::Status Attempt::CheckRulesOf(const std::vector<Table>& tables) {
+  CheckOptions options;
+  options.source = context_.config.source;
+  options.rules = context_.config.rules;
+  options.extension_rows = context_.config.extension_rows;
+  options.accept = context_.config.accept;
+  CheckReport report = RunRuleChecks(options, tables, shutdown_);
+  LogWarnings(report);
+  if (shutdown_.is_requested()) return absl::CancelledError("shutting down");
+  return report.ToStatus();
+}
+
+// Of a copy that was interrupted: it may begin again under other rules, which nobody has looked at.
+absl::Status Attempt::CheckRulesOfCopy() {
+  const Config& config = context_.config;
+  if (is_checked_ || config.rules.empty() || row_.phase >= TaskState::kIndexing) {
+    return absl::OkStatus();
+  }
+  std::map<TableName, std::string> known;
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_->ReadPieces());
+  for (PieceRow& piece : pieces) known[piece.table] = std::move(piece.rule);
+  TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenSource());
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> tables, ReadTables(source, SelectionOf(config)));
+  std::erase_if(tables, [&](const Table& table) {
+    return RuleText(FindRule(config.rules, table)) == known[table.name];
+  });
+  return tables.empty() ? absl::OkStatus() : CheckRulesOf(tables);
 }
 
 absl::Status Attempt::TakeOver() {

@@ -59,7 +59,8 @@ class Attempt {
   absl::Status Constrain();
   absl::Status Stream();
   absl::Status CheckRules(const std::vector<PieceRow>& pieces);
-  absl::Status CheckChangedRules(const std::vector<PieceRow>& changed, std::vector<Table> tables);
+  absl::Status CheckRulesOf(const std::vector<Table>& tables);
+  absl::Status CheckRulesOfCopy();
   absl::StatusOr<StreamSession::Options> StreamOptions();
   absl::StatusOr<SequenceKeeper::Options> SequenceOptions();
   absl::Status SetStatusInterval(Connection& source);
@@ -94,6 +95,7 @@ class Attempt {
   bool has_constraints_left_ = false;
   bool is_constraints_due_ = false;  // the stream has passed the copy and was caught up
   absl::Time connected_at_;
+  bool is_checked_ = false;  // all that `check` looks at, in this attempt
   bool has_progressed_ = false;
   bool is_final_ = false;
 };

@@ -10,7 +10,6 @@
 #include "base/status_macros.h"
 #include "pg/quoting.h"
 #include "pg/replication_connection.h"
-#include "precheck/precheck.h"
 #include "run/attempt.h"
 #include "run/copy_boundary.h"
 #include "run/start_checks.h"
@@ -267,24 +266,6 @@ absl::Status Attempt::SetPluginOptions(Connection& source) {
   return absl::OkStatus();
 }
 
-// As at the first start: before a row comes that stops the stream, or is judged by an expression
-// that says something else when it is decoded again.
-absl::Status Attempt::CheckChangedRules(const std::vector<PieceRow>& changed,
-                                        std::vector<Table> tables) {
-  std::set<TableName> names;
-  for (const PieceRow& piece : changed) names.insert(piece.table);
-  std::erase_if(tables, [&](const Table& table) { return !names.contains(table.name); });
-  CheckOptions options;
-  options.source = context_.config.source;
-  options.rules = context_.config.rules;
-  options.extension_rows = context_.config.extension_rows;
-  options.accept = context_.config.accept;
-  CheckReport report = RunRuleChecks(options, tables, shutdown_);
-  LogWarnings(report);
-  if (shutdown_.is_requested()) return absl::CancelledError("shutting down");
-  return report.ToStatus();
-}
-
 // Rows that were copied under one rule and changes that come under another make a table that no
 // rule describes: only by the user's word.
 absl::Status Attempt::CheckRules(const std::vector<PieceRow>& pieces) {
@@ -300,7 +281,10 @@ absl::Status Attempt::CheckRules(const std::vector<PieceRow>& pieces) {
   std::vector<PieceRow> changed = ChangedRules(pieces, tables, config.rules);
   if (changed.empty()) return absl::OkStatus();
   if (!config.accepts_rule_change) return RefuseRuleChange(row_, changed);
-  TOWLINE_RETURN_IF_ERROR(CheckChangedRules(changed, std::move(tables)));
+  std::set<TableName> changed_names;
+  for (const PieceRow& piece : changed) changed_names.insert(piece.table);
+  std::erase_if(tables, [&](const Table& table) { return !changed_names.contains(table.name); });
+  TOWLINE_RETURN_IF_ERROR(CheckRulesOf(tables));
   for (const PieceRow& piece : changed) {
     LogWarning(
         "the rule of a table has changed, as accepted: it counts for changes from here on, "

@@ -443,6 +443,22 @@ def test_a_changed_rule_is_asked_about_before_it_counts(towline_factory, source,
     assert service.stop() == 0
 
 
+def test_a_copy_that_begins_again_under_another_rule_is_asked_about(towline_factory, source, destination):
+    source.script(TABLE, "INSERT INTO t SELECT i, i FROM generate_series(1, 10) i")
+    service = configure(towline_factory(source, destination, fault="copy:in-table:kill"),
+                        {"public.t": {"where": "id > 0", "columns": ["id", "n"]}})
+    service.start()
+    service.wait_exit(60)
+    service.fault = None
+    configure(service, {"public.t": {"where": "id > random()", "columns": ["id", "n"]}})
+    assert "function random is not immutable" in stops(service, 3)
+    configure(service, {"public.t": {"where": "id > 5", "columns": ["id", "n"]}})
+    service.start().wait_for_state("streaming")
+    service.wait_until_caught_up()
+    assert destination.query("SELECT min(id), count(*) FROM t") == [(6, 5)]
+    assert service.stop() == 0
+
+
 def test_check_says_that_the_plugin_was_not_asked(towline_factory, source, destination):
     source.script(TABLE)
     service = configure(towline_factory(source, destination),

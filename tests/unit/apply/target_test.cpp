@@ -223,13 +223,14 @@ class SetStatementTest : public TargetTest {
 TEST_F(SetStatementTest, RowsComeAsArrays) {
   const Target target = Make().value();
   EXPECT_EQ(Sql(target, ChangeKind::kDelete),
-            "DELETE FROM ONLY \"s\".\"t\" AS d USING unnest($1) AS s(c1) WHERE d.\"id\" = s.c1");
+            "DELETE FROM ONLY \"s\".\"t\" AS d USING unnest($1) AS s(c1) WHERE d.\"id\" = ANY "
+            "(ARRAY[s.c1])");
   EXPECT_EQ(Sql(target, ChangeKind::kUpdate),
             "UPDATE ONLY \"s\".\"t\" AS d SET \"a\"=s.c2,\"n\"=s.c3,\"j\"=s.c4 FROM "
-            "unnest($1,$2,$3,$4) AS s(c1,c2,c3,c4) WHERE d.\"id\" = s.c1");
+            "unnest($1,$2,$3,$4) AS s(c1,c2,c3,c4) WHERE d.\"id\" = ANY (ARRAY[s.c1])");
   EXPECT_EQ(Sql(target, ChangeKind::kUpdate, {false, true, false, true}),
             "UPDATE ONLY \"s\".\"t\" AS d SET \"n\"=s.c2 FROM unnest($1,$2) AS s(c1,c2) WHERE "
-            "d.\"id\" = s.c1");
+            "d.\"id\" = ANY (ARRAY[s.c1])");
   EXPECT_EQ(Sql(target, ChangeKind::kInsert),
             "INSERT INTO \"s\".\"t\" (\"id\",\"a\",\"n\",\"j\") SELECT s.c1,s.c2,s.c3,s.c4 FROM "
             "unnest($1,$2,$3,$4) AS s(c1,c2,c3,c4)");

@@ -8,6 +8,7 @@
 #include <limits>
 #include <string>
 
+#include "byte_buffer.h"
 #include "towline/v1/wire.pb.h"
 #include "wire/golden_files.h"
 #include "wire_reader.h"
@@ -341,6 +342,20 @@ TEST(WireReaderTest, RefusesWhatIsCutOff) {
     v1::Frame parsed;
     EXPECT_EQ(result == ReadResult::kEnd,
               parsed.ParseFromArray(bytes.data(), static_cast<int>(size)));
+  }
+}
+
+TEST(ByteBufferTest, CopyShortTakesEveryByteAndNoOther) {
+  std::string from(300, '\0');
+  for (size_t i = 0; i < from.size(); ++i) from[i] = static_cast<char>('a' + i % 25);
+  for (size_t size = 0; size <= 130; ++size) {
+    for (size_t at = 0; at < 17; ++at) {
+      std::string to(200, '#');
+      std::string expected = to;
+      CopyShort(to.data() + at, from.data() + 3 * at, size);
+      expected.replace(at, size, from, 3 * at, size);
+      ASSERT_EQ(to, expected) << size << " bytes to " << at;
+    }
   }
 }
 

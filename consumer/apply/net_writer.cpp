@@ -1,0 +1,134 @@
+#include "apply/net_writer.h"
+
+#include <algorithm>
+#include <map>
+
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/status_macros.h"
+#include "model/row_image.h"
+
+namespace towline {
+namespace {
+
+// Which of the fields of a full old image are NULL; empty: none.
+std::vector<bool> NullsOf(const Change& change) {
+  std::vector<bool> nulls;
+  bool has_any = false;
+  RowReader reader(change.old_row);
+  for (int i = 0; i < reader.field_count(); ++i) {
+    nulls.push_back(reader.Next().kind == FieldKind::kNull);
+    has_any |= nulls.back();
+  }
+  if (!has_any) nulls.clear();
+  return nulls;
+}
+
+// Of target.written.
+std::vector<bool> UnchangedOf(const Target& target, const Change& change) {
+  std::vector<bool> of_fields;
+  RowReader reader(change.new_row);
+  for (int i = 0; i < reader.field_count(); ++i) {
+    of_fields.push_back(reader.Next().kind == FieldKind::kUnchangedToast);
+  }
+  std::vector<bool> unchanged;
+  for (int index : target.written) {
+    const int field = target.columns[static_cast<size_t>(index)].field;
+    unchanged.push_back(of_fields[static_cast<size_t>(field)]);
+  }
+  return unchanged;
+}
+
+}  // namespace
+
+bool NetWriter::IsSet(size_t changes) const { return changes > 1 && changes >= set_rows_min_; }
+
+absl::Status NetWriter::Write(const Target& target, NetChanges net) {
+  TOWLINE_RETURN_IF_ERROR(target.matching == Matching::kExact
+                              ? WriteEqualDeletes(target, &net.deletes)
+                              : WriteDeletes(target, net.deletes));
+  TOWLINE_RETURN_IF_ERROR(WriteUpdates(target, &net.updates));
+  return WriteInserts(target, net.inserts);
+}
+
+absl::Status NetWriter::WriteDeletes(const Target& target, absl::Span<const NetChange> deletes) {
+  if (!IsSet(deletes.size()) || !CanDeleteSet(target)) return WriteOneByOne(target, deletes);
+  // All in one form: under FULL every old image is full, else it is the key's.
+  SetShape shape;
+  shape.kind = ChangeKind::kDelete;
+  return set_writer_.Write(target, shape, deletes);
+}
+
+// Those of the same columns that are NULL together: each pass over the table is for one kind of
+// them.
+absl::Status NetWriter::WriteEqualDeletes(const Target& target, std::vector<NetChange>* deletes) {
+  std::map<std::vector<bool>, std::vector<NetChange>> groups;
+  for (NetChange& deleted : *deletes) groups[NullsOf(deleted.change)].push_back(deleted);
+  for (auto& [is_null, group] : groups) {
+    if (!IsSet(group.size()) || !CanDeleteEqualRows(target, is_null)) {
+      TOWLINE_RETURN_IF_ERROR(WriteOneByOne(target, group));
+      continue;
+    }
+    SetShape shape;
+    shape.kind = ChangeKind::kDelete;
+    shape.is_null = is_null;
+    TOWLINE_RETURN_IF_ERROR(set_writer_.DeleteEqualRows(target, shape, group));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status NetWriter::WriteUpdates(const Target& target, std::vector<NetChange>* updates) {
+  std::vector<NetChange> whole;
+  std::map<std::vector<bool>, std::vector<NetChange>> groups;  // by columns that stay as they are
+  for (NetChange& update : *updates) {
+    if (!update.change.has_unchanged_toast) continue;
+    groups[UnchangedOf(target, update.change)].push_back(update);
+  }
+  for (auto& [is_unchanged, group] : groups) {
+    TOWLINE_RETURN_IF_ERROR(WriteUpdateSet(target, is_unchanged, group));
+  }
+  if (groups.empty()) return WriteUpdateSet(target, {}, *updates);
+  updates->erase(
+      std::remove_if(updates->begin(), updates->end(),
+                     [](const NetChange& update) { return update.change.has_unchanged_toast; }),
+      updates->end());
+  return WriteUpdateSet(target, {}, *updates);
+}
+
+absl::Status NetWriter::WriteUpdateSet(const Target& target, const std::vector<bool>& is_unchanged,
+                                       absl::Span<const NetChange> updates) {
+  if (!IsSet(updates.size()) || !CanUpdateSet(target, is_unchanged)) {
+    return WriteOneByOne(target, updates);
+  }
+  SetShape shape;
+  shape.kind = ChangeKind::kUpdate;
+  shape.is_unchanged = is_unchanged;
+  return set_writer_.Write(target, shape, updates);
+}
+
+absl::Status NetWriter::WriteInserts(const Target& target, absl::Span<const NetChange> inserts) {
+  if (target.can_copy && inserts.size() >= kCopyRowsMin) {
+    copied_.clear();
+    for (const NetChange& insert : inserts) {
+      copied_.push_back({insert.change.new_row, insert.index});
+    }
+    return Copy(target, copied_);
+  }
+  if (!IsSet(inserts.size()) || !CanInsertSet(target)) return WriteOneByOne(target, inserts);
+  return set_writer_.Write(target, SetShape{}, inserts);
+}
+
+absl::Status NetWriter::WriteOneByOne(const Target& target, absl::Span<const NetChange> changes) {
+  for (const NetChange& net : changes) {
+    TOWLINE_RETURN_IF_ERROR(row_writer_->Write(target, net.change, net.index));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status NetWriter::Copy(const Target& target, absl::Span<const CopyRow> rows) {
+  TOWLINE_RETURN_IF_ERROR(pipeline_->Drain());
+  absl::Status copied = CopyRows(*connection_, target, rows, &copy_failure_);
+  return copied.ok() ? copied : WithContext(copied, absl::StrCat("table ", target.label));
+}
+
+}  // namespace towline
