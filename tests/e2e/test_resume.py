@@ -523,7 +523,9 @@ def test_tables_with_rows_of_their_own_start_over(source, destination, towline_f
 # --- state of an older version
 
 # Takes back what the versions since have done.
-DOWNGRADE = ("DROP TABLE towline_state.column_type, towline_state.made_object",
+DOWNGRADE = ("DROP TABLE towline_state.conflict_total",
+             "ALTER TABLE towline_state.conflict DROP COLUMN existing_values",
+             "DROP TABLE towline_state.column_type, towline_state.made_object",
              "ALTER TABLE towline_state.piece DROP COLUMN bytes_done",
              "ALTER TABLE towline_state.task ADD COLUMN snapshot text NOT NULL DEFAULT ''",
              "UPDATE towline_state.task t SET snapshot = s.snapshot FROM towline_state.snapshot s "
