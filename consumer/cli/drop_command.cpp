@@ -49,8 +49,8 @@ std::string StatementsForDestination(const Target& target) {
   for (const PreparedTransaction& transaction : target.prepared) {
     absl::StrAppend(&text, "ROLLBACK PREPARED ", QuoteLiteral(transaction.gid), ";\n");
   }
-  for (const char* table : {"conflict", "conflict_total", "prepared", "schema_statement", "range", "piece",
-                            "snapshot", "column_type", "made_object", "session", "task"}) {
+  for (const char* table : {"conflict", "conflict_total", "prepared", "schema_statement", "range",
+                            "piece", "snapshot", "column_type", "made_object", "session", "task"}) {
     absl::StrAppend(&text, "DELETE FROM towline_state.", table,
                     " WHERE task = ", QuoteLiteral(target.task), ";\n");
   }
