@@ -231,13 +231,15 @@ def test_ranges_that_are_done_stay(chain, source, destination, towline_factory, 
 def test_killed_at_random_moments(source, destination, towline_factory, seed, size):
     dice = random.Random(seed)
     make_tables(source)
-    service = towline_factory(source, destination, arguments=["--copy-planner", "keys", "--copy-part-bytes", "16kB"])
+    # So slow that the kills meet it, on a fast machine too.
+    service = towline_factory(source, destination, arguments=["--copy-planner", "keys", "--copy-part-bytes", "16kB",
+                                                              "--copy-rows-max", "30000"])
     done = {}
     with Load(source, seed) as load:
         for _ in range(5 * size):
             service.start()
             if dice.random() < 0.8:
-                service.wait_for_log("copying rows in ranges|building indexes")
+                service.wait_for_log("copying rows in ranges|building indexes|streaming from the source")
             try:
                 status = service.process.wait(dice.uniform(0, 0.3))
                 raise AssertionError(f"the service ended by itself with {status}; {service.tail()}")
