@@ -14,6 +14,7 @@ import threading
 import psycopg2
 import pytest
 
+from support.background_load import BackgroundLoad
 from support.compare import assert_equal
 from support.probes import assert_confirmed_is_applied
 from support.waiting import wait_until
@@ -92,49 +93,10 @@ class Mover:
         self.done += 1
 
 
-class Load:
+class Load(BackgroundLoad):
     def __init__(self, source, seed, clients=2):
         # Rows that are referred to may go with their children: of both clients' or of nobody's.
-        self.movers = [Mover(source, seed, number, clients) for number in range(clients)]
-        self.stopping, self.failures, self.threads = threading.Event(), [], []
-
-    def run(self, mover):
-        try:
-            while not self.stopping.wait(0.003):
-                mover.transaction()
-        except Exception as error:  # shown by whoever waits
-            self.failures.append(error)
-            mover.connection.close()
-
-    @property
-    def done(self):
-        return sum(mover.done for mover in self.movers)
-
-    def wait_for(self, more):
-        enough = self.done + more
-        wait_until(lambda: self.done >= enough or self.failures, 60, "the load to go on")
-        assert not self.failures, self.failures
-
-    def __enter__(self):
-        self.threads = [threading.Thread(target=self.run, args=(mover,), daemon=True) for mover in self.movers]
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def stop(self):
-        self.stopping.set()
-        for thread in self.threads:
-            thread.join(60)
-        for mover in self.movers:
-            mover.connection.close()
-        self.movers = []
-        assert not self.failures, self.failures
-
-    def __exit__(self, kind, *_):
-        if kind is None:
-            self.stop()
-        else:
-            self.stopping.set()
+        super().__init__(Mover(source, seed, number, clients) for number in range(clients))
 
 
 # --- what the destination shows
