@@ -14,6 +14,7 @@
 #include "base/status_macros.h"
 #include "model/copy_again.h"
 #include "pg/quoting.h"
+#include "schema/array_literal.h"
 #include "schema/post_data.h"
 #include "schema/table_fit.h"
 #include "snapshot/append_staging.h"
@@ -210,23 +211,26 @@ absl::Status CopyRun::CheckNoneAppended(const std::vector<PieceRow>& pieces) con
 // emptied with ours.
 absl::Status CopyRun::CheckKnowsExtensionRows(Connection& session,
                                               const std::vector<Table>& tables) const {
+  std::map<std::string, const Table*> by_oid;
+  ArrayLiteral oids;
   for (const Table& table : tables) {
     if (table.oid == 0 || options_.extension_rows.contains(table.name)) continue;
-    TOWLINE_ASSIGN_OR_RETURN(
-        Result found,
-        session.Query("SELECT 1 FROM pg_catalog.pg_depend WHERE classid = "
-                      "'pg_catalog.pg_class'::regclass AND objid = $1::oid AND deptype = 'e'",
-                      {absl::StrCat(table.oid)}));
-    if (found.row_count() == 0) continue;
-    return WithHint(
-        absl::FailedPreconditionError(absl::StrCat(
-            QuoteQualified(table.name.schema, table.name.name),
-            " belongs to an extension, was copied in part and is not copied any more: emptying it "
-            "would take the extension's own rows")),
-        "Run with extension_tables and the tables of the first start, or drop the task (towline "
-        "drop) and delete the copied rows by hand.");
+    by_oid[absl::StrCat(table.oid)] = &table;
+    oids.Add(absl::StrCat(table.oid));
   }
-  return absl::OkStatus();
+  TOWLINE_ASSIGN_OR_RETURN(
+      Result found, session.Query("SELECT objid FROM pg_catalog.pg_depend WHERE classid = "
+                                  "'pg_catalog.pg_class'::regclass AND objid = ANY ($1::oid[]) "
+                                  "AND deptype = 'e' ORDER BY objid LIMIT 1",
+                                  {oids.ToString()}));
+  if (found.row_count() == 0) return absl::OkStatus();
+  const TableName& name = by_oid.at(found.GetString(0, 0))->name;
+  return WithHint(absl::FailedPreconditionError(absl::StrCat(
+                      QuoteQualified(name.schema, name.name),
+                      " belongs to an extension, was copied in part and is not copied any more: "
+                      "emptying it would take the extension's own rows")),
+                  "Run with extension_tables and the tables of the first start, or drop the task "
+                  "(towline drop) and delete the copied rows by hand.");
 }
 
 // False: it has to start over, and the log says why.
