@@ -107,6 +107,21 @@ void WriteChange(RowChange* change) {
   EmptyBuffer(&state->old_row, state->session_context);
 }
 
+// The row holds the entry as it is sent (ddl_capture.cpp).
+void SendDdl(PluginState* state, ReorderBufferTXN* txn, Relation relation,
+             ReorderBufferChange* change) {
+  constexpr int kEntryColumn = 1;
+  HeapTuple row = TupleOf(change->data.tp.newtuple);
+  if (row == nullptr) RefuseMissingRow();
+  bool is_null = false;
+  Datum stored = heap_getattr(row, kEntryColumn, RelationGetDescr(relation), &is_null);
+  if (is_null) return;
+  bytea* entry = DatumGetByteaPP(stored);
+  PrepareFrameIn(state, txn);
+  WriteDdl(&state->frame, {VARDATA_ANY(entry), static_cast<size_t>(VARSIZE_ANY_EXHDR(entry))});
+  FinishEntry(state);
+}
+
 Operation OperationOf(const ReorderBufferChange* change) {
   switch (change->action) {
     case REORDER_BUFFER_CHANGE_INSERT:
@@ -173,7 +188,12 @@ void towline_change_cb(LogicalDecodingContext* ctx, ReorderBufferTXN* txn, Relat
   MemoryContext caller = MemoryContextSwitchTo(state->change_context);
 
   RelationEntry* entry = LookUpRelation(state, relation);
-  if (entry->is_selected && (entry->operations & operation) != 0) {
+  if (entry->is_ddl_log) {
+    // Its DELETE, which follows, says nothing.
+    if (state->options.sends_ddl && operation == kInsertOperation) {
+      SendDdl(state, txn, relation, change);
+    }
+  } else if (entry->is_selected && (entry->operations & operation) != 0) {
     error_context.relation_name = entry->display_name;
     // Until the change is done: what the types' functions and the rule's expressions keep from row
     // to row is half made after an error, and the session goes on after some (relation_cache.h).

@@ -212,7 +212,7 @@ void ReadRelationEntry(ReadableStream* stream, std::string_view message, Readabl
   namespace field = wire::relation;
   auto* relation = static_cast<ReadableRelation*>(
       MemoryContextAllocZero(stream->context, sizeof(ReadableRelation)));
-  uint64_t number = 0, identity = 0;
+  uint64_t number = 0, identity = 0, rewrite_of = 0;
   const char *schema = "", *name = "", *leaf_schema = nullptr, *leaf_name = "", *kind = "";
   StringInfoData columns;
   initStringInfo(&columns);
@@ -240,6 +240,9 @@ void ReadRelationEntry(ReadableStream* stream, std::string_view message, Readabl
       case field::kReplicaIdentity:
         identity = f.value;
         break;
+      case field::kRewriteOf:
+        rewrite_of = f.value;
+        break;
       case field::kColumns:
         AddColumn(stream, relation, ReadColumn(f.bytes, &columns));
         break;
@@ -254,8 +257,9 @@ void ReadRelationEntry(ReadableStream* stream, std::string_view message, Readabl
   }
   KeepRelation(stream, number, relation);
   entry->relation = relation->name;
-  entry->detail = psprintf("number " UINT64_FORMAT ", kind %s, identity %s%s%s%s", number, kind,
-                           IdentityName(identity), relation->leaf == nullptr ? "" : ", leaf ",
+  entry->detail = psprintf("number " UINT64_FORMAT ", kind %s%s, identity %s%s%s%s", number, kind,
+                           rewrite_of == 0 ? "" : ", rewritten", IdentityName(identity),
+                           relation->leaf == nullptr ? "" : ", leaf ",
                            relation->leaf == nullptr ? "" : relation->leaf, columns.data);
 }
 

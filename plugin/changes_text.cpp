@@ -109,6 +109,95 @@ void ReadMessage(std::string_view message, ReadableEntry* entry) {
                quote_identifier(CopyText(prefix)));
 }
 
+const char* PhaseName(uint64_t phase) {
+  switch (static_cast<DdlPhase>(phase)) {
+    case DdlPhase::kStart:
+      return "start";
+    case DdlPhase::kRewrite:
+      return "rewrite";
+    case DdlPhase::kEnd:
+      return "end";
+    case DdlPhase::kDrop:
+      return "drop";
+  }
+  return "unknown";
+}
+
+// "table public.t", or "index public.i of public.t".
+const char* ObjectText(std::string_view message) {
+  namespace field = wire::ddl_object;
+  const char *type = "", *identity = "", *schema = "", *table = "";
+  WireField f;
+  while (NextField(&message, &f)) {
+    if (f.number == field::kType) type = CopyText(f.bytes);
+    if (f.number == field::kIdentity) identity = CopyText(f.bytes);
+    if (f.number == field::kTableSchema) schema = CopyText(f.bytes);
+    if (f.number == field::kTableName) table = CopyText(f.bytes);
+  }
+  const char* of = *table == '\0' ? "" : quote_qualified_identifier(schema, table);
+  if (*of == '\0' || strcmp(of, identity) == 0) return psprintf("%s %s", type, identity);
+  return psprintf("%s %s of %s", type, identity, of);
+}
+
+const char* FillText(std::string_view message) {
+  namespace field = wire::ddl_fill;
+  const char *schema = "", *table = "", *column = "", *value = "";
+  WireField f;
+  while (NextField(&message, &f)) {
+    if (f.number == field::kSchema) schema = CopyText(f.bytes);
+    if (f.number == field::kTable) table = CopyText(f.bytes);
+    if (f.number == field::kColumn) column = CopyText(f.bytes);
+    if (f.number == field::kValue) value = CopyText(f.bytes);
+  }
+  return psprintf("%s.%s=%s", quote_qualified_identifier(schema, table), quote_identifier(column),
+                  quote_literal_cstr(value));
+}
+
+void ReadDdl(std::string_view message, ReadableEntry* entry) {
+  namespace field = wire::ddl;
+  const char *tag = "", *path = "", *role = "", *gap = "";
+  uint64_t phase = 0;
+  StringInfoData more;
+  initStringInfo(&more);
+  WireField f;
+  while (NextField(&message, &f)) {
+    switch (f.number) {
+      case field::kPhase:
+        phase = f.value;
+        break;
+      case field::kTag:
+        tag = CopyText(f.bytes);
+        break;
+      case field::kStatement:
+        entry->new_row = CopyText(f.bytes);
+        break;
+      case field::kSearchPath:
+        path = CopyText(f.bytes);
+        break;
+      case field::kRole:
+        role = CopyText(f.bytes);
+        break;
+      case field::kObjects:
+        appendStringInfo(&more, "; %s", ObjectText(f.bytes));
+        break;
+      case field::kActions:
+        appendStringInfo(&more, "; action %s", CopyText(f.bytes));
+        break;
+      case field::kFills:
+        appendStringInfo(&more, "; fill %s", FillText(f.bytes));
+        break;
+      case field::kGap:
+        gap = CopyText(f.bytes);
+        break;
+      default:
+        break;
+    }
+  }
+  entry->detail =
+      psprintf("%s of %s%s%s%s%s%s%s%s", PhaseName(phase), tag, *role == '\0' ? "" : " by ", role,
+               *path == '\0' ? "" : ", path ", path, more.data, *gap == '\0' ? "" : "; gap: ", gap);
+}
+
 void ReadValuePart(std::string_view message, ReadableEntry* entry) {
   uint64_t value_bytes = 0, is_last = 0;
   size_t size = 0;
@@ -183,6 +272,9 @@ void ReadEntry(ReadableStream* stream, const WireField& kind, ReadableEntry* ent
     case entry_kind::kMessage:
       entry->kind = "message";
       return ReadMessage(kind.bytes, entry);
+    case entry_kind::kDdl:
+      entry->kind = "ddl";
+      return ReadDdl(kind.bytes, entry);
     case entry_kind::kHello:
       entry->kind = "hello";
       return ReadHello(kind.bytes, entry);

@@ -119,6 +119,8 @@ constexpr OptionSpec kOptions[] = {
      [](const OptionSpec& spec, const char* value, Options* options) {
        options->is_two_phase = ParseChoice(spec, value, "on", "off");
      }},
+    {"ddl", [](const OptionSpec& spec, const char* value,
+               Options* options) { options->sends_ddl = ParseChoice(spec, value, "on", "off"); }},
     {"compression", [](const OptionSpec& spec, const char* value,
                        Options* options) { options->compression = ParseCompression(spec, value); }},
 };
@@ -151,15 +153,15 @@ void ChooseProtocol(Options* options) {
   options->protocol_version = max;
 }
 
-// Entries of kinds that version 1 does not have would stop its reader in the middle of the stream.
-void CheckNeededProtocol(const Options& options, bool is_wanted, const char* option) {
-  constexpr uint32_t kNeeded = 2;
-  if (!is_wanted || options.protocol_version >= kNeeded) return;
+// Entries of kinds that a version does not have would stop its reader in the middle of the stream.
+void CheckNeededProtocol(const Options& options, bool is_wanted, const char* option,
+                         uint32_t needed) {
+  if (!is_wanted || options.protocol_version >= needed) return;
   ereport(ERROR,
           (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
            errmsg("output plugin option \"%s\" needs protocol version %u, but the reader asks for "
                   "%u to %u",
-                  option, kNeeded, options.min_protocol, options.max_protocol),
+                  option, needed, options.min_protocol, options.max_protocol),
            errhint("Switch the option off, or use a newer version of the towline service.")));
 }
 
@@ -202,9 +204,10 @@ void ParseOptions(List* elements, Options* options) {
     kOptions[index].parse(kOptions[index], strVal(element->arg), options);
   }
   ChooseProtocol(options);
-  CheckNeededProtocol(*options, options->is_streaming, "streaming");
-  CheckNeededProtocol(*options, options->is_two_phase, "two_phase");
-  CheckNeededProtocol(*options, options->compression != CompressionMethod::kNone, "compression");
+  CheckNeededProtocol(*options, options->is_streaming, "streaming", 2);
+  CheckNeededProtocol(*options, options->is_two_phase, "two_phase", 2);
+  CheckNeededProtocol(*options, options->compression != CompressionMethod::kNone, "compression", 2);
+  CheckNeededProtocol(*options, options->sends_ddl, "ddl", 3);
 }
 
 }  // namespace towline::plugin

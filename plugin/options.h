@@ -10,8 +10,8 @@
 namespace towline::plugin {
 
 constexpr uint32_t kProtocolVersionMin = 1;
-constexpr uint32_t kProtocolVersionMax = 2;
-constexpr const char* kPluginVersion = "0.2";
+constexpr uint32_t kProtocolVersionMax = 3;
+constexpr const char* kPluginVersion = "0.3";
 
 enum class PublishPartitions { kLeaf, kRoot };
 
@@ -33,6 +33,7 @@ struct Options {
   size_t frame_bytes;
   bool is_streaming;  // transactions in progress are sent
   bool is_two_phase;  // prepared transactions are sent at PREPARE
+  bool sends_ddl;     // captured DDL, and the rows of rewritten tables
   CompressionMethod compression;
 };
 

@@ -205,6 +205,22 @@ inline List* ParseRaw(const char* text) {
 #endif
 }
 
+// Since 14 a utility command is told whether it may change its tree.
+#if PG_VERSION_NUM >= 140000
+#define TOWLINE_UTILITY_PARAMETERS                                                          \
+  PlannedStmt *statement, const char *text, bool is_read_only, ProcessUtilityContext where, \
+      ParamListInfo parameters, QueryEnvironment *environment, DestReceiver *receiver,      \
+      QueryCompletion *completion
+#define TOWLINE_UTILITY_ARGUMENTS \
+  statement, text, is_read_only, where, parameters, environment, receiver, completion
+#else
+#define TOWLINE_UTILITY_PARAMETERS                                                                 \
+  PlannedStmt *statement, const char *text, ProcessUtilityContext where, ParamListInfo parameters, \
+      QueryEnvironment *environment, DestReceiver *receiver, QueryCompletion *completion
+#define TOWLINE_UTILITY_ARGUMENTS \
+  statement, text, where, parameters, environment, receiver, completion
+#endif
+
 // Since 15 a constant of the grammar holds nodes instead of a Value. Null if it is no string.
 inline const char* StringOf(const A_Const* constant) {
 #if PG_VERSION_NUM >= 150000

@@ -50,6 +50,7 @@ struct RelationEntry {
   bool is_valid;
   bool is_outdated;  // invalidated since it was last made or used
   bool is_selected;  // else its changes are passed over
+  bool is_ddl_log;   // captured commands, which are sent as such
   bool is_full_identity;
   uint8_t operations;  // those that are sent (table_rules.h)
   uint32_t number;     // 0: not yet described in this connection

@@ -12,6 +12,9 @@ namespace {
 
 // Towline's own schemas: what it keeps there must not travel (a cascade a→b→c would overwrite its
 // own state), and rows of towline.ddl_log get a message of their own.
+constexpr const char* kExtensionName = "towline";
+constexpr const char* kDdlLogSchema = "towline";
+constexpr const char* kDdlLogTable = "ddl_log";
 constexpr std::string_view kOwnSchemas[] = {"towline", "towline_state"};
 
 char* CopyName(MemoryContext context, const char* name) {
@@ -110,7 +113,8 @@ bool IsNeverSent(Relation relation) {
   Form_pg_class form = relation->rd_rel;
   // The destination runs the statement; nobody can insert into a materialized view.
   if (form->relkind == RELKIND_MATVIEW) return true;
-  // The new heap of a table that is being rewritten. Its rows are not changes.
+  // The new heap of a table that is being rewritten, whose rows were not asked for or are those of
+  // what is never sent.
   if (OidIsValid(form->relrewrite)) return true;
   // initdb's own tables, such as those of information_schema.
   return RelationGetRelid(relation) < FirstNormalObjectId;
@@ -441,9 +445,37 @@ void KeepDependencies(const Dependencies& dependencies, RelationEntry* entry) {
   entry->related_count = dependencies.relations.count;
 }
 
+bool IsDdlLog(Relation relation, const RelationName& name) {
+  // By name and membership: nobody but the extension's owner can make a table a member of it, and
+  // where there is no extension anybody may make a schema of its name.
+  if (strcmp(name.schema, kDdlLogSchema) != 0 || strcmp(name.name, kDdlLogTable) != 0 ||
+      relation->rd_rel->relkind != RELKIND_RELATION) {
+    return false;
+  }
+  Oid extension = get_extension_oid(kExtensionName, true);
+  return OidIsValid(extension) &&
+         getExtensionOfObject(RelationRelationId, RelationGetRelid(relation)) == extension;
+}
+
+// The table whose new heap this is, if its rows are wanted; null: none.
+Relation OpenRewritten(const PluginState* state, Relation relation) {
+  Oid oid = relation->rd_rel->relrewrite;
+  if (!state->options.sends_ddl || !OidIsValid(oid)) return nullptr;
+  Relation table = RelationIdGetRelation(oid);
+  if (!RelationIsValid(table)) {
+    ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+                    errmsg("could not open table %u, which \"%s\" is to replace", oid,
+                           RelationGetRelationName(relation))));
+  }
+  return table;
+}
+
 }  // namespace
 
-RelationFields ReadRelation(PluginState* state, Relation relation, RelationEntry* entry) {
+RelationFields ReadRelation(PluginState* state, Relation heap, RelationEntry* entry) {
+  // The new heap has the columns of the table, at the same places, and neither name nor identity.
+  Relation rewritten = OpenRewritten(state, heap);
+  Relation relation = rewritten == nullptr ? heap : rewritten;
   RelationFields fields = {};
   Selection selection{&state->options, &state->rules, false, false, nullptr};
   Dependencies dependencies{EmptyList(), EmptyList()};
@@ -452,7 +484,9 @@ RelationFields ReadRelation(PluginState* state, Relation relation, RelationEntry
   entry->display_name =
       CopyName(entry->context, quote_qualified_identifier(name.schema, name.name));
   dependencies.AddCatalogRow(NAMESPACEOID, RelationGetNamespace(relation));
+  entry->is_ddl_log = IsDdlLog(relation, name);
   selection.Consider(name);
+  if (rewritten != nullptr) dependencies.relations.Add(RelationGetRelid(rewritten));
   Relation root = OpenRoot(relation, entry, &selection, &dependencies);
   entry->is_selected = selection.is_selected() && !IsNeverSent(relation) &&
                        !IsLeftToExtension(state->rules, relation, name);
@@ -462,6 +496,7 @@ RelationFields ReadRelation(PluginState* state, Relation relation, RelationEntry
     RelationName published_name = as_root ? NameOf(root) : name;
     fields.oid = RelationGetRelid(relation);
     fields.root_oid = entry->root_oid;
+    if (rewritten != nullptr) fields.rewrite_of = RelationGetRelid(rewritten);
     fields.schema = SentName(published_name.schema);
     fields.name = SentName(published_name.name);
     if (as_root) {
@@ -474,6 +509,7 @@ RelationFields ReadRelation(PluginState* state, Relation relation, RelationEntry
     MakeRowSpace(state, relation, entry);
   }
   if (root != nullptr) RelationClose(root);
+  if (rewritten != nullptr) RelationClose(rewritten);
   KeepDependencies(dependencies, entry);
   return fields;
 }

@@ -16,10 +16,10 @@ constexpr uint32_t kMethod = 1, kRawBytes = 2, kBlock = 3;
 }
 namespace entry {
 constexpr uint32_t kBegin = 1, kCommit = 2, kRelation = 3, kInsert = 4, kUpdate = 5, kDelete = 6,
-                   kValuePart = 7, kSubtransaction = 8, kTruncate = 9, kMessage = 10, kHello = 12,
-                   kStreamStart = 16, kStreamStop = 17, kStreamAbort = 18, kStreamCommit = 19,
-                   kStreamPrepare = 20, kBeginPrepare = 21, kPrepare = 22, kCommitPrepared = 23,
-                   kRollbackPrepared = 24;
+                   kValuePart = 7, kSubtransaction = 8, kTruncate = 9, kMessage = 10, kDdl = 11,
+                   kHello = 12, kStreamStart = 16, kStreamStop = 17, kStreamAbort = 18,
+                   kStreamCommit = 19, kStreamPrepare = 20, kBeginPrepare = 21, kPrepare = 22,
+                   kCommitPrepared = 23, kRollbackPrepared = 24;
 }
 namespace hello {
 constexpr uint32_t kProtocolVersion = 1, kPluginVersion = 2, kServerVersionNum = 3,
@@ -36,7 +36,8 @@ constexpr uint32_t kXid = 1, kCommitLsn = 2, kEndLsn = 3, kCommitTime = 4, kChan
 }
 namespace relation {
 constexpr uint32_t kNumber = 1, kOid = 2, kRootOid = 3, kSchema = 4, kName = 5, kLeafSchema = 6,
-                   kLeafName = 7, kKind = 8, kReplicaIdentity = 9, kShapeHash = 10, kColumns = 11;
+                   kLeafName = 7, kKind = 8, kReplicaIdentity = 9, kShapeHash = 10, kColumns = 11,
+                   kRewriteOf = 12;
 }
 namespace column {
 constexpr uint32_t kName = 1, kAttnum = 2, kTypeOid = 3, kTypeSchema = 4, kTypeName = 5,
@@ -79,6 +80,22 @@ constexpr uint32_t kGid = 5, kOrigin = 6;
 }
 namespace message {
 constexpr uint32_t kTransactional = 1, kPrefix = 2, kContent = 3, kLsn = 4, kContentInParts = 5;
+}
+
+namespace ddl {
+constexpr uint32_t kNumber = 1, kPhase = 2, kTag = 3, kStatement = 4, kSearchPath = 5, kRole = 6,
+                   kObjects = 7, kWantsRows = 9, kActions = 11, kSettings = 12, kFills = 13,
+                   kGap = 14, kStructure = 15;
+}
+namespace ddl_object {
+constexpr uint32_t kClassOid = 1, kOid = 2, kColumn = 3, kType = 4, kSchema = 5, kName = 6,
+                   kIdentity = 7, kTableSchema = 8, kTableName = 9;
+}
+namespace ddl_setting {
+constexpr uint32_t kName = 1, kValue = 2;
+}
+namespace ddl_fill {
+constexpr uint32_t kSchema = 1, kTable = 2, kColumn = 3, kValue = 4;
 }
 
 }  // namespace towline::plugin::wire

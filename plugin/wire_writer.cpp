@@ -139,6 +139,21 @@ void AppendOrigin(ByteBuffer* frame, uint32_t field, const OriginFields* origin)
   CloseNested(frame, nested, field);
 }
 
+void AppendDdlObject(ByteBuffer* out, const DdlObjectFields& object) {
+  namespace field = wire::ddl_object;
+  OpenMessage nested = OpenNested(out);
+  AppendVarintField(out, field::kClassOid, object.class_oid);
+  AppendVarintField(out, field::kOid, object.oid);
+  AppendInt32Field(out, field::kColumn, object.column);
+  AppendBytesField(out, field::kType, object.type);
+  AppendBytesField(out, field::kSchema, object.schema);
+  AppendBytesField(out, field::kName, object.name);
+  AppendBytesField(out, field::kIdentity, object.identity);
+  AppendBytesField(out, field::kTableSchema, object.table_schema);
+  AppendBytesField(out, field::kTableName, object.table_name);
+  CloseNested(out, nested, wire::ddl::kObjects);
+}
+
 void AppendColumn(ByteBuffer* frame, const ColumnFields& column) {
   namespace field = wire::column;
   OpenMessage open = OpenNested(frame);
@@ -296,6 +311,7 @@ void WriteRelationBody(ByteBuffer* out, const RelationFields& relation) {
   AppendVarintField(out, field::kReplicaIdentity, static_cast<uint32_t>(relation.replica_identity));
   AppendFixed64Field(out, field::kShapeHash, relation.shape_hash);
   for (size_t i = 0; i < relation.column_count; ++i) AppendColumn(out, relation.columns[i]);
+  AppendVarintField(out, field::kRewriteOf, relation.rewrite_of);
 }
 
 void WriteRelation(ByteBuffer* frame, uint32_t number, std::string_view body) {
@@ -364,6 +380,42 @@ void WriteMessage(ByteBuffer* frame, const MessageFields& message) {
   AppendFixed64Field(frame, field::kLsn, message.lsn);
   AppendVarintField(frame, field::kContentInParts, message.content_in_parts);
   CloseEntry(frame, open, wire::entry::kMessage);
+}
+
+void WriteDdlBody(ByteBuffer* out, const DdlFields& ddl) {
+  namespace field = wire::ddl;
+  AppendVarintField(out, field::kNumber, ddl.number);
+  AppendVarintField(out, field::kPhase, static_cast<uint32_t>(ddl.phase));
+  AppendBytesField(out, field::kTag, ddl.tag);
+  AppendBytesField(out, field::kStatement, ddl.statement);
+  AppendBytesField(out, field::kSearchPath, ddl.search_path);
+  AppendBytesField(out, field::kRole, ddl.role);
+  for (size_t i = 0; i < ddl.object_count; ++i) AppendDdlObject(out, ddl.objects[i]);
+  AppendVarintField(out, field::kWantsRows, ddl.wants_rows);
+  for (size_t i = 0; i < ddl.action_count; ++i) {
+    AppendBytesField(out, field::kActions, ddl.actions[i]);
+  }
+  for (size_t i = 0; i < ddl.setting_count; ++i) {
+    OpenMessage nested = OpenNested(out);
+    AppendBytesField(out, wire::ddl_setting::kName, ddl.settings[i].name);
+    AppendBytesField(out, wire::ddl_setting::kValue, ddl.settings[i].value);
+    CloseNested(out, nested, field::kSettings);
+  }
+  for (size_t i = 0; i < ddl.fill_count; ++i) {
+    OpenMessage nested = OpenNested(out);
+    AppendBytesField(out, wire::ddl_fill::kSchema, ddl.fills[i].schema);
+    AppendBytesField(out, wire::ddl_fill::kTable, ddl.fills[i].table);
+    AppendBytesField(out, wire::ddl_fill::kColumn, ddl.fills[i].column);
+    AppendBytesField(out, wire::ddl_fill::kValue, ddl.fills[i].value);
+    CloseNested(out, nested, field::kFills);
+  }
+  AppendBytesField(out, field::kGap, ddl.gap);
+  AppendBytesField(out, field::kStructure, ddl.structure);
+}
+
+void WriteDdl(ByteBuffer* frame, std::string_view body) {
+  OpenSizedEntry(frame, wire::entry::kDdl, body.size());
+  AppendBytes(frame, body);
 }
 
 namespace {

@@ -81,6 +81,7 @@ struct RelationFields {
   uint64_t shape_hash;
   const ColumnFields* columns;
   size_t column_count;
+  uint32_t rewrite_of;  // 0: rows of the relation itself
 };
 
 struct MessageFields {
@@ -89,6 +90,52 @@ struct MessageFields {
   std::string_view content;
   uint64_t lsn;
   bool content_in_parts;
+};
+
+enum class DdlPhase : uint32_t { kStart = 0, kRewrite = 1, kEnd = 2, kDrop = 3 };
+
+struct DdlObjectFields {
+  uint32_t class_oid;
+  uint32_t oid;
+  int32_t column;
+  std::string_view type;
+  std::string_view schema;
+  std::string_view name;
+  std::string_view identity;
+  std::string_view table_schema;
+  std::string_view table_name;
+};
+
+struct DdlSettingFields {
+  std::string_view name;
+  std::string_view value;
+};
+
+struct DdlFillFields {
+  std::string_view schema;
+  std::string_view table;
+  std::string_view column;
+  std::string_view value;
+};
+
+struct DdlFields {
+  uint64_t number;
+  DdlPhase phase;
+  std::string_view tag;
+  std::string_view statement;
+  std::string_view search_path;
+  std::string_view role;
+  const DdlObjectFields* objects;
+  size_t object_count;
+  bool wants_rows;
+  const std::string_view* actions;
+  size_t action_count;
+  const DdlSettingFields* settings;
+  size_t setting_count;
+  const DdlFillFields* fills;
+  size_t fill_count;
+  std::string_view gap;
+  std::string_view structure;
 };
 
 // A whole frame up to its block, which follows: `raw_bytes` of entries were compressed to it.
@@ -135,6 +182,9 @@ void WriteValuePart(ByteBuffer* frame, uint64_t value_bytes, std::string_view pa
 void WriteTruncate(ByteBuffer* frame, const uint32_t* relations, size_t count, bool cascade,
                    bool restart_identity);
 void WriteMessage(ByteBuffer* frame, const MessageFields& message);
+// The command by itself, as it is kept until it is decoded.
+void WriteDdlBody(ByteBuffer* out, const DdlFields& ddl);
+void WriteDdl(ByteBuffer* frame, std::string_view body);
 
 // FNV-1a over what shape_hash covers (docs/protocol.md, "Shape hash").
 uint64_t ShapeHash(const RelationFields& relation);

@@ -7,7 +7,7 @@ CREATE FUNCTION test.objects() RETURNS SETOF text LANGUAGE sql AS $$
     ORDER BY 1
 $$;
 CREATE TEMP TABLE at_once AS SELECT * FROM test.objects() object;
-SELECT count(*) FROM at_once;
+SELECT count(*) > 2 AS has_objects FROM at_once;
 SELECT extversion = (SELECT default_version FROM pg_available_extensions WHERE name = 'towline') AS is_newest FROM pg_extension WHERE extname = 'towline';
 DROP EXTENSION towline;
 CREATE EXTENSION towline VERSION '0.1';
@@ -15,4 +15,4 @@ SELECT (SELECT count(*) FROM test.objects()) < (SELECT count(*) FROM at_once) AS
 ALTER EXTENSION towline UPDATE;
 SELECT extversion = (SELECT default_version FROM pg_available_extensions WHERE name = 'towline') AS is_newest FROM pg_extension WHERE extname = 'towline';
 (TABLE at_once EXCEPT SELECT * FROM test.objects()) UNION ALL (SELECT * FROM test.objects() EXCEPT TABLE at_once);
-SELECT count(*) FROM test.objects();
+SELECT count(*) = (SELECT count(*) FROM at_once) AS has_as_many FROM test.objects();
