@@ -1,10 +1,14 @@
 #include "apply/applier.h"
 
+#include <algorithm>
 #include <chrono>
+#include <functional>
 #include <optional>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "apply/batch_fallback.h"
 #include "apply/batch_writer.h"
@@ -16,6 +20,7 @@
 #include "base/fault_point.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "model/failed_table.h"
 #include "pg/quoting.h"
 #include "state/prepared.h"
 
@@ -25,38 +30,75 @@ namespace {
 // Between log lines about conflicts that a policy allows.
 constexpr absl::Duration kConflictLogInterval = absl::Seconds(10);
 
+// The shortest of a few: what a busy server or network adds now and then does not count.
+absl::StatusOr<absl::Duration> MeasureRoundTrip(Connection& connection) {
+  absl::Duration shortest = absl::InfiniteDuration();
+  for (int i = 0; i < 3; ++i) {
+    const auto began = std::chrono::steady_clock::now();
+    TOWLINE_RETURN_IF_ERROR(connection.Exec("SELECT 1").status());
+    shortest = std::min(shortest, absl::FromChrono(std::chrono::steady_clock::now() - began));
+  }
+  return shortest;
+}
+
 }  // namespace
 
 class Applier::Impl {
  public:
-  Impl(Options options, Connection connection)
+  Impl(Options options, Connection connection, absl::Duration round_trip)
       : options_(std::move(options)),
         connection_(std::move(connection)),
-        writer_(&connection_, {options_.claim, options_.policies, options_.source_oids,
-                               options_.statement_bytes_max, options_.set_rows_min}),
+        writer_(&connection_,
+                {options_.claim, options_.policies, options_.source_oids,
+                 options_.statement_bytes_max, options_.set_rows_min, round_trip, clock()}),
+        ddl_(&connection_, &writer_, &options_.policies, options_.claim, options_.ddl),
         log_(&connection_, options_.claim, options_.conflict_rows_max),
-        position_(options_.position) {}
+        position_(options_.position),
+        sent_position_(options_.position) {}
 
   absl::Status Apply(const Batch& batch) {
-    TOWLINE_CHECK(!has_failed_);
-    absl::Status status = ApplyPart(batch);
-    has_failed_ = !status.ok();
-    return status;
+    return Guarded([&]() -> absl::Status {
+      TOWLINE_RETURN_IF_ERROR(SettleSent());
+      TOWLINE_RETURN_IF_ERROR(ApplyPart(batch));
+      CountApplied(batch, started_);
+      return absl::OkStatus();
+    });
+  }
+
+  absl::Status Send(Batch batch) {
+    return Guarded([&]() -> absl::Status {
+      absl::Status sent = SendWhole(std::move(batch));
+      // What is wrong with it need not take the batch before with it, whose COMMIT may be unsent.
+      if (!sent.ok() && committing_.has_value()) writer_.Drain().IgnoreError();
+      return sent;
+    });
+  }
+
+  absl::Status Settle() {
+    if (is_settled() || has_failed_) return absl::OkStatus();
+    return Guarded([&] { return SettleSent(); });
+  }
+
+  bool is_settled() const { return !sent_.has_value() && !committing_.has_value(); }
+
+  int64_t oldest_unsettled_us() const {
+    if (committing_.has_value()) return committing_->oldest_commit_time_us;
+    return sent_.has_value() ? sent_->oldest_commit_time_us : 0;
   }
 
   absl::Status MakeDurable() {
     bool is_due = position_ > durable_lsn_ && IsFlushDue();
-    if (!is_due || is_open_ || has_failed_) return absl::OkStatus();
+    if (!is_due || is_open_ || has_failed_ || !is_settled()) return absl::OkStatus();
     return Flush();
   }
 
   // A synchronous commit makes all that was committed before it durable as well. It must write
   // something, or the server has nothing to wait for.
   absl::Status Flush() {
-    absl::Status status = Begin(position_);
-    if (status.ok()) status = Commit(position_, true);
-    has_failed_ = !status.ok();
-    return status;
+    return Guarded([&]() -> absl::Status {
+      TOWLINE_RETURN_IF_ERROR(Begin(position_));
+      return Commit(position_, true);
+    });
   }
 
   absl::Status CountPrepared() {
@@ -73,10 +115,75 @@ class Applier::Impl {
   Connection& session() { return connection_; }
 
  private:
+  StageClock* clock() const {
+    return options_.meter == nullptr ? nullptr : &options_.meter->applier_clock();
+  }
+
   // By a clock that nobody sets: a step backwards must not keep the source from hearing of us.
   bool IsFlushDue() const {
     return absl::FromChrono(std::chrono::steady_clock::now() - durable_time_) >=
            options_.durable_interval_max;
+  }
+
+  template <typename Function>
+  absl::Status Guarded(Function function) {
+    TOWLINE_CHECK(!has_failed_);
+    ScopedStage stage(clock(), Stage::kApply);
+    absl::Status status = function();
+    has_failed_ = !status.ok();
+    return status;
+  }
+
+  absl::Status SendWhole(Batch batch) {
+    TOWLINE_CHECK(batch.part == BatchPart::kWhole && batch.two_phase == TwoPhase::kNone &&
+                  batch.ddl == nullptr && !is_open_);
+    TOWLINE_RETURN_IF_ERROR(FinishSent());
+    started_ = absl::Now();
+    ddl_.Begin();
+    writer_.set_is_prepared(false);
+    // Changes of parked tables go; the frames stay, which the others point into.
+    TOWLINE_ASSIGN_OR_RETURN(std::optional<Batch> kept, ddl_.WithoutLeftOut(batch));
+    if (kept.has_value()) {
+      batch.changes = std::move(kept->changes);
+      batch.transactions = std::move(kept->transactions);
+    }
+    BeginWithNext(batch.end_lsn);
+    sent_.emplace(std::move(batch));
+    TOWLINE_RETURN_IF_ERROR(writer_.ReadTargetsOf(*sent_));
+    absl::Status written = writer_.Write(*sent_, 0, sent_->changes.size());
+    if (!written.ok()) TOWLINE_RETURN_IF_ERROR(WriteRefused(*sent_, written));
+    FaultPoint("apply:sent");
+    return absl::OkStatus();
+  }
+
+  // All answers to the rows of the batch that was sent, then its COMMIT, which leaves with whatever
+  // is sent next.
+  absl::Status FinishSent() {
+    if (!sent_.has_value()) return absl::OkStatus();
+    absl::Status written = writer_.Drain();
+    if (!written.ok()) TOWLINE_RETURN_IF_ERROR(WriteRefused(*sent_, written));
+    TOWLINE_RETURN_IF_ERROR(log_.Finish());
+    FaultPoint("apply:before-commit");
+    TOWLINE_CHECK(!committing_.has_value());
+    committing_.emplace(*std::move(sent_));
+    sent_.reset();
+    // Kept for the fallback. What is counted of changes does not look at their rows.
+    committing_->frames.clear();
+    committing_->spliced_rows.clear();
+    CommitWithNext(committing_->end_lsn, IsFlushDue(), [this, started = started_] {
+      FaultPoint("apply:after-commit");
+      writer_.Count(*committing_);
+      UpdateCounts(*committing_);
+      CountApplied(*committing_, started);
+      committing_.reset();
+    });
+    return absl::OkStatus();
+  }
+
+  absl::Status SettleSent() {
+    TOWLINE_RETURN_IF_ERROR(FinishSent());
+    ScopedStage stage(clock(), Stage::kCommit);
+    return writer_.Drain();
   }
 
   absl::Status ApplyPart(const Batch& batch) {
@@ -84,8 +191,15 @@ class Applier::Impl {
     if (batch.two_phase != TwoPhase::kNone && !prepares) return EndPrepared(batch);
     bool opens = batch.part == BatchPart::kWhole || batch.part == BatchPart::kFirst;
     TOWLINE_CHECK(opens != is_open_);
-    if (opens) TOWLINE_RETURN_IF_ERROR(prepares ? BeginPrepare(batch) : Begin(batch.end_lsn));
-    if (!prepares || !IsPrepared()) TOWLINE_RETURN_IF_ERROR(Write(batch));
+    if (opens) {
+      started_ = absl::Now();
+      TOWLINE_RETURN_IF_ERROR(prepares ? BeginPrepare(batch) : Begin(batch.end_lsn));
+      is_open_ = true;
+      ddl_.Begin();
+      writer_.set_is_prepared(prepares);
+    }
+    if (batch.ddl != nullptr) return ddl_.Run(batch);
+    if (!prepares || !IsPrepared()) TOWLINE_RETURN_IF_ERROR(WriteRows(batch));
     if (batch.part == BatchPart::kFirst || batch.part == BatchPart::kMiddle) {
       FaultPoint("apply:in-part");
       return absl::OkStatus();
@@ -98,13 +212,29 @@ class Applier::Impl {
     return absl::OkStatus();
   }
 
-  // A batch of whole transactions needs no savepoint: if it is refused, its transaction is rolled
-  // back and opened again. A part keeps what came before it.
+  absl::Status WriteRows(const Batch& batch) {
+    TOWLINE_ASSIGN_OR_RETURN(std::optional<Batch> kept, ddl_.WithoutLeftOut(batch));
+    const Batch& rows = kept.has_value() ? *kept : batch;
+    absl::Status fits = writer_.ReadTargetsOf(rows);
+    const bool is_rewrite =
+        absl::IsUnimplemented(fits) &&
+        std::any_of(rows.changes.begin(), rows.changes.end(),
+                    [](const Change& change) { return change.relation->rewrite_of != 0; });
+    if (is_rewrite) {
+      TOWLINE_RETURN_IF_ERROR(ddl_.RefuseRewrite(fits));
+      return WriteRows(batch);
+    }
+    TOWLINE_RETURN_IF_ERROR(fits);
+    return Write(rows);
+  }
+
+  // After ReadTargetsOf(). A batch of whole transactions needs no savepoint: if it is refused, its
+  // transaction is rolled back and opened again. A part keeps what came before it.
   absl::Status Write(const Batch& batch) {
     const bool is_part = batch.part != BatchPart::kWhole;
-    TOWLINE_RETURN_IF_ERROR(writer_.ReadTargetsOf(batch));
     if (is_part) TOWLINE_RETURN_IF_ERROR(connection_.Exec("SAVEPOINT towline_part").status());
     absl::Status written = writer_.Write(batch, 0, batch.changes.size());
+    if (written.ok()) written = writer_.Drain();
     if (!written.ok()) TOWLINE_RETURN_IF_ERROR(WriteRefused(batch, written));
     if (is_part) {
       TOWLINE_RETURN_IF_ERROR(connection_.Exec("RELEASE SAVEPOINT towline_part").status());
@@ -168,30 +298,54 @@ class Applier::Impl {
 
   // The position is moved first: whoever else writes for this task, or a COMMIT of ours whose
   // answer was lost and which arrives late, meets us at that row and at nothing behind it (B1).
+  void BeginWithNext(Lsn end_lsn) {
+    Pipeline& pipeline = writer_.pipeline();
+    pipeline.Before({"BEGIN", [](const PGresult*) { return absl::OkStatus(); }});
+    pipeline.Before(
+        {MovePositionSql(options_.claim, sent_position_, end_lsn), [](const PGresult* moved) {
+           int64_t rows = 0;
+           const char* tag = PQcmdTuples(const_cast<PGresult*>(moved));
+           return CheckPositionMoved(absl::SimpleAtoi(tag, &rows) ? rows : 0);
+         }});
+  }
+
   absl::Status Begin(Lsn end_lsn) {
-    TOWLINE_ASSIGN_OR_RETURN(Result moved,
-                             connection_.Exec(absl::StrCat(
-                                 "BEGIN; ", MovePositionSql(options_.claim, position_, end_lsn))));
-    is_open_ = true;
-    return CheckPositionMoved(moved.affected_rows());
+    BeginWithNext(end_lsn);
+    return writer_.Drain();
+  }
+
+  // All answers to what the transaction holds must be there.
+  void CommitWithNext(Lsn end_lsn, bool is_synchronous, std::function<void()> on_committed) {
+    Pipeline& pipeline = writer_.pipeline();
+    if (is_synchronous) {
+      pipeline.Before(
+          {"SET LOCAL synchronous_commit = on", [](const PGresult*) { return absl::OkStatus(); }});
+    }
+    // The next transaction is built on it. If it fails, none comes.
+    sent_position_ = end_lsn;
+    pipeline.Before({"COMMIT", [this, end_lsn, is_synchronous,
+                                on_committed = std::move(on_committed)](const PGresult* committed) {
+                       // COMMIT of a transaction that has failed succeeds, as a rollback.
+                       absl::string_view tag = PQcmdStatus(const_cast<PGresult*>(committed));
+                       if (tag != "COMMIT") {
+                         return absl::InternalError(absl::StrCat("COMMIT was answered with ", tag));
+                       }
+                       position_ = end_lsn;
+                       if (is_synchronous) {
+                         durable_lsn_ = position_;
+                         durable_time_ = std::chrono::steady_clock::now();
+                       }
+                       on_committed();
+                       return absl::OkStatus();
+                     }});
   }
 
   absl::Status Commit(Lsn end_lsn, bool is_synchronous) {
+    ScopedStage stage(clock(), Stage::kCommit);
     TOWLINE_RETURN_IF_ERROR(log_.Finish());
-    TOWLINE_ASSIGN_OR_RETURN(
-        Result committed,
-        connection_.Exec(is_synchronous ? "SET LOCAL synchronous_commit = on; COMMIT" : "COMMIT"));
-    // COMMIT of a transaction that has failed succeeds, as a rollback.
-    absl::string_view tag = PQcmdStatus(committed.raw());
-    if (tag != "COMMIT") {
-      return absl::InternalError(absl::StrCat("COMMIT was answered with ", tag));
-    }
+    CommitWithNext(end_lsn, is_synchronous, [] {});
+    TOWLINE_RETURN_IF_ERROR(writer_.Drain());
     is_open_ = false;
-    position_ = end_lsn;
-    if (is_synchronous) {
-      durable_lsn_ = position_;
-      durable_time_ = std::chrono::steady_clock::now();
-    }
     return absl::OkStatus();
   }
 
@@ -317,6 +471,8 @@ class Applier::Impl {
   absl::Status Explain(const Batch& batch, const BatchFallback::Stop& stop) {
     const FailedChange change{&batch, stop.target, &stop.failure};
     absl::Status explained = ExplainFailure(change, stop.kind, options_.claim.task);
+    const Relation& relation = *stop.target->relation;
+    explained = WithFailedTable(explained, {relation.name, relation.oid});
     if (!stop.hint.empty()) explained = WithHint(explained, stop.hint);
     if (!absl::IsUnimplemented(explained) || !stop.is_session_usable) return explained;
     absl::Status recorded = Record(change, stop);
@@ -336,6 +492,15 @@ class Applier::Impl {
     return connection_.Exec("COMMIT").status();
   }
 
+  // Of what only moves the position nobody wants to know.
+  void CountApplied(const Batch& batch, absl::Time started) {
+    if (options_.meter == nullptr || (batch.changes.empty() && batch.transaction_count == 0 &&
+                                      batch.part == BatchPart::kWhole)) {
+      return;
+    }
+    options_.meter->CountBatch(batch, absl::Now() - started);
+  }
+
   void UpdateCounts(const Batch& batch) {
     const BatchWriter::Counts& written = writer_.counts();
     counts_.inserted = written.inserted;
@@ -345,13 +510,20 @@ class Applier::Impl {
     counts_.missed = written.missed;
     counts_.transactions += batch.transaction_count;
     ++counts_.batches;
+    const std::vector<TableChanges> tables = writer_.TakeTableChanges();
+    if (options_.meter != nullptr) options_.meter->CountTables(tables);
   }
 
   const Options options_;
   Connection connection_;
   BatchWriter writer_;
+  DdlRunner ddl_;
   ConflictLog log_;
   Lsn position_;
+  Lsn sent_position_;                // once the COMMIT that was sent last has been executed
+  std::optional<Batch> sent_;        // whose answers may be missing,
+  std::optional<Batch> committing_;  // and one of whose COMMIT the answer is
+  absl::Time started_;               // when the last one that is not committed was begun
   Lsn durable_lsn_;
   std::chrono::steady_clock::time_point durable_time_;  // of the last synchronous commit
   std::chrono::steady_clock::time_point logged_time_;   // that conflicts were
@@ -370,7 +542,8 @@ absl::StatusOr<std::unique_ptr<Applier>> Applier::Open(const Options& options,
   TOWLINE_ASSIGN_OR_RETURN(
       Connection connection,
       OpenApplySession(options.destination, options.claim.task, options.requires_origin, shutdown));
-  auto impl = std::make_unique<Impl>(options, std::move(connection));
+  TOWLINE_ASSIGN_OR_RETURN(absl::Duration round_trip, MeasureRoundTrip(connection));
+  auto impl = std::make_unique<Impl>(options, std::move(connection), round_trip);
   // What we read as the position may be an asynchronous commit that is not on disk yet.
   TOWLINE_RETURN_IF_ERROR(impl->Flush());
   TOWLINE_RETURN_IF_ERROR(impl->CountPrepared());
@@ -381,6 +554,10 @@ Applier::Applier(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Applier::~Applier() = default;
 
 absl::Status Applier::Apply(const Batch& batch) { return impl_->Apply(batch); }
+absl::Status Applier::Send(Batch batch) { return impl_->Send(std::move(batch)); }
+absl::Status Applier::Settle() { return impl_->Settle(); }
+bool Applier::is_settled() const { return impl_->is_settled(); }
+int64_t Applier::oldest_unsettled_us() const { return impl_->oldest_unsettled_us(); }
 absl::Status Applier::MakeDurable() { return impl_->MakeDurable(); }
 Lsn Applier::position() const { return impl_->position(); }
 Lsn Applier::durable_lsn() const { return impl_->durable_lsn(); }

@@ -15,6 +15,12 @@
 // more tables here is waited for, and its COMMIT PREPARED stands behind in the same stream; the
 // bounded wait for locks ends that with an error.
 //
+// A batch of whole transactions need not be waited for (Send()): while the destination works on it
+// the next one is decoded. Its COMMIT is sent when all its answers are there and right, and travels
+// with the next batch's first statement, whose compare-and-set expects the position that the COMMIT
+// stores: if that fails, nothing behind it has an effect. So a batch takes one round trip, and one
+// more for each COPY.
+//
 // One session, one thread, one decoder (it remembers the relations it has seen). After any error
 // the applier must be thrown away: the destination transaction is rolled back by closing the
 // session, and the position says what was applied.
@@ -27,10 +33,12 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "apply/ddl_runner.h"
 #include "apply/target.h"
 #include "base/lsn.h"
 #include "base/shutdown.h"
 #include "model/batch.h"
+#include "observe/stream_meter.h"
 #include "pg/connection.h"
 #include "state/position.h"
 
@@ -49,9 +57,11 @@ class Applier {
     bool misses_prepares = false;  // origin: none, which may leave out one without its end
     bool requires_origin = false;  // an error where what we write cannot be marked
     TargetPolicies policies;
+    DdlRunner::Options ddl;
     // The source's table that was copied under each name. A change of another one under that name
     // (tables swapped by rename, dropped and made anew) stops the task.
     std::map<TableName, Oid> source_oids;
+    StreamMeter* meter = nullptr;  // borrowed; null: nobody looks
   };
   struct Counts {  // since Open()
     int64_t inserted = 0;
@@ -75,9 +85,19 @@ class Applier {
 
   // Applies one batch, or one part of a transaction in parts. At its commit position() moves.
   absl::Status Apply(const Batch& batch);
+  // Sends a batch of whole transactions, and finishes the one before but for the answer to its
+  // COMMIT. Errors may be of either.
+  absl::Status Send(Batch batch);
+  // Commits what was sent, and waits for it; after an error there is nothing to settle. Apply()
+  // does so first.
+  absl::Status Settle();
+  bool is_settled() const;
+  // Commit time of the oldest transaction that is sent and not known to be committed; 0: none.
+  int64_t oldest_unsettled_us() const;
 
   // If commits are waiting to become durable and the interval is over, makes them so (an empty
-  // synchronous commit). Call when idle. Does nothing within a transaction in parts.
+  // synchronous commit). Call when idle. Does nothing within a transaction in parts, or while
+  // something is not settled.
   absl::Status MakeDurable();
 
   Lsn position() const;     // committed

@@ -44,7 +44,8 @@ BatchWriter::BatchWriter(Connection* connection, Options options)
       options_(std::move(options)),
       pipeline_(connection),
       row_writer_(connection, &pipeline_, options_.statement_bytes_max),
-      net_writer_(connection, &pipeline_, &row_writer_, options_.set_rows_min) {}
+      net_writer_(connection, &pipeline_, &row_writer_, options_.set_rows_min,
+                  options_.round_trip) {}
 
 const Target& BatchWriter::TargetOf(const Change& change) {
   if (last_target_ == nullptr || last_target_->relation != change.relation) {
@@ -73,12 +74,14 @@ absl::Status BatchWriter::ReadTargetsOf(const Batch& batch) {
     for (const Relation* relation : *change.truncated) look_at(relation);
   }
   if (unknown.empty()) return absl::OkStatus();
+  TOWLINE_RETURN_IF_ERROR(Drain());
   TOWLINE_ASSIGN_OR_RETURN(
       std::vector<Target> targets,
       ReadTargets(*connection_, options_.claim.task, unknown, options_.policies));
   for (Target& target : targets) {
     const Relation* relation = target.relation;
     TOWLINE_RETURN_IF_ERROR(CheckIsCopied(*relation));
+    TOWLINE_RETURN_IF_ERROR(CheckRewrite(target));
     // In a prepared transaction the note would be in the way of the next one until its outcome.
     if (batch.two_phase == TwoPhase::kNone) {
       TOWLINE_RETURN_IF_ERROR(NoteNewTable(*relation, target.table));
@@ -88,6 +91,7 @@ absl::Status BatchWriter::ReadTargetsOf(const Batch& batch) {
       TOWLINE_RETURN_IF_ERROR(CheckRedescription(*described, *relation, target.table));
     }
     described = relation;
+    has_ordered_ = has_ordered_ || target.keeps_order;
     targets_[relation] = std::make_unique<const Target>(std::move(target));
     new_targets_.push_back(relation);
   }
@@ -110,13 +114,28 @@ absl::Status BatchWriter::CheckIsCopied(const Relation& relation) const {
       "The destination holds the other table's rows. Drop the task (towline drop) and copy anew.");
 }
 
+// Its rows were removed, and come anew without what only the destination knows. The transaction is
+// rolled back with them.
+absl::Status BatchWriter::CheckRewrite(const Target& target) {
+  if (target.relation->rewrite_of == 0 || target.unsent.empty()) return absl::OkStatus();
+  return WithHint(
+      absl::UnimplementedError(absl::StrCat(
+          "table ", target.label, " was rewritten at the source, and the destination's has column ",
+          target.unsent.front(), ", which the source does not send: its values would be lost")),
+      absl::StrCat("Keep what it holds elsewhere, then, at the destination: ALTER TABLE ",
+                   target.sql_name, " DROP COLUMN ", target.unsent.front(),
+                   "; run again, and add the column when the task is past the rewrite."));
+}
+
 // So that another table of this name is known as such after a restart.
 absl::Status BatchWriter::NoteNewTable(const Relation& relation, const Table& table) {
   if (relation.kind == 'p' || options_.source_oids.contains(relation.name)) return absl::OkStatus();
-  LogWarning(
-      "a table is streamed that was not there at the copy: rows that it has had before it was "
-      "selected (as after a rename) do not come by themselves",
-      {{"table", QuoteQualified(relation.name.schema, relation.name.name)}});
+  if (!expected_.contains(relation.oid)) {
+    LogWarning(
+        "a table is streamed that was not there at the copy: rows that it has had before it was "
+        "selected (as after a rename) do not come by themselves",
+        {{"table", QuoteQualified(relation.name.schema, relation.name.name)}});
+  }
   options_.source_oids[relation.name] = relation.oid;
   noted_.push_back(relation.name);
   const TableRule* rule = FindRule(options_.policies.rules, relation.name, table.ancestors);
@@ -127,12 +146,20 @@ absl::Status BatchWriter::NoteNewTable(const Relation& relation, const Table& ta
 absl::Status BatchWriter::Write(const Batch& batch, size_t begin, size_t end) {
   missed_before_ = pipeline_.missed_rows();
   for (size_t i = begin; i < end; ++i) {
-    if (batch.changes[i].kind != ChangeKind::kTruncate) continue;
+    const Change& change = batch.changes[i];
+    const bool is_truncate = change.kind == ChangeKind::kTruncate;
+    if (!is_truncate && !(has_ordered_ && TargetOf(change).keeps_order)) continue;
     TOWLINE_RETURN_IF_ERROR(WriteSegment(batch, begin, i));
-    TOWLINE_RETURN_IF_ERROR(WriteTruncate(batch.changes[i]));
     begin = i + 1;
+    if (is_truncate) {
+      TOWLINE_RETURN_IF_ERROR(pipeline_.Drain());
+      TOWLINE_RETURN_IF_ERROR(WriteTruncate(change));
+    } else {
+      TOWLINE_RETURN_IF_ERROR(row_writer_.Write(TargetOf(change), change, i));
+    }
   }
-  return WriteSegment(batch, begin, end);
+  TOWLINE_RETURN_IF_ERROR(WriteSegment(batch, begin, end));
+  return pipeline_.Push();
 }
 
 // Statements that were on the way behind the one that failed have not been prepared.
@@ -142,6 +169,52 @@ absl::Status BatchWriter::Forget() {
   row_writer_.ForgetStatements();
   net_writer_.Forget();
   return connection_->Exec("DEALLOCATE ALL").status();
+}
+
+absl::Status BatchWriter::Renew() {
+  missed_before_ = pipeline_.missed_rows();
+  targets_.clear();
+  // A column that captured DDL has dropped and made again under its name is no surprise.
+  described_.clear();
+  last_target_ = nullptr;
+  return Forget();
+}
+
+absl::Status BatchWriter::ForgetTable(const TableName& table) {
+  options_.source_oids.erase(table);
+  described_.erase(table);
+  return RemovePiece(*connection_, options_.claim, table);
+}
+
+absl::Status BatchWriter::RenameTable(Oid source_oid, const TableName& now) {
+  for (auto& [name, oid] : options_.source_oids) {
+    if (oid != source_oid || name == now) continue;
+    const TableName before = name;
+    options_.source_oids.erase(before);
+    options_.source_oids[now] = source_oid;
+    described_.erase(before);
+    described_.erase(now);
+    return RenamePiece(*connection_, options_.claim, before, now);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status BatchWriter::RenameSchema(const std::string& before, const std::string& now) {
+  std::map<TableName, Oid> renamed;
+  for (const auto& [name, oid] : options_.source_oids) {
+    const bool is_in_it = name.schema == before;
+    const TableName then{is_in_it ? now : name.schema, name.name};
+    if (is_in_it) TOWLINE_RETURN_IF_ERROR(RenamePiece(*connection_, options_.claim, name, then));
+    renamed[then] = oid;
+  }
+  options_.source_oids = std::move(renamed);
+  described_.clear();
+  return absl::OkStatus();
+}
+
+Oid BatchWriter::SourceOidOf(const TableName& table) const {
+  auto found = options_.source_oids.find(table);
+  return found == options_.source_oids.end() ? 0 : found->second;
 }
 
 void BatchWriter::ForgetNewTargets() {
@@ -195,7 +268,7 @@ absl::Status BatchWriter::WriteSegment(const Batch& batch, size_t begin, size_t 
     if (is_first) FaultPoint("apply:in-batch");
     is_first = false;
   }
-  return pipeline_.Drain();
+  return absl::OkStatus();
 }
 
 // The changes from `first` on that are inserts of the same relation and that COPY can take.
@@ -240,18 +313,24 @@ absl::Status BatchWriter::WriteTable(const Batch& batch, const TableWork& work) 
 template <typename AnyFolder>
 absl::Status BatchWriter::WriteFolded(const Batch& batch, absl::Span<const uint32_t> changes,
                                       AnyFolder* folder) {
+  ScopedStage stage(options_.clock, Stage::kFold);
   const Target& target = TargetOf(batch.changes[changes.front()]);
+  auto write_net = [&] {
+    ScopedStage writing(options_.clock, Stage::kApply);
+    return net_writer_.Write(target, folder->Net());
+  };
   for (const uint32_t& index : changes) {
     const Change& change = batch.changes[index];
     if (folder->Add(index, change)) continue;
     if (!folder->is_empty()) {
-      TOWLINE_RETURN_IF_ERROR(net_writer_.Write(target, folder->Net()));
+      TOWLINE_RETURN_IF_ERROR(write_net());
       folder->Clear();
       if (folder->Add(index, change)) continue;
     }
+    ScopedStage writing(options_.clock, Stage::kApply);
     TOWLINE_RETURN_IF_ERROR(WriteInOrder(batch, absl::MakeConstSpan(&index, 1)));
   }
-  return folder->is_empty() ? absl::OkStatus() : net_writer_.Write(target, folder->Net());
+  return folder->is_empty() ? absl::OkStatus() : write_net();
 }
 
 // As they came: runs of inserts by COPY, the rest as a statement each.
@@ -259,12 +338,19 @@ absl::Status BatchWriter::WriteInOrder(const Batch& batch, absl::Span<const uint
   for (size_t i = 0; i < changes.size();) {
     const Target& target = TargetOf(batch.changes[changes[i]]);
     Run run = FindRun(batch, changes, i);
-    bool is_copied =
-        target.can_copy && (run.end - i >= kCopyRowsMin || (run.has_large_row && run.end > i));
-    if (is_copied) {
+    const size_t rows = run.end - i;
+    if (target.can_copy && run.has_large_row && rows > 0) {
       copied_.clear();
       for (; i < run.end; ++i) copied_.push_back({batch.changes[changes[i]].new_row, changes[i]});
       TOWLINE_RETURN_IF_ERROR(net_writer_.Copy(target, copied_));
+      continue;
+    }
+    const bool is_bulk = target.can_copy ? rows >= kCopyRowsMin || net_writer_.IsSet(rows)
+                                         : target.can_fold && net_writer_.IsSet(rows);
+    if (is_bulk && !run.has_large_row) {
+      inserts_.clear();
+      for (; i < run.end; ++i) inserts_.push_back({batch.changes[changes[i]], changes[i]});
+      TOWLINE_RETURN_IF_ERROR(net_writer_.WriteInserts(target, inserts_));
       continue;
     }
     size_t end = std::max(run.end, i + 1);  // a change that is no insert goes alone
@@ -276,29 +362,46 @@ absl::Status BatchWriter::WriteInOrder(const Batch& batch, absl::Span<const uint
 }
 
 void BatchWriter::Count(const Batch& batch) {
+  const Relation* last = nullptr;
+  TableChanges* table = nullptr;
   for (const Change& change : batch.changes) {
+    if (change.relation != last) table = &table_changes_[last = change.relation];
     switch (change.kind) {
       case ChangeKind::kInsert:
         ++counts_.inserted;
+        ++table->inserted;
         break;
       case ChangeKind::kUpdate:
         ++counts_.updated;
+        ++table->updated;
         break;
       case ChangeKind::kDelete:
         ++counts_.deleted;
+        ++table->deleted;
         break;
       case ChangeKind::kTruncate:
         ++counts_.truncated;
+        for (const Relation* relation : *change.truncated) ++table_changes_[relation].truncated;
+        last = nullptr;  // the map has moved
         break;
     }
   }
   counts_.missed = pipeline_.missed_rows();
 }
 
+std::vector<TableChanges> BatchWriter::TakeTableChanges() {
+  std::vector<TableChanges> tables;
+  for (auto& [relation, table] : table_changes_) {
+    table.name = relation->name;
+    tables.push_back(std::move(table));
+  }
+  table_changes_.clear();
+  return tables;
+}
+
 std::optional<BatchWriter::Failed> BatchWriter::TakeFailure(const Batch& batch) {
-  // Both come outside of the pipeline.
-  std::optional<ApplyFailure> failure =
-      net_writer_.copy_failure().has_value() ? net_writer_.copy_failure() : row_writer_.failure();
+  // Outside of the pipeline.
+  std::optional<ApplyFailure> failure = row_writer_.failure();
   bool is_usable = failure.has_value();
   if (!failure.has_value()) {
     failure = pipeline_.failure();

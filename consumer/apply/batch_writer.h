@@ -2,6 +2,9 @@
 // table: rows of different tables do not look at each other under the replica role. TRUNCATE is a
 // barrier, because it is one statement for several tables.
 //
+// A table with triggers or rules that fire for us (Target::keeps_order) is not grouped: its changes
+// are barriers for all tables, so that what fires finds the others as they were at the source.
+//
 // Of a table whose changes can be folded, the net changes are written: deletes, updates, inserts,
 // each as a set if it is large enough. A change that cannot be joined with those before it is a
 // barrier within the table. A set that the destination does not take does not tell which change it
@@ -12,10 +15,12 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "apply/copy_in.h"
 #include "apply/fold.h"
@@ -23,7 +28,9 @@
 #include "apply/pipeline.h"
 #include "apply/row_writer.h"
 #include "apply/target.h"
+#include "base/stage_clock.h"
 #include "model/batch.h"
+#include "observe/task_status.h"
 #include "pg/connection.h"
 #include "state/position.h"
 
@@ -45,21 +52,37 @@ class BatchWriter {
     std::map<TableName, Oid> source_oids;
     int64_t statement_bytes_max = 0;
     int64_t set_rows_min = 2;
+    absl::Duration round_trip;    // to the destination
+    StageClock* clock = nullptr;  // borrowed; may be null
   };
   BatchWriter(Connection* connection, Options options);
 
   // First, in the transaction that Write() is for: reads what is not known yet of the batch's
   // tables.
   absl::Status ReadTargetsOf(const Batch& batch);
-  // The changes [begin, end), or an error. Slices of a batch may be written one after another.
+  // Sends the changes [begin, end), or an error. Answers may still be missing: see Drain(). Slices
+  // of a batch may be written one after another.
   absl::Status Write(const Batch& batch, size_t begin, size_t end);
   // When all of the batch is written.
   void Count(const Batch& batch);
 
   // What a change that the destination has refused may be written as instead.
   RowWriter& row_writer() { return row_writer_; }
+  Pipeline& pipeline() { return pipeline_; }
   absl::Status Drain() { return pipeline_.Drain(); }
   const Target& TargetOf(const Change& change);
+
+  // A schema change has been run: what was read of the destination's tables is read again.
+  absl::Status Renew();
+  // A table of the source is gone, or has another name; or has just been made. In the open
+  // transaction.
+  absl::Status ForgetTable(const TableName& table);
+  absl::Status RenameTable(Oid source_oid, const TableName& now);
+  // The same for all tables of a schema.
+  absl::Status RenameSchema(const std::string& before, const std::string& now);
+  // 0: no row of it has come yet, nor was it copied.
+  Oid SourceOidOf(const TableName& table) const;
+  void ExpectTable(Oid source_oid) { expected_.insert(source_oid); }
 
   // After TakeFailure(), when what the last Write() has done is rolled back, up to the savepoint
   // or with its transaction: the session can be used again.
@@ -77,10 +100,14 @@ class BatchWriter {
   std::optional<Failed> TakeFailure(const Batch& batch);
 
   const Counts& counts() const { return counts_; }
+  // Of what was counted since the last call.
+  std::vector<TableChanges> TakeTableChanges();
   void set_skips_locked(bool skips_locked) {
     skips_locked_ = skips_locked;
     row_writer_.set_skips_locked(skips_locked);
   }
+  // Whether the transaction is to be prepared.
+  void set_is_prepared(bool is_prepared) { row_writer_.set_is_prepared(is_prepared); }
 
  private:
   struct TableWork {
@@ -89,6 +116,7 @@ class BatchWriter {
   };
 
   absl::Status CheckIsCopied(const Relation& relation) const;
+  static absl::Status CheckRewrite(const Target& target);
   absl::Status NoteNewTable(const Relation& relation, const Table& table);
   absl::Status WriteSegment(const Batch& batch, size_t begin, size_t end);
   void Gather(const Batch& batch, size_t begin, size_t end);
@@ -111,17 +139,21 @@ class BatchWriter {
   NetWriter net_writer_;
   absl::flat_hash_map<const Relation*, std::unique_ptr<const Target>> targets_;
   std::vector<const Relation*> new_targets_;        // of the last batch
+  std::set<Oid> expected_;                          // tables that captured DDL has made
   std::vector<TableName> noted_;                    // tables that it has brought
   std::map<TableName, const Relation*> described_;  // the last description of each table
   const Target* last_target_ = nullptr;             // changes come in runs of one relation
   bool skips_locked_ = false;
+  bool has_ordered_ = false;  // some target keeps its order
   int64_t missed_before_ = 0;
   Counts counts_;
+  absl::flat_hash_map<const Relation*, TableChanges> table_changes_;
 
   // Of the segment being written.
   std::vector<TableWork> tables_;
   absl::flat_hash_map<Oid, size_t> table_numbers_;
-  std::vector<CopyRow> copied_;  // by the next COPY
+  std::vector<CopyRow> copied_;     // by the next COPY
+  std::vector<NetChange> inserts_;  // of a run
 };
 
 }  // namespace towline

@@ -121,8 +121,9 @@ std::optional<ConflictKind> ConflictKindOf(ChangeKind kind, const ApplyFailure& 
   if (sqlstate == "23514") return ConflictKind::kCheck;
   if (sqlstate == "23502") return ConflictKind::kNotNull;
   if (sqlstate == "23P01") return ConflictKind::kExclusion;
-  // A data exception, such as a character that the destination's encoding lacks.
-  if (absl::StartsWith(sqlstate, "22")) return ConflictKind::kValueRefused;
+  // A data exception, such as a character that the destination's encoding lacks; or a type that
+  // takes no input at all (pg_node_tree in a table made from a catalog).
+  if (absl::StartsWith(sqlstate, "22") || sqlstate == "0A000") return ConflictKind::kValueRefused;
   if (absl::StartsWith(sqlstate, "23")) return ConflictKind::kOtherConstraint;
   return std::nullopt;
 }

@@ -1,13 +1,11 @@
 #include "apply/copy_in.h"
 
-#include <algorithm>
 #include <string>
+#include <utility>
+#include <vector>
 
-#include "absl/strings/numbers.h"
-#include "absl/strings/str_cat.h"
 #include "apply/statement.h"
 #include "base/status_macros.h"
-#include "model/row_image.h"
 
 namespace towline {
 namespace {
@@ -40,53 +38,14 @@ absl::Status WriteRows(Connection& connection, absl::Span<const CopyRow> rows) {
 
 }  // namespace
 
-size_t LineOfCopyContext(absl::string_view context) {
-  constexpr absl::string_view kLine = ", line ";
-  context = context.substr(0, context.find('\n'));
-  size_t at = context.rfind(kLine);
-  if (at == absl::string_view::npos) return 0;
-  context.remove_prefix(at + kLine.size());
-  size_t line = 0;
-  context = context.substr(0, context.find_first_not_of("0123456789"));
-  return absl::SimpleAtoi(context, &line) ? line : 0;
-}
-
-absl::Status CopyRows(Connection& connection, const Target& target, absl::Span<const CopyRow> rows,
-                      std::optional<ApplyFailure>* failure) {
-  TOWLINE_RETURN_IF_ERROR(connection.CopyInBegin(BuildCopy(target)));
+absl::Status CopyRows(Connection& connection, Pipeline& pipeline, const Target& target,
+                      absl::Span<const CopyRow> rows) {
+  TOWLINE_RETURN_IF_ERROR(pipeline.BeginCopy(BuildCopy(target)));
   TOWLINE_RETURN_IF_ERROR(WriteRows(connection, rows));
-  PGconn* raw = connection.raw();
-  if (PQputCopyEnd(raw, nullptr) < 0) return connection.ErrorOf(nullptr);
-  int64_t copied = -1;
-  while (true) {
-    int flushed = PQflush(raw);
-    if (flushed < 0) return connection.ErrorOf(nullptr);
-    if (flushed > 0 || PQisBusy(raw) != 0) {
-      TOWLINE_RETURN_IF_ERROR(connection.WaitSocket(flushed > 0, absl::InfiniteDuration()));
-      if (PQconsumeInput(raw) == 0) return connection.ErrorOf(nullptr);
-      continue;
-    }
-    PgResultPtr result(PQgetResult(raw));
-    if (result == nullptr) break;
-    if (PQresultStatus(result.get()) == PGRES_COMMAND_OK) {
-      if (!absl::SimpleAtoi(PQcmdTuples(result.get()), &copied)) copied = -1;
-      continue;
-    }
-    absl::Status status = connection.ErrorOf(result.get());
-    if (PQstatus(raw) != CONNECTION_OK) return status;
-    auto field = [&result](int code) {
-      const char* text = PQresultErrorField(result.get(), code);
-      return std::string(text != nullptr ? text : "");
-    };
-    size_t line = LineOfCopyContext(field(PG_DIAG_CONTEXT));
-    size_t row = std::clamp<size_t>(line, 1, rows.size()) - 1;
-    *failure = ApplyFailure{rows[row].change, status, 0, field(PG_DIAG_MESSAGE_DETAIL)};
-  }
-  if (copied == static_cast<int64_t>(rows.size())) return absl::OkStatus();
-  if (!failure->has_value()) {
-    *failure = ApplyFailure{rows.front().change, absl::OkStatus(), copied, ""};
-  }
-  return absl::AbortedError("the batch has failed");
+  std::vector<uint32_t> changes;
+  changes.reserve(rows.size());
+  for (const CopyRow& row : rows) changes.push_back(row.change);
+  return pipeline.EndCopy(std::move(changes));
 }
 
 }  // namespace towline

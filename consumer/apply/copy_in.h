@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
@@ -19,12 +18,10 @@ struct CopyRow {
   uint32_t change = 0;  // index within the batch
 };
 
-// `rows` are inserts of target's relation, which has can_copy. If the server does not take them
-// all, `failure` says which one was the first.
-absl::Status CopyRows(Connection& connection, const Target& target, absl::Span<const CopyRow> rows,
-                      std::optional<ApplyFailure>* failure);
-
-// The row number in a COPY error's context ("COPY orders, line 12"), from 1; 0 if there is none.
-size_t LineOfCopyContext(absl::string_view context);
+// `rows` are inserts of target's relation, which has can_copy, and at least one. Their end is sent
+// and not waited for: if the server does not take them all, the pipeline's failure says which one
+// was the first.
+absl::Status CopyRows(Connection& connection, Pipeline& pipeline, const Target& target,
+                      absl::Span<const CopyRow> rows);
 
 }  // namespace towline

@@ -11,6 +11,9 @@
 namespace towline {
 namespace {
 
+// Below, kCopyRowsMin is what was measured.
+constexpr absl::Duration kNearRoundTrip = absl::Milliseconds(1);
+
 // Which of the fields of a full old image are NULL; empty: none.
 std::vector<bool> NullsOf(const Change& change) {
   std::vector<bool> nulls;
@@ -106,8 +109,15 @@ absl::Status NetWriter::WriteUpdateSet(const Target& target, const std::vector<b
   return set_writer_.Write(target, shape, updates);
 }
 
+bool NetWriter::IsCopy(const Target& target, size_t inserts) const {
+  if (!target.can_copy || inserts < kCopyRowsMin) return false;
+  const bool is_set = IsSet(inserts) && CanInsertSet(target);
+  const absl::Duration gain = is_set ? kCopyGainOnSet : kCopyGainOnStatement;
+  return gain * static_cast<int64_t>(inserts) >= round_trip_ || round_trip_ < kNearRoundTrip;
+}
+
 absl::Status NetWriter::WriteInserts(const Target& target, absl::Span<const NetChange> inserts) {
-  if (target.can_copy && inserts.size() >= kCopyRowsMin) {
+  if (IsCopy(target, inserts.size())) {
     copied_.clear();
     for (const NetChange& insert : inserts) {
       copied_.push_back({insert.change.new_row, insert.index});
@@ -126,8 +136,7 @@ absl::Status NetWriter::WriteOneByOne(const Target& target, absl::Span<const Net
 }
 
 absl::Status NetWriter::Copy(const Target& target, absl::Span<const CopyRow> rows) {
-  TOWLINE_RETURN_IF_ERROR(pipeline_->Drain());
-  absl::Status copied = CopyRows(*connection_, target, rows, &copy_failure_);
+  absl::Status copied = CopyRows(*connection_, *pipeline_, target, rows);
   return copied.ok() ? copied : WithContext(copied, absl::StrCat("table ", target.label));
 }
 

@@ -1,8 +1,11 @@
 #include "apply/pipeline.h"
 
+#include <algorithm>
 #include <numeric>
+#include <utility>
 
 #include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/status_macros.h"
 
@@ -21,9 +24,102 @@ constexpr size_t kGroupBytes = 256 << 10;
 
 absl::Status Pipeline::Enter() {
   if (failure_.has_value()) return absl::AbortedError("the batch has failed before");
-  if (PQpipelineStatus(connection_->raw()) == PQ_PIPELINE_ON) return absl::OkStatus();
-  if (PQenterPipelineMode(connection_->raw()) == 0) return connection_->ErrorOf(nullptr);
+  TOWLINE_RETURN_IF_ERROR(fatal_);
+  TOWLINE_RETURN_IF_ERROR(FinishCopy());
+  if (PQpipelineStatus(connection_->raw()) == PQ_PIPELINE_OFF &&
+      PQenterPipelineMode(connection_->raw()) == 0) {
+    return connection_->ErrorOf(nullptr);
+  }
+  return SendSteps();
+}
+
+absl::Status Pipeline::SendSteps() {
+  while (!steps_.empty()) {
+    if (PQsendQueryParams(connection_->raw(), steps_.front().sql.c_str(), 0, nullptr, nullptr,
+                          nullptr, nullptr, 0) == 0) {
+      return connection_->ErrorOf(nullptr);
+    }
+    is_unsynced_ = true;
+    pending_.push_back({{}, false, false, std::move(steps_.front())});
+    steps_.pop_front();
+  }
   return absl::OkStatus();
+}
+
+absl::Status Pipeline::CheckStep(const Step& step, const PGresult* result) {
+  ExecStatusType status = PQresultStatus(result);
+  const bool is_done = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
+  fatal_ = is_done ? step.check(result) : connection_->ErrorOf(result);
+  return fatal_;
+}
+
+// Outside of pipeline mode: the steps and `more` as one message, which the server executes in order
+// up to the first error.
+absl::Status Pipeline::ExecSteps(const std::string& more) {
+  PGconn* raw = connection_->raw();
+  std::string sql;
+  for (const Step& step : steps_) absl::StrAppend(&sql, step.sql, "; ");
+  if (PQsendQuery(raw, absl::StrCat(sql, more).c_str()) == 0) return connection_->ErrorOf(nullptr);
+  absl::Status failed;
+  while (true) {
+    TOWLINE_ASSIGN_OR_RETURN(PgResultPtr result, connection_->NextResult());
+    if (PQstatus(raw) != CONNECTION_OK) return connection_->ErrorOf(result.get());
+    if (result == nullptr) break;
+    // Begun in spite of a step whose answer is not the right one: the session must go.
+    if (PQresultStatus(result.get()) == PGRES_COPY_IN) return failed;
+    if (!failed.ok()) continue;
+    if (!steps_.empty()) {
+      failed = CheckStep(steps_.front(), result.get());
+      steps_.pop_front();
+    } else {
+      failed = connection_->ErrorOf(result.get());
+    }
+  }
+  TOWLINE_RETURN_IF_ERROR(failed);
+  if (!steps_.empty() || !more.empty()) return absl::InternalError("no COPY started");
+  return absl::OkStatus();
+}
+
+absl::Status Pipeline::BeginCopy(const std::string& sql) {
+  if (failure_.has_value()) return absl::AbortedError("the batch has failed before");
+  TOWLINE_RETURN_IF_ERROR(fatal_);
+  TOWLINE_RETURN_IF_ERROR(FinishCopy());
+  if (PQpipelineStatus(connection_->raw()) != PQ_PIPELINE_OFF) TOWLINE_RETURN_IF_ERROR(Drain());
+  return ExecSteps(sql);
+}
+
+absl::Status Pipeline::EndCopy(std::vector<uint32_t> changes) {
+  is_copying_ = true;
+  copy_changes_ = std::move(changes);
+  return connection_->CopyInPutEnd();
+}
+
+absl::Status Pipeline::FinishCopy() {
+  if (!is_copying_) return absl::OkStatus();
+  is_copying_ = false;
+  int64_t copied = -1;
+  while (true) {
+    TOWLINE_ASSIGN_OR_RETURN(PgResultPtr result, connection_->NextResult());
+    if (PQstatus(connection_->raw()) != CONNECTION_OK) return connection_->ErrorOf(result.get());
+    if (result == nullptr) break;
+    if (PQresultStatus(result.get()) == PGRES_COMMAND_OK) {
+      if (!absl::SimpleAtoi(PQcmdTuples(result.get()), &copied)) copied = -1;
+      continue;
+    }
+    auto field = [&result](int code) {
+      const char* text = PQresultErrorField(result.get(), code);
+      return std::string(text != nullptr ? text : "");
+    };
+    size_t line = LineOfCopyContext(field(PG_DIAG_CONTEXT));
+    size_t row = std::clamp<size_t>(line, 1, copy_changes_.size()) - 1;
+    failure_ = ApplyFailure{copy_changes_[row], connection_->ErrorOf(result.get()), 0,
+                            field(PG_DIAG_MESSAGE_DETAIL)};
+  }
+  if (copied == static_cast<int64_t>(copy_changes_.size())) return absl::OkStatus();
+  if (!failure_.has_value()) {
+    failure_ = ApplyFailure{copy_changes_.front(), absl::OkStatus(), copied, ""};
+  }
+  return absl::AbortedError("the batch has failed");
 }
 
 absl::Status Pipeline::Prepare(const std::string& name, const std::string& sql,
@@ -33,7 +129,7 @@ absl::Status Pipeline::Prepare(const std::string& name, const std::string& sql,
                     types.data()) == 0) {
     return connection_->ErrorOf(nullptr);
   }
-  pending_.push_back({{change, 0, 0}, false, false});
+  pending_.push_back({{change, 0, 0}, false, false, std::nullopt});
   return AfterSend(sql.size());
 }
 
@@ -45,11 +141,12 @@ absl::Status Pipeline::Send(const std::string& name, const Values& values,
                           0) == 0) {
     return connection_->ErrorOf(nullptr);
   }
-  pending_.push_back({expected, false, true});
+  pending_.push_back({expected, false, true, std::nullopt});
   return AfterSend(std::accumulate(values.lengths.begin(), values.lengths.end(), size_t{32}));
 }
 
 absl::Status Pipeline::AfterSend(size_t bytes) {
+  is_unsynced_ = true;
   unflushed_bytes_ += bytes;
   if (++unflushed_statements_ < kGroupStatements && unflushed_bytes_ < kGroupBytes) {
     return absl::OkStatus();
@@ -90,8 +187,14 @@ absl::Status Pipeline::ReadResults() {
       continue;
     }
     if (PQstatus(raw) != CONNECTION_OK) return connection_->ErrorOf(result.get());
-    if (!failure_.has_value()) Check(result.get(), pending_.front());
+    if (failure_.has_value() || !fatal_.ok()) continue;
+    if (pending_.front().step.has_value()) {
+      CheckStep(*pending_.front().step, result.get()).IgnoreError();  // stays in fatal_
+    } else {
+      Check(result.get(), pending_.front());
+    }
   }
+  TOWLINE_RETURN_IF_ERROR(fatal_);
   if (failure_.has_value() && !is_recovering_) return absl::AbortedError("the batch has failed");
   return absl::OkStatus();
 }
@@ -116,14 +219,27 @@ void Pipeline::Check(const PGresult* result, const Pending& pending) {
   }
 }
 
-absl::Status Pipeline::Drain() {
+absl::Status Pipeline::Push() {
   PGconn* raw = connection_->raw();
-  if (PQpipelineStatus(raw) == PQ_PIPELINE_OFF) return absl::OkStatus();
+  if (PQpipelineStatus(raw) == PQ_PIPELINE_OFF || !is_unsynced_) return absl::OkStatus();
   if (PQpipelineSync(raw) == 0) return connection_->ErrorOf(nullptr);
-  pending_.push_back({{}, true, false});
-  TOWLINE_RETURN_IF_ERROR(Exchange(0));
+  pending_.push_back({{}, true, false, std::nullopt});
+  is_unsynced_ = false;
   unflushed_statements_ = 0;
   unflushed_bytes_ = 0;
+  return Exchange(pending_.size());
+}
+
+absl::Status Pipeline::Drain() {
+  TOWLINE_RETURN_IF_ERROR(fatal_);
+  TOWLINE_RETURN_IF_ERROR(FinishCopy());
+  PGconn* raw = connection_->raw();
+  if (PQpipelineStatus(raw) == PQ_PIPELINE_OFF) {
+    return steps_.empty() ? absl::OkStatus() : ExecSteps("");
+  }
+  TOWLINE_RETURN_IF_ERROR(SendSteps());
+  TOWLINE_RETURN_IF_ERROR(Push());
+  TOWLINE_RETURN_IF_ERROR(Exchange(0));
   return PQexitPipelineMode(raw) == 1 ? absl::OkStatus() : connection_->ErrorOf(nullptr);
 }
 
@@ -137,13 +253,18 @@ void Pipeline::Reset() {
 absl::Status Pipeline::Recover() {
   is_recovering_ = true;
   if (PQstatus(connection_->raw()) != CONNECTION_OK) return connection_->ErrorOf(nullptr);
-  // A sync that is on the way already serves as well.
-  if (!pending_.empty() && pending_.back().is_sync) {
-    TOWLINE_RETURN_IF_ERROR(Exchange(0));
-    return PQexitPipelineMode(connection_->raw()) == 1 ? absl::OkStatus()
-                                                       : connection_->ErrorOf(nullptr);
-  }
   return Drain();
+}
+
+size_t LineOfCopyContext(absl::string_view context) {
+  constexpr absl::string_view kLine = ", line ";
+  context = context.substr(0, context.find('\n'));
+  size_t at = context.rfind(kLine);
+  if (at == absl::string_view::npos) return 0;
+  context.remove_prefix(at + kLine.size());
+  size_t line = 0;
+  context = context.substr(0, context.find_first_not_of("0123456789"));
+  return absl::SimpleAtoi(context, &line) ? line : 0;
 }
 
 absl::StatusOr<Result> AskWithValues(Connection& connection, const std::string& sql,

@@ -3,14 +3,21 @@
 // neither side ever waits for the other to read; what is on the way is bounded in statements and in
 // bytes. Every answer is checked: the first error, or row count that is not the expected one, is
 // kept with the change it belongs to, and nothing more is sent.
+//
+// What opens the transaction (and commits the one before it) travels with its first statement: see
+// Before(). COPY is not possible in pipeline mode; it begins with a wait for the server, and its
+// end is waited for when the next thing is sent, or by Drain().
 #pragma once
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "model/oid.h"
 #include "pg/connection.h"
@@ -41,7 +48,19 @@ class Pipeline {
     absl::Span<const int> formats;
   };
 
+  // A command without parameters that belongs to no change. `check` looks at its answer, which is
+  // no error; what it returns other than OK is as final as an error: see Before().
+  struct Step {
+    std::string sql;
+    std::function<absl::Status(const PGresult*)> check;
+  };
+
   explicit Pipeline(Connection* connection) : connection_(connection) {}
+
+  // Goes out before the next statement, without a round trip of its own, or with Drain(). Steps are
+  // executed in order, and nothing behind one that fails: whatever Send() and the others then
+  // return, up to and with Drain(), is that error, it has no failure(), and the session must go.
+  void Before(Step step) { steps_.push_back(std::move(step)); }
 
   // Each enters pipeline mode if it is off. An error means that the batch has failed: see failure()
   // and call Recover().
@@ -49,6 +68,13 @@ class Pipeline {
                        size_t change);
   absl::Status Send(const std::string& name, const Values& values, const Expected& expected);
 
+  // COPY FROM STDIN, after waiting for what was sent before. In between Connection::CopyWrite().
+  // `changes` are those of the rows.
+  absl::Status BeginCopy(const std::string& sql);
+  absl::Status EndCopy(std::vector<uint32_t> changes);
+
+  // Writes out all that libpq holds and asks for its answers, without waiting for them.
+  absl::Status Push();
   // Waits for every answer and leaves pipeline mode.
   absl::Status Drain();
   // After a failure: takes the answers that are still to come, so that the session can be used for
@@ -68,22 +94,35 @@ class Pipeline {
     Expected expected;
     bool is_sync = false;
     bool counts_rows = false;
+    std::optional<Step> step;
   };
 
   absl::Status Enter();
+  absl::Status SendSteps();
+  absl::Status ExecSteps(const std::string& more);
+  absl::Status FinishCopy();
+  absl::Status CheckStep(const Step& step, const PGresult* result);
   absl::Status AfterSend(size_t bytes);
   absl::Status Exchange(size_t pending_max);
   absl::Status ReadResults();
   void Check(const PGresult* result, const Pending& pending);
 
   Connection* connection_;
+  std::deque<Step> steps_;  // not sent yet
   std::deque<Pending> pending_;
+  absl::Status fatal_;                  // of a step
+  bool is_copying_ = false;             // the end of a COPY was sent, and its answer is missing
+  std::vector<uint32_t> copy_changes_;  // of its rows
+  bool is_unsynced_ = false;            // something was sent behind the last sync
   size_t unflushed_statements_ = 0;
   size_t unflushed_bytes_ = 0;
   std::optional<ApplyFailure> failure_;
   bool is_recovering_ = false;
   int64_t missed_rows_ = 0;
 };
+
+// The row number in a COPY error's context ("COPY orders, line 12"), from 1; 0 if there is none.
+size_t LineOfCopyContext(absl::string_view context);
 
 // One statement with such parameters, outside of pipeline mode.
 absl::StatusOr<Result> AskWithValues(Connection& connection, const std::string& sql,

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/fault_point.h"
 #include "base/status_macros.h"
+#include "model/failed_table.h"
 #include "pg/quoting.h"
 
 namespace towline {
@@ -49,8 +50,7 @@ int64_t OverwriteRowsMin(const Target& target) {
 std::string StagedColumn(const Target& target, int index) {
   const TargetColumn& column = target.columns[static_cast<size_t>(index)];
   if (column.cast.empty()) return column.name;
-  const Column& source = target.relation->columns[static_cast<size_t>(index)];
-  return absl::StrCat("NULL::", QuoteQualified(source.type_schema, source.type_name));
+  return absl::StrCat("NULL::", column.cast_from);
 }
 
 // The shape as a key of the cache.
@@ -77,13 +77,15 @@ absl::Status RowWriter::CheckIdentity(const Target& target, const Change& change
                                target.relation->replica_identity != ReplicaIdentity::kFull)) &&
                   (change.old_image != OldImage::kKey || target.matching == Matching::kKey);
   if (is_found) return absl::OkStatus();
-  return WithHint(
-      absl::FailedPreconditionError(absl::StrCat(
-          target.label, ": ", change.kind == ChangeKind::kUpdate ? "an UPDATE" : "a DELETE",
-          " arrived without identity: the source's log does not say which row it was")),
-      absl::StrCat("At the source: ALTER TABLE ", target.sql_name,
-                   " REPLICA IDENTITY FULL; (or add a primary key), then `towline drop` and copy "
-                   "again: the change that has passed cannot be recovered."));
+  absl::Status unknown = absl::FailedPreconditionError(absl::StrCat(
+      target.label, ": ", change.kind == ChangeKind::kUpdate ? "an UPDATE" : "a DELETE",
+      " arrived without identity: the source's log does not say which row it was"));
+  return WithFailedTable(
+      WithHint(unknown, absl::StrCat("At the source: ALTER TABLE ", target.sql_name,
+                                     " REPLICA IDENTITY FULL; (or add a primary key), then "
+                                     "`towline drop` and copy again: the change that has passed "
+                                     "cannot be recovered.")),
+      {target.relation->name, target.relation->oid});
 }
 
 absl::Status RowWriter::ReadImages(const Target& target, const Change& change) {
@@ -271,7 +273,8 @@ absl::StatusOr<ValueStaging> RowWriter::Stage(const Target& target, const Statem
   }
   TOWLINE_ASSIGN_OR_RETURN(
       ValueStaging staging,
-      ValueStaging::Create(*connection_, absl::StrCat(target.only, target.sql_name), columns));
+      ValueStaging::Create(*connection_, absl::StrCat(target.only, target.sql_name), columns,
+                           is_prepared_));
   shape->staged_new.resize(new_fields_.size());
   shape->staged_old.resize(old_fields_.size());
   for (size_t i = 0; i < values.size(); ++i) {

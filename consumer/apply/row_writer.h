@@ -39,6 +39,9 @@ class RowWriter {
   // equal ones, but not one that they have locked. The source's other transaction has met another.
   void set_skips_locked(bool skips_locked) { skips_locked_ = skips_locked; }
 
+  // Whether the transaction is to be prepared.
+  void set_is_prepared(bool is_prepared) { is_prepared_ = is_prepared; }
+
   // The session has none of the statements any more.
   void ForgetStatements();
 
@@ -91,6 +94,7 @@ class RowWriter {
   const Statement* last_[9][3] = {};
   int64_t statement_number_ = 0;
   bool skips_locked_ = false;
+  bool is_prepared_ = false;
   std::optional<ApplyFailure> failure_;
 
   // Of the change being written.

@@ -2,33 +2,12 @@
 
 #include <utility>
 
-#include "absl/strings/str_cat.h"
-#include "base/error.h"
 #include "base/status_macros.h"
-#include "pg/quoting.h"
 #include "state/origin.h"
+#include "state/replica_role.h"
 #include "state/task_name.h"
 
 namespace towline {
-namespace {
-
-absl::Status TakeReplicaRole(Connection& connection) {
-  absl::Status status = connection.Exec("SET session_replication_role = replica").status();
-  if (!absl::IsPermissionDenied(status)) return status;
-  absl::StatusOr<std::string> role = connection.QueryValue("SELECT current_user");
-  std::string quoted = role.ok() ? QuoteIdentifier(*role) : "the role";
-  constexpr int kHasParameterGrants = 150000;
-  return WithHint(
-      WithContext(status, "the destination's role may not switch off triggers and foreign keys"),
-      connection.server_version() >= kHasParameterGrants
-          ? absl::StrCat("GRANT SET ON PARAMETER session_replication_role TO ", quoted, ";")
-          : absl::StrCat("ALTER ROLE ", quoted,
-                         " SUPERUSER; (before version 15 only superusers may "
-                         "set session_replication_role)"));
-}
-
-}  // namespace
-
 absl::StatusOr<Connection> OpenApplySession(const ConnectOptions& destination,
                                             const std::string& task, bool requires_origin,
                                             const Shutdown& shutdown) {

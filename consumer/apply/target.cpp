@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "base/error.h"
+#include "model/failed_table.h"
 #include "pg/quoting.h"
 #include "schema/type_passage.h"
 
@@ -46,9 +47,10 @@ std::string TypeText(const Column& column) {
 }
 
 absl::Status Unfit(const Relation& relation, absl::string_view what, absl::string_view hint) {
-  return WithHint(absl::FailedPreconditionError(
-                      absl::StrCat("destination table ", Label(relation.name), ": ", what)),
-                  hint);
+  return WithFailedTable(WithHint(absl::FailedPreconditionError(absl::StrCat(
+                                      "destination table ", Label(relation.name), ": ", what)),
+                                  hint),
+                         {relation.name, relation.oid});
 }
 
 std::string AlterTable(const Relation& relation) {
@@ -59,22 +61,23 @@ std::string AlterTable(const Relation& relation) {
 // As in the copy, or more than it needed. A type that the source has changed since is a DDL that
 // the destination must repeat, also where the new values could be cast (state/column_types.h).
 bool HasFittingType(const Relation& relation, const Column& column, const TableColumn& there,
-                    const CopiedTypes& copied_types) {
-  if (FindPassage(TypeOf(column), TypeOf(there)) == Passage::kNone) return false;
+                    const TargetCatalog& catalog) {
+  const ColumnType type = TypeOf(column, catalog.domains);
+  if (FindPassage(type, TypeOf(there)) == Passage::kNone) return false;
   if (there.type_name == column.type_name && there.type_schema == column.type_schema) {
     const bool only_limits = there.type_name == "varchar" || there.type_name == "varbit";
     if (there.typmod == column.typmod || there.typmod == -1 || only_limits) return true;
   }
-  auto copied = copied_types.find({relation.name, column.name});
-  if (copied == copied_types.end()) return false;
+  auto copied = catalog.copied.find({relation.name, column.name});
+  if (copied == catalog.copied.end()) return false;
   const CopiedType& before = copied->second;
   return before.schema == column.type_schema && before.name == column.type_name &&
-         FindPassage({before.schema, before.name, column.type_kind, before.typmod},
-                     TypeOf(column)) == Passage::kAsIs;
+         FindPassage({before.schema, before.name, column.type_kind, before.typmod}, type) ==
+             Passage::kAsIs;
 }
 
 absl::Status CheckColumn(const Relation& relation, const Column& column, const TableColumn* there,
-                         const CopiedTypes& copied_types) {
+                         const TargetCatalog& catalog) {
   if (!column.is_sent) {
     if (there != nullptr && there->generated == '\0' && column.generated != '\0') {
       return Unfit(relation,
@@ -91,7 +94,7 @@ absl::Status CheckColumn(const Relation& relation, const Column& column, const T
                  absl::StrCat(AlterTable(relation), " ADD COLUMN ", QuoteIdentifier(column.name),
                               " ", TypeText(column), ";"));
   }
-  if (!HasFittingType(relation, column, *there, copied_types)) {
+  if (!HasFittingType(relation, column, *there, catalog)) {
     return Unfit(relation,
                  absl::StrCat("column \"", column.name, "\" has type ", there->type_text,
                               ", the source's has ", TypeText(column)),
@@ -108,8 +111,12 @@ void FillColumn(const Column& column, const Table& table, const TargetCatalog& c
   target->is_binary = column.format == ValueFormat::kBinary;
   if (there == nullptr) return;
   target->type_oid = there->type_oid;
-  if (FindPassage(TypeOf(column), TypeOf(*there)) == Passage::kCast) {
-    target->type_oid = column.type_oid;  // of the server itself: the same everywhere
+  const ColumnType type = TypeOf(column, catalog.domains);
+  if (FindPassage(type, TypeOf(*there)) == Passage::kCast) {
+    // A type of the server itself: the same everywhere.
+    target->type_oid = type.base == nullptr ? column.type_oid : type.base->oid;
+    target->cast_from = type.base == nullptr ? QuoteQualified(type.schema, type.name)
+                                             : QuoteQualified(type.base->schema, type.base->name);
     target->cast = absl::StrCat("::", there->type_text);
   }
   auto equals = catalog.equals.find(there->type_oid);
@@ -188,7 +195,7 @@ bool NeedsReplacing(const Target& target, const TargetCatalog& catalog) {
 }
 
 bool CanFold(const Target& target) {
-  if (target.overwrites || target.table.has_always_triggers) return false;
+  if (target.overwrites || target.keeps_order) return false;
   const bool is_found_by_fields =
       std::all_of(target.match.begin(), target.match.end(),
                   [&](int index) { return target.columns[static_cast<size_t>(index)].field >= 0; });
@@ -244,13 +251,13 @@ void FillColumns(const Relation& relation, const TargetCatalog& catalog, Target*
     if (column.is_written) target->written.push_back(relation.sent[i]);
   }
   target->can_copy = can_pass_bytes && !target->written.empty() && !target->overwrites &&
-                     target->written.size() == relation.sent.size();
+                     !target->keeps_order && target->written.size() == relation.sent.size();
 }
 
 }  // namespace
 
 absl::StatusOr<Target> MakeTarget(const Relation& relation, const Table& table,
-                                  const TargetCatalog& catalog, bool overwrites) {
+                                  const TargetCatalog& catalog, bool overwrites, bool may_fold) {
   Target target;
   target.relation = &relation;
   target.table = table;
@@ -270,11 +277,12 @@ absl::StatusOr<Target> MakeTarget(const Relation& relation, const Table& table,
   }
   target.only = table.kind == 'p' ? "" : "ONLY ";
   for (const Column& column : relation.columns) {
-    absl::Status checked =
-        CheckColumn(relation, column, table.FindColumn(column.name), catalog.copied);
+    absl::Status checked = CheckColumn(relation, column, table.FindColumn(column.name), catalog);
     if (!checked.ok()) return checked;
   }
   target.overwrites = overwrites;
+  // What fires for a row may look at any other, and be told of it once for a whole COPY.
+  target.keeps_order = !may_fold || table.has_always_triggers;
   FillColumns(relation, catalog, &target);
   absl::Status unsent = CheckUnsent(&target);
   if (!unsent.ok()) return unsent;
@@ -291,6 +299,15 @@ absl::StatusOr<Target> MakeTarget(const Relation& relation, const Table& table,
   target.replaces = target.matching == Matching::kKey && NeedsReplacing(target, catalog);
   target.can_fold = CanFold(target);
   return target;
+}
+
+bool MayFold(const std::map<TableName, bool>& folds, const TableName& table,
+             const std::vector<TableName>& ancestors) {
+  if (auto own = folds.find(table); own != folds.end()) return own->second;
+  for (const TableName& ancestor : ancestors) {
+    if (auto above = folds.find(ancestor); above != folds.end()) return above->second;
+  }
+  return true;
 }
 
 absl::Status CheckRedescription(const Relation& before, const Relation& now, const Table& table) {

@@ -4,6 +4,7 @@
 // written wrongly.
 #pragma once
 
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -16,6 +17,7 @@
 #include "model/table.h"
 #include "pg/connection.h"
 #include "schema/table_rules.h"
+#include "schema/type_passage.h"
 #include "state/column_types.h"
 
 namespace towline {
@@ -29,6 +31,7 @@ struct TargetColumn {
   Oid array_oid = 0;            // its array type; 0: it has none
   char array_delimiter = ',';   // between elements in text
   std::string cast;             // "::type" where the destination's column has another; else empty
+  std::string cast_from;        // then the quoted type that values are read as; else empty
   std::string equals = "=";     // the type's equality operator; empty: it has none
   std::string generation;       // expression of a stored generated column; empty: it is none
   bool equals_exactly = false;  // equal values have the same bytes
@@ -56,6 +59,7 @@ struct Target {
   std::vector<std::string> unsent;  // quoted columns that only the destination has, not generated
   bool can_copy = false;            // row images are what COPY BINARY reads
   bool can_fold = false;            // changes of a batch may become one net change per row
+  bool keeps_order = false;         // row by row, with other tables' changes in source order
   bool replaces = false;            // as deletes and inserts only: rows look at each other (fold.h)
   bool is_key_unique = false;       // match is a key: an index finds its one row
   bool overwrites = false;          // existing rows give way (existing: append)
@@ -75,13 +79,15 @@ struct TargetCatalog {
   absl::flat_hash_map<Oid, ArrayType> arrays;  // by type of the elements
   // Expressions of generated columns, by table and column.
   absl::flat_hash_map<std::pair<Oid, std::string>, std::string> generation;
-  CopiedTypes copied;  // of columns that have another type here
+  CopiedTypes copied;   // of columns that have another type here
+  DomainBases domains;  // of the source
 };
 
 // Pure: what the relation's rows mean for this table. kFailedPrecondition with the statement that
 // mends it if they do not fit.
 absl::StatusOr<Target> MakeTarget(const Relation& relation, const Table& table,
-                                  const TargetCatalog& catalog, bool overwrites);
+                                  const TargetCatalog& catalog, bool overwrites,
+                                  bool may_fold = true);
 
 // Within a connection the stream describes a relation again when it has changed. Changes that the
 // rows themselves do not betray stop the task as well: a column that was renamed or dropped, a
@@ -98,7 +104,15 @@ struct TargetPolicies {
   // never arrived.
   TableRules rules;
   ConflictPolicies conflicts;
+  // Whether changes may be folded, by their names at the source; of others what the destination
+  // says.
+  std::map<TableName, bool> folds;
+  DomainBases domains;  // of the source; may be empty where no column is cast
 };
+
+// Of the nearest of the table and those above it that says something; else true.
+bool MayFold(const std::map<TableName, bool>& folds, const TableName& table,
+             const std::vector<TableName>& ancestors);
 
 // MakeTarget() for several relations of a task, reading the destination's catalog once. In the
 // order of `relations`.

@@ -55,7 +55,8 @@ Oid GetOid(const Result& result, int row, int column) {
 
 absl::StatusOr<TargetCatalog> ReadCatalog(Connection& connection,
                                           absl::Span<const Relation* const> relations,
-                                          const std::vector<Table>& tables) {
+                                          const std::vector<Table>& tables,
+                                          const DomainBases& domains) {
   constexpr Oid kFirstUserOid = 16384;  // FirstNormalObjectId: built-in types lie below
   std::vector<Oid> tables_oids;
   std::vector<Oid> types;
@@ -63,6 +64,8 @@ absl::StatusOr<TargetCatalog> ReadCatalog(Connection& connection,
   for (const Relation* relation : relations) {
     for (const Column& column : relation->columns) {
       if (column.type_oid < kFirstUserOid) all_types.insert(column.type_oid);
+      auto domain = domains.find(column.type_oid);
+      if (column.type_kind == 'd' && domain != domains.end()) all_types.insert(domain->second.oid);
     }
   }
   for (const Table& table : tables) {
@@ -107,7 +110,9 @@ absl::StatusOr<std::vector<Target>> ReadTargets(Connection& connection, const st
   std::vector<TableName> names;
   for (const Relation* relation : relations) names.push_back(relation->name);
   TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> tables, ReadTablesByName(connection, names));
-  TOWLINE_ASSIGN_OR_RETURN(TargetCatalog catalog, ReadCatalog(connection, relations, tables));
+  TOWLINE_ASSIGN_OR_RETURN(TargetCatalog catalog,
+                           ReadCatalog(connection, relations, tables, policies.domains));
+  catalog.domains = policies.domains;
   TOWLINE_ASSIGN_OR_RETURN(catalog.copied, ReadColumnTypes(connection, task));
   std::vector<Target> targets;
   for (size_t i = 0; i < relations.size(); ++i) {
@@ -117,7 +122,8 @@ absl::StatusOr<std::vector<Target>> ReadTargets(Connection& connection, const st
     bool overwrites = std::find(append.begin(), append.end(), names[i]) != append.end() ||
                       !wanted.has_update || !wanted.has_delete || !wanted.has_truncate;
     TOWLINE_ASSIGN_OR_RETURN(Target target,
-                             MakeTarget(*relations[i], tables[i], catalog, overwrites));
+                             MakeTarget(*relations[i], tables[i], catalog, overwrites,
+                                        MayFold(policies.folds, names[i], tables[i].ancestors)));
     target.may_miss = !wanted.has_insert || !wanted.has_update;
     target.can_fold = target.can_fold && !target.may_miss;
     targets.push_back(std::move(target));

@@ -7,7 +7,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
+#include "base/error.h"
 #include "base/status_macros.h"
+#include "model/live_copy.h"
 
 namespace towline {
 namespace {
@@ -36,23 +38,44 @@ Assembler::Assembler(Options options)
 }
 
 void Assembler::LookAtSnapshots(const TransactionHeader& header) {
-  if (header.commit_lsn >= copied_until_) return;
+  if (header.commit_lsn >= copied_until_ && !is_live()) return;
   holds_.clear();
   size_t count = 0;
   for (const CopySnapshot& snapshot : options_.boundary->snapshots) {
     holds_.push_back(snapshot.Holds(header.xid, header.commit_lsn));
     count += holds_.back() ? 1 : 0;
   }
-  is_dropped_ = count == holds_.size();
-  is_mixed_ = count > 0 && !is_dropped_;
+  is_dropped_ = count == holds_.size() && !is_live();
+  is_mixed_ = is_live() || (count > 0 && !is_dropped_);
 }
 
-absl::StatusOr<bool> Assembler::IsTruncateCopied(const Relation& relation) const {
-  auto ranged = options_.boundary->ranged.find(relation.oid);
-  if (ranged == options_.boundary->ranged.end()) {
-    return holds_[options_.boundary->SnapshotOf(relation.oid)];
+absl::StatusOr<bool> Assembler::IsHeldByRange(size_t snapshot) {
+  if (!is_live()) return holds_[snapshot];
+  while (true) {
+    switch (options_.boundary->live->Judge(snapshot, header_.xid, header_.commit_lsn)) {
+      case LiveCopy::Verdict::kHeld:
+        return true;
+      case LiveCopy::Verdict::kNew:
+        return false;
+      case LiveCopy::Verdict::kWait:
+        break;
+    }
+    CutAllBefore();
+    TOWLINE_RETURN_IF_ERROR(options_.await_copy());
   }
-  return ranged_.HoldTruncate(ranged->second, holds_, relation);
+}
+
+absl::StatusOr<bool> Assembler::IsHeldWhole(const Relation& relation) {
+  auto live = options_.boundary->live_tables.find(relation.oid);
+  if (live != options_.boundary->live_tables.end()) return IsHeldByRange(live->second);
+  return holds_[options_.boundary->SnapshotOf(relation.oid)];
+}
+
+absl::StatusOr<bool> Assembler::IsTruncateCopied(const Relation& relation) {
+  auto ranged = options_.boundary->ranged.find(relation.oid);
+  if (ranged == options_.boundary->ranged.end()) return IsHeldWhole(relation);
+  return ranged_.HoldTruncate(
+      ranged->second, [this](size_t snapshot) { return IsHeldByRange(snapshot); }, relation);
 }
 
 // Of a mixed transaction. A TRUNCATE is left with the tables that it is news for.
@@ -60,9 +83,11 @@ absl::StatusOr<bool> Assembler::KeepsNew(Change* change) {
   if (change->kind != ChangeKind::kTruncate) {
     auto ranged = options_.boundary->ranged.find(change->relation->oid);
     if (ranged == options_.boundary->ranged.end()) {
-      return !holds_[options_.boundary->SnapshotOf(change->relation->oid)];
+      TOWLINE_ASSIGN_OR_RETURN(const bool is_held, IsHeldWhole(*change->relation));
+      return !is_held;
     }
-    return ranged_.Keep(ranged->second, holds_, change);
+    return ranged_.Keep(
+        ranged->second, [this](size_t snapshot) { return IsHeldByRange(snapshot); }, change);
   }
   auto kept = std::make_shared<std::vector<const Relation*>>();
   for (const Relation* relation : *change->truncated) {
@@ -135,9 +160,35 @@ absl::Status Assembler::OnChange(Change change) {
   is_frame_used_ = true;
   // A mark for the open transaction: its first change here, or the first after a cut.
   if (gathered_.transactions.size() == whole_.transactions) {
-    gathered_.transactions.push_back({gathered_.changes.size(), header_.xid, header_.end_lsn});
+    gathered_.transactions.push_back(
+        {gathered_.changes.size(), header_.xid, header_.end_lsn, header_.commit_time_us});
   }
   gathered_.changes.push_back(std::move(change));
+  return absl::OkStatus();
+}
+
+// By I4 as a whole: a snapshot shows the catalogs as it shows the rows.
+absl::Status Assembler::OnDdl(DdlCommand command) {
+  TOWLINE_CHECK(is_inside_);
+  if (is_dropped_) return absl::OkStatus();
+  if (is_mixed_) {
+    return WithHint(
+        absl::DataLossError(absl::StrCat("the source's schema was changed (", command.tag,
+                                         ") between the snapshots under which tables were copied")),
+        "Drop the task (towline drop) and copy anew; change the schema before or after the copy.");
+  }
+  if (is_prepared()) {
+    return WithHint(absl::UnimplementedError(
+                        absl::StrCat("a prepared transaction holds DDL (", command.tag,
+                                     "), which cannot be prepared at the destination as well")),
+                    "Set two_phase: off; the transaction then comes at its COMMIT PREPARED.");
+  }
+  CutAllBefore();
+  if (!gathered_.changes.empty()) CutPart(is_in_parts_ ? BatchPart::kMiddle : BatchPart::kFirst);
+  gathered_.transactions.push_back({0, header_.xid, header_.end_lsn});
+  gathered_.ddl = std::make_shared<const DdlCommand>(std::move(command));
+  CutPart(is_in_parts_ ? BatchPart::kMiddle : BatchPart::kFirst);
+  is_frame_used_ = true;
   return absl::OkStatus();
 }
 

@@ -9,7 +9,9 @@
 // whichever moment its changes are, so the xid alone decides. TRUNCATE goes on for those tables
 // whose snapshot does not hold it: they are at the destination as they were before it. It names
 // each table (the log does, also for CASCADE and for partitions), so none needs to be inferred.
-// Within a table that was copied in ranges the row's key decides (ranged_changes.h).
+// Within a table that was copied in ranges the row's key decides (ranged_changes.h). While such a
+// table, or one that has a snapshot to itself, is still being copied (model/live_copy.h) a change
+// may have to wait for it: what is whole before it is cut off, so that it can be applied meanwhile.
 // Positions and counts do not know the difference: whatever was dropped of it, a transaction is
 // done when its end has been passed.
 //
@@ -23,6 +25,11 @@
 // the oldest one running) and sends it again whole, because its commit lies beyond the position. So
 // nothing that a spool holds is needed for what has been confirmed, and a spool may be lost at any
 // time.
+//
+// A DDL command is a part of its own: rows before it are written as the tables were, those behind
+// it as they are then. So a transaction with one always comes in parts. Parts that are cut within a
+// frame point into it; the frame goes with a later part of the transaction, and parts are applied
+// and forgotten in order, so it lives long enough.
 //
 // A prepared transaction is alone in its batch or its parts, and its end is a batch without
 // changes, in the order of the stream. It is never dropped by its LSNs: one that was prepared
@@ -38,6 +45,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -63,11 +71,15 @@ class Assembler final : public ChangeSink {
     int64_t batch_rows_max = 0;
     Lsn position;                          // the resume point
     std::optional<CopyBoundary> boundary;  // none: nothing to filter by I4
+    // With boundary->live: waits until it may answer otherwise, or for a while, and lets what
+    // Take() gives be applied; an error ends the decoding.
+    std::function<absl::Status()> await_copy;
   };
   explicit Assembler(Options options);
 
   absl::Status OnBegin(const TransactionHeader& header) override;
   absl::Status OnChange(Change change) override;
+  absl::Status OnDdl(DdlCommand command) override;
   absl::string_view KeepSplicedRow(std::string spliced) override;
   absl::Status OnCommit(const TransactionHeader& header) override;
   absl::Status OnPreparedEnd(const TransactionHeader& header, PreparedFate fate) override;
@@ -88,7 +100,10 @@ class Assembler final : public ChangeSink {
 
  private:
   void LookAtSnapshots(const TransactionHeader& header);
-  absl::StatusOr<bool> IsTruncateCopied(const Relation& relation) const;
+  bool is_live() const { return options_.boundary->live != nullptr; }
+  absl::StatusOr<bool> IsHeldByRange(size_t snapshot);
+  absl::StatusOr<bool> IsHeldWhole(const Relation& relation);
+  absl::StatusOr<bool> IsTruncateCopied(const Relation& relation);
   absl::StatusOr<bool> KeepsNew(Change* change);
   void DropChange();
   absl::Status CheckOrder(const TransactionHeader& header) const;
@@ -120,7 +135,7 @@ class Assembler final : public ChangeSink {
   TransactionHeader header_;  // of the open transaction
   bool is_inside_ = false;
   bool is_dropped_ = false;     // the open transaction is not to be applied
-  bool is_mixed_ = false;       // some snapshots hold it, others do not
+  bool is_mixed_ = false;       // some snapshots hold it, others do not (or may not)
   std::vector<bool> holds_;     // which do, by the boundary's index; meant while is_mixed_
   size_t loose_rows_ = 0;       // the last of gathered_.spliced_rows, whose change is about to come
   bool is_in_parts_ = false;    // a part of the open transaction has been cut off already

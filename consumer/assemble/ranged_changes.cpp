@@ -27,15 +27,17 @@ absl::StatusOr<const KeyField*> RangedChanges::FieldOf(const Relation& relation,
   return &fields_.emplace(&relation, *std::move(field)).first->second;
 }
 
-absl::StatusOr<bool> RangedChanges::Keep(const RangedTable& table, const std::vector<bool>& holds,
-                                         Change* change) {
+absl::StatusOr<bool> RangedChanges::Keep(const RangedTable& table, Holds holds, Change* change) {
   TOWLINE_ASSIGN_OR_RETURN(const KeyField* field, FieldOf(*change->relation, table.key));
   TOWLINE_ASSIGN_OR_RETURN(ChangedKeys keys, field->KeysOf(*change));
-  auto is_held = [&](const KeyValue& key) { return holds[table.SnapshotOf(key)]; };
-  if (!keys.before.has_value()) return !is_held(*keys.after);
-  if (!keys.after.has_value()) return !is_held(*keys.before);
-  const bool before = is_held(*keys.before);
-  const bool after = is_held(*keys.after);
+  auto is_held = [&](const KeyValue& key) { return holds(table.SnapshotOf(key)); };
+  if (!keys.before.has_value() || !keys.after.has_value()) {
+    TOWLINE_ASSIGN_OR_RETURN(bool is_only_held,
+                             is_held(keys.after.has_value() ? *keys.after : *keys.before));
+    return !is_only_held;
+  }
+  TOWLINE_ASSIGN_OR_RETURN(const bool before, is_held(*keys.before));
+  TOWLINE_ASSIGN_OR_RETURN(const bool after, is_held(*keys.after));
   if (before == after) return !before;
   if (before) {
     if (change->has_unchanged_toast) {
@@ -54,12 +56,12 @@ absl::StatusOr<bool> RangedChanges::Keep(const RangedTable& table, const std::ve
   return true;
 }
 
-absl::StatusOr<bool> RangedChanges::HoldTruncate(const RangedTable& table,
-                                                 const std::vector<bool>& holds,
+absl::StatusOr<bool> RangedChanges::HoldTruncate(const RangedTable& table, Holds holds,
                                                  const Relation& relation) const {
-  const bool is_held = holds[table.snapshots.front()];
+  TOWLINE_ASSIGN_OR_RETURN(const bool is_held, holds(table.snapshots.front()));
   for (size_t snapshot : table.snapshots) {
-    if (holds[snapshot] != is_held) {
+    TOWLINE_ASSIGN_OR_RETURN(const bool is_held_here, holds(snapshot));
+    if (is_held_here != is_held) {
       return CopyAgain(relation, "it was emptied while its ranges were copied");
     }
   }

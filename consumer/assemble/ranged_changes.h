@@ -1,4 +1,4 @@
-// I4 for a table that was copied in ranges of its key, each under a snapshot of its own. Of a
+// I4 for a table that is copied in ranges of its key, each under a snapshot of its own. Of a
 // transaction that some of them hold and others do not, each change is judged by the ranges of the
 // row's key before it and after it:
 //
@@ -18,9 +18,10 @@
 // table was begun again.
 #pragma once
 
-#include <vector>
+#include <cstddef>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "model/change.h"
 #include "model/key_field.h"
@@ -31,13 +32,14 @@ namespace towline {
 
 class RangedChanges {
  public:
-  // `holds`: by the boundary's index, which snapshots hold the transaction. False: nothing is left
-  // of the change. It may have become an insert or a delete.
-  absl::StatusOr<bool> Keep(const RangedTable& table, const std::vector<bool>& holds,
-                            Change* change);
+  // Whether the snapshot of that index (RangedTable::snapshots) holds the transaction.
+  using Holds = absl::FunctionRef<absl::StatusOr<bool>(size_t snapshot)>;
+
+  // False: nothing is left of the change. It may have become an insert or a delete.
+  absl::StatusOr<bool> Keep(const RangedTable& table, Holds holds, Change* change);
 
   // Whether the ranges hold a TRUNCATE of the relation; CopyAgainError() if they disagree.
-  absl::StatusOr<bool> HoldTruncate(const RangedTable& table, const std::vector<bool>& holds,
+  absl::StatusOr<bool> HoldTruncate(const RangedTable& table, Holds holds,
                                     const Relation& relation) const;
 
  private:

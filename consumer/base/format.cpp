@@ -21,7 +21,8 @@ std::string FormatBytes(int64_t bytes) {
 
 std::string FormatCount(int64_t count) {
   std::string digits = absl::StrCat(count < 0 ? -count : count);
-  for (int i = static_cast<int>(digits.size()) - 3; i > 0; i -= 3) digits.insert(i, ",");
+  for (int i = static_cast<int>(digits.size()) - 3; i > 0; i -= 3)
+    digits.insert(digits.begin() + i, ',');
   return count < 0 ? absl::StrCat("-", digits) : digits;
 }
 

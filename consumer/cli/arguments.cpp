@@ -48,6 +48,13 @@ constexpr CommandSpec kCommands[] = {
     {"verify", Command::kVerify,
      "Compare both databases row for row: exit status 0 equal, 1 different, 2 could not tell.",
      true, false},
+    {"ddl", Command::kDdl,
+     "List schema changes of the source that are held, and decide: ddl list, approve or skip.",
+     false, false},
+    {"table", Command::kTable,
+     "Let a table leave a task that streams, come back or join it: table park, rejoin, recopy, "
+     "add or remove.",
+     false, false},
     {"drop", Command::kDrop, "Remove a task's slot and state. Copied tables stay.", false, true},
 };
 
@@ -114,6 +121,9 @@ void AddOwnOptions(CLI::App& app, const CommandSpec& spec, Parsed& parsed) {
       app.add_flag("--accept-rule-change", arguments.accepts_rule_change,
                    "Go on although where, columns or operations of a table differ from those under "
                    "which it was copied: the new ones count for changes from here on");
+      app.add_flag("--heal", arguments.heals,
+                   "If the slot is lost or does not fit the destination any more: make a new one, "
+                   "compare all rows, mend those that differ, and go on");
       break;
     case Command::kCheck:
       app.add_flag("--json", arguments.is_json, "Print JSON");
@@ -126,13 +136,70 @@ void AddOwnOptions(CLI::App& app, const CommandSpec& spec, Parsed& parsed) {
     case Command::kVerify:
       app.add_flag("--json", arguments.is_json, "Print JSON");
       app.add_flag("--counts", arguments.is_count_only, "Compare the numbers of rows only");
+      app.add_flag("--schema-only", arguments.is_schema_only,
+                   "Compare what pg_dump writes of the schemas, and the sequences, and no rows");
+      app.add_option("--sample", arguments.sample_percent,
+                     "Compare so many percent of each table's ranges, chosen by chance [100]")
+          ->type_name("PERCENT")
+          ->check(CLI::Range(0.001, 100.0));
+      app.add_option("--seed", arguments.seed, "Choose the same ranges as another --sample with it")
+          ->type_name("N");
+      app.add_option("--rate-max", arguments.rate_max, "Bytes a second, as 20MB [no limit]")
+          ->type_name("SIZE");
+      app.add_option("--rows-max", arguments.rows_max, "Rows a second [no limit]")->type_name("N");
+      app.add_flag("--repair", arguments.is_repaired,
+                   "Mend at the destination the rows that differ, while the task streams");
+      app.add_option("--repair-sql", arguments.repair_sql_file,
+                     "Write the statements that would mend them into this file instead")
+          ->type_name("FILE");
+      app.add_flag("--resume", arguments.resumes,
+                   "Go on with the task's last comparison, which was interrupted");
+      app.add_flag("--continuous", arguments.is_continuous,
+                   "Compare all tables again and again until stopped, those that were changed "
+                   "most first; 10 MB/s if no other rate is given");
+      app.add_option("--interval", arguments.verify_interval_seconds,
+                     "With --continuous: between the beginnings of two rounds, at least [60]")
+          ->type_name("SECONDS")
+          ->check(CLI::Range(0, 604800));
       app.add_option("--workers", arguments.verify_workers, "Tables compared at a time [1]")
           ->type_name("N")
           ->check(CLI::Range(1, 64));
+      app.add_option("--part-size", arguments.part_size,
+                     "Compare a larger table in parts, each by itself [1GB]")
+          ->type_name("SIZE");
       app.add_option("--wait", arguments.verify_wait_seconds,
                      "How long a task may stand still before what differs is left undecided [60]")
           ->type_name("SECONDS")
           ->check(CLI::Range(1, 86400));
+      app.add_option("--lag-max", arguments.verify_lag_max_seconds,
+                     "Read nothing more while the task's lag is above it; 0: whatever it is [10]")
+          ->type_name("SECONDS")
+          ->check(CLI::Range(0, 86400));
+      app.add_option("--active-max", arguments.verify_active_max,
+                     "Read nothing more while more sessions than these are at work on a server, "
+                     "towline's own apart [no limit]")
+          ->type_name("N")
+          ->check(CLI::Range(1, 100000));
+      break;
+    case Command::kDdl:
+      app.add_option("ACTION", arguments.ddl_action,
+                     "list, approve (run what is held as it is) or skip (go on without it)")
+          ->type_name("");
+      app.add_option("NUMBER", arguments.ddl_number,
+                     "Of the schema change, as list shows it [the one that is held]")
+          ->type_name("");
+      app.add_flag("--all", arguments.lists_all_ddl,
+                   "list: also those that were applied or ignored");
+      app.add_flag("--json", arguments.is_json, "list: print JSON");
+      break;
+    case Command::kTable:
+      app.add_option("ACTION", arguments.table_action,
+                     "park (it leaves the stream, and its rows stay as they are), rejoin (one that "
+                     "is parked is copied anew and streams again), recopy (the same for one that "
+                     "streams), add (one that the task has not is copied and streams), or remove "
+                     "(it leaves the task for good)")
+          ->type_name("");
+      app.add_option("TABLE", arguments.table_name, "As schema.table")->type_name("");
       break;
     case Command::kDrop:
       app.add_flag("--yes", arguments.is_yes, "Do not ask on a terminal");

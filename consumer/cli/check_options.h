@@ -6,7 +6,8 @@
 
 namespace towline {
 
-CheckOptions CheckOptionsOf(const Config& config);
+// With the task that the servers have of it, if they have one.
+CheckOptions CheckOptionsOfTask(const Config& config);
 
 // 0 passed, 1 something failed; a server that could not be reached: as its error says (2, 3).
 int CheckExitStatus(const CheckReport& report);

@@ -91,6 +91,7 @@ absl::StatusOr<int> Execute(const std::vector<std::string>& words, Shutdown& shu
   arguments.sources.get_env = [](const char* name) -> const char* { return getenv(name); };
   TOWLINE_ASSIGN_OR_RETURN(Config config, LoadConfig(arguments.sources));
   config.accepts_rule_change = arguments.accepts_rule_change;
+  config.heals = arguments.heals;
   if (!config.task.empty()) TOWLINE_RETURN_IF_ERROR(CheckTaskName(config.task));
   TOWLINE_RETURN_IF_ERROR(CheckPatterns(config));
   TOWLINE_RETURN_IF_ERROR(CheckAccepted(config));
@@ -115,6 +116,10 @@ absl::StatusOr<int> Execute(const std::vector<std::string>& words, Shutdown& shu
       return SetCommand(arguments, config, shutdown);
     case Command::kDrop:
       return DropCommand(arguments, config, shutdown);
+    case Command::kDdl:
+      return DdlCommandLine(arguments, config, shutdown);
+    case Command::kTable:
+      return TableCommand(arguments, config, shutdown);
     case Command::kVerify:
       return VerifyCommand(arguments, config, shutdown);
     case Command::kReference:

@@ -25,6 +25,10 @@ absl::StatusOr<int> SetCommand(const Arguments& arguments, const Config& config,
                                Shutdown& shutdown);
 absl::StatusOr<int> DropCommand(const Arguments& arguments, const Config& config,
                                 Shutdown& shutdown);
+absl::StatusOr<int> DdlCommandLine(const Arguments& arguments, const Config& config,
+                                   Shutdown& shutdown);
+absl::StatusOr<int> TableCommand(const Arguments& arguments, const Config& config,
+                                 Shutdown& shutdown);
 absl::StatusOr<int> VerifyCommand(const Arguments& arguments, const Config& config,
                                   Shutdown& shutdown);
 absl::StatusOr<int> ReferenceCommand(const Arguments& arguments);

@@ -33,6 +33,8 @@ struct Target {
   bool has_state = false;
   std::vector<PreparedTransaction> prepared;
   std::vector<std::string> known;  // tasks at the destination, for messages
+  // Where the slot is: the source, or its standby.
+  const char* slot_side = "source";
   std::optional<Connection> source;
   std::optional<Connection> destination;
   absl::Status source_failure;
@@ -49,8 +51,9 @@ std::string StatementsForDestination(const Target& target) {
   for (const PreparedTransaction& transaction : target.prepared) {
     absl::StrAppend(&text, "ROLLBACK PREPARED ", QuoteLiteral(transaction.gid), ";\n");
   }
-  for (const char* table : {"conflict", "conflict_total", "prepared", "schema_statement", "range",
-                            "piece", "snapshot", "column_type", "made_object", "session", "task"}) {
+  for (const char* table :
+       {"conflict", "conflict_total", "ddl_history", "prepared", "schema_statement", "range",
+        "piece", "snapshot", "column_type", "made_object", "session", "task"}) {
     absl::StrAppend(&text, "DELETE FROM towline_state.", table,
                     " WHERE task = ", QuoteLiteral(target.task), ";\n");
   }
@@ -111,6 +114,13 @@ absl::StatusOr<Target> FindTarget(const Config& config, const Shutdown& shutdown
     TOWLINE_ASSIGN_OR_RETURN(target.prepared, ListPrepared(*target.destination, target.task));
   }
   target.slot = row && !row->slot.empty() ? row->slot : SlotName(target.task);
+  if (row ? row->is_slot_on_standby : config.has_source_standby) {
+    target.slot_side = "standby";
+    target.source.reset();
+    target.source_failure = absl::OkStatus();
+    Open(true, config.has_source_standby, config.source_standby, shutdown, target.source,
+         target.source_failure);
+  }
   return target;
 }
 
@@ -154,12 +164,12 @@ bool CleanDestination(Target& target) {
 absl::Status CleanSlot(Target& target, bool is_consumer_excluded, const Shutdown& shutdown) {
   TOWLINE_ASSIGN_OR_RETURN(std::optional<SlotInfo> slot, ReadSlot(*target.source, target.slot));
   if (!slot.has_value()) {
-    printf("source: no slot %s\n", target.slot.c_str());
+    printf("%s: no slot %s\n", target.slot_side, target.slot.c_str());
     return absl::OkStatus();
   }
   if (IsAnothers(target, *slot)) {
-    printf("source: slot %s was not made by this task, and stays. If nothing uses it:\n%s",
-           target.slot.c_str(), StatementsForSource(target).c_str());
+    printf("%s: slot %s was not made by this task, and stays. If nothing uses it:\n%s",
+           target.slot_side, target.slot.c_str(), StatementsForSource(target).c_str());
     return absl::OkStatus();
   }
   if (slot->is_active) {
@@ -172,7 +182,7 @@ absl::Status CleanSlot(Target& target, bool is_consumer_excluded, const Shutdown
         FreeSlot(*target.source, target.slot, target.slot, absl::Seconds(20), shutdown));
   }
   TOWLINE_RETURN_IF_ERROR(DropSlot(*target.source, target.slot));
-  printf("source: slot %s dropped, %s of log set free\n", target.slot.c_str(),
+  printf("%s: slot %s dropped, %s of log set free\n", target.slot_side, target.slot.c_str(),
          FormatBytes(slot->retained_bytes).c_str());
   return absl::OkStatus();
 }
@@ -196,6 +206,13 @@ absl::StatusOr<int> DropCommand(const Arguments& arguments, const Config& config
   if (arguments.is_destination_only && !config.has_destination) return MissingUri("destination");
   TOWLINE_ASSIGN_OR_RETURN(Target target, FindTarget(config, shutdown));
   TOWLINE_RETURN_IF_ERROR(RefuseIfRunning(target));
+  bool is_on_standby = target.row && target.row->is_slot_on_standby;
+  if (wants_source && is_on_standby && !config.has_source_standby) {
+    return WithHint(
+        absl::InvalidArgumentError(
+            absl::StrCat("the slot of task ", target.task, " is on a standby of the source")),
+        "Give --source-standby too; or, if that server is no more, --destination-only.");
+  }
 
   std::optional<SlotInfo> slot;
   if (target.source) {
@@ -218,7 +235,7 @@ absl::StatusOr<int> DropCommand(const Arguments& arguments, const Config& config
     }
   }
   if (wants_source && target.source && !(slot && IsAnothers(target, *slot))) {
-    deeds.push_back(absl::StrCat("drop slot ", target.slot, " at the source"));
+    deeds.push_back(absl::StrCat("drop slot ", target.slot, " at the ", target.slot_side));
   }
   if (isatty(STDIN_FILENO) != 0 && !arguments.is_yes && !deeds.empty() && !Confirm(target, deeds)) {
     printf("Nothing was changed.\n");
@@ -237,7 +254,8 @@ absl::StatusOr<int> DropCommand(const Arguments& arguments, const Config& config
       target.source_failure = cleaned;
     }
   }
-  if (!is_source_clean) PrintLeft("source", target.source_failure, StatementsForSource(target));
+  if (!is_source_clean)
+    PrintLeft(target.slot_side, target.source_failure, StatementsForSource(target));
   if (!is_destination_clean) {
     PrintLeft("destination", target.destination_failure, StatementsForDestination(target));
   }

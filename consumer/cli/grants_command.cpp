@@ -172,6 +172,9 @@ std::string SourceScript(const Config& config, const Server& source, const Touch
   if (config.stages.copy || config.stages.stream) {
     Grant("SELECT ON SEQUENCE", QuotedNames(touched.sequences), source, script);
   }
+  if (config.has_source_standby && config.stages.stream) {
+    Grant("EXECUTE ON FUNCTION", {"pg_catalog.pg_log_standby_snapshot()"}, source, script);
+  }
   return script.text();
 }
 

@@ -1,4 +1,5 @@
 #include <cstdio>
+#include <optional>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -44,7 +45,7 @@ absl::Status AddExtension(Connection& source, InitSide& side) {
 
 absl::StatusOr<InitPlan> MakePlan(const Arguments& arguments, const Config& config, Side& source,
                                   const Shutdown& shutdown, CheckReport& report) {
-  CheckOptions options = CheckOptionsOf(config);
+  CheckOptions options = CheckOptionsOfTask(config);
   options.role = arguments.role;
   report = RunChecks(options, shutdown);
   if (shutdown.is_requested()) return absl::CancelledError("shutting down");
@@ -72,10 +73,16 @@ void ExecuteSide(const InitSide& side, Connection& connection) {
   }
 }
 
-void PrintPlan(const InitPlan& plan, const Side& source, const Side& destination) {
+// `standby` may be null.
+void PrintPlan(const InitPlan& plan, const Side& source, const Side* standby,
+               const Side& destination) {
+  auto format = [](const InitSide& part, const Side& side) {
+    return FormatInitSide(part, side.options.Describe(), side.pg_hba);
+  };
   std::string text = absl::StrCat(
-      FormatInitSide(plan.source, source.options.Describe(), source.pg_hba), "\n",
-      FormatInitSide(plan.destination, destination.options.Describe(), destination.pg_hba));
+      format(plan.source, source), "\n",
+      standby != nullptr ? absl::StrCat(format(plan.standby, *standby), "\n") : std::string(),
+      format(plan.destination, destination));
   fputs(text.c_str(), stdout);
 }
 
@@ -87,15 +94,22 @@ absl::StatusOr<int> InitCommand(const Arguments& arguments, const Config& config
   TOWLINE_ASSIGN_OR_RETURN(Side source, OpenSide(config.source, arguments.role, shutdown));
   TOWLINE_ASSIGN_OR_RETURN(Side destination,
                            OpenSide(config.destination, arguments.role, shutdown));
+  std::optional<Side> standby;
+  if (config.has_source_standby && config.stages.stream) {
+    TOWLINE_ASSIGN_OR_RETURN(Side opened,
+                             OpenSide(config.source_standby, arguments.role, shutdown));
+    standby.emplace(std::move(opened));
+  }
   CheckReport report;
   TOWLINE_ASSIGN_OR_RETURN(InitPlan plan, MakePlan(arguments, config, source, shutdown, report));
   if (arguments.is_execute) {
     ExecuteSide(plan.source, source.connection);
+    if (standby) ExecuteSide(plan.standby, standby->connection);
     ExecuteSide(plan.destination, destination.connection);
     TOWLINE_ASSIGN_OR_RETURN(plan, MakePlan(arguments, config, source, shutdown, report));
     printf("\n-- What is left:\n");
   }
-  PrintPlan(plan, source, destination);
+  PrintPlan(plan, source, standby ? &*standby : nullptr, destination);
   return CheckExitStatus(report);
 }
 

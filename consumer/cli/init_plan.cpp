@@ -58,17 +58,22 @@ std::string Commented(absl::string_view text) {
 }  // namespace
 
 bool InitPlan::is_empty() const {
-  return source.statements.empty() && source.by_hand.empty() && destination.statements.empty() &&
-         destination.by_hand.empty();
+  auto is_nothing = [](const InitSide& side) {
+    return side.statements.empty() && side.by_hand.empty();
+  };
+  return is_nothing(source) && is_nothing(standby) && is_nothing(destination);
 }
 
 InitPlan MakeInitPlan(const CheckReport& report) {
   InitPlan plan;
   plan.source.where = "source";
+  plan.standby.where = "standby";
   plan.destination.where = "destination";
   for (const Finding& finding : report.findings) {
     if (finding.level == FindingLevel::kPass || finding.is_accepted) continue;
-    AddFinding(finding, finding.where == "source" ? plan.source : plan.destination);
+    AddFinding(finding, finding.where == "source"    ? plan.source
+                        : finding.where == "standby" ? plan.standby
+                                                     : plan.destination);
   }
   return plan;
 }

@@ -10,7 +10,7 @@
 namespace towline {
 
 struct InitSide {
-  std::string where;                    // "source" or "destination"
+  std::string where;                    // "source", "standby" or "destination"
   std::vector<std::string> statements;  // roles, grants, settings, extensions: safe to execute
   std::vector<std::string> by_hand;     // a decision, a package, a user's table: one item each
   bool needs_reload = false;
@@ -19,6 +19,7 @@ struct InitSide {
 
 struct InitPlan {
   InitSide source;
+  InitSide standby;  // of the source, where one is to be streamed from
   InitSide destination;
   bool is_empty() const;
 };

@@ -16,7 +16,9 @@
 #include "observe/progress_line.h"
 #include "snapshot/slot.h"
 #include "state/prepared.h"
+#include "state/table_request.h"
 #include "state/task_state.h"
+#include "state/verify_record.h"
 
 namespace towline {
 namespace {
@@ -43,6 +45,7 @@ KnownTask FromRow(const TaskRow& row, const Config& config) {
   known.status.source = absl::StrCat("database ", row.source.database);
   known.phase = std::string(TaskStateName(row.phase));
   known.error = row.error;
+  known.is_slot_on_standby = row.is_slot_on_standby;
   known.ran_at = absl::StrCat("last on ", row.host, ", pid ", row.pid);
   return known;
 }
@@ -56,7 +59,17 @@ void AddSlot(const Config& config, const Shutdown& shutdown, KnownTask& known) {
     return;
   }
   known.status.source = config.source.Describe();
-  absl::StatusOr<std::optional<SlotInfo>> slot = ReadSlot(*source, known.status.slot);
+  if (known.is_slot_on_standby && !config.has_source_standby) {
+    known.status.waiting_for = "its slot is on a standby of the source: give --source-standby too";
+    return;
+  }
+  absl::StatusOr<Connection> server =
+      OpenFor(known.is_slot_on_standby ? config.source_standby : config.source, shutdown);
+  if (!server.ok()) {
+    known.status.waiting_for = std::string(server.status().message());
+    return;
+  }
+  absl::StatusOr<std::optional<SlotInfo>> slot = ReadSlot(*server, known.status.slot);
   if (!slot.ok()) return;
   if (!slot->has_value()) {
     known.status.wal_status = "gone";
@@ -90,6 +103,11 @@ void AddWhereItRuns(Connection& destination, KnownTask& known) {
   known.ran_at = absl::StrCat("on ", result->Get(0, 0), ", pid ", result->Get(0, 1));
 }
 
+void AddVerified(Connection& destination, KnownTask& known) {
+  absl::StatusOr<VerifySummary> verify = ReadVerifySummary(destination, known.status.task);
+  if (verify.ok()) known.status.verify = *std::move(verify);
+}
+
 void AddPrepared(Connection& destination, KnownTask& known) {
   absl::StatusOr<std::vector<PreparedTransaction>> prepared =
       ListPrepared(destination, known.status.task);
@@ -104,10 +122,18 @@ void AddPieces(Connection& destination, KnownTask& known) {
       StateStore::ReadPieces(destination, known.status.task);
   if (!pieces.ok()) return;  // written by another version
   TaskStatus& status = known.status;
+  absl::StatusOr<std::vector<TableRequest>> requests =
+      ReadTableRequests(destination, known.status.task);
+  if (requests.ok()) status.table_notes = NotesOf(*pieces, *requests);
   for (const PieceRow& piece : *pieces) {
     if (piece.state == "streamed") continue;  // not of the copy
+    if (piece.state == "removed" || piece.state == "joining") continue;
+    if (piece.state == "parked") {
+      ++status.parked_total;
+      if (status.parked.size() < kTablesShownMax) status.parked.push_back(piece.table);
+    }
     ++status.tables_total;
-    status.tables_done += piece.state == "copied" ? 1 : 0;
+    status.tables_done += piece.state == "copied" || piece.state == "parked" ? 1 : 0;
     status.copy_bytes_total += piece.bytes_total;
     status.copy_bytes_done += piece.bytes_done;
     status.copy_rows_done += piece.rows_done;
@@ -140,6 +166,7 @@ absl::StatusOr<std::vector<KnownTask>> TasksAtDestination(const Config& config,
     tasks.push_back(FromRow(row, config));
     AddWhereItRuns(destination, tasks.back());
     AddPrepared(destination, tasks.back());
+    AddVerified(destination, tasks.back());
     AddPieces(destination, tasks.back());
   }
   return tasks;

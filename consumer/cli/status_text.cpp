@@ -16,6 +16,9 @@
 namespace towline {
 namespace {
 
+constexpr size_t kChangedTablesShown = 5;
+constexpr size_t kParkedShown = 10;
+
 void AddLine(std::string& out, absl::string_view name, absl::string_view text) {
   if (text.empty()) return;
   // Messages of servers have lines of their own.
@@ -74,6 +77,13 @@ bool HasLag(const KnownTask& task) {
   return true;
 }
 
+// Of a time that may be a millisecond or hours.
+std::string ShortTime(double seconds) {
+  if (seconds < 1) return absl::StrFormat("%.1f ms", seconds * 1e3);
+  if (seconds < 60) return absl::StrFormat("%.1f s", seconds);
+  return towline::FormatDuration(absl::Seconds(seconds));
+}
+
 std::string RateText(double bytes_per_second) {
   return absl::StrCat(FormatBytes(static_cast<int64_t>(bytes_per_second)), "/s");
 }
@@ -114,18 +124,8 @@ std::string LimitText(const TaskStatus& status) {
   return absl::StrJoin(parts, ", ");
 }
 
-// A small table of what is being copied just now; at most as many as there are workers.
-std::string CopyingTables(const TaskStatus& status) {
-  std::vector<std::vector<std::string>> rows = {{"copying", "size", "done", "rows", "rate", "ETA"}};
-  for (const TableStatus& table : status.tables) {
-    if (table.state != "copying") continue;
-    rows.push_back({QuoteQualified(table.name.schema, table.name.name),
-                    FormatBytes(table.bytes_total),
-                    PercentText(table.bytes_done, table.bytes_total), FormatCount(table.rows_done),
-                    table.bytes_per_second > 0 ? RateText(table.bytes_per_second) : "",
-                    EtaText(table.eta_seconds)});
-  }
-  if (rows.size() == 1) return "";
+// The first column to the left, the others to the right; with `has_text` the last one is free text.
+std::string TextTable(const std::vector<std::vector<std::string>>& rows, bool has_text = false) {
   std::vector<size_t> widths(rows[0].size(), 0);
   for (const std::vector<std::string>& row : rows) {
     for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
@@ -134,11 +134,123 @@ std::string CopyingTables(const TaskStatus& status) {
   for (const std::vector<std::string>& row : rows) {
     std::string line = absl::StrFormat("    %-*s", static_cast<int>(widths[0]), row[0]);
     for (size_t i = 1; i < row.size(); ++i) {
-      absl::StrAppendFormat(&line, "  %*s", static_cast<int>(widths[i]), row[i]);
+      const bool is_text = has_text && i + 1 == row.size();
+      absl::StrAppendFormat(&line, "  %*s", is_text ? 0 : static_cast<int>(widths[i]), row[i]);
     }
     absl::StrAppend(&out, absl::StripTrailingAsciiWhitespace(line), "\n");
   }
   return out;
+}
+
+// A small table of what is being copied just now; at most as many as there are workers.
+std::string CopyingTables(const TaskStatus& status) {
+  std::vector<std::vector<std::string>> rows = {
+      {"copying", "size", "done", "rows", "rate", "ETA", "workers", "by"}};
+  for (const TableStatus& table : status.tables) {
+    if (table.state != "copying") continue;
+    rows.push_back(
+        {QuoteQualified(table.name.schema, table.name.name), FormatBytes(table.bytes_total),
+         PercentText(table.bytes_done, table.bytes_total), FormatCount(table.rows_done),
+         table.bytes_per_second > 0 ? RateText(table.bytes_per_second) : "",
+         EtaText(table.eta_seconds), absl::StrCat(table.workers),
+         table.reason.empty() ? table.copied_by
+                              : absl::StrCat(table.copied_by, " because ", table.reason)});
+  }
+  return rows.size() == 1 ? "" : TextTable(rows, /*has_text=*/true);
+}
+
+std::string ChangedTables(const TaskStatus& status) {
+  std::vector<std::vector<std::string>> rows = {
+      {"most changed", "inserts", "updates", "deletes", "truncates"}};
+  for (const TableChanges& table : status.table_changes) {
+    if (rows.size() > kChangedTablesShown) break;
+    rows.push_back({QuoteQualified(table.name.schema, table.name.name), FormatCount(table.inserted),
+                    FormatCount(table.updated), FormatCount(table.deleted),
+                    FormatCount(table.truncated)});
+  }
+  return rows.size() == 1 ? "" : TextTable(rows);
+}
+
+std::string LatencyText(const TaskStatus& status) {
+  if (status.latency_p50_seconds < 0) return "";
+  return absl::StrCat("median ", ShortTime(status.latency_p50_seconds), ", 99% within ",
+                      ShortTime(status.latency_p99_seconds), " (source's COMMIT to ours)");
+}
+
+std::string BatchText(const TaskStatus& status) {
+  if (status.batches == 0) return "";
+  std::string text = FormatCount(status.batches);
+  if (status.batch_rows_p50 >= 0) {
+    absl::StrAppend(&text, ", median ", FormatCount(status.batch_rows_p50), " rows, 99% within ",
+                    FormatCount(status.batch_rows_p99));
+  }
+  return text;
+}
+
+std::string ParkedText(const TaskStatus& status) {
+  if (status.parked_total == 0) return "";
+  std::vector<std::string> names;
+  for (const TableName& name : status.parked) {
+    if (names.size() == kParkedShown) break;
+    names.push_back(QuoteQualified(name.schema, name.name));
+  }
+  const int64_t more = status.parked_total - static_cast<int64_t>(names.size());
+  return absl::StrCat(absl::StrJoin(names, ", "),
+                      more > 0 ? absl::StrCat(" and ", more, " more") : "",
+                      ": not streamed any more");
+}
+
+// Of parked ones only why: they have a line of their own.
+void AddNotes(std::string& out, const TaskStatus& status) {
+  bool is_first = true;
+  for (const TableNote& note : status.table_notes) {
+    std::string text = QuoteQualified(note.name.schema, note.name.name);
+    if (note.state == "parked") {
+      if (note.text.empty()) continue;
+      absl::StrAppend(&text, " is parked: ", note.text);
+    } else if (note.state == "removed") {
+      text += " has left the task";
+    } else if (note.state == "joining") {
+      text += " is copied anew and joins the stream then";
+    } else if (note.state == "asked") {
+      absl::StrAppend(&text, ": ", note.text, " is asked for, and not taken up yet");
+    } else {
+      absl::StrAppend(&text, ": refused to ", note.text);
+    }
+    AddLine(out, is_first ? "tables" : "", text);
+    is_first = false;
+  }
+}
+
+std::string HealText(const HealStatus& heal) {
+  if (heal.tables_total == 0) return "";
+  return absl::StrCat(heal.tables_done, " of ", heal.tables_total,
+                      " tables compared: ", FormatCount(heal.missing), " rows brought, ",
+                      FormatCount(heal.extra), " taken back, ", FormatCount(heal.different),
+                      " changed");
+}
+
+std::string VerifyText(const VerifySummary& verify) {
+  if (verify.run == 0) return "";
+  const absl::Duration ago = absl::Now() - absl::FromUnixSeconds(verify.finished_at_s);
+  std::string text =
+      absl::StrCat(towline::FormatDuration(std::max(ago, absl::Seconds(1))), " ago (", verify.mode,
+                   ", run ", verify.run, "): ", verify.verdict);
+  if (verify.tables_different > 0) {
+    absl::StrAppend(&text, "; now ", FormatCount(verify.tables_different), " of ",
+                    FormatCount(verify.tables), " tables differ, ",
+                    FormatCount(verify.rows_different), " rows");
+  }
+  return text;
+}
+
+// Of both threads, in the order of the stages.
+std::string StagesText(const TaskStatus& status) {
+  std::vector<std::string> parts;
+  for (const auto& [stage, seconds] : status.stage_seconds) {
+    parts.push_back(absl::StrCat(stage, " ", ShortTime(seconds)));
+  }
+  return absl::StrJoin(parts, ", ");
 }
 
 }  // namespace
@@ -180,7 +292,15 @@ std::string StatusText(const KnownTask& task) {
                          FormatCount(status.rows_updated), " updates, ",
                          FormatCount(status.rows_deleted), " deletes, ", status.truncates,
                          " truncates"));
+    AddLine(out, "batches", BatchText(status));
+    AddLine(out, "latency", LatencyText(status));
+    AddLine(out, "time spent", StagesText(status));
+    absl::StrAppend(&out, ChangedTables(status));
   }
+  AddLine(out, "healed", HealText(status.heal));
+  AddLine(out, "compared", VerifyText(status.verify));
+  AddLine(out, "parked", ParkedText(status));
+  AddNotes(out, status);
   for (const ConflictTotal& total : status.conflict_totals) {
     AddLine(out, &total == &status.conflict_totals.front() ? "conflicts" : "",
             absl::StrCat(FormatCount(total.count), " ", total.type, ", ", total.resolution));

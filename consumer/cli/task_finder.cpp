@@ -2,6 +2,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "state/task_name.h"
@@ -38,6 +39,20 @@ absl::StatusOr<std::string> TaskNameOf(const Config& config, const Shutdown& shu
                            ReadSourceIdentity(source, config.source, shutdown));
   TOWLINE_ASSIGN_OR_RETURN(ServerIdentity destination_identity, ReadServerIdentity(destination));
   return DeriveTaskName(source_identity, destination_identity);
+}
+
+absl::StatusOr<std::string> TaskAt(Connection& destination, const Config& config,
+                                   const Shutdown& shutdown) {
+  if (!config.task.empty()) return config.task;
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<TaskRow> tasks, StateStore::ListTasks(destination));
+  if (tasks.size() == 1) return tasks.front().task;
+  if (config.has_source) return TaskNameOf(config, shutdown);
+  if (tasks.empty()) return absl::NotFoundError("the destination knows no task");
+  std::vector<std::string> names;
+  for (const TaskRow& row : tasks) names.push_back(row.task);
+  return WithHint(
+      absl::InvalidArgumentError("several tasks write into this destination"),
+      absl::StrCat("Name one with --task, or give --source: ", absl::StrJoin(names, ", "), "."));
 }
 
 std::optional<TaskRow> FindTask(const std::vector<TaskRow>& tasks, const std::string& task) {

@@ -23,6 +23,10 @@ absl::Status RequireBothUris(const Config& config);
 // The task's name: given, else derived from both servers as `run` does it.
 absl::StatusOr<std::string> TaskNameOf(const Config& config, const Shutdown& shutdown);
 
+// The same of a command that asks the destination only, where one task needs no name.
+absl::StatusOr<std::string> TaskAt(Connection& destination, const Config& config,
+                                   const Shutdown& shutdown);
+
 std::optional<TaskRow> FindTask(const std::vector<TaskRow>& tasks, const std::string& task);
 
 }  // namespace towline

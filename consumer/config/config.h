@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/lsn.h"
 #include "model/conflict_policy.h"
+#include "model/ddl_policy.h"
 #include "model/name.h"
 #include "model/table_rule.h"
 #include "pg/connect_options.h"
@@ -18,6 +19,9 @@
 namespace towline {
 
 // What to do with a destination table that already exists (DESIGN 4).
+// What becomes of a table that fails for good.
+enum class FailedTables : uint8_t { kStop, kPark };
+
 enum class ExistingTables { kStop, kAppend, kTruncate };
 
 // What a run does, in this order. Not every combination makes sense (schema_options.cpp).
@@ -57,16 +61,28 @@ struct Limits {
   int64_t conflict_rows_max = 10'000;  // of towline_state.conflict, per task
 };
 
+// Whether standbys may take the slot along (17 and later).
+enum class FailoverSlot {
+  kAuto,  // where that can be had
+  kOn,
+  kOff,
+};
+
 struct Config {
   std::string task;  // empty: derived from both databases' identities
   ConnectOptions source;
   ConnectOptions destination;
+  ConnectOptions source_standby;  // a standby of the source, where the slot is
+  bool has_source_standby = false;
   bool has_source = false;  // commands such as status and drop do with one of them
   bool has_destination = false;
   std::vector<std::string> include;  // psql patterns; empty: every table
   std::vector<std::string> exclude;
   ExistingTables existing = ExistingTables::kStop;
   std::map<TableName, ExistingTables> existing_by_table;
+  std::map<TableName, bool> folds;  // fold of single tables
+  FailedTables on_failure = FailedTables::kStop;
+  std::map<TableName, FailedTables> on_failure_by_table;
   ConflictPolicies conflicts;  // what is done with changes that the destination refuses
   Stages stages;
   std::string stages_option;  // that gave them: stages, or schema for short
@@ -80,7 +96,10 @@ struct Config {
   bool streaming = true;                 // transactions in progress are taken from the source
   std::string copy_planner = "auto";     // ranges of large tables: keys, ctid, auto
   std::string spool_directory;  // where they wait when memory does not hold them; empty: $TMPDIR
-  std::string compression = "none";      // of the stream: none, lz4, zstd
+  std::string compression = "none";  // of the stream: none, lz4, zstd
+  FailedTables on_ddl_error = FailedTables::kStop;
+  DdlPolicy ddl;  // what is done with schema changes
+  FailoverSlot failover = FailoverSlot::kAuto;
   bool two_phase = false;                // PREPARE TRANSACTION is repeated at the destination
   bool foreign_origins = true;           // also what the source itself got by replication
   std::map<TableName, TableRule> rules;  // of tables that have one
@@ -89,6 +108,7 @@ struct Config {
   std::map<TableName, std::string> extension_rows;
   std::vector<std::string> accept;   // checks whose warnings are known and wanted
   bool accepts_rule_change = false;  // run --accept-rule-change: for this start
+  bool heals = false;                // run --heal: until the task has gone on once
   absl::Duration retry_connection = absl::Minutes(720);  // 10 to 1440 minutes
   absl::Duration retry_other = absl::Minutes(10);        // 1 to 1440, below retry_connection
   Limits limits;
@@ -96,6 +116,10 @@ struct Config {
   LogLevel log_level = LogLevel::kInfo;
   int metrics_port = 0;  // 0: none; TCP on 127.0.0.1
 
+  // The server whose log is decoded; everything else is asked of the source.
+  const ConnectOptions& StreamServer() const {
+    return has_source_standby ? source_standby : source;
+  }
   bool CopiesLargeObjects() const {
     return large_objects == LargeObjects::kOn ||
            (large_objects == LargeObjects::kAuto && include.empty());

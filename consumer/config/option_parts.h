@@ -41,10 +41,19 @@ inline constexpr Word<ExistingTables> kExisting[] = {{"stop", ExistingTables::kS
                                                      {"truncate", ExistingTables::kTruncate}};
 inline constexpr char kExistingRange[] = "stop, append or truncate";
 
+inline constexpr Word<FailedTables> kFailed[] = {{"stop", FailedTables::kStop},
+                                                 {"park", FailedTables::kPark}};
+inline constexpr char kFailedRange[] = "stop or park";
+
 // table_options.cpp: on_conflict, a word or "kind=word" each.
 inline constexpr char kConflictRange[] =
     "stop, overwrite or skip, or one of them per kind of conflict";
 absl::Status SetConflictPolicy(const Values& words, ConflictPolicy& policy);
+
+// table_options.cpp: ddl, a word or "kind=word" each.
+inline constexpr char kDdlRange[] =
+    "off, apply, hold or ignore, or one of the latter three per kind of command";
+absl::Status SetDdlPolicy(const Values& words, DdlPolicy& policy);
 
 // schema_options.cpp: what a run does.
 void AddStageOptions(std::vector<OptionSpec>& table);

@@ -17,15 +17,15 @@ constexpr char kStream[] = "Stream";
 constexpr char kChecks[] = "Checks";
 constexpr char kOutput[] = "Output";
 
-OptionSpec Server(const char* path, ConnectOptions Config::*member, bool Config::*has,
-                  const char* help) {
+OptionSpec Server(const char* path, const char* side, ConnectOptions Config::*member,
+                  bool Config::*has, const char* help) {
   OptionSpec option = Named(path, path, kServers);
   option.value_name = "URI";
   option.help = help;
   option.is_for_all = true;
-  option.set = [path, member, has](Config& config, const Values& values) -> absl::Status {
+  option.set = [side, member, has](Config& config, const Values& values) -> absl::Status {
     if (values[0].empty()) return absl::InvalidArgumentError("is empty");
-    TOWLINE_ASSIGN_OR_RETURN(config.*member, ConnectOptions::Parse(path, values[0]));
+    TOWLINE_ASSIGN_OR_RETURN(config.*member, ConnectOptions::Parse(side, values[0]));
     config.*has = true;
     return absl::OkStatus();
   };
@@ -69,12 +69,20 @@ void AddServers(std::vector<OptionSpec>& table) {
     return absl::OkStatus();
   };
   table.push_back(task);
-  table.push_back(Server("source", &Config::source, &Config::has_source,
+  table.push_back(Server("source", "source", &Config::source, &Config::has_source,
                          "The database to copy from: a URI or \"key=value\" string as psql takes "
                          "it. A password may stand in it, or in PGPASSWORD, ~/.pgpass or a "
                          "service file; it is never printed."));
   table.back().example = "postgresql://towline@source.example.com/shop";
-  table.push_back(Server("destination", &Config::destination, &Config::has_destination,
+  table.push_back(Server("source_standby", "standby", &Config::source_standby,
+                         &Config::has_source_standby,
+                         "A standby of the source, version 16 or later: the changes are read from "
+                         "its log, by a slot there, which takes the decoding off the source. All "
+                         "else, the rows of the copy too, is read from source, which must be the "
+                         "primary (docs/standby.md)."));
+  table.back().example = "postgresql://towline@standby.example.com/shop";
+  table.push_back(Server("destination", "destination", &Config::destination,
+                         &Config::has_destination,
                          "The database to copy into, in the same forms."));
   table.back().flag_twin = "--target";
   table.back().example = "postgresql://towline@destination.example.com/shop";
@@ -113,7 +121,21 @@ void AddTables(std::vector<OptionSpec>& table) {
   conflict.set = [](Config& config, const Values& values) {
     return SetConflictPolicy(values, config.conflicts.task);
   };
+  OptionSpec failed = Named("on_failure", "on_failure", kTables);
+  failed.value_name = "POLICY";
+  failed.default_text = "stop";
+  failed.range = kFailedRange;
+  failed.help =
+      "What becomes of a table that cannot be streamed any more: a conflict that stops it, a "
+      "column "
+      "that does not fit. stop: the task waits for the operator; park: the table leaves the "
+      "stream, "
+      "the others go on (docs/conflicts.md).";
+  failed.set = [](Config& config, const Values& values) {
+    return SetWord(kFailed, values[0], config.on_failure);
+  };
   table.push_back(conflict);
+  table.push_back(failed);
 }
 
 constexpr Word<bool> kOnOff[] = {{"on", true}, {"off", false}};
@@ -132,6 +154,32 @@ void AddStream(std::vector<OptionSpec>& table) {
     return SetWord(kOnOff, values[0], config.streaming);
   };
   table.push_back(streaming);
+  OptionSpec ddl = Named("ddl", "ddl", kStream);
+  ddl.value_name = "POLICY";
+  ddl.default_text = "off";
+  ddl.range = kDdlRange;
+  ddl.help =
+      "What to do with schema changes of the source: off, apply, hold and wait for the operator, "
+      "or "
+      "ignore and record. In YAML also a map of kinds of commands to these words, on the command "
+      "line KIND=POLICY (docs/ddl.md). Needs the extension towline 0.3 at the source, with SELECT "
+      "towline.enable_ddl().";
+  ddl.is_list = true;
+  ddl.is_map = true;
+  ddl.set = [](Config& config, const Values& values) { return SetDdlPolicy(values, config.ddl); };
+  table.push_back(ddl);
+  OptionSpec ddl_error = Named("on_ddl_error", "on_ddl_error", kStream);
+  ddl_error.value_name = "POLICY";
+  ddl_error.default_text = "stop";
+  ddl_error.range = kFailedRange;
+  ddl_error.help =
+      "What becomes of a schema change that cannot be carried. stop: the task waits for the "
+      "operator; park: it is recorded, its tables leave the stream, the rest goes on "
+      "(docs/ddl.md).";
+  ddl_error.set = [](Config& config, const Values& values) {
+    return SetWord(kFailed, values[0], config.on_ddl_error);
+  };
+  table.push_back(ddl_error);
   OptionSpec directory = Named("spool_directory", "spool_directory", kStream);
   directory.value_name = "DIRECTORY";
   directory.example = "/var/tmp";
@@ -162,6 +210,9 @@ void AddStream(std::vector<OptionSpec>& table) {
 
 constexpr Word<bool> kOrigins[] = {{"any", true}, {"none", false}};
 
+constexpr Word<FailoverSlot> kFailovers[] = {
+    {"auto", FailoverSlot::kAuto}, {"on", FailoverSlot::kOn}, {"off", FailoverSlot::kOff}};
+
 void AddTwoPhaseAndOrigin(std::vector<OptionSpec>& table) {
   OptionSpec two_phase = Named("two_phase", "two_phase", kStream);
   two_phase.value_name = "SWITCH";
@@ -177,6 +228,19 @@ void AddTwoPhaseAndOrigin(std::vector<OptionSpec>& table) {
     return SetWord(kOnOff, values[0], config.two_phase);
   };
   table.push_back(two_phase);
+  OptionSpec failover = Named("failover", "failover", kStream);
+  failover.value_name = "SWITCH";
+  failover.default_text = "auto";
+  failover.range = "auto, on or off";
+  failover.help =
+      "Whether standbys of the source may keep the slot synchronised (sync_replication_slots), so "
+      "that the task goes on from one that is promoted. auto: where the source can (version 17 and "
+      "later) and two_phase is off; on: an error where it cannot. docs/heal.md says what the "
+      "servers need.";
+  failover.set = [](Config& config, const Values& values) {
+    return SetWord(kFailovers, values[0], config.failover);
+  };
+  table.push_back(failover);
   OptionSpec origin = Named("origin", "origin", kStream);
   origin.value_name = "WHICH";
   origin.default_text = "any";
@@ -271,7 +335,7 @@ const OptionSpec* FindOption(absl::string_view path) {
 }
 
 const std::vector<std::string>& FutureKeys() {
-  static const auto* keys = new Values{"map", "ddl", "state"};
+  static const auto* keys = new Values{"map", "state"};
   return *keys;
 }
 

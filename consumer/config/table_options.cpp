@@ -14,6 +14,8 @@
 namespace towline {
 namespace {
 
+constexpr Word<bool> kOnOff[] = {{"on", true}, {"off", false}};
+
 constexpr char kOperationsRange[] = "a list of insert, update, delete and truncate";
 
 TableRule& RuleFor(Config& config, const TableName& name) {
@@ -116,6 +118,48 @@ absl::Status SetConflictPolicy(const Values& words, ConflictPolicy& policy) {
   return absl::OkStatus();
 }
 
+namespace {
+
+constexpr Word<DdlAction> kDdlActions[] = {
+    {"apply", DdlAction::kApply}, {"hold", DdlAction::kHold}, {"ignore", DdlAction::kIgnore}};
+
+absl::Status SetDdlKind(absl::string_view name, const std::string& word, DdlPolicy& policy) {
+  DdlAction action{};
+  TOWLINE_RETURN_IF_ERROR(SetWord(kDdlActions, word, action));
+  Values known;
+  for (const DdlFacts& facts : kDdlFacts) {
+    known.push_back(facts.name);
+    if (facts.name != name) continue;
+    policy.actions[static_cast<size_t>(facts.kind)] = action;
+    return absl::OkStatus();
+  }
+  return WithHint(absl::InvalidArgumentError(
+                      absl::StrCat("names a kind of command \"", name, "\" that there is not")),
+                  absl::StrCat("Kinds are ", absl::StrJoin(known, ", "), "."));
+}
+
+}  // namespace
+
+// apply alone leaves each kind its default; hold and ignore alone are for all kinds.
+absl::Status SetDdlPolicy(const Values& words, DdlPolicy& policy) {
+  policy = {};
+  if (words.size() == 1 && words[0] == "off") return absl::OkStatus();
+  policy.is_on = true;
+  for (const std::string& word : words) {
+    if (absl::StrContains(word, '=')) continue;
+    DdlAction action{};
+    absl::Status set = SetWord(kDdlActions, word, action);
+    if (!set.ok()) return OutOfRange(kDdlRange);
+    if (action != DdlAction::kApply) policy.actions.fill(action);
+  }
+  for (const std::string& word : words) {
+    const std::pair<std::string, std::string> pair = absl::StrSplit(word, absl::MaxSplits('=', 1));
+    if (!absl::StrContains(word, '=')) continue;
+    TOWLINE_RETURN_IF_ERROR(SetDdlKind(pair.first, pair.second, policy));
+  }
+  return absl::OkStatus();
+}
+
 const std::vector<TableOptionSpec>& TableOptionTable() {
   static const auto* table = new std::vector<TableOptionSpec>{
       {"existing", kExistingRange, "As existing, for this table.", "append", TableValueKind::kWord,
@@ -139,6 +183,18 @@ const std::vector<TableOptionSpec>& TableOptionTable() {
        "{update_missing: skip}", TableValueKind::kWordOrMap,
        [](Config& config, const TableName& name, const TableValue& value) {
          return SetConflictPolicy(value.words, config.conflicts.tables[name]);
+       }},
+      {"fold", "on or off",
+       "off: each change of the table is written as it came, row by row, with all that was "
+       "committed before it and nothing that came after it, instead of its net changes in sets. "
+       "Always so where triggers or rules of the destination fire for replicated rows.",
+       "off", TableValueKind::kWord,
+       [](Config& config, const TableName& name, const TableValue& value) {
+         return SetWord(kOnOff, value.words[0], config.folds[name]);
+       }},
+      {"on_failure", kFailedRange, "As on_failure, for this table.", "park", TableValueKind::kWord,
+       [](Config& config, const TableName& name, const TableValue& value) {
+         return SetWord(kFailed, value.words[0], config.on_failure_by_table[name]);
        }}};
   return *table;
 }

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "decode/ddl_reader.h"
 #include "decode/proto_reader.h"
 #include "decode/relation_reader.h"
 #include "model/row_image.h"
@@ -18,7 +19,7 @@ namespace {
 
 // The range that this reader knows.
 constexpr uint32_t kProtocolVersionMin = 1;
-constexpr uint32_t kProtocolVersionMax = 2;
+constexpr uint32_t kProtocolVersionMax = 3;
 
 constexpr uint32_t kEntriesField = v1::Frame::kEntriesFieldNumber;
 constexpr uint32_t kCompressedField = v1::Frame::kCompressedFieldNumber;
@@ -113,7 +114,7 @@ absl::StatusOr<Frame> Decoder::Unpack(Frame frame) {
 
 absl::Status Decoder::Decode(const Frame& frame, ChangeSink& sink) {
   TOWLINE_CHECK(!is_replaying());
-  has_begun_in_frame_ = false;
+  has_transaction_in_frame_ = false;
   frame_entries_ = 0;
   if (mode_ == Mode::kEnded) mode_ = Mode::kPlain;
   ProtoReader reader(frame.bytes);
@@ -166,9 +167,7 @@ absl::Status Decoder::DecodeRare(uint32_t kind, absl::string_view entry, ChangeS
     case v1::Entry::kMessageFieldNumber:
       return DecodeMessage(entry);
     case v1::Entry::kDdlFieldNumber:
-      return absl::UnimplementedError(
-          "the stream brought a captured DDL command, which this "
-          "version of towline cannot apply");
+      return DecodeDdl(entry, sink);
     case v1::Entry::kSubtransactionFieldNumber:
     case v1::Entry::kStreamStartFieldNumber:
     case v1::Entry::kStreamStopFieldNumber:
@@ -236,11 +235,11 @@ absl::Status Decoder::DecodeBeginPrepare(absl::string_view entry, ChangeSink& si
 
 absl::Status Decoder::Begin(TransactionHeader header, ChangeSink& sink) {
   if (is_inside_) return Malformed("a transaction begins within another");
-  if (has_begun_in_frame_) return Malformed("two transactions in one frame");
+  if (has_transaction_in_frame_) return Malformed("two transactions in one frame");
   header_ = std::move(header);
   TOWLINE_RETURN_IF_ERROR(CheckHeader());
   is_inside_ = true;
-  has_begun_in_frame_ = true;
+  has_transaction_in_frame_ = true;
   change_count_ = 0;
   return sink.OnBegin(header_);
 }
@@ -292,6 +291,7 @@ absl::Status Decoder::End(uint64_t xid, Lsn commit_lsn, Lsn end_lsn, uint64_t ch
                                   " changes, and ", change_count_, " arrived"));
   }
   is_inside_ = false;
+  has_transaction_in_frame_ = true;
   last_end_lsn_ = std::max(last_end_lsn_, header_.end_lsn);
   return sink.OnCommit(header_);
 }
@@ -324,7 +324,7 @@ absl::Status Decoder::DecodeRollbackPrepared(absl::string_view entry, ChangeSink
 absl::Status Decoder::EndPrepared(const TransactionHeader& header, PreparedFate fate,
                                   ChangeSink& sink) {
   if (is_inside_) return Malformed("the end of a prepared transaction within another");
-  if (has_begun_in_frame_) return Malformed("two transactions in one frame");
+  if (has_transaction_in_frame_) return Malformed("two transactions in one frame");
   if (header.xid == 0 || header.gid.empty() || !header.end_lsn.is_valid() ||
       header.end_lsn <= header.commit_lsn) {
     return Malformed("the end of a prepared transaction without xid, name or position");
@@ -335,7 +335,7 @@ absl::Status Decoder::EndPrepared(const TransactionHeader& header, PreparedFate 
   }
   // After a restart the source may have sent again, as in progress, what is prepared here already.
   streamed_.Forget(header.xid);
-  has_begun_in_frame_ = true;
+  has_transaction_in_frame_ = true;
   last_end_lsn_ = header.end_lsn;
   return sink.OnPreparedEnd(header, fate);
 }
@@ -343,7 +343,7 @@ absl::Status Decoder::EndPrepared(const TransactionHeader& header, PreparedFate 
 absl::Status Decoder::DecodeRelation(absl::string_view entry) {
   v1::Relation message;
   TOWLINE_RETURN_IF_ERROR(Parse(entry, &message));
-  if (message.rewrite_of() != 0) {
+  if (message.rewrite_of() != 0 && !options_.takes_ddl) {
     return Malformed("rows of a table rewrite, which were not asked for");
   }
   TOWLINE_ASSIGN_OR_RETURN(std::unique_ptr<const Relation> relation, ReadRelation(message));
@@ -371,6 +371,16 @@ absl::Status Decoder::DecodeTruncate(absl::string_view entry, ChangeSink& sink) 
   change.truncate_restarts_identity = truncate.restart_identity();
   ++change_count_;
   return sink.OnChange(std::move(change));
+}
+
+absl::Status Decoder::DecodeDdl(absl::string_view entry, ChangeSink& sink) {
+  v1::Ddl message;
+  TOWLINE_RETURN_IF_ERROR(Parse(entry, &message));
+  if (!options_.takes_ddl) return Malformed("a DDL command, which was not asked for");
+  if (!is_inside_) return Malformed("a DDL command outside a transaction");
+  if (!parts_.is_empty()) return Malformed("a value that belongs to no row");
+  TOWLINE_ASSIGN_OR_RETURN(DdlCommand command, ReadDdl(message));
+  return sink.OnDdl(std::move(command));
 }
 
 absl::Status Decoder::DecodeValuePart(absl::string_view entry) {

@@ -34,6 +34,7 @@ class Decoder {
  public:
   struct Options {
     Spool* spool = nullptr;     // none: transactions in progress were not asked for
+    bool takes_ddl = false;     // commands and the rows of rewritten tables were asked for
     std::string compression{};  // asked for: "lz4", "zstd"; empty: none
     size_t subtransactions_max = StreamedTransactions::kSubtransactionsMax;
   };
@@ -78,6 +79,7 @@ class Decoder {
   absl::Status DecodeTruncate(absl::string_view entry, ChangeSink& sink);
   absl::Status DecodeValuePart(absl::string_view entry);
   absl::Status DecodeMessage(absl::string_view entry);
+  absl::Status DecodeDdl(absl::string_view entry, ChangeSink& sink);
 
   // Transactions in progress: decoder_streaming.cpp.
   absl::Status DecodeInRun(uint32_t kind, absl::string_view content, absl::string_view entry);
@@ -117,7 +119,7 @@ class Decoder {
   ValueParts parts_;
   TransactionHeader header_;  // of the open transaction
   bool is_inside_ = false;
-  bool has_begun_in_frame_ = false;
+  bool has_transaction_in_frame_ = false;
   uint64_t change_count_ = 0;  // in the open transaction
   Lsn last_end_lsn_;
   absl::flat_hash_set<uint64_t> cut_short_;  // prepared transactions that ended within a row

@@ -71,6 +71,7 @@ absl::StatusOr<std::unique_ptr<const Relation>> ReadRelation(const v1::Relation&
   relation->number = message.number();
   relation->oid = message.oid();
   relation->root_oid = message.root_oid();
+  relation->rewrite_of = message.rewrite_of();
   relation->name = {message.schema(), message.name()};
   relation->kind = FirstOr(message.kind(), 'r');
   relation->shape_hash = message.shape_hash();

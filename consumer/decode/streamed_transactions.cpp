@@ -79,6 +79,7 @@ absl::Status StreamedTransactions::Add(uint32_t kind, absl::string_view content,
       break;
     case v1::Entry::kValuePartFieldNumber:
     case v1::Entry::kMessageFieldNumber:
+    case v1::Entry::kDdlFieldNumber:
       break;
     default:
       return Malformed(

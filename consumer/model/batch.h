@@ -9,6 +9,7 @@
 
 #include "base/lsn.h"
 #include "model/change.h"
+#include "model/ddl.h"
 #include "model/frame.h"
 
 namespace towline {
@@ -29,6 +30,7 @@ struct TransactionMark {
   size_t first_change = 0;
   uint64_t xid = 0;
   Lsn end_lsn;
+  int64_t commit_time_us = 0;
 };
 
 struct Batch {
@@ -38,8 +40,10 @@ struct Batch {
 
   BatchPart part = BatchPart::kWhole;
   TwoPhase two_phase = TwoPhase::kNone;
-  uint64_t prepared_xid = 0;             // the transaction that two_phase is about
-  std::string prepared_gid;              // as the source calls it
+  uint64_t prepared_xid = 0;  // the transaction that two_phase is about
+  std::string prepared_gid;   // as the source calls it
+  // A command of the transaction, alone in such a part, which has no changes.
+  std::shared_ptr<const DdlCommand> ddl;
   std::vector<Change> changes;           // in source order, transactions one after another
   std::vector<Frame> frames;             // own the bytes that changes point into
   std::deque<std::string> spliced_rows;  // images put together from value parts; stable addresses

@@ -6,6 +6,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "model/change.h"
+#include "model/ddl.h"
 
 namespace towline {
 
@@ -15,6 +16,8 @@ class ChangeSink {
   virtual ~ChangeSink() = default;
   virtual absl::Status OnBegin(const TransactionHeader& header) = 0;
   virtual absl::Status OnChange(Change change) = 0;
+  // A command that the source ran in the open transaction.
+  virtual absl::Status OnDdl(DdlCommand command) = 0;
   // `spliced` was put together from value parts; changes that follow may point into it. Its owner
   // is the sink from now on.
   virtual absl::string_view KeepSplicedRow(std::string spliced) = 0;

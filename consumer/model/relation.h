@@ -34,7 +34,8 @@ struct Relation {
   uint32_t number = 0;  // in this connection, never reused
   Oid oid = 0;          // of the relation that was written to (a partition tree's leaf)
   Oid root_oid = 0;
-  TableName name;  // under which the rows are published
+  Oid rewrite_of = 0;  // not 0: its rows are those of a table that is being rewritten
+  TableName name;      // under which the rows are published
   char kind = 'r';
   ReplicaIdentity replica_identity = ReplicaIdentity::kDefault;
   uint64_t shape_hash = 0;

@@ -43,28 +43,36 @@ struct CopySnapshot {
   }
 };
 
-// A table that was copied in ranges of its key, each under a snapshot of its own.
+// A table that is copied in ranges of its key, each under a snapshot of its own.
 struct RangedTable {
   ChunkKey key;
   KeyRanges ranges;
-  std::vector<size_t> snapshots;  // of each range, index into CopyBoundary::snapshots
+  // Of each range: index into CopyBoundary::snapshots, or its piece of CopyBoundary::live.
+  std::vector<size_t> snapshots;
 
   size_t SnapshotOf(const KeyValue& value) const { return snapshots[ranges.Find(value)]; }
 };
+
+class LiveCopy;
 
 // Where the copy ends and the stream begins. Most tables have one snapshot, whole: what holds
 // within one (its unique constraints) holds at every moment of catching up. What holds between
 // tables, or between the ranges of one, does so again when the position has passed the last
 // lsn_after.
 struct CopyBoundary {
-  // At least one: those of ranges, then those of whole tables in the order in which they were
-  // taken.
+  // At least one: those of ranges and of tables that have one to themselves, then those that tables
+  // share, in the order in which they were taken.
   std::vector<CopySnapshot> snapshots;
   // Source OID to index. A table that is not here was in no snapshot: it follows the last, under
   // which the tables to copy were looked up. If that holds a transaction that changed it, it was
   // gone again by then; if not, it came later, and all its changes are taken.
   absl::flat_hash_map<Oid, size_t> of_table;
   absl::flat_hash_map<Oid, RangedTable> ranged = {};  // by source OID; not in of_table
+  // The copy of the ranged tables and of those in live_tables goes on, and says of each piece how
+  // far it is; outlives this. Null: it is complete.
+  LiveCopy* live = nullptr;
+  // Of whole tables, by source OID: the piece of `live`; not in of_table.
+  absl::flat_hash_map<Oid, size_t> live_tables = {};
 
   size_t SnapshotOf(Oid table) const {
     auto found = of_table.find(table);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,21 @@
 #include "model/relation.h"
 
 namespace towline {
+
+// What a domain is over, by however many domains.
+struct DomainBase {
+  Oid oid = 0;
+  std::string schema;
+  std::string name;  // pg_type.typname
+  std::string text;  // format_type(), with the modifier that the domain gives it
+  char kind = 'b';
+  int32_t typmod = -1;
+
+  bool operator==(const DomainBase& other) const {
+    // Object identifiers and texts of user-defined types differ between servers.
+    return schema == other.schema && name == other.name && typmod == other.typmod;
+  }
+};
 
 struct TableColumn {
   std::string name;
@@ -22,6 +38,7 @@ struct TableColumn {
   std::string type_text;  // format_type(): for people and for casts, schema-qualified
   char type_kind = 'b';
   int32_t typmod = -1;
+  std::optional<DomainBase> base;  // of a domain
   bool is_not_null = false;
   bool has_default = false;   // also identity
   bool has_equality = false;  // the type has a default btree or hash operator class

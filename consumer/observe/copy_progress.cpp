@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/time/clock.h"
+
 namespace towline {
 namespace {
 
@@ -33,7 +35,20 @@ double SecondsLeft(int64_t bytes_total, int64_t bytes_done, double bytes_per_sec
 
 void TableProgress::Counts::Begin() {
   State waiting = State::kWaiting;
-  state_.compare_exchange_strong(waiting, State::kCopying);
+  if (state_.compare_exchange_strong(waiting, State::kCopying)) {
+    begun_ns_ = absl::GetCurrentTimeNanos();
+  }
+  const int64_t workers = ++workers_;
+  int64_t before = workers_max_;
+  while (before < workers && !workers_max_.compare_exchange_weak(before, workers)) {
+  }
+}
+
+void TableProgress::Counts::End() { --workers_; }
+
+void TableProgress::Counts::Finish() {
+  finished_ns_ = absl::GetCurrentTimeNanos();
+  state_ = State::kCopied;
 }
 
 void TableProgress::Plan(std::vector<Planned> tables) {
@@ -70,6 +85,14 @@ TableStatus TableProgress::StatusOf(const Counts& counts) {
   status.copied_by = counts.table_.copied_by;
   status.bytes_done = counts.bytes_;
   status.rows_done = counts.rows_;
+  status.reason = counts.table_.reason;
+  status.workers = counts.workers_max_;
+  // One that an earlier try has copied has no beginning here.
+  if (counts.begun_ns_ != 0) {
+    const bool is_done = counts.state_ == Counts::State::kCopied;
+    const int64_t end_ns = is_done ? counts.finished_ns_.load() : absl::GetCurrentTimeNanos();
+    status.seconds = static_cast<double>(end_ns - counts.begun_ns_) / 1e9;
+  }
   switch (counts.state_.load()) {
     case Counts::State::kWaiting:
       status.state = "waiting";
@@ -108,6 +131,21 @@ std::vector<TableStatus> TableProgress::Copying() const {
   for (const std::unique_ptr<Counts>& counts : tables_) {
     if (counts->state_ == Counts::State::kCopying) statuses.push_back(StatusOf(*counts));
   }
+  return statuses;
+}
+
+std::vector<TableStatus> TableProgress::Slowest(size_t tables_max) const {
+  std::vector<TableStatus> statuses;
+  {
+    absl::MutexLock lock(&mutex_);
+    for (const std::unique_ptr<Counts>& counts : tables_) {
+      if (counts->state_ == Counts::State::kCopied) statuses.push_back(StatusOf(*counts));
+    }
+  }
+  std::stable_sort(
+      statuses.begin(), statuses.end(),
+      [](const TableStatus& a, const TableStatus& b) { return a.seconds > b.seconds; });
+  if (statuses.size() > tables_max) statuses.resize(tables_max);
   return statuses;
 }
 

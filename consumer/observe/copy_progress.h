@@ -48,18 +48,21 @@ class TableProgress {
     int64_t bytes = 0;
     int64_t rows = -1;                // estimate, -1: none
     std::string copied_by = "whole";  // as in TableStatus
+    std::string reason = {};
   };
 
   // One table, for its workers. Lives until the next Plan().
   class Counts {
    public:
     explicit Counts(Planned table) : table_(std::move(table)) {}
+    // A worker comes and goes: with each part of the table.
     void Begin();
+    void End();
     void Add(int64_t bytes, int64_t rows) {
       bytes_.fetch_add(bytes, std::memory_order_relaxed);
       rows_.fetch_add(rows, std::memory_order_relaxed);
     }
-    void Finish() { state_ = State::kCopied; }
+    void Finish();
 
    private:
     friend class TableProgress;
@@ -68,7 +71,11 @@ class TableProgress {
     std::atomic<State> state_{State::kWaiting};
     std::atomic<int64_t> bytes_{0};
     std::atomic<int64_t> rows_{0};
-    RateWindow rates_;  // the monitor's, under the mutex
+    std::atomic<int64_t> begun_ns_{0};  // of absl::Time; 0: not yet
+    std::atomic<int64_t> finished_ns_{0};
+    std::atomic<int64_t> workers_{0};      // of now
+    std::atomic<int64_t> workers_max_{0};  // at one time
+    RateWindow rates_;                     // the monitor's, under the mutex
   };
 
   // A copy begins, or begins again. No worker may be at work.
@@ -81,6 +88,8 @@ class TableProgress {
   // Those being copied, then the others by size, the largest first; at most `tables_max`.
   std::vector<TableStatus> Largest(size_t tables_max) const;
   std::vector<TableStatus> Copying() const;
+  // Those that are done, by the time they took, the longest first; at most `tables_max`.
+  std::vector<TableStatus> Slowest(size_t tables_max) const;
   size_t size() const;
 
  private:

@@ -1,12 +1,11 @@
 #include "observe/metrics.h"
 
-#include <algorithm>
+#include <limits>
+#include <utility>
+#include <vector>
 
 #include "model/conflict_policy.h"
-#include "prometheus/collectable.h"
-#include "prometheus/histogram.h"
 #include "prometheus/metric_family.h"
-#include "prometheus/registry.h"
 #include "prometheus/text_serializer.h"
 
 namespace towline {
@@ -22,13 +21,6 @@ constexpr const char* kStates[] = {"new",      "checking",    "copying_schema", 
                                    "indexing", "catching_up", "constraints",    "streaming",
                                    "cut_over", "paused",      "retrying",       "waiting",
                                    "healing",  "needs_heal",  "failed"};
-
-// From a quick small batch to one that meets a lock: 1 ms to 100 s by thirds of a decade.
-const prometheus::Histogram::BucketBoundaries& ApplySecondsBuckets() {
-  static const auto* buckets = new prometheus::Histogram::BucketBoundaries{
-      0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100};
-  return *buckets;
-}
 
 class Families {
  public:
@@ -57,6 +49,26 @@ class Families {
   void Counter(const char* name, const char* help, int64_t value) {
     Begin(name, help, MetricType::Counter);
     Add(static_cast<double>(value));
+  }
+  void AddHistogram(const char* name, const char* help, const Histogram& histogram) {
+    Begin(name, help, MetricType::Histogram);
+    ClientMetric metric;
+    metric.label.push_back({"task", task_});
+    metric.histogram.sample_count = static_cast<uint64_t>(histogram.count());
+    metric.histogram.sample_sum = histogram.sum();
+    for (const Histogram::Step& step : histogram.Steps()) {
+      metric.histogram.bucket.push_back({static_cast<uint64_t>(step.count), step.bound});
+    }
+    metric.histogram.bucket.push_back(
+        {metric.histogram.sample_count, std::numeric_limits<double>::infinity()});
+    families_.back().metric.push_back(std::move(metric));
+  }
+  void AddTable(const TableChanges& table, const char* op, int64_t count) {
+    if (count == 0) return;
+    Add(static_cast<double>(count));
+    families_.back().metric.back().label.insert(
+        families_.back().metric.back().label.end(),
+        {{"schema", table.name.schema}, {"table", table.name.name}, {"op", op}});
   }
   std::vector<MetricFamily> Take() { return std::move(families_); }
 
@@ -122,6 +134,24 @@ void AddCopy(const TaskStatus& status, Families& families) {
   families.Counter("towline_copy_rows_total", "Rows copied", status.copy_rows_done);
 }
 
+// Nothing, where nothing was ever compared: no alert must take that for equal.
+void AddVerify(const VerifySummary& verify, Families& families) {
+  if (verify.run == 0) return;
+  families.Gauge("towline_verify_finished_timestamp_seconds",
+                 "When the last comparison (towline verify) came to its end, since 1970",
+                 static_cast<double>(verify.finished_at_s));
+  families.Begin("towline_verify_tables", "Tables by what the last look at each has found",
+                 MetricType::Gauge);
+  families.Add(
+      static_cast<double>(verify.tables - verify.tables_different - verify.tables_undecided),
+      "verdict", "equal");
+  families.Add(static_cast<double>(verify.tables_different), "verdict", "different");
+  families.Add(static_cast<double>(verify.tables_undecided), "verdict", "undecided");
+  families.Gauge("towline_verify_rows_different",
+                 "Rows that differed at the last look and were not repaired",
+                 static_cast<double>(verify.rows_different));
+}
+
 void AddSlot(const TaskStatus& status, Families& families) {
   // -1 as the server's NULL: no limit (max_slot_wal_keep_size = -1).
   families.Gauge("towline_slot_safe_wal_bytes",
@@ -156,8 +186,40 @@ void AddConflicts(const TaskStatus& status, Families& families) {
   }
 }
 
-std::vector<MetricFamily> FamiliesOf(const TaskStatus& status) {
-  Families families(status.task);
+void AddMeter(const StreamMeter& meter, Families& families) {
+  const StreamMeter::Histograms histograms = meter.histograms();
+  families.AddHistogram("towline_latency_seconds",
+                        "Commit at the source to COMMIT's answer at the destination, of each "
+                        "transaction, by the source's clock",
+                        histograms.latency_seconds);
+  families.AddHistogram("towline_apply_seconds",
+                        "Time of one destination transaction, first statement to COMMIT",
+                        histograms.apply_seconds);
+  families.AddHistogram("towline_batch_rows", "Row changes of one destination transaction",
+                        histograms.batch_rows);
+  families.Begin("towline_table_rows_applied_total",
+                 "Row changes committed at the destination, by table; without a name: of all "
+                 "tables beyond the first thousand that have changed",
+                 MetricType::Counter);
+  for (const TableChanges& table : meter.tables()) {
+    families.AddTable(table, "insert", table.inserted);
+    families.AddTable(table, "update", table.updated);
+    families.AddTable(table, "delete", table.deleted);
+    families.AddTable(table, "truncate", table.truncated);
+  }
+}
+
+void AddStages(const TaskStatus& status, Families& families) {
+  families.Begin("towline_stage_seconds_total",
+                 "Wall time: of the receiver's thread receive and queue_full, of the applier's "
+                 "wait, assemble, fold, apply and commit",
+                 MetricType::Counter);
+  for (const auto& [stage, seconds] : status.stage_seconds) {
+    families.Add(seconds, "stage", stage.c_str());
+  }
+}
+
+void AddStatus(const TaskStatus& status, Families& families) {
   families.Begin("towline_state", "1 for the task's present state", MetricType::Gauge);
   for (const char* state : kStates) families.Add(status.state == state ? 1 : 0, "state", state);
   AddLag(status, families);
@@ -165,44 +227,22 @@ std::vector<MetricFamily> FamiliesOf(const TaskStatus& status) {
   AddCopy(status, families);
   AddSlot(status, families);
   AddConflicts(status, families);
+  AddVerify(status.verify, families);
+  families.Gauge("towline_tables_parked", "Tables that have left the stream",
+                 static_cast<double>(status.parked_total));
   families.Counter("towline_retries_total", "Attempts that failed and were made again",
                    status.retries);
-  return families.Take();
 }
 
 }  // namespace
 
-struct Metrics::State {
-  explicit State(const StatusBoard& status_board)
-      : board(status_board),
-        apply_family(prometheus::BuildHistogram()
-                         .Name("towline_apply_seconds")
-                         .Help("Time of one destination transaction, first statement to COMMIT")
-                         .Register(registry)),
-        apply_seconds(apply_family.Add({}, ApplySecondsBuckets())) {}
-
-  const StatusBoard& board;
-  prometheus::Registry registry;
-  prometheus::Family<prometheus::Histogram>& apply_family;
-  prometheus::Histogram& apply_seconds;
-};
-
-Metrics::Metrics(const StatusBoard& board) : state_(std::make_unique<State>(board)) {}
-Metrics::~Metrics() = default;
-
-void Metrics::ObserveApply(absl::Duration time) {
-  state_->apply_seconds.Observe(absl::ToDoubleSeconds(time));
-}
-
 std::string Metrics::Render() const {
-  TaskStatus status = state_->board.Get();
-  std::vector<MetricFamily> families = FamiliesOf(status);
-  for (MetricFamily& family : state_->registry.Collect()) {
-    // The task's name is not known yet when the histogram is made.
-    for (ClientMetric& metric : family.metric) metric.label.push_back({"task", status.task});
-    families.push_back(std::move(family));
-  }
-  return prometheus::TextSerializer().Serialize(families);
+  TaskStatus status = board_.Get();
+  Families families(status.task);
+  AddStatus(status, families);
+  AddMeter(meter_, families);
+  AddStages(status, families);
+  return prometheus::TextSerializer().Serialize(families.Take());
 }
 
 }  // namespace towline

@@ -1,6 +1,7 @@
 #include <cmath>
 
 #include "absl/time/clock.h"
+#include "base/stage_clock.h"
 #include "nlohmann/json.hpp"
 #include "observe/task_status.h"
 
@@ -21,15 +22,88 @@ nlohmann::ordered_json TablesJson(const std::vector<TableStatus>& tables) {
                      {"table", table.name.name},
                      {"state", table.state},
                      {"copied_by", table.copied_by},
+                     {"reason", table.reason},
                      {"bytes_total", table.bytes_total},
                      {"bytes_done", table.bytes_done},
                      {"rows_estimate", table.rows_estimate},
                      {"rows_done", table.rows_done},
                      {"bytes_per_second", Tenths(table.bytes_per_second)},
                      {"rows_per_second", Tenths(table.rows_per_second)},
-                     {"eta_seconds", EtaJson(table.eta_seconds)}});
+                     {"eta_seconds", EtaJson(table.eta_seconds)},
+                     {"seconds", EtaJson(table.seconds)},
+                     {"workers", table.workers}});
   }
   return array;
+}
+
+nlohmann::ordered_json StagesJson(const TaskStatus& status) {
+  nlohmann::ordered_json object = nlohmann::ordered_json::object();
+  for (const auto& [stage, seconds] : status.stage_seconds) {
+    object[stage] = std::round(seconds * 1e6) / 1e6;
+  }
+  return object;
+}
+
+nlohmann::ordered_json TableChangesJson(const std::vector<TableChanges>& tables) {
+  nlohmann::ordered_json array = nlohmann::ordered_json::array();
+  for (const TableChanges& table : tables) {
+    array.push_back({{"schema", table.name.schema},
+                     {"table", table.name.name},
+                     {"inserted", table.inserted},
+                     {"updated", table.updated},
+                     {"deleted", table.deleted},
+                     {"truncated", table.truncated}});
+  }
+  return array;
+}
+
+nlohmann::ordered_json NamesJson(const std::vector<TableName>& names) {
+  nlohmann::ordered_json array = nlohmann::ordered_json::array();
+  for (const TableName& name : names)
+    array.push_back({{"schema", name.schema}, {"table", name.name}});
+  return array;
+}
+
+std::vector<TableName> ReadNames(const nlohmann::json& json, const char* key) {
+  std::vector<TableName> names;
+  if (!json.contains(key) || !json[key].is_array()) return names;
+  for (const nlohmann::json& one : json[key]) {
+    if (one.is_object()) names.push_back({one.value("schema", ""), one.value("table", "")});
+  }
+  return names;
+}
+
+nlohmann::ordered_json NotesJson(const std::vector<TableNote>& notes) {
+  nlohmann::ordered_json array = nlohmann::ordered_json::array();
+  for (const TableNote& note : notes) {
+    array.push_back({{"schema", note.name.schema},
+                     {"table", note.name.name},
+                     {"state", note.state},
+                     {"text", note.text}});
+  }
+  return array;
+}
+
+std::vector<TableNote> ReadNotes(const nlohmann::json& json) {
+  std::vector<TableNote> notes;
+  if (!json.contains("table_notes") || !json["table_notes"].is_array()) return notes;
+  for (const nlohmann::json& one : json["table_notes"]) {
+    if (!one.is_object()) continue;
+    notes.push_back({{one.value("schema", ""), one.value("table", "")},
+                     one.value("state", ""),
+                     one.value("text", "")});
+  }
+  return notes;
+}
+
+// Milliseconds and the first digit behind them.
+nlohmann::ordered_json LatencyJson(double seconds) {
+  return seconds < 0 ? nlohmann::ordered_json()
+                     : nlohmann::ordered_json(std::round(seconds * 1e4) / 1e4);
+}
+
+nlohmann::ordered_json RowsJson(int64_t rows) {
+  return rows < 0 ? nlohmann::ordered_json() : nlohmann::ordered_json(rows);
 }
 
 double ReadEta(const nlohmann::json& json, const char* key) {
@@ -56,6 +130,30 @@ std::vector<ConflictTotal> ReadConflicts(const nlohmann::json& json) {
   return totals;
 }
 
+void ReadStages(const nlohmann::json& json, TaskStatus& status) {
+  if (!json.contains("stage_seconds") || !json["stage_seconds"].is_object()) return;
+  for (size_t i = 1; i < kStageCount; ++i) {
+    const char* name = NameOf(static_cast<Stage>(i));
+    const auto seconds = json["stage_seconds"].find(name);
+    if (seconds == json["stage_seconds"].end() || !seconds->is_number()) continue;
+    status.stage_seconds.emplace_back(name, seconds->get<double>());
+  }
+}
+
+std::vector<TableChanges> ReadTableChanges(const nlohmann::json& json) {
+  std::vector<TableChanges> tables;
+  if (!json.contains("table_changes") || !json["table_changes"].is_array()) return tables;
+  for (const nlohmann::json& one : json["table_changes"]) {
+    if (!one.is_object()) continue;
+    tables.push_back({{one.value("schema", ""), one.value("table", "")},
+                      one.value("inserted", int64_t{0}),
+                      one.value("updated", int64_t{0}),
+                      one.value("deleted", int64_t{0}),
+                      one.value("truncated", int64_t{0})});
+  }
+  return tables;
+}
+
 std::vector<TableStatus> ReadTables(const nlohmann::json& json) {
   std::vector<TableStatus> tables;
   if (!json.contains("tables") || !json["tables"].is_array()) return tables;
@@ -72,6 +170,7 @@ std::vector<TableStatus> ReadTables(const nlohmann::json& json) {
     table.name = {text("schema"), text("table")};
     table.state = text("state");
     table.copied_by = text("copied_by");
+    table.reason = text("reason");
     number("bytes_total", table.bytes_total);
     number("bytes_done", table.bytes_done);
     number("rows_estimate", table.rows_estimate);
@@ -79,6 +178,8 @@ std::vector<TableStatus> ReadTables(const nlohmann::json& json) {
     number("bytes_per_second", table.bytes_per_second);
     number("rows_per_second", table.rows_per_second);
     table.eta_seconds = ReadEta(one, "eta_seconds");
+    table.seconds = ReadEta(one, "seconds");
+    number("workers", table.workers);
   }
   return tables;
 }
@@ -131,6 +232,29 @@ std::string TaskStatusToJson(const TaskStatus& status) {
       {"transactions", status.transactions},
       {"received_bytes", status.received_bytes},
       {"queue_bytes", status.queue_bytes},
+      {"latency_p50_seconds", LatencyJson(status.latency_p50_seconds)},
+      {"latency_p99_seconds", LatencyJson(status.latency_p99_seconds)},
+      {"batch_rows_p50", RowsJson(status.batch_rows_p50)},
+      {"batch_rows_p99", RowsJson(status.batch_rows_p99)},
+      {"stage_seconds", StagesJson(status)},
+      {"table_changes", TableChangesJson(status.table_changes)},
+      {"table_changes_left_out", status.table_changes_left_out},
+      {"parked_total", status.parked_total},
+      {"parked", NamesJson(status.parked)},
+      {"table_notes", NotesJson(status.table_notes)},
+      {"heal_tables_total", status.heal.tables_total},
+      {"heal_tables_done", status.heal.tables_done},
+      {"heal_missing", status.heal.missing},
+      {"heal_extra", status.heal.extra},
+      {"heal_different", status.heal.different},
+      {"verify_run", status.verify.run},
+      {"verify_mode", status.verify.mode},
+      {"verify_verdict", status.verify.verdict},
+      {"verify_finished_at", status.verify.finished_at_s},
+      {"verify_tables", status.verify.tables},
+      {"verify_tables_different", status.verify.tables_different},
+      {"verify_tables_undecided", status.verify.tables_undecided},
+      {"verify_rows_different", status.verify.rows_different},
       {"spool_transactions", status.spool_transactions},
       {"spool_memory_bytes", status.spool_memory_bytes},
       {"spool_disk_bytes", status.spool_disk_bytes},
@@ -207,6 +331,29 @@ absl::StatusOr<TaskStatus> TaskStatusFromJson(absl::string_view text) {
   read_number("transactions", status.transactions);
   read_number("received_bytes", status.received_bytes);
   read_number("queue_bytes", status.queue_bytes);
+  read_number("latency_p50_seconds", status.latency_p50_seconds);
+  read_number("latency_p99_seconds", status.latency_p99_seconds);
+  read_number("batch_rows_p50", status.batch_rows_p50);
+  read_number("batch_rows_p99", status.batch_rows_p99);
+  ReadStages(json, status);
+  status.table_changes = ReadTableChanges(json);
+  read_number("table_changes_left_out", status.table_changes_left_out);
+  read_number("parked_total", status.parked_total);
+  status.parked = ReadNames(json, "parked");
+  status.table_notes = ReadNotes(json);
+  read_number("heal_tables_total", status.heal.tables_total);
+  read_number("heal_tables_done", status.heal.tables_done);
+  read_number("heal_missing", status.heal.missing);
+  read_number("heal_extra", status.heal.extra);
+  read_number("heal_different", status.heal.different);
+  read_number("verify_run", status.verify.run);
+  status.verify.mode = json.value("verify_mode", "");
+  status.verify.verdict = json.value("verify_verdict", "");
+  read_number("verify_finished_at", status.verify.finished_at_s);
+  read_number("verify_tables", status.verify.tables);
+  read_number("verify_tables_different", status.verify.tables_different);
+  read_number("verify_tables_undecided", status.verify.tables_undecided);
+  read_number("verify_rows_different", status.verify.rows_different);
   read_number("spool_transactions", status.spool_transactions);
   read_number("spool_memory_bytes", status.spool_memory_bytes);
   read_number("spool_disk_bytes", status.spool_disk_bytes);

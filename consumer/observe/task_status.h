@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -13,6 +14,7 @@
 #include "absl/time/time.h"
 #include "base/lsn.h"
 #include "model/name.h"
+#include "model/verify_summary.h"
 
 namespace towline {
 
@@ -20,7 +22,8 @@ namespace towline {
 struct TableStatus {
   TableName name;
   std::string state;        // waiting, copying, copied
-  std::string copied_by;    // whole, keys, ctid; empty: not known. The log says why
+  std::string copied_by;    // whole, keys, ctid; empty: not known
+  std::string reason;       // why so; empty: not known
   int64_t bytes_total = 0;  // at the source when the copy was planned: the estimate
   int64_t bytes_done = 0;
   int64_t rows_estimate = -1;  // the source's statistics; -1: none
@@ -28,12 +31,39 @@ struct TableStatus {
   double bytes_per_second = 0;  // of the last seconds
   double rows_per_second = 0;
   double eta_seconds = -1;  // -1: nobody knows
+  double seconds = -1;      // from its first row to its last, or until now; -1: not known
+  int64_t workers = 0;      // at most, at one time
+};
+
+// Changes of one table that were committed at the destination since the service started.
+struct TableChanges {
+  TableName name;
+  int64_t inserted = 0;
+  int64_t updated = 0;
+  int64_t deleted = 0;
+  int64_t truncated = 0;
 };
 
 struct ConflictTotal {
   std::string type;
   std::string resolution;
   int64_t count = 0;
+};
+
+// How far a heal is, and what it has found and mended; the last one's when it is over.
+struct HealStatus {
+  int64_t tables_total = 0;
+  int64_t tables_done = 0;
+  int64_t missing = 0;    // rows that were brought
+  int64_t extra = 0;      // rows that were taken back
+  int64_t different = 0;  // rows that were changed
+};
+
+// A table that is out of the stream, or of which something is asked (towline table).
+struct TableNote {
+  TableName name;
+  std::string state;  // parked, removed, joining; asked; refused
+  std::string text;   // why it is parked; what is asked; what is refused, and why
 };
 
 struct TaskStatus {
@@ -78,9 +108,24 @@ struct TaskStatus {
   int64_t transactions = 0;
   int64_t received_bytes = 0;
   int64_t queue_bytes = 0;
-  int64_t spool_transactions = 0;  // in progress at the source, received in part
+  // From commit at the source to visible at the destination, and rows of a destination transaction,
+  // of the last half to one minute; negative: there were none.
+  double latency_p50_seconds = -1;
+  double latency_p99_seconds = -1;
+  int64_t batch_rows_p50 = -1;
+  int64_t batch_rows_p99 = -1;
+  std::vector<std::pair<std::string, double>> stage_seconds;  // since the start; stage_clock.h
+  std::vector<TableChanges> table_changes;                    // the most changed
+  int64_t table_changes_left_out = 0;
+  std::vector<TableName> parked;  // tables that have left the stream, at most kTablesShownMax
+  int64_t parked_total = 0;
+  std::vector<TableNote> table_notes;  // at most kTablesShownMax
+  int64_t spool_transactions = 0;      // in progress at the source, received in part
   int64_t spool_memory_bytes = 0;
   int64_t spool_disk_bytes = 0;
+
+  HealStatus heal;  // of this process; tables_total 0: none
+  VerifySummary verify;
 
   // slot
   std::string wal_status;
@@ -98,7 +143,8 @@ struct TaskStatus {
   int64_t prepared_oldest_seconds = 0;
 };
 
-// Of TaskStatus::tables: more is no use to a reader, and the answer of the socket is bounded.
+// Of TaskStatus::tables, ::table_changes: more is no use to a reader, and the answer of the socket
+// is bounded.
 inline constexpr size_t kTablesShownMax = 100;
 
 class StatusBoard {

@@ -378,13 +378,17 @@ absl::Status Connection::CopyWrite(absl::string_view bytes) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<int64_t> Connection::CopyInEnd() {
+absl::Status Connection::CopyInPutEnd() {
   int done = 0;
   while ((done = PQputCopyEnd(connection_.get(), nullptr)) == 0) {
     TOWLINE_RETURN_IF_ERROR(WaitSocket(true, absl::InfiniteDuration()));
     if (PQconsumeInput(connection_.get()) == 0) return ErrorOf(nullptr);
   }
-  if (done < 0) return ErrorOf(nullptr);
+  return done < 0 ? ErrorOf(nullptr) : Flush();
+}
+
+absl::StatusOr<int64_t> Connection::CopyInEnd() {
+  TOWLINE_RETURN_IF_ERROR(CopyInPutEnd());
   TOWLINE_ASSIGN_OR_RETURN(Result result, LastResult(PGRES_NONFATAL_ERROR));
   return result.affected_rows();
 }

@@ -101,6 +101,8 @@ class Connection {
   absl::Status CopyInBegin(absl::string_view sql);
   absl::Status CopyWrite(absl::string_view bytes);
   absl::StatusOr<int64_t> CopyInEnd();
+  // Sends the end without waiting for the answer, which is NextResult()'s until there is none.
+  absl::Status CopyInPutEnd();
   // Ends a COPY FROM STDIN so that it fails with `reason`; the transaction is then aborted.
   void CopyInAbort(absl::string_view reason);
 
@@ -108,6 +110,8 @@ class Connection {
   PGconn* raw() const { return connection_.get(); }
   // Waits until the socket can be read (or written, if asked) or the deadline of `timeout` is over.
   absl::Status WaitSocket(bool for_write, absl::Duration timeout);
+  // Writes out all and waits for the next result of what was sent; null: there is none left.
+  absl::StatusOr<PgResultPtr> NextResult();
   // Status of a result or of the connection's last failure.
   absl::Status ErrorOf(const PGresult* result) const;
 
@@ -136,7 +140,6 @@ class Connection {
  private:
   friend class ReplicationConnection;
   Connection(PgConnPtr connection, std::string side, const Shutdown* shutdown);
-  absl::StatusOr<PgResultPtr> NextResult();
   absl::StatusOr<Result> LastResult(ExecStatusType also_good);
   absl::Status Flush();
 

@@ -44,13 +44,14 @@ absl::StatusOr<ReplicationConnection> ReplicationConnection::Open(
   return ReplicationConnection(std::move(connection));
 }
 
-absl::StatusOr<uint64_t> ReplicationConnection::ReadSystemIdentifier() {
+absl::StatusOr<SystemIdentity> ReplicationConnection::IdentifySystem() {
   TOWLINE_ASSIGN_OR_RETURN(Result row, connection_.Exec("IDENTIFY_SYSTEM"));
-  uint64_t identifier = 0;
-  if (row.row_count() != 1 || !absl::SimpleAtoi(row.Get(0, 0), &identifier)) {
+  SystemIdentity identity;
+  if (row.row_count() != 1 || !absl::SimpleAtoi(row.Get(0, 0), &identity.system_identifier) ||
+      !absl::SimpleAtoi(row.Get(0, 1), &identity.timeline)) {
     return absl::InternalError("cannot read the answer to IDENTIFY_SYSTEM");
   }
-  return identifier;
+  return identity;
 }
 
 absl::Status ReplicationConnection::Start(
@@ -86,6 +87,22 @@ absl::Status ReplicationConnection::SwitchTwoPhaseOff(const std::string& slot) {
   return connection_
       .Exec(absl::StrCat("ALTER_REPLICATION_SLOT ", QuoteIdentifier(slot), " (TWO_PHASE false)"))
       .status();
+}
+
+absl::Status ReplicationConnection::SetFailover(const std::string& slot, bool is_failover) {
+  return connection_
+      .Exec(absl::StrCat("ALTER_REPLICATION_SLOT ", QuoteIdentifier(slot), " (FAILOVER ",
+                         is_failover ? "true" : "false", ")"))
+      .status();
+}
+
+absl::StatusOr<std::string> ReplicationConnection::ReadTimelineHistory(uint32_t timeline) {
+  TOWLINE_ASSIGN_OR_RETURN(Result file,
+                           connection_.Exec(absl::StrCat("TIMELINE_HISTORY ", timeline)));
+  if (file.row_count() != 1) {
+    return absl::InternalError("TIMELINE_HISTORY was answered without a file");
+  }
+  return file.GetString(0, 1);
 }
 
 absl::StatusOr<std::optional<StreamMessage>> ReplicationConnection::Receive(

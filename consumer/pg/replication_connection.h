@@ -26,6 +26,11 @@ struct StreamMessage {
   bool wants_reply = false;  // kKeepalive
 };
 
+struct SystemIdentity {
+  uint64_t system_identifier = 0;
+  uint32_t timeline = 0;  // that it writes, or follows while it is in recovery
+};
+
 class ReplicationConnection {
  public:
   static absl::StatusOr<ReplicationConnection> Open(const ConnectOptions& options,
@@ -33,7 +38,7 @@ class ReplicationConnection {
                                                     const Shutdown& shutdown);
 
   // IDENTIFY_SYSTEM: who the server is, for roles that may not ask by SQL.
-  absl::StatusOr<uint64_t> ReadSystemIdentifier();
+  absl::StatusOr<SystemIdentity> IdentifySystem();
 
   // START_REPLICATION SLOT ... LOGICAL ... with the plugin's options; values are quoted here.
   absl::Status Start(const std::string& slot, Lsn position,
@@ -42,6 +47,12 @@ class ReplicationConnection {
   // ALTER_REPLICATION_SLOT (18 and later), for a slot that nobody uses: prepared transactions are
   // sent at their COMMIT PREPARED from then on.
   absl::Status SwitchTwoPhaseOff(const std::string& slot);
+  // The same (17 and later): whether standbys may keep it synchronised.
+  absl::Status SetFailover(const std::string& slot, bool is_failover);
+
+  // The history file of a timeline above 1, as the server keeps it: one line for each timeline
+  // before, with the place where it was left.
+  absl::StatusOr<std::string> ReadTimelineHistory(uint32_t timeline);
 
   // The next message, or nothing when none came within `timeout`. kUnavailable when the server
   // ended the stream or the connection is lost.

@@ -161,6 +161,7 @@ void CheckClock(CheckContext& context) {
 
 void CheckBothServers(CheckContext& context) {
   if (context.source) CheckTls(context, "source.tls", context.source_facts);
+  if (context.standby) CheckTls(context, "source.tls", context.standby_facts);
   CheckTls(context, "destination.tls", context.destination_facts);
   if (!context.source || context.is_same_database) return;
   CheckCollations(context);

@@ -69,18 +69,22 @@ std::optional<int64_t> IndexBytes(CheckContext& context) {
   return result->GetInt(0, 0);
 }
 
-// Where the room is free SQL does not tell, so the estimate is shown and no more.
+// What room is free SQL does not tell, so the estimate is shown and no more.
 void CheckDiskSpace(CheckContext& context, int64_t table_bytes, int64_t index_bytes) {
-  context.Pass("capacity.disk_space",
-               absl::StrCat("the destination's disk takes about ", FormatBytes(table_bytes),
-                            " of tables and ", FormatBytes(index_bytes),
-                            " of indexes, and the log of writing them"));
+  context.Pass(
+      "capacity.disk_space",
+      absl::StrCat("the destination's disk takes about ", FormatBytes(table_bytes),
+                   " of tables and ", FormatBytes(index_bytes),
+                   " of indexes, and the log of writing them",
+                   context.options.streams ? absl::StrCat("; the ", context.stream_side(),
+                                                          "'s the log that is written until then")
+                                           : ""));
 }
 
 void CheckWalKept(CheckContext& context, int64_t bytes) {
   constexpr char kId[] = "capacity.wal_kept";
   constexpr char kSetting[] = "max_slot_wal_keep_size";
-  const ServerFacts& facts = context.source_facts;
+  const ServerFacts& facts = context.stream_facts();
   if (facts.settings.count(kSetting) == 0 || facts.Value(kSetting) == "-1") return;
   const int64_t kept_bytes = NumberOf(facts, kSetting) << 20;  // MB
   std::string found = absl::StrCat(kSetting, " is ", FormatBytes(kept_bytes), ", ",

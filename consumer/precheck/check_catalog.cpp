@@ -15,7 +15,8 @@ const std::vector<CheckInfo>& CheckCatalog() {
        "Upgrade the source to version 13 or later."},
       {"source.is_primary", "fail",
        "A copy needs transaction ids and snapshots that a standby does not have.",
-       "Give the primary's address; to stream from a standby is not supported."},
+       "Give the primary's address as source; a standby to stream from is named by "
+       "source_standby."},
       {"source.encoding", "fail, warn",
        "Text travels as UTF-8; a database in SQL_ASCII does not say what its bytes mean, and some "
        "encodings have two codes for a character.",
@@ -46,6 +47,28 @@ const std::vector<CheckInfo>& CheckCatalog() {
        "While the consumer is away its slot keeps write-ahead log, without this limit until the "
        "source's disk is full.",
        "ALTER SYSTEM SET max_slot_wal_keep_size to what the disk can spare; then reload."},
+      {"source.synchronous_standby_names", "fail",
+       "A stream whose name is in that list, as every name is with *, is a synchronous standby: "
+       "each commit of the source then waits until the destination has it, and while the copy "
+       "runs the two may wait for each other for ever.",
+       "ALTER SYSTEM SET synchronous_standby_names to the names of the standbys that are meant; "
+       "then reload."},
+      {"source.standby_connection", "fail",
+       "The changes are to be read from a server that does not let us in.",
+       "Correct source_standby, or pg_hba.conf there; the finding says which."},
+      {"source.standby", "fail",
+       "Positions and transaction ids of another log would mean other changes.",
+       "Name a server of version 16 or later that follows the source, or leave source_standby "
+       "out."},
+      {"source.hot_standby_feedback", "fail, warn",
+       "The primary removes rows of its catalogs that only the standby's slot needs, and the slot "
+       "is lost, unless the standby tells it.",
+       "ALTER SYSTEM SET hot_standby_feedback = 'on' at the standby, which should follow by a "
+       "physical slot; then reload."},
+      {"source.log_standby_snapshot", "warn",
+       "The slot's creation on a standby waits until the primary logs its running transactions, "
+       "up to three times: 15 s each, unless we may ask it to.",
+       "GRANT EXECUTE ON FUNCTION pg_log_standby_snapshot() TO ... ; at the source."},
       {"source.old_snapshot_threshold", "fail",
        "The copy reads under one old snapshot, which this setting lets the server give up.",
        "ALTER SYSTEM SET old_snapshot_threshold = -1; and restart the source."},
@@ -53,6 +76,10 @@ const std::vector<CheckInfo>& CheckCatalog() {
        "The source compresses with the libraries its server was built with: lz4 from 14, zstd from "
        "15 on, where its packager wanted them.",
        "Choose another compression, or none."},
+      {"source.ddl_capture", "fail",
+       "Schema changes come only from where the extension captures them; what happened before is "
+       "not told later.",
+       "CREATE EXTENSION towline; SELECT towline.enable_ddl(); at the source, as a superuser."},
       {"source.tables", "fail, warn", "The selection must name tables that exist.",
        "Correct tables.include and tables.exclude."},
       {"source.table_privileges", "fail", "The copy reads every selected table.",
@@ -99,6 +126,12 @@ const std::vector<CheckInfo>& CheckCatalog() {
        "the "
        "copy.",
        "Set two_phase: off: prepared transactions then arrive at COMMIT PREPARED."},
+      {"source.failover_slots", "warn",
+       "From version 17 on the task goes on from a standby that is promoted, if that has kept the "
+       "slot synchronised and has all that the destination has.",
+       "Set synchronized_standby_slots, and at the standbys sync_replication_slots, "
+       "hot_standby_feedback, primary_slot_name and a dbname in primary_conninfo; or failover: "
+       "off."},
       {"source.pg_dump", "fail",
        "The schema is read by pg_dump, which refuses servers newer than itself.",
        "Install postgresql-client of the source's version where towline runs, or name a pg_dump in "
@@ -201,6 +234,13 @@ const std::vector<CheckInfo>& CheckCatalog() {
        "circles.",
        "GRANT EXECUTE ON FUNCTION for the four functions of the finding, or a higher "
        "max_replication_slots (max_active_replication_origins from 18 on)."},
+      {"destination.ddl_role", "warn",
+       "A schema change runs with the rights of the role that towline connects as. Functions of "
+       "the "
+       "source's users that it calls (in DEFAULT, USING, an index) run with them as well.",
+       "Connect as a role that is no superuser, or let only those make schema changes at the "
+       "source "
+       "whom you trust with the destination."},
       {"destination.two_phase", "fail, warn",
        "With two_phase: on every transaction that is prepared at the source is prepared at the "
        "destination as well.",
@@ -251,7 +291,8 @@ const std::vector<CheckInfo>& CheckCatalog() {
        "Drop what the finding lists, or see to it that the source's rows pass."},
       {"destination.triggers", "warn",
        "Triggers and rules that are ENABLE ALWAYS or REPLICA act on rows that are complete "
-       "already, and rows are then written one by one.",
+       "already, and the table's rows are then written one by one in the source's order, as with "
+       "fold: off.",
        "ALTER TABLE ... ENABLE TRIGGER, which makes it fire for applications only."},
       {"capacity.locks", "fail, warn",
        "The copy locks all selected tables at once, in each of its sessions at the source.",
@@ -261,7 +302,9 @@ const std::vector<CheckInfo>& CheckCatalog() {
        "show.",
        "Look there (df) before the start."},
       {"capacity.wal_kept", "warn",
-       "Until the copy is done the slot keeps all log that is written meanwhile, and beyond this "
+       "Until the copy is done (of tables in key ranges: until each range is) the slot keeps the "
+       "log "
+       "that is written meanwhile, and beyond this "
        "limit the slot is lost and the copy with it. As much as is to be copied is a careful "
        "limit.",
        "ALTER SYSTEM SET max_slot_wal_keep_size to more; then reload."},
@@ -269,7 +312,7 @@ const std::vector<CheckInfo>& CheckCatalog() {
        "An option for a table that is not selected has no effect, which is seldom meant.",
        "Correct the name under table:, written \"schema.table\"."},
       {"task.slot", "fail, warn", "The slot is the task's place in the source's log.",
-       "As the finding says: another task name, or drop the slot that is left."},
+       "As the finding says: another task name or slot, or drop the slot that is left."},
       {"task.other_task", "fail", "Two tasks that write one table would overwrite each other.",
        "Leave the table out of one of them, or towline drop the other task."},
       {"task.subscription", "fail, warn",
@@ -312,25 +355,33 @@ bool IsOfStages(absl::string_view id, bool copies_rows, bool streams) {
                                                  "source.replication_role",
                                                  "source.replication_connection",
                                                  "source.max_slot_wal_keep_size",
+                                                 "source.synchronous_standby_names",
+                                                 "source.standby_connection",
+                                                 "source.standby",
+                                                 "source.hot_standby_feedback",
+                                                 "source.log_standby_snapshot",
                                                  "source.compression",
+                                                 "source.ddl_capture",
                                                  "source.replica_identity",
                                                  "source.full_identity",
                                                  "source.table_rules_identity",
                                                  "source.table_rules_entering",
                                                  "source.two_phase",
+                                                 "source.failover_slots",
                                                  "source.wal_sender_timeout",
                                                  "source.logical_decoding_work_mem",
+                                                 "destination.ddl_role",
                                                  "destination.two_phase",
                                                  "destination.keys",
                                                  "capacity.wal_kept",
                                                  "task.slot",
                                                  "task.loop"});
-  static const auto* of_copy =
-      NewSetOfChecks({"source.slots_free", "source.long_transactions",
-                      "source.old_snapshot_threshold", "source.large_objects",
-                      "source.other_relations", "source.event_triggers", "source.foreign_keys",
-                      "destination.create_tables", "destination.extensions", "destination.rows",
-                      "capacity.locks", "capacity.disk_space", "capacity.wal_kept", "task.slot"});
+  static const auto* of_copy = NewSetOfChecks(
+      {"source.slots_free", "source.log_standby_snapshot", "source.long_transactions",
+       "source.old_snapshot_threshold", "source.large_objects", "source.other_relations",
+       "source.event_triggers", "source.foreign_keys", "destination.create_tables",
+       "destination.extensions", "destination.rows", "capacity.locks", "capacity.disk_space",
+       "capacity.wal_kept"});
   if (!streams) return !of_stream->contains(id);
   return copies_rows || !of_copy->contains(id);
 }

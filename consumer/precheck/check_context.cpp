@@ -15,6 +15,15 @@
 
 namespace towline {
 
+Connection* CheckContext::stream_server() {
+  std::optional<Connection>& server = options.source_standby ? standby : source;
+  return server.has_value() ? &*server : nullptr;
+}
+
+const ServerFacts& CheckContext::stream_facts() const {
+  return options.source_standby ? standby_facts : source_facts;
+}
+
 bool CheckContext::IsAccepted(const char* id) const {
   return std::find(options.accept.begin(), options.accept.end(), id) != options.accept.end();
 }
@@ -38,7 +47,7 @@ void CheckContext::Add(const char* id, FindingLevel level, std::string found, Me
   // those of capacity of the source's log or the destination's disk.
   bool is_at_source = absl::StartsWith(id, "source.") || absl::string_view(id) == "task.slot" ||
                       absl::string_view(id) == "capacity.wal_kept";
-  finding.where = is_at_source ? "source" : "destination";
+  finding.where = mend.where != nullptr ? mend.where : is_at_source ? "source" : "destination";
   report.findings.push_back(std::move(finding));
 }
 
@@ -133,7 +142,8 @@ Mend AlterSystem(const ServerFacts& facts, const std::string& name, const std::s
     return {.statement = absl::StrCat("ALTER ", owner->second, assignment)};
   return {.statement = absl::StrCat("ALTER SYSTEM", assignment),
           .needs = setting.is_reload ? "reload" : "restart",
-          .text = setting.is_pending ? "A change of it waits for a restart of the server." : ""};
+          .text = setting.is_pending ? "A change of it waits for a restart of the server." : "",
+          .where = facts.is_source_standby ? "standby" : nullptr};
 }
 
 }  // namespace towline

@@ -21,6 +21,8 @@ struct Mend {
   std::string statement = "";     // SQL; several: one a line
   std::string needs = "nothing";  // then: nothing, reload or restart
   std::string text = "";          // in words, where no statement mends it or to say more
+  // Where the statement belongs, if not where the check's group says: "standby".
+  const char* where = nullptr;
 };
 
 class CheckContext {
@@ -42,12 +44,20 @@ class CheckContext {
   std::optional<Result> Ask(const char* id, Connection& connection, absl::string_view sql,
                             absl::Span<const Param> params = {});
 
+  // The server whose log is decoded, the source or its standby; null if it is not connected.
+  Connection* stream_server();
+  const ServerFacts& stream_facts() const;
+  // "source" or "standby".
+  const char* stream_side() const { return options.source_standby ? "standby" : "source"; }
+
   CheckOptions options;
   const Shutdown& shutdown;
   // Checks of a side run only when its session and facts are there.
   std::optional<Connection> source;
+  std::optional<Connection> standby;  // of the source, if one is to be streamed from
   std::optional<Connection> destination;
   ServerFacts source_facts;
+  ServerFacts standby_facts;
   ServerFacts destination_facts;
   std::vector<Table> tables;  // selected at the source, none if they cannot be read
   // The same as their rules publish them; where a rule does not fit, as they are.
@@ -88,6 +98,7 @@ void CheckTableRules(CheckContext& context);      // rule_checks.cpp: reads cont
 void CheckDestinationServer(CheckContext& context);
 void CheckDestinationTables(CheckContext& context);
 void CheckTask(CheckContext& context);
+void CheckTaskSlot(CheckContext& context);          // slot_checks.cpp: part of CheckTask()
 void CheckSourceLimits(CheckContext& context);      // source_limits_checks.cpp
 void CheckSourceObjects(CheckContext& context);     // source_objects_checks.cpp: what goes by name
 void CheckTableFamilies(CheckContext& context);     // table_family_checks.cpp
@@ -96,5 +107,7 @@ void CheckDestinationTypes(CheckContext& context);  // destination_types_checks.
 void CheckDestinationKeys(CheckContext& context);   // destination_keys_checks.cpp
 void CheckOtherWriters(CheckContext& context);      // other_writers_checks.cpp
 void CheckCapacity(CheckContext& context);          // capacity_checks.cpp
+void CheckStandbys(CheckContext& context);          // standby_checks.cpp
+void CheckStandby(CheckContext& context);           // standby_checks.cpp: what is streamed from
 
 }  // namespace towline

@@ -138,6 +138,22 @@ void CheckCreateSchema(CheckContext& context) {
   }
 }
 
+// Hazards D1: what a source's user puts into a command runs here.
+void CheckDdlRole(CheckContext& context) {
+  constexpr char kId[] = "destination.ddl_role";
+  if (!context.options.ddl) return;
+  const ServerFacts& facts = context.destination_facts;
+  if (facts.is_superuser) {
+    context.Warn(kId,
+                 absl::StrCat("role ", facts.QuotedRole(),
+                              " is a superuser: who may make schema changes at the source may do "
+                              "anything here"),
+                 {.text = "Connect as a role that owns what it is to alter and is no superuser."});
+  } else {
+    context.Pass(kId, absl::StrCat("role ", facts.QuotedRole(), " is no superuser"));
+  }
+}
+
 void CheckReplicationRoleSetting(CheckContext& context) {
   constexpr char kId[] = "destination.replication_role_setting";
   const ServerFacts& facts = context.destination_facts;
@@ -353,6 +369,7 @@ void CheckDestinationServer(CheckContext& context) {
   CheckCreateSchema(context);
   CheckReplicationRoleSetting(context);
   CheckReplicationOrigin(context);
+  CheckDdlRole(context);
   CheckTwoPhase(context);
   CheckConnectionsFree(context);
   CheckExtensions(context);

@@ -23,30 +23,48 @@ bool HasKeyOn(const Table& table, const Columns& columns) {
                      });
 }
 
+// By which the rows of updates and deletes are found: the primary key, or what stands for it.
+const UniqueIndex* KeyOf(const Table& table) {
+  for (const UniqueIndex& index : table.unique_indexes) {
+    if (table.replica_identity == ReplicaIdentity::kIndex ? index.is_replica_identity
+                                                          : index.is_primary) {
+      return &index;
+    }
+  }
+  return nullptr;
+}
+
+const UniqueIndex* PrimaryKeyOf(const Table& table) {
+  auto found = std::find_if(table.unique_indexes.begin(), table.unique_indexes.end(),
+                            [](const UniqueIndex& index) { return index.is_primary; });
+  return found == table.unique_indexes.end() ? nullptr : &*found;
+}
+
 // A key that is missing is made after the copy, with the rest of the schema; except that a table
-// which has a primary key gets no second one, and a key that the rule leaves out is none of ours.
+// which has a primary key gets no second one, that a run without the schema makes none, and that a
+// key that the rule leaves out is none of ours.
 void CheckKeys(CheckContext& context) {
   constexpr char kId[] = "destination.keys";
   std::vector<std::string> names;
   std::vector<std::string> statements;
   for (size_t i = 0; i < context.existing.size(); ++i) {
     const Table& there = context.existing[i];
-    if (there.oid == 0) continue;
-    auto own = std::find_if(there.unique_indexes.begin(), there.unique_indexes.end(),
-                            [](const UniqueIndex& index) { return index.is_primary; });
-    if (own == there.unique_indexes.end()) continue;
-    for (const UniqueIndex& index : context.tables[i].unique_indexes) {
-      if (!index.is_primary || HasKeyOn(there, ColumnsOf(index))) continue;
-      std::vector<std::string> quoted;
-      for (const std::string& column : index.columns) quoted.push_back(QuoteIdentifier(column));
-      names.push_back(absl::StrCat(QuotedName(there.name), " (", absl::StrJoin(own->columns, ", "),
-                                   " instead of ", absl::StrJoin(index.columns, ", "), ")"));
-      statements.push_back(absl::StrCat("CREATE UNIQUE INDEX ON ", QuotedName(there.name), " (",
-                                        absl::StrJoin(quoted, ", "), ");"));
-    }
+    const UniqueIndex* key = KeyOf(context.tables[i]);
+    if (there.oid == 0 || key == nullptr || HasKeyOn(there, ColumnsOf(*key))) continue;
+    const UniqueIndex* own = PrimaryKeyOf(there);
+    if (context.options.copies_schema && (own == nullptr || !key->is_primary)) continue;
+    std::vector<std::string> quoted;
+    for (const std::string& column : key->columns) quoted.push_back(QuoteIdentifier(column));
+    names.push_back(absl::StrCat(QuotedName(there.name), " (",
+                                 own != nullptr ? absl::StrJoin(own->columns, ", ") : "none",
+                                 " instead of ", absl::StrJoin(key->columns, ", "), ")"));
+    statements.push_back(absl::StrCat("CREATE UNIQUE INDEX ON ", QuotedName(there.name), " (",
+                                      absl::StrJoin(quoted, ", "), ");"));
   }
-  context.WarnOf(kId, names, "table", "with another primary key",
-                 "tables that are there have the source's keys, or get them after the copy",
+  context.WarnOf(kId, names, "table", "without the source's key",
+                 context.options.copies_schema
+                     ? "tables that are there have the source's keys, or get them after the copy"
+                     : "tables that are there have the source's keys",
                  {.statement = absl::StrJoin(statements, "\n")});
 }
 

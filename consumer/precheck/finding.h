@@ -21,7 +21,7 @@ struct Finding {
   std::string
       mend;  // the action in words, or the statement and what must follow it; empty for a pass
   std::string statement;  // SQL, empty if none mends it
-  std::string where;      // "source" or "destination": where the statement belongs
+  std::string where;      // "source", "standby", "destination": where the statement belongs
   std::string needs;      // "nothing", "reload" or "restart" after the statement
 };
 

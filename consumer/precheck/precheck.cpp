@@ -31,6 +31,7 @@ void Connect(CheckContext& context, const char* id, const ConnectOptions& option
   }
   session = *std::move(opened);
   facts = *std::move(read);
+  facts.is_source_standby = &facts == &context.standby_facts;
   context.Pass(
       id, absl::StrCat("connected to database ", facts.database, facts.has_tls ? " over TLS" : ""));
 }
@@ -46,7 +47,8 @@ void FindTask(CheckContext& context) {
     if (!source.ok() || !destination.ok()) return;
     options.task = DeriveTaskName(*source, *destination);
   }
-  options.slot = SlotName(options.task);
+  bool is_given = options.is_stream_alone() && !options.given_slot.empty();
+  options.slot = is_given ? options.given_slot : SlotName(options.task);
   absl::StatusOr<std::vector<TaskRow>> tasks = StateStore::ListTasks(*context.destination);
   if (!tasks.ok()) return;
   for (const TaskRow& row : *tasks) {
@@ -61,7 +63,11 @@ void FindTask(CheckContext& context) {
 CheckReport RunChecks(const CheckOptions& options, const Shutdown& shutdown) {
   CheckContext context(options, shutdown);
   Connect(context, "source.connection", options.source, context.source, context.source_facts);
-  // Both before any other check: some compare the two.
+  if (options.source_standby) {
+    Connect(context, "source.standby_connection", *options.source_standby, context.standby,
+            context.standby_facts);
+  }
+  // All before any other check: some compare them.
   Connect(context, "destination.connection", options.destination, context.destination,
           context.destination_facts);
   if (options.finds_task) FindTask(context);
@@ -70,6 +76,8 @@ CheckReport RunChecks(const CheckOptions& options, const Shutdown& shutdown) {
     CheckSourceSettings(context);
     CheckSourceStream(context);
     CheckSourceLimits(context);
+    CheckStandbys(context);
+    CheckStandby(context);
     CheckSourceTables(context);
   }
   if (context.destination) {

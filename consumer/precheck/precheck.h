@@ -3,9 +3,11 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "base/lsn.h"
 #include "base/shutdown.h"
 #include "config/config.h"
 #include "pg/connect_options.h"
@@ -17,13 +19,19 @@ namespace towline {
 
 struct CheckOptions {
   ConnectOptions source;
+  std::optional<ConnectOptions> source_standby;  // where the slot is, if not at the source
   ConnectOptions destination;
   TableSelection selection;
   ExistingTables existing = ExistingTables::kStop;
   std::map<TableName, ExistingTables> existing_by_table;
+  std::map<TableName, bool> folds;
   std::map<TableName, TableRule> rules;
   std::string task;  // empty: not known yet (checks about task and slot are left out)
   std::string slot;  // "towline_<task>"
+  // stages: stream alone. The slot is there already, made by somebody else: its name (empty: the
+  // task's) and the position from which it is to be read (invalid: where it stands).
+  std::string given_slot;
+  Lsn given_position;
   // True before the copy has begun: tables at the destination are compared, a slot of our name must
   // not exist. False: the task has a copy; the slot must exist.
   bool is_first_start = true;
@@ -34,6 +42,7 @@ struct CheckOptions {
   bool copies_schema = true;  // pg_dump is needed
   bool copies_rows = true;
   bool streams = true;
+  bool is_stream_alone() const { return streams && !copies_rows; }
   bool copies_large_objects = false;
   bool copies_extension_tables = false;
   ExtensionRows extension_rows;  // of the selected ones; empty: found out
@@ -41,6 +50,8 @@ struct CheckOptions {
   int copy_workers = 2;
   int index_workers = 2;
   bool two_phase = false;
+  bool wants_failover = false;  // standbys keep the slot
+  bool ddl = false;             // schema changes are taken from the source
   std::string compression = "none";
   bool requires_origin = false;     // origin: none
   bool streaming = true;            // of transactions in progress

@@ -24,7 +24,8 @@ WHERE name IN ('wal_level', 'max_replication_slots', 'max_wal_senders', 'output_
                'max_slot_wal_keep_size', 'max_active_replication_origins', 'old_snapshot_threshold', 'max_connections',
                'superuser_reserved_connections', 'reserved_connections', 'max_prepared_transactions',
                'wal_sender_timeout', 'logical_decoding_work_mem', 'max_locks_per_transaction',
-               'autovacuum_max_workers', 'autovacuum_worker_slots', 'max_worker_processes')
+               'autovacuum_max_workers', 'autovacuum_worker_slots', 'max_worker_processes', 'synchronous_standby_names',
+               'hot_standby_feedback', 'primary_slot_name', 'wal_receiver_status_interval')
 )sql";
 
 }  // namespace

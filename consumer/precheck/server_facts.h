@@ -22,6 +22,7 @@ struct Setting {
 struct ServerFacts {
   int version = 0;  // libpq's form, 150020
   bool is_in_recovery = false;
+  bool is_source_standby = false;  // the server of source_standby: set by whoever connects to it
   std::string database;
   std::string encoding;
   std::string client_address;  // ours, as the server sees it; empty: Unix socket

@@ -3,6 +3,7 @@
 #include "absl/strings/str_join.h"
 #include "base/error.h"
 #include "base/format.h"
+#include "pg/quoting.h"
 #include "pg/replication_connection.h"
 #include "precheck/check_context.h"
 #include "schema/pg_dump_program.h"
@@ -13,6 +14,7 @@ namespace {
 constexpr int kVersionMin = 130000;
 // Before, a slot can be made so at its creation only, which is before the copy.
 constexpr int kTwoPhaseVersionMin = 150000;
+constexpr int kFailoverVersionMin = 170000;
 
 // Transactions younger than this end by themselves while the start waits.
 constexpr int64_t kLongTransactionSeconds = 60;
@@ -77,13 +79,16 @@ void CheckReplicationRole(CheckContext& context) {
 
 // One connection as the stream will make it: limits, pg_hba.conf and TLS are asked by trying.
 void CheckReplicationConnection(CheckContext& context) {
-  const ServerFacts& facts = context.source_facts;
+  if (context.stream_server() == nullptr) return;
+  const ServerFacts& facts = context.stream_facts();
   if (!facts.has_replication || !facts.is_current_role) return;  // it would say the same again
   for (const Finding& finding : context.report.findings) {
     if (finding.id == "source.senders_free" && finding.level == FindingLevel::kFail) return;
   }
   absl::Status opened =
-      ReplicationConnection::Open(context.options.source, "towline check", context.shutdown)
+      ReplicationConnection::Open(
+          context.options.source_standby ? *context.options.source_standby : context.options.source,
+          "towline check", context.shutdown)
           .status();
   if (opened.ok()) {
     context.Pass("source.replication_connection", "a replication connection was opened");
@@ -93,15 +98,17 @@ void CheckReplicationConnection(CheckContext& context) {
 }
 
 void CheckPlugin(CheckContext& context) {
+  if (context.stream_server() == nullptr) return;
   std::optional<Result> result = context.Ask(
-      "source.plugin", *context.source,
+      "source.plugin", *context.stream_server(),
       "SELECT default_version, installed_version FROM pg_catalog.pg_available_extensions "
       "WHERE name = 'towline'");
   if (!result) return;
   if (result->row_count() == 0) {
     int major = context.source_facts.version / 10000;
     context.Fail(
-        "source.plugin", "the plugin is not installed on the source's host",
+        "source.plugin",
+        absl::StrCat("the plugin is not installed on the ", context.stream_side(), "'s host"),
         {.text = absl::StrCat("On that host: ./dev install PG_CONFIG=/path/to/pg_config of "
                               "version ",
                               major, ", or install its package.")});
@@ -174,6 +181,34 @@ void CheckTwoPhase(CheckContext& context) {
   }
 }
 
+// What the standbys themselves need cannot be seen from here, and is said.
+void CheckFailoverSlots(CheckContext& context) {
+  constexpr char kId[] = "source.failover_slots";
+  if (!context.options.wants_failover || context.source_facts.version < kFailoverVersionMin) return;
+  std::optional<Result> result = context.Ask(
+      kId, *context.source,
+      "SELECT pg_catalog.current_setting('synchronized_standby_slots'), "
+      "(SELECT pg_catalog.string_agg(slot_name, ', ' ORDER BY slot_name) FROM "
+      "pg_catalog.pg_replication_slots WHERE slot_type = 'physical' AND active AND NOT temporary)");
+  if (!result) return;
+  if (result->IsNull(0, 1)) {
+    context.Pass(kId, "no standby follows by a slot of its own");
+  } else if (result->Get(0, 0).empty()) {
+    context.Warn(kId,
+                 absl::StrCat("standbys follow by ", result->Get(0, 1),
+                              ", and synchronized_standby_slots is empty: one that is promoted may "
+                              "lack what the destination has"),
+                 {.statement = absl::StrCat("ALTER SYSTEM SET synchronized_standby_slots = ",
+                                            QuoteLiteral(result->Get(0, 1)), ";"),
+                  .needs = "reload",
+                  .text = "Those that may be promoted. Each needs sync_replication_slots = on, "
+                          "hot_standby_feedback = on, primary_slot_name, and a dbname in "
+                          "primary_conninfo."});
+  } else {
+    context.Pass(kId, absl::StrCat("the stream waits for ", result->Get(0, 0)));
+  }
+}
+
 void CheckPgDump(CheckContext& context) {
   if (!context.options.is_first_start || !context.options.copies_schema) return;
   absl::StatusOr<std::string> program =
@@ -197,6 +232,7 @@ void CheckSourceServer(CheckContext& context) {
   CheckPlugin(context);
   CheckLongTransactions(context);
   CheckTwoPhase(context);
+  CheckFailoverSlots(context);
   CheckPgDump(context);
 }
 

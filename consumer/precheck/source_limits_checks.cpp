@@ -6,6 +6,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "precheck/check_context.h"
+#include "schema/ddl_capture.h"
 
 namespace towline {
 namespace {
@@ -16,8 +17,8 @@ constexpr int64_t kDecodingMemoryKbMax = 1 << 20;
 // Besides the copy's workers: checks, snapshot, pg_dump, slot and stream, and one to spare.
 constexpr int64_t kOtherSessions = 5;
 
-// "0.2" and later speak version 2 of the protocol and know rules of tables.
-bool IsPluginOfRules(absl::string_view version) {
+// "0.2" and later speak version 2 of the protocol and know rules of tables; "0.3" captures DDL.
+bool IsPluginOf(absl::string_view version, int minor_min) {
   std::vector<absl::string_view> parts = absl::StrSplit(version, '.');
   int major = 0;
   int minor = 0;
@@ -25,13 +26,13 @@ bool IsPluginOfRules(absl::string_view version) {
       !absl::SimpleAtoi(parts[1], &minor)) {
     return true;  // not a version that we gave out; the plugin itself will say
   }
-  return major > 0 || minor >= 2;
+  return major > 0 || minor >= minor_min;
 }
 
 // What an older plugin refuses at START_REPLICATION, which is after the copy.
 void CheckPluginVersion(CheckContext& context) {
   constexpr char kId[] = "source.plugin_version";
-  std::optional<Result> result = context.Ask(kId, *context.source,
+  std::optional<Result> result = context.Ask(kId, *context.stream_server(),
                                              "SELECT default_version FROM "
                                              "pg_catalog.pg_available_extensions WHERE name = "
                                              "'towline'");
@@ -40,7 +41,8 @@ void CheckPluginVersion(CheckContext& context) {
   const CheckOptions& options = context.options;
   std::vector<std::string> refused;
   std::vector<std::string> unused;
-  if (!IsPluginOfRules(version)) {
+  if (options.ddl && !IsPluginOf(version, 3)) refused.push_back("ddl");
+  if (!IsPluginOf(version, 2)) {
     if (!options.rules.empty()) refused.push_back("where, columns and operations of tables");
     if (options.two_phase) refused.push_back("two_phase: on");
     if (options.compression != "none") unused.push_back("compression");
@@ -61,10 +63,25 @@ void CheckPluginVersion(CheckContext& context) {
   }
 }
 
+void CheckDdlCapture(CheckContext& context) {
+  constexpr char kId[] = "source.ddl_capture";
+  if (!context.options.ddl) return;
+  std::optional<Result> result = context.Ask(kId, *context.source, kIsDdlCapturedSql);
+  if (!result) return;
+  if (result->GetBool(0, 0)) {
+    context.Pass(kId, "schema changes are captured");
+  } else {
+    context.Fail(kId, "ddl is on, and the source does not capture its schema changes",
+                 {.statement = "CREATE EXTENSION IF NOT EXISTS towline;\n"
+                               "ALTER EXTENSION towline UPDATE;\n"
+                               "SELECT towline.enable_ddl();"});
+  }
+}
+
 void CheckSenderTimeout(CheckContext& context) {
   constexpr char kId[] = "source.wal_sender_timeout";
   constexpr char kSetting[] = "wal_sender_timeout";
-  const ServerFacts& facts = context.source_facts;
+  const ServerFacts& facts = context.stream_facts();
   const int64_t timeout_ms = NumberOf(facts, kSetting);
   Mend mend = AlterSystem(facts, kSetting, "60s");
   if (timeout_ms == 0) {
@@ -79,7 +96,7 @@ void CheckSenderTimeout(CheckContext& context) {
 void CheckDecodingMemory(CheckContext& context) {
   constexpr char kId[] = "source.logical_decoding_work_mem";
   constexpr char kSetting[] = "logical_decoding_work_mem";
-  const ServerFacts& facts = context.source_facts;
+  const ServerFacts& facts = context.stream_facts();
   const int64_t kb = NumberOf(facts, kSetting);
   std::string found = absl::StrCat(kSetting, " is ", kb, "kB");
   if (kb < kDecodingMemoryKbMin || kb > kDecodingMemoryKbMax) {
@@ -120,10 +137,12 @@ void CheckConnectionsFree(CheckContext& context) {
 }  // namespace
 
 void CheckSourceLimits(CheckContext& context) {
+  CheckDdlCapture(context);
+  CheckConnectionsFree(context);
+  if (context.stream_server() == nullptr) return;
   CheckPluginVersion(context);
   CheckSenderTimeout(context);
   CheckDecodingMemory(context);
-  CheckConnectionsFree(context);
 }
 
 }  // namespace towline

@@ -1,4 +1,4 @@
-// The source's settings and limits.
+// The settings and limits of the source, and of the server that is streamed from.
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
@@ -31,20 +31,30 @@ std::string IsText(const ServerFacts& facts, const std::string& name) {
                       is_pending ? " (changed, waits for a restart)" : "");
 }
 
-void CheckWalLevel(CheckContext& context) {
-  const ServerFacts& facts = context.source_facts;
+// A slot on a standby does not switch it on at the primary.
+void CheckWalLevelOf(CheckContext& context, const ServerFacts& facts, bool is_automatic) {
   std::string level = facts.Value("wal_level");
-  if (level == "logical" || (level == "replica" && facts.version >= kVersionOfAutomaticLogical)) {
-    context.Pass("source.wal_level", IsText(facts, "wal_level"));
+  std::string found =
+      absl::StrCat(facts.is_source_standby ? "the standby's " : "", IsText(facts, "wal_level"));
+  if (level == "logical" || (level == "replica" && is_automatic)) {
+    context.Pass("source.wal_level", found);
   } else {
-    context.Fail("source.wal_level", IsText(facts, "wal_level"),
-                 AlterSystem(facts, "wal_level", "logical"));
+    context.Fail("source.wal_level", found, AlterSystem(facts, "wal_level", "logical"));
+  }
+}
+
+void CheckWalLevel(CheckContext& context) {
+  bool has_standby = context.options.source_standby.has_value();
+  bool may_be_automatic = context.source_facts.version >= kVersionOfAutomaticLogical;
+  CheckWalLevelOf(context, context.source_facts, may_be_automatic && !has_standby);
+  if (has_standby && context.standby) {
+    CheckWalLevelOf(context, context.standby_facts, may_be_automatic);
   }
 }
 
 void CheckSlotsFree(CheckContext& context) {
   std::optional<Result> result =
-      context.Ask("source.slots_free", *context.source,
+      context.Ask("source.slots_free", *context.stream_server(),
                   "SELECT pg_catalog.count(*), "
                   "pg_catalog.count(*) FILTER (WHERE slot_name = NULLIF($1::text, '')), "
                   "COALESCE(pg_catalog.string_agg(slot_name, ', ' ORDER BY slot_name) "
@@ -53,7 +63,7 @@ void CheckSlotsFree(CheckContext& context) {
                   {{context.options.slot}});
   if (!result) return;
   int64_t used = result->GetInt(0, 0);
-  int64_t max = Number(context.source_facts, "max_replication_slots");
+  int64_t max = Number(context.stream_facts(), "max_replication_slots");
   std::string found = absl::StrCat(used, " of ", max, " replication slots are in use");
   // While a slot is being made it is there twice (snapshot/slot.h).
   const int64_t needed = context.options.is_first_start ? 2 : 1;
@@ -63,29 +73,29 @@ void CheckSlotsFree(CheckContext& context) {
   }
   std::string inactive = result->GetString(0, 2);
   if (!inactive.empty()) absl::StrAppend(&found, ", inactive: ", inactive);
-  context.Fail(
-      "source.slots_free", found,
-      AlterSystem(context.source_facts, "max_replication_slots", absl::StrCat(used + kMoreSlots)));
+  context.Fail("source.slots_free", found,
+               AlterSystem(context.stream_facts(), "max_replication_slots",
+                           absl::StrCat(used + kMoreSlots)));
 }
 
 void CheckSendersFree(CheckContext& context) {
   // A sender of our own slot gives way to us. pg_stat_replication shows every sender to every role.
   std::optional<Result> result = context.Ask(
-      "source.senders_free", *context.source,
+      "source.senders_free", *context.stream_server(),
       "SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_replication r WHERE NOT EXISTS "
       "(SELECT 1 FROM pg_catalog.pg_replication_slots s WHERE s.active_pid = r.pid "
       "AND s.slot_name = $1)",
       {{context.options.slot}});
   if (!result) return;
   int64_t used = result->GetInt(0, 0);
-  int64_t max = Number(context.source_facts, "max_wal_senders");
+  int64_t max = Number(context.stream_facts(), "max_wal_senders");
   std::string found = absl::StrCat(used, " of ", max, " walsenders are in use");
   if (used < max) {
     context.Pass("source.senders_free", found);
   } else {
     context.Fail(
         "source.senders_free", found,
-        AlterSystem(context.source_facts, "max_wal_senders", absl::StrCat(used + kMoreSlots)));
+        AlterSystem(context.stream_facts(), "max_wal_senders", absl::StrCat(used + kMoreSlots)));
   }
 }
 
@@ -105,7 +115,7 @@ Mend AllowPlugin(const ServerFacts& facts, std::vector<std::string> libraries) {
 // before it waits for anything, so a short timeout is an answer as well.
 void ProbePlugin(CheckContext& context) {
   constexpr char kId[] = "source.output_plugin_libraries";
-  const ServerFacts& facts = context.source_facts;
+  const ServerFacts& facts = context.stream_facts();
   constexpr char kUnknown[] = "role may not read output_plugin_libraries";
   Mend let_read = {.statement =
                        absl::StrCat("GRANT pg_read_all_settings TO ", facts.QuotedRole(), ";")};
@@ -113,16 +123,17 @@ void ProbePlugin(CheckContext& context) {
     context.Warn(kId, kUnknown, let_read);
     return;
   }
-  std::string slot = absl::StrCat("towline_check_", context.source->backend_pid());
-  context.source->Exec("SET statement_timeout = '3s'").status().IgnoreError();
+  std::string slot = absl::StrCat("towline_check_", context.stream_server()->backend_pid());
+  context.stream_server()->Exec("SET statement_timeout = '3s'").status().IgnoreError();
   absl::Status made =
-      context.source
+      context.stream_server()
           ->Query("SELECT pg_catalog.pg_create_logical_replication_slot($1, 'towline', true)",
                   {{slot}})
           .status();
-  context.source->Exec("SET statement_timeout = 0").status().IgnoreError();
+  context.stream_server()->Exec("SET statement_timeout = 0").status().IgnoreError();
   if (made.ok()) {
-    context.source->Query("SELECT pg_catalog.pg_drop_replication_slot($1)", {{slot}})
+    context.stream_server()
+        ->Query("SELECT pg_catalog.pg_drop_replication_slot($1)", {{slot}})
         .status()
         .IgnoreError();
   }
@@ -142,10 +153,10 @@ void ProbePlugin(CheckContext& context) {
 
 void CheckOutputPluginLibraries(CheckContext& context) {
   constexpr char kId[] = "source.output_plugin_libraries";
-  const ServerFacts& facts = context.source_facts;
+  const ServerFacts& facts = context.stream_facts();
   if (facts.settings.count("output_plugin_libraries") == 0) {
     std::optional<Result> sees_all =
-        context.Ask(kId, *context.source,
+        context.Ask(kId, *context.stream_server(),
                     "SELECT pg_catalog.pg_has_role(current_user, 'pg_read_all_settings', 'USAGE')");
     if (!sees_all) return;
     if (sees_all->GetBool(0, 0)) {
@@ -171,7 +182,7 @@ void CheckOutputPluginLibraries(CheckContext& context) {
 }
 
 void CheckWalKept(CheckContext& context) {
-  const ServerFacts& facts = context.source_facts;
+  const ServerFacts& facts = context.stream_facts();
   std::string value = facts.Value("max_slot_wal_keep_size");
   if (value != "-1") {
     context.Pass("source.max_slot_wal_keep_size",
@@ -202,11 +213,11 @@ void CheckCompression(CheckContext& context) {
   const std::string& method = context.options.compression;
   if (method == "none") return;
   constexpr int kVersionOfWalCompression = 150000;
-  std::string setting = context.source_facts.version >= kVersionOfWalCompression
+  std::string setting = context.stream_facts().version >= kVersionOfWalCompression
                             ? "wal_compression"
                             : "default_toast_compression";
   std::optional<Result> result =
-      context.Ask(kId, *context.source,
+      context.Ask(kId, *context.stream_server(),
                   "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_settings WHERE name = $1 "
                   "AND $2 = ANY (enumvals))",
                   {{setting, method}});
@@ -223,11 +234,12 @@ void CheckCompression(CheckContext& context) {
 
 void CheckSourceSettings(CheckContext& context) {
   CheckWalLevel(context);
+  CheckOldSnapshotThreshold(context);
+  if (context.stream_server() == nullptr) return;
   CheckSlotsFree(context);
   CheckSendersFree(context);
   CheckOutputPluginLibraries(context);
   CheckWalKept(context);
-  CheckOldSnapshotThreshold(context);
   CheckCompression(context);
 }
 

@@ -1,11 +1,11 @@
-// What concerns the task itself: its options for single tables, its slot, other tasks beside it.
+// What concerns the task itself: its options for single tables, other tasks beside it; its slot in
+// slot_checks.cpp.
 #include <set>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/error.h"
 #include "config/value_text.h"
-#include "pg/quoting.h"
 #include "precheck/check_context.h"
 #include "schema/array_literal.h"
 
@@ -17,6 +17,7 @@ void CheckTableOptions(CheckContext& context) {
   std::set<TableName> named;
   for (const auto& [name, policy] : options.existing_by_table) named.insert(name);
   for (const auto& [name, rule] : options.rules) named.insert(name);
+  for (const auto& [name, may_fold] : options.folds) named.insert(name);
   if (named.empty() || context.tables.empty()) return;
   std::vector<std::string> known;
   std::set<TableName> selected;
@@ -26,6 +27,7 @@ void CheckTableOptions(CheckContext& context) {
     // A rule of a partitioned table may be meant for a partition that alone is selected.
     for (const TableName& ancestor : table.ancestors) {
       if (options.rules.contains(ancestor)) selected.insert(ancestor);
+      if (options.folds.contains(ancestor)) selected.insert(ancestor);
     }
   }
   std::vector<std::string> strange;
@@ -39,61 +41,6 @@ void CheckTableOptions(CheckContext& context) {
   std::string nearest = NearestOf(strange[0], known);
   context.Fail("task.table_options", absl::StrCat("not selected: ", ListNames(strange)),
                {.text = nearest.empty() ? "" : absl::StrCat("Did you mean \"", nearest, "\"?")});
-}
-
-Mend DropSlot(const std::string& slot) {
-  return {.statement = absl::StrCat("SELECT pg_catalog.pg_drop_replication_slot(",
-                                    QuoteLiteral(slot), ");")};
-}
-
-// Before the first start no slot of our name may be there: nobody knows what it has passed. Later
-// it must be there; `run` compares its position itself and stops with a status of its own.
-void CheckSlot(CheckContext& context) {
-  constexpr char kId[] = "task.slot";
-  const std::string& slot = context.options.slot;
-  if (slot.empty()) return;
-  std::optional<Result> result = context.Ask(
-      kId, *context.source,
-      "SELECT COALESCE(plugin, ''), COALESCE(database, ''), active, COALESCE(active_pid, 0), "
-      "COALESCE(wal_status, ''), database = pg_catalog.current_database() "
-      "FROM pg_catalog.pg_replication_slots WHERE slot_name = $1",
-      {{slot}});
-  if (!result) return;
-  std::string name = QuoteIdentifier(slot);
-  if (result->row_count() == 0) {
-    if (context.options.is_first_start) {
-      context.Pass(kId, absl::StrCat("the name ", name, " is free"));
-    } else {
-      context.Fail(kId, absl::StrCat("the task's slot ", name, " is gone"),
-                   {.text = "Changes since then are lost to this task: towline drop, then copy "
-                            "again."});
-    }
-    return;
-  }
-  std::string plugin = result->GetString(0, 0);
-  bool is_ours = plugin == "towline" && result->GetBool(0, 5);
-  if (!is_ours) {
-    context.Fail(kId,
-                 absl::StrCat("slot ", name, " belongs to something else (plugin ", plugin,
-                              ", database ", result->Get(0, 1), ")"),
-                 {.text = "Choose another name with --task."});
-  } else if (context.options.is_first_start) {
-    Mend mend = DropSlot(slot);
-    if (result->GetBool(0, 2)) {
-      mend = {.text = absl::StrCat("It is in use by pid ", result->Get(0, 3),
-                                   ": stop that towline, or choose another name with --task.")};
-    }
-    context.Fail(
-        kId, absl::StrCat("slot ", name, " exists, but the destination knows no such task"), mend);
-  } else if (result->Get(0, 4) == "lost") {
-    context.Fail(kId, absl::StrCat("slot ", name, " is lost: the source has removed WAL it needs"),
-                 {.text = "Changes are lost to this task: towline drop, then copy again."});
-  } else if (result->Get(0, 4) == "unreserved") {
-    context.Warn(kId, absl::StrCat("slot ", name, " is about to be lost (wal_status unreserved)"),
-                 {.text = "Raise max_slot_wal_keep_size on the source, and let the task run."});
-  } else {
-    context.Pass(kId, absl::StrCat("slot ", name, " is there"));
-  }
 }
 
 void CheckOtherTask(CheckContext& context) {
@@ -140,7 +87,7 @@ void CheckOtherTask(CheckContext& context) {
 
 void CheckTask(CheckContext& context) {
   CheckTableOptions(context);
-  if (context.source) CheckSlot(context);
+  if (context.source) CheckTaskSlot(context);
   if (context.destination && !context.options.task.empty()) CheckOtherTask(context);
 }
 

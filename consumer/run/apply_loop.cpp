@@ -6,6 +6,7 @@
 #include "absl/time/clock.h"
 #include "base/fault_point.h"
 #include "base/status_macros.h"
+#include "model/live_copy.h"
 
 namespace towline {
 namespace {
@@ -17,24 +18,46 @@ constexpr absl::Duration kIdleWait = absl::Milliseconds(100);
 // the slot follows and the source may recycle its log.
 constexpr absl::Duration kProgressIntervalMin = absl::Seconds(1);
 
+// What is sent stays in memory while the next batch is decoded: only up to so many times
+// batch_bytes_max. A larger one holds a row that is larger than batches get.
+constexpr size_t kSentBatchesMax = 2;
+
 }  // namespace
 
 ApplyLoop::ApplyLoop(Options options, std::unique_ptr<Applier> applier,
                      BoundedQueue<Received>* queue)
     : options_(std::move(options)),
       decoder_(options_.decoder),
-      assembler_(options_.assembler),
+      assembler_(AssemblerOptions()),
       applier_(std::move(applier)),
       queue_(queue),
       reported_durable_(applier_->durable_lsn()) {
   Publish(0, false);
 }
 
+Assembler::Options ApplyLoop::AssemblerOptions() {
+  Assembler::Options options = options_.assembler;
+  options.await_copy = [this] { return AwaitCopy(); };
+  return options;
+}
+
 absl::Status ApplyLoop::Run() {
+  ScopedStage stage(&options_.meter->applier_clock(), Stage::kWait);
+  absl::Status ended = Work();
+  // What was sent is good, whatever came behind it.
+  absl::Status settled = applier_->Settle();
+  if (ended.ok() && settled.ok()) Publish(0, assembler_.oldest_commit_time_us() != 0);
+  return ended.ok() ? settled : ended;
+}
+
+absl::Status ApplyLoop::Work() {
   while (!stop_) {
-    std::optional<Received> first = queue_->Pop(kIdleWait);
+    std::optional<Received> first =
+        queue_->Pop(applier_->is_settled() ? kIdleWait : absl::ZeroDuration());
     if (first.has_value()) {
       TOWLINE_RETURN_IF_ERROR(Gather(std::move(*first)));
+    } else if (!applier_->is_settled()) {
+      TOWLINE_RETURN_IF_ERROR(applier_->Settle());
     } else if (queue_->is_closed()) {
       break;
     }
@@ -44,10 +67,14 @@ absl::Status ApplyLoop::Run() {
 }
 
 absl::Status ApplyLoop::Gather(Received first) {
+  ScopedStage stage(&options_.meter->applier_clock(), Stage::kAssemble);
   absl::Time deadline = absl::Now() + options_.batch_time_max;
   std::optional<Received> next(std::move(first));
   while (next.has_value() && !stop_) {
-    TOWLINE_RETURN_IF_ERROR(Consume(std::move(*next)));
+    absl::Status consumed = Consume(std::move(*next));
+    // Told to stop while it waited for the copy.
+    if (stop_ && absl::IsCancelled(consumed)) return absl::OkStatus();
+    TOWLINE_RETURN_IF_ERROR(consumed);
     TOWLINE_RETURN_IF_ERROR(ApplyDue(/*is_idle=*/false));
     if (absl::Now() >= deadline) break;
     next = queue_->Pop(absl::ZeroDuration());
@@ -73,7 +100,31 @@ absl::Status ApplyLoop::Replay() {
     TOWLINE_ASSIGN_OR_RETURN(Frame frame, decoder_.Replay(assembler_));
     assembler_.AddFrame(std::move(frame));
     TOWLINE_RETURN_IF_ERROR(ApplyDue(/*is_idle=*/false));
+    TOWLINE_RETURN_IF_ERROR(SettleDue());
   }
+  return absl::OkStatus();
+}
+
+// What comes may bring no batch for long, as the runs of a transaction in progress do: what was
+// sent before is committed all the same, with the locks that it holds.
+absl::Status ApplyLoop::SettleDue() {
+  if (applier_->is_settled() || absl::Now() - sent_at_ < options_.batch_time_max) {
+    return absl::OkStatus();
+  }
+  return applier_->Settle();
+}
+
+// In the midst of a transaction that is decoded. What it has brought so far may be in parts at the
+// destination already; then the rest stays as it is until the transaction goes on.
+absl::Status ApplyLoop::AwaitCopy() {
+  LiveCopy& live = *options_.assembler.boundary->live;
+  const uint64_t change_count = live.change_count();
+  FaultPoint("stream:await-copy");
+  TOWLINE_RETURN_IF_ERROR(ApplyDue(/*is_idle=*/false));
+  TOWLINE_RETURN_IF_ERROR(applier_->Settle());
+  TOWLINE_RETURN_IF_ERROR(Rest());
+  if (stop_) return absl::CancelledError("told to stop");
+  live.AwaitChange(change_count, kIdleWait);
   return absl::OkStatus();
 }
 
@@ -87,21 +138,23 @@ absl::Status ApplyLoop::ApplyDue(bool is_idle) {
       progress_lsn_ = std::max(progress_lsn_.value_or(Lsn{}), batch->end_lsn);
       continue;
     }
-    TOWLINE_RETURN_IF_ERROR(ApplyBatch(*batch));
+    TOWLINE_RETURN_IF_ERROR(ApplyBatch(*std::move(batch)));
   }
   return absl::OkStatus();
 }
 
-absl::Status ApplyLoop::ApplyBatch(const Batch& batch) {
-  const bool is_first = batch.part == BatchPart::kWhole || batch.part == BatchPart::kFirst;
+absl::Status ApplyLoop::ApplyBatch(Batch batch) {
   const bool is_last = batch.part == BatchPart::kWhole || batch.part == BatchPart::kLast;
-  if (is_first) batch_started_ = absl::Now();
+  const Lsn end_lsn = batch.end_lsn;
   Publish(batch.oldest_commit_time_us, /*has_pending=*/true);
   is_in_parts_ = !is_last;
-  TOWLINE_RETURN_IF_ERROR(applier_->Apply(batch));
+  const bool is_sent =
+      batch.part == BatchPart::kWhole && batch.two_phase == TwoPhase::kNone &&
+      batch.bytes <= kSentBatchesMax * static_cast<size_t>(options_.assembler.batch_bytes_max);
+  if (is_sent) sent_at_ = absl::Now();
+  TOWLINE_RETURN_IF_ERROR(is_sent ? applier_->Send(std::move(batch)) : applier_->Apply(batch));
   if (!is_last) return absl::OkStatus();
-  if (progress_lsn_.has_value() && *progress_lsn_ <= batch.end_lsn) progress_lsn_.reset();
-  options_.on_applied(absl::Now() - batch_started_);
+  if (progress_lsn_.has_value() && *progress_lsn_ <= end_lsn) progress_lsn_.reset();
   Publish(0, assembler_.oldest_commit_time_us() != 0);
   return absl::OkStatus();
 }
@@ -109,6 +162,7 @@ absl::Status ApplyLoop::ApplyBatch(const Batch& batch) {
 // What is left to do when the queue is empty or a batch has just been applied.
 absl::Status ApplyLoop::Rest() {
   if (stop_ || is_in_parts_) return absl::OkStatus();
+  TOWLINE_RETURN_IF_ERROR(SettleDue());
   if (progress_lsn_.has_value() && absl::Now() - progressed_at_ >= kProgressIntervalMin) {
     TOWLINE_RETURN_IF_ERROR(ApplyProgress());
   }
@@ -122,11 +176,16 @@ absl::Status ApplyLoop::ApplyProgress() {
   empty.end_lsn = *progress_lsn_;
   progress_lsn_.reset();
   progressed_at_ = absl::Now();
+  TOWLINE_RETURN_IF_ERROR(applier_->Settle());
   if (empty.end_lsn <= applier_->position()) return absl::OkStatus();
   return applier_->Apply(empty);
 }
 
 void ApplyLoop::Publish(int64_t batch_oldest_us, bool has_pending) {
+  if (!applier_->is_settled()) {
+    has_pending = true;
+    if (applier_->oldest_unsettled_us() != 0) batch_oldest_us = applier_->oldest_unsettled_us();
+  }
   const Lsn durable_lsn = applier_->durable_lsn();
   {
     absl::MutexLock lock(&mutex_);

@@ -3,6 +3,11 @@
 //
 // A batch is whatever has arrived while the one before was applied: nothing waits when the queue is
 // empty, and while frames keep coming a batch is closed when it is full or after batch_time_max.
+// The destination works on one batch while the next is decoded; when nothing more has come it is
+// waited for.
+//
+// Beside a copy that goes on (model/live_copy.h) a change may have to wait for its range. All that
+// is whole before it is applied and made durable, and no more is taken off the queue meanwhile.
 #pragma once
 
 #include <atomic>
@@ -21,6 +26,7 @@
 #include "base/lsn.h"
 #include "decode/decoder.h"
 #include "model/received.h"
+#include "observe/stream_meter.h"
 
 namespace towline {
 
@@ -30,8 +36,8 @@ class ApplyLoop {
     Decoder::Options decoder;
     Assembler::Options assembler;
     absl::Duration batch_time_max;
-    std::function<void(Lsn)> on_durable;             // the source may forget all before it (I2)
-    std::function<void(absl::Duration)> on_applied;  // time of one destination transaction
+    std::function<void(Lsn)> on_durable;  // the source may forget all before it (I2)
+    StreamMeter* meter = nullptr;         // borrowed
   };
   struct Progress {
     Lsn position;
@@ -51,12 +57,16 @@ class ApplyLoop {
   Progress progress() const;
 
  private:
+  Assembler::Options AssemblerOptions();
+  absl::Status Work();
   absl::Status Gather(Received first);
   absl::Status Consume(Received received);
   absl::Status Replay();
+  absl::Status AwaitCopy();
   absl::Status ApplyDue(bool is_idle);
-  absl::Status ApplyBatch(const Batch& batch);
+  absl::Status ApplyBatch(Batch batch);
   absl::Status ApplyProgress();
+  absl::Status SettleDue();
   absl::Status Rest();
   void Publish(int64_t batch_oldest_us, bool has_pending);
 
@@ -69,7 +79,7 @@ class ApplyLoop {
   bool is_in_parts_ = false;         // the applier holds an open transaction
   std::optional<Lsn> progress_lsn_;  // where the position may move without any change
   absl::Time progressed_at_;         // when it last did
-  absl::Time batch_started_;         // first part of the transaction in parts
+  absl::Time sent_at_;               // the last batch
   Lsn reported_durable_;
   mutable absl::Mutex mutex_;
   Progress progress_ ABSL_GUARDED_BY(mutex_);

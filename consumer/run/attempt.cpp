@@ -14,8 +14,10 @@
 #include "pg/quoting.h"
 #include "precheck/precheck.h"
 #include "run/start_checks.h"
+#include "run/stream_beside.h"
 #include "schema/table_rules.h"
 #include "snapshot/slot.h"
+#include "state/joining_piece.h"
 #include "state/origin.h"
 #include "state/prepared.h"
 #include "state/task_lock.h"
@@ -39,14 +41,6 @@ absl::string_view ExistingName(ExistingTables existing) {
 CopyPlanner PlannerOf(const Config& config) {
   if (config.copy_planner == "keys") return CopyPlanner::kKeys;
   return config.copy_planner == "ctid" ? CopyPlanner::kCtid : CopyPlanner::kAuto;
-}
-
-TableSelection SelectionOf(const Config& config) {
-  TableSelection selection{config.include, config.exclude};
-  for (const auto& [table, condition] : config.extension_rows) {
-    selection.extension_tables.push_back(table);
-  }
-  return selection;
 }
 
 }  // namespace
@@ -85,6 +79,7 @@ absl::Status Attempt::RunSteps() {
   if (!stages.stream && !stages.copy) return CopySchema();
   TOWLINE_RETURN_IF_ERROR(FindExtensionRows());
   if (!stages.stream) return CopyOnce();
+  if (!heal_reason_.empty()) TOWLINE_RETURN_IF_ERROR(Heal());
   if (stages.copy) {
     TOWLINE_RETURN_IF_ERROR(PrepareSlot());
     TOWLINE_RETURN_IF_ERROR(CheckRulesOfCopy());
@@ -95,6 +90,7 @@ absl::Status Attempt::RunSteps() {
   while (true) {
     if (context_.control.wants_pause()) TOWLINE_RETURN_IF_ERROR(StayPaused());
     if (is_constraints_due_) TOWLINE_RETURN_IF_ERROR(Constrain());
+    TOWLINE_RETURN_IF_ERROR(ChangeTables());
     TOWLINE_RETURN_IF_ERROR(Stream());
   }
 }
@@ -133,6 +129,13 @@ absl::StatusOr<Connection> Attempt::OpenSource() {
   return Connection::Open(context_.config.source, purpose, shutdown_);
 }
 
+// Where the slot is: a standby of the source, if one is given.
+absl::StatusOr<Connection> Attempt::OpenStreamServer() {
+  Connection::Purpose purpose;
+  purpose.application_name = SourceApplication(context_.task, "control");
+  return Connection::Open(context_.config.StreamServer(), purpose, shutdown_);
+}
+
 absl::Status Attempt::Connect() {
   const Config& config = context_.config;
   TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenSource());
@@ -150,7 +153,9 @@ absl::Status Attempt::Connect() {
   TOWLINE_ASSIGN_OR_RETURN(std::vector<TaskRow> tasks, StateStore::ListTasks(destination));
   auto known = std::find_if(tasks.begin(), tasks.end(),
                             [&](const TaskRow& row) { return row.task == context_.task; });
-  if (known != tasks.end() && known->is_slot_created) return absl::OkStatus();
+  if (known != tasks.end() && (known->is_slot_created || known->phase == TaskState::kHealing)) {
+    return absl::OkStatus();
+  }
   // Of a copy without a stream that was cut short, which was checked; its rows are there.
   bool is_once = config.stages.copy && !config.stages.stream;
   if (is_once && known != tasks.end() && known->slot.empty() &&
@@ -158,75 +163,6 @@ absl::Status Attempt::Connect() {
     return absl::OkStatus();
   }
   return Check(known != tasks.end() && !known->slot.empty());
-}
-
-// Before anything is created anywhere, so that a first start that cannot work leaves nothing
-// behind.
-absl::Status Attempt::Check(bool may_have_slot) {
-  const Config& config = context_.config;
-  CheckOptions options;
-  options.source = config.source;
-  options.destination = config.destination;
-  options.selection = SelectionOf(config);
-  options.existing = config.existing;
-  options.existing_by_table = config.existing_by_table;
-  options.rules = config.rules;
-  options.copies_schema = config.stages.schema;
-  options.copies_rows = config.stages.copy;
-  options.streams = config.stages.stream;
-  options.copies_large_objects = config.CopiesLargeObjects();
-  options.copies_extension_tables = config.copies_extension_tables;
-  options.extension_rows = config.extension_rows;
-  options.pg_dump = config.pg_dump;
-  options.copy_workers = config.limits.copy_workers;
-  options.index_workers = config.limits.index_workers;
-  options.two_phase = config.two_phase;
-  options.compression = config.compression;
-  options.requires_origin = !config.foreign_origins;
-  options.streaming = config.streaming;
-  options.accept = config.accept;
-  // A crash may have left our slot: PrepareSlot() knows what to do with it.
-  if (!may_have_slot && config.stages.copy && config.stages.stream) {
-    options.task = context_.task;
-    options.slot = SlotName(context_.task);
-  }
-  context_.ShowState(TaskState::kChecking);
-  CheckReport report = RunChecks(options, shutdown_);
-  LogWarnings(report);
-  if (shutdown_.is_requested()) return absl::CancelledError("shutting down");
-  is_checked_ = true;
-  return report.ToStatus();
-}
-
-// As at the first start: before a row comes that stops the stream, or is judged by an expression
-// that says something else when it is decoded again.
-absl::Status Attempt::CheckRulesOf(const std::vector<Table>& tables) {
-  CheckOptions options;
-  options.source = context_.config.source;
-  options.rules = context_.config.rules;
-  options.extension_rows = context_.config.extension_rows;
-  options.accept = context_.config.accept;
-  CheckReport report = RunRuleChecks(options, tables, shutdown_);
-  LogWarnings(report);
-  if (shutdown_.is_requested()) return absl::CancelledError("shutting down");
-  return report.ToStatus();
-}
-
-// Of a copy that was interrupted: it may begin again under other rules, which nobody has looked at.
-absl::Status Attempt::CheckRulesOfCopy() {
-  const Config& config = context_.config;
-  if (is_checked_ || config.rules.empty() || row_.phase >= TaskState::kIndexing) {
-    return absl::OkStatus();
-  }
-  std::map<TableName, std::string> known;
-  TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_->ReadPieces());
-  for (PieceRow& piece : pieces) known[piece.table] = std::move(piece.rule);
-  TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenSource());
-  TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> tables, ReadTables(source, SelectionOf(config)));
-  std::erase_if(tables, [&](const Table& table) {
-    return RuleText(FindRule(config.rules, table)) == known[table.name];
-  });
-  return tables.empty() ? absl::OkStatus() : CheckRulesOf(tables);
 }
 
 absl::Status Attempt::TakeOver() {
@@ -239,6 +175,12 @@ absl::Status Attempt::TakeOver() {
   store_->set_on_state([this](TaskState state) { context_.ShowState(state); });
   TOWLINE_ASSIGN_OR_RETURN(row_, store_->TakeOver(source_identity_, destination_identity_));
   DropOldOrigin(store_->connection(), context_.task);
+  TOWLINE_RETURN_IF_ERROR(SelectTables());
+  if (row_.phase >= TaskState::kCatchingUp) {
+    // Of a table that was copied by itself just before a crash: what follows decides by it.
+    TOWLINE_RETURN_IF_ERROR(SettleJoined(store_->connection(), store_->claim()));
+    TOWLINE_ASSIGN_OR_RETURN(row_, store_->ReadTask());
+  }
   context_.claim = store_->claim();
   context_.is_slot_created = row_.is_slot_created;
   context_.control.AdoptStored(row_.state == TaskState::kPaused);
@@ -258,42 +200,17 @@ absl::Status Attempt::TakeOver() {
   return absl::OkStatus();
 }
 
-absl::Status Attempt::Compare() {
-  TOWLINE_RETURN_IF_ERROR(CheckIdentities(row_, source_identity_, destination_identity_));
-  TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenSource());
-  if (row_.is_slot_created) {
-    TOWLINE_ASSIGN_OR_RETURN(std::optional<SlotInfo> slot, ReadSlot(source, row_.slot));
-    context_.is_slot_created = slot.has_value();
-    if (slot.has_value()) {
-      context_.board.Update([&slot](TaskStatus& status) {
-        status.wal_status = slot->wal_status;
-        status.slot_retained_bytes = slot->retained_bytes;
-      });
-    }
-    TOWLINE_RETURN_IF_ERROR(CheckSlot(row_, source_identity_.database, slot));
-  }
-  if (row_.is_slot_created) {
-    // Nothing else of this attempt is open there yet.
-    TOWLINE_RETURN_IF_ERROR(EndSessionsAtSource(source, context_.task, shutdown_));
-  }
-  if (row_.destination.timeline != destination_identity_.timeline) {
-    LogWarning(
-        "the destination was failed over or restored since the last start; it has kept all "
-        "that the slot was confirmed for",
-        {{"timeline_before", absl::StrCat(row_.destination.timeline)},
-         {"timeline", absl::StrCat(destination_identity_.timeline)}});
-    TOWLINE_RETURN_IF_ERROR(store_->SetTimelines(source_identity_, destination_identity_));
-  }
-  return absl::OkStatus();
-}
-
 absl::Status Attempt::StartMonitor() {
   Monitor::Options options;
   options.source = context_.config.source;
+  if (context_.config.has_source_standby && context_.config.stages.stream) {
+    options.source_standby = context_.config.source_standby;
+  }
   options.destination = context_.config.destination;
   options.claim = context_.claim;
   options.slot = row_.slot.empty() ? SlotName(context_.task) : row_.slot;
   options.on_failure = [this] { stop_.Request(); };
+  options.meter = &context_.meter;
   TOWLINE_ASSIGN_OR_RETURN(monitor_, Monitor::Start(options, *store_, context_.board, shutdown_));
   return absl::OkStatus();
 }
@@ -321,25 +238,27 @@ absl::Status Attempt::PrepareSlot() {
   if (row_.is_slot_created) return absl::OkStatus();
   TOWLINE_RETURN_IF_ERROR(SetState(TaskState::kChecking));
   TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenSource());
+  TOWLINE_ASSIGN_OR_RETURN(Connection server, OpenStreamServer());
   const std::string slot = SlotName(context_.task);
-  TOWLINE_ASSIGN_OR_RETURN(std::optional<SlotInfo> found, ReadSlot(source, slot));
+  TOWLINE_ASSIGN_OR_RETURN(std::optional<SlotInfo> found, ReadSlot(server, slot));
   bool is_ours = found.has_value() && IsLeftSlot(row_, source_identity_.database, *found);
   if (found.has_value() && !found->confirmed_flush_lsn.is_valid()) {
-    return absl::AbortedError(absl::StrCat("a slot ", slot, " is just being made on the source"));
+    return absl::AbortedError(
+        absl::StrCat("a slot ", slot, " is just being made on the ", server.side()));
   }
   if (found.has_value() && !is_ours) {
-    return WithHint(
-        absl::FailedPreconditionError(absl::StrCat(
-            "a slot ", slot, " exists on the source already, and this task has not made it")),
-        absl::StrCat("If no other towline uses it: SELECT pg_drop_replication_slot('", slot,
-                     "'); else give another --task."));
+    return WithHint(absl::FailedPreconditionError(
+                        absl::StrCat("a slot ", slot, " exists on the ", server.side(),
+                                     " already, and this task has not made it")),
+                    absl::StrCat("If no other towline uses it: SELECT pg_drop_replication_slot('",
+                                 slot, "'); else give another --task."));
   }
   if (is_ours) {
     LogInfo("taking the slot that was made before a crash and not noted", {{"slot", slot}});
     return NoteSlotCreated(source);
   }
   TOWLINE_RETURN_IF_ERROR(CheckNothingPrepared());
-  return CreateOurSlot(source);
+  return CreateOurSlot(source, slot);
 }
 
 // What an earlier task of this name has left prepared would be taken for this one's.
@@ -357,17 +276,20 @@ absl::Status Attempt::CheckNothingPrepared() {
                   absl::StrCat("At the destination:", statements));
 }
 
-absl::Status Attempt::CreateOurSlot(Connection& source) {
+absl::Status Attempt::CreateOurSlot(Connection& source, const std::string& name) {
   FaultPoint("run:before-slot");
-  row_.slot = SlotName(context_.task);
+  row_.slot = name;
   auto on_wait = [this](const std::string& waits_for) { NoteWait(waits_for); };
   auto on_position = [this](Lsn position) {
     row_.position = position;
-    return store_->SetSlot(row_.slot, /*is_created=*/false, position, "");
+    return store_->SetSlot({.name = row_.slot,
+                            .is_on_standby = context_.config.has_source_standby,
+                            .position = position});
   };
-  TOWLINE_RETURN_IF_ERROR(WaitEnded(CreateSlot(context_.config.source, row_.slot,
-                                               context_.config.limits.snapshot_wait_max, shutdown_,
-                                               on_wait, on_position)));
+  const Config& config = context_.config;
+  TOWLINE_RETURN_IF_ERROR(
+      WaitEnded(CreateSlot(config.source, config.StreamServer(), row_.slot,
+                           config.limits.snapshot_wait_max, shutdown_, on_wait, on_position)));
   FaultPoint("run:after-slot");
   return NoteSlotCreated(source);
 }
@@ -376,8 +298,12 @@ absl::Status Attempt::NoteSlotCreated(Connection& source) {
   TOWLINE_ASSIGN_OR_RETURN(
       Result version,
       source.Exec("SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'towline'"));
-  TOWLINE_RETURN_IF_ERROR(store_->SetSlot(row_.slot, /*is_created=*/true, row_.position,
-                                          version.row_count() > 0 ? version.GetString(0, 0) : ""));
+  TOWLINE_RETURN_IF_ERROR(
+      store_->SetSlot({.name = row_.slot,
+                       .is_on_standby = context_.config.has_source_standby,
+                       .position = row_.position,
+                       .is_created = true,
+                       .plugin_version = version.row_count() > 0 ? version.GetString(0, 0) : ""}));
   context_.is_slot_created = true;
   FaultPoint("run:slot-stored");
   LogInfo("slot created", {{"slot", row_.slot}, {"position", row_.position.ToString()}});
@@ -411,6 +337,7 @@ CopierOptions Attempt::CopyOptions() const {
   options.copies_schema = config.stages.schema;
   options.copies_large_objects = config.CopiesLargeObjects();
   options.is_once = !config.stages.stream;
+  options.follows_ddl = config.stages.stream && config.ddl.is_on;
   return options;
 }
 
@@ -438,7 +365,11 @@ absl::Status Attempt::Copy() {
   TOWLINE_RETURN_IF_ERROR(SetState(row_.phase));
   const CopierOptions options = CopyOptions();
   monitor_->Watch(&copy_progress_);
-  absl::Status copied = WaitEnded(RunCopy(options, *store_, copy_progress_, shutdown_, on_wait));
+  StreamBeside beside({.start = [this](LiveCopy& live) { return StartBeside(live); },
+                       .watch = [this](const StreamSession* s) { monitor_->WatchBeside(s); },
+                       .watched_status = [this] { return monitor_->stream_status(); }});
+  absl::Status copied =
+      WaitEnded(RunCopy(options, *store_, copy_progress_, beside, shutdown_, on_wait));
   monitor_->Watch(static_cast<CopyProgress*>(nullptr));
   TOWLINE_RETURN_IF_ERROR(copied);
   TOWLINE_ASSIGN_OR_RETURN(row_, store_->ReadTask());

@@ -1,25 +1,37 @@
 // One try at the task, from connecting to the first failure, pause included:
-//   connect ─▶ take over ─▶ compare ─▶ slot ─▶ copy ─▶ stream ⇄ paused, constraints
+//   connect ─▶ take over ─▶ compare ─▶ slot ─▶ copy, with the stream beside it ─▶
+//   stream ⇄ paused, constraints
+// and where the comparison finds the slot lost, if that is wished: compare ─▶ heal ─▶ stream.
 // Everything it opens is closed with it; what it has achieved stands in the task row.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
 
 #include "absl/status/status.h"
 #include "base/shutdown.h"
+#include "precheck/precheck.h"
+#include "run/join_plan.h"
 #include "run/linked_shutdown.h"
 #include "run/monitor.h"
 #include "run/plugin_options.h"
 #include "run/sequence_keeper.h"
+#include "run/stream_beside.h"
 #include "run/stream_session.h"
 #include "run/task_context.h"
+#include "schema/type_passage.h"
 #include "snapshot/copier.h"
 #include "snapshot/slot.h"
 #include "state/state_store.h"
+#include "state/table_request.h"
+#include "verify/table_plan.h"
 
 namespace towline {
+
+// How often what is asked of single tables is looked for.
+inline constexpr absl::Duration kTablesLookInterval = absl::Milliseconds(500);
 
 class Attempt {
  public:
@@ -40,39 +52,88 @@ class Attempt {
   absl::Status RunSteps();
   absl::Status Connect();
   absl::Status Check(bool may_have_slot);
+  absl::Status CheckForHealing();
+  absl::Status RunCheck(const CheckOptions& options);
   absl::Status TakeOver();
   absl::Status Compare();
+  absl::Status CompareStandby();
+  absl::Status CompareSlot();
+  absl::Status FindLoss();
   absl::Status StartMonitor();
+  absl::StatusOr<Lsn> ReadFork();
+  absl::Status DecideFailover(Connection& server, const SlotInfo& slot);
+  absl::Status Heal();
+  absl::Status RefuseHealing(Connection& source);
+  absl::Status RefuseUsedSlot(Connection& source);
+  absl::Status RefuseOtherRules(Connection& source, const std::vector<PieceRow>& pieces);
+  absl::Status RefuseForeignRows(Connection& destination, const std::vector<PieceRow>& known,
+                                 const std::vector<TableJob>& jobs);
+  absl::Status ReplaceSlot(Connection& source);
+  absl::Status HealRows();
+  absl::StatusOr<std::vector<TableJob>> PlanHeal(Connection& source);
+  absl::StatusOr<std::vector<PieceRow>> PiecesOfHeal(Connection& source);
+  absl::Status RefreshViews(Connection& source, const std::vector<Table>& tables);
   absl::Status PrepareSlot();
   absl::Status FindExtensionRows();
   absl::Status CheckNothingPrepared();
-  absl::Status CreateOurSlot(Connection& source);
+  absl::Status CreateOurSlot(Connection& source, const std::string& name);
   absl::Status NoteSlotCreated(Connection& source);
   CopierOptions CopyOptions() const;
   absl::Status CopySchema();
   absl::Status CopyOnce();
   absl::Status AdoptSlot();
-  absl::Status CheckAdoptable(Connection& source, const std::string& name, Lsn* position);
+  absl::Status CheckAdoptable(Connection& source, Connection& server, const std::string& name,
+                              Lsn* position);
   absl::StatusOr<std::vector<PieceRow>> AdoptTables(Connection& source);
   absl::Status Copy();
   absl::Status StayPaused();
   absl::Status Constrain();
+  absl::Status PrepareStream();
+  absl::StatusOr<std::unique_ptr<StreamSession>> StartBeside(LiveCopy& live);
   absl::Status Stream();
   absl::Status CheckRules(const std::vector<PieceRow>& pieces);
   absl::Status CheckRulesOf(const std::vector<Table>& tables);
   absl::Status CheckRulesOfCopy();
-  absl::StatusOr<StreamSession::Options> StreamOptions();
+  absl::StatusOr<StreamSession::Options> StreamOptions(LiveCopy* live);
   absl::StatusOr<SequenceKeeper::Options> SequenceOptions();
-  absl::Status SetStatusInterval(Connection& source);
-  absl::Status SetPluginOptions(Connection& source);
-  absl::Status DecideTwoPhase(Connection& source, const SlotInfo& slot);
-  absl::Status CheckTwoPhase(Connection& source);
-  absl::StatusOr<bool> SwitchTwoPhaseOff(Connection& source);
+  absl::Status SetStatusInterval(Connection& server);
+  absl::Status SetPluginOptions(Connection& source, Connection& server);
+  absl::Status ReadDomains(Connection& source);
+  absl::StatusOr<std::vector<std::string>> ParkedPatterns();
+  void ShowParked(const std::vector<TableName>& parked);
+  absl::Status SelectTables();
+  absl::Status ShowTables(const std::vector<PieceRow>& pieces);
+  absl::StatusOr<bool> AreTablesDue();
+  absl::Status ChangeTables();
+  absl::Status TakeUp(const TableRequest& request, const std::vector<PieceRow>& pieces);
+  absl::Status Leave(const TableRequest& request, const std::string& state);
+  absl::Status Come(const TableRequest& request);
+  absl::StatusOr<Connection> OpenJoinSource();
+  absl::Status CheckMayJoinNow();
+  absl::Status CheckJoin(const TableRequest& request, const std::string& existing);
+  absl::Status RefuseExcluded(Connection& source, const TableName& table);
+  absl::Status ParkJoining(const TableName& table, const absl::Status& why);
+  absl::Status JoinTables();
+  absl::StatusOr<std::vector<JoinPlan>> BeginJoining(const CopierOptions& options);
+  absl::Status EmptyJoining(Connection& session, const CopierOptions& options,
+                            const std::vector<JoinPlan>& plans);
+  absl::Status CopyJoining(const CopierOptions& options, const std::vector<JoinPlan>& plans);
+  absl::Status CopyEach(const CopierOptions& options, const std::vector<JoinPlan>& plans,
+                        StreamBeside& beside, const JoinPlan** current, bool* is_called_off);
+  absl::Status AnalyzeJoined(const TableName& table);
+  absl::StatusOr<bool> IsJoinCalledOff();
+  void LetDdlPark();
+  bool MayPark(const absl::Status& ended) const;
+  absl::Status Park(const absl::Status& why);
+  absl::Status DecideTwoPhase(Connection& server, const SlotInfo& slot);
+  absl::Status CheckTwoPhase(Connection& server);
+  absl::StatusOr<bool> SwitchTwoPhaseOff(Connection& server);
   absl::Status WatchStream(StreamSession& session, SequenceKeeper* keeper);  // may be null
   absl::Status MoveOn(Lsn position);
   absl::Status NoteProgress(Lsn position);
 
   absl::StatusOr<Connection> OpenSource();
+  absl::StatusOr<Connection> OpenStreamServer();
   absl::Status SetState(TaskState state);
   void NoteWait(const std::string& waits_for);
   absl::Status WaitEnded(absl::Status status);
@@ -91,11 +152,18 @@ class Attempt {
   Lsn catch_up_to_;  // what the source had written when streaming began
   absl::Duration status_interval_;
   PluginOptions plugin_options_;
+  DomainBases domains_;          // of the source
   bool uses_two_phase_ = false;  // the present stream
   bool has_constraints_left_ = false;
-  bool is_constraints_due_ = false;  // the stream has passed the copy and was caught up
+  std::atomic<bool> may_park_ddl_ = false;  // the applier asks
+  bool is_constraints_due_ = false;         // the stream has passed the copy and was caught up
+  absl::Time tables_looked_at_;             // for what is asked of single tables
+  std::string shown_requests_;              // which of it people see
+  bool is_joining_ = false;                 // they are being copied, the stream beside them
+  bool has_joining_left_ = false;           // some are to be copied when the last are passed
   absl::Time connected_at_;
   bool is_checked_ = false;  // all that `check` looks at, in this attempt
+  std::string heal_reason_;  // not empty: the task is to be healed
   bool has_progressed_ = false;
   bool is_final_ = false;
 };

@@ -12,6 +12,7 @@
 #include "run/start_checks.h"
 #include "schema/catalog_reader.h"
 #include "schema/table_rules.h"
+#include "snapshot/copy_companion.h"
 #include "snapshot/existing_tables.h"
 #include "snapshot/slot.h"
 #include "state/column_types.h"
@@ -41,8 +42,9 @@ absl::Status Attempt::CopyOnce() {
   TOWLINE_RETURN_IF_ERROR(
       SetState(row_.phase == TaskState::kNew ? TaskState::kChecking : row_.phase));
   monitor_->Watch(&copy_progress_);
+  NoCompanion none;
   absl::Status copied =
-      WaitEnded(RunCopy(CopyOptions(), *store_, copy_progress_, shutdown_, on_wait));
+      WaitEnded(RunCopy(CopyOptions(), *store_, copy_progress_, none, shutdown_, on_wait));
   monitor_->Watch(static_cast<CopyProgress*>(nullptr));
   TOWLINE_RETURN_IF_ERROR(copied);
   DropCopyOrigins(store_->connection(), context_.task);
@@ -74,8 +76,9 @@ absl::Status Attempt::AdoptSlot() {
   TOWLINE_RETURN_IF_ERROR(SetState(TaskState::kChecking));
   const std::string name = config.slot.empty() ? SlotName(context_.task) : config.slot;
   TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenSource());
+  TOWLINE_ASSIGN_OR_RETURN(Connection server, OpenStreamServer());
   Lsn position;
-  TOWLINE_RETURN_IF_ERROR(CheckAdoptable(source, name, &position));
+  TOWLINE_RETURN_IF_ERROR(CheckAdoptable(source, server, name, &position));
   TOWLINE_RETURN_IF_ERROR(CheckNothingPrepared());
   TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, AdoptTables(source));
   // What a copy without a stream has left that was cut short is the user's: of a task with a slot
@@ -99,14 +102,16 @@ absl::Status Attempt::AdoptSlot() {
 
 // Whatever would lose changes, or take them from somebody else, is refused before anything is
 // stored.
-absl::Status Attempt::CheckAdoptable(Connection& source, const std::string& name, Lsn* position) {
-  TOWLINE_ASSIGN_OR_RETURN(std::optional<SlotInfo> slot, ReadSlot(source, name));
+absl::Status Attempt::CheckAdoptable(Connection& source, Connection& server,
+                                     const std::string& name, Lsn* position) {
+  TOWLINE_ASSIGN_OR_RETURN(std::optional<SlotInfo> slot, ReadSlot(server, name));
   if (!slot.has_value()) {
-    return WithHint(absl::FailedPreconditionError(absl::StrCat(
-                        "stages: stream, and the source has no slot ", QuoteIdentifier(name))),
-                    absl::StrCat("At the source, before the rows are copied: SELECT "
-                                 "pg_create_logical_replication_slot(",
-                                 QuoteLiteral(name), ", 'towline'); or name another by --slot."));
+    return WithHint(
+        absl::FailedPreconditionError(absl::StrCat("stages: stream, and the ", server.side(),
+                                                   " has no slot ", QuoteIdentifier(name))),
+        absl::StrCat("There, before the rows are copied: SELECT "
+                     "pg_create_logical_replication_slot(",
+                     QuoteLiteral(name), ", 'towline'); or name another by --slot."));
   }
   if (slot->plugin != kPluginName || slot->database != source_identity_.database) {
     return WithHint(

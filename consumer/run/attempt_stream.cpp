@@ -10,14 +10,19 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "model/copy_again.h"
+#include "model/failed_table.h"
 #include "pg/quoting.h"
 #include "pg/replication_connection.h"
 #include "run/attempt.h"
 #include "run/copy_boundary.h"
 #include "run/start_checks.h"
+#include "schema/ddl_capture.h"
+#include "schema/table_patterns.h"
 #include "schema/table_rules.h"
+#include "schema/type_catalog.h"
 #include "snapshot/constraints.h"
 #include "snapshot/slot.h"
+#include "state/column_types.h"
 #include "state/origin.h"
 #include "state/prepared.h"
 #include "state/task_name.h"
@@ -37,6 +42,37 @@ std::string SpoolDirectory(const Config& config) {
   if (!config.spool_directory.empty()) return config.spool_directory;
   const char* directory = std::getenv("TMPDIR");
   return directory != nullptr && *directory != '\0' ? directory : "/var/tmp";
+}
+
+absl::StatusOr<DdlRunner::Options> DdlOptionsOf(const Config& config) {
+  DdlRunner::Options options;
+  options.policy = config.ddl;
+  // Where the schema came with rights and owners their changes come as well, unless it is said.
+  auto apply = [&options](DdlKind kind) {
+    std::optional<DdlAction>& action = options.policy.actions[static_cast<size_t>(kind)];
+    if (!action.has_value()) action = DdlAction::kApply;
+  };
+  if (config.with_privileges) apply(DdlKind::kGrant);
+  if (config.with_owners) apply(DdlKind::kOwner);
+  for (const std::string& pattern : config.include) {
+    TOWLINE_ASSIGN_OR_RETURN(TablePattern parsed, ParseTablePattern(pattern));
+    options.include.push_back(std::move(parsed));
+  }
+  for (const std::string& pattern : config.exclude) {
+    TOWLINE_ASSIGN_OR_RETURN(TablePattern parsed, ParseTablePattern(pattern));
+    options.exclude.push_back(std::move(parsed));
+  }
+  return options;
+}
+
+// Without capture nothing would come, and nobody would know.
+absl::Status CheckDdlCapture(Connection& source) {
+  TOWLINE_ASSIGN_OR_RETURN(std::string is_captured, source.QueryValue(kIsDdlCapturedSql));
+  if (is_captured == "t") return absl::OkStatus();
+  return WithHint(absl::FailedPreconditionError(
+                      "ddl is on, and the source does not capture its schema changes"),
+                  "At the source, as a superuser: CREATE EXTENSION IF NOT EXISTS towline; ALTER "
+                  "EXTENSION towline UPDATE; SELECT towline.enable_ddl(); or set ddl: off.");
 }
 
 // Before, a slot can be made so at its creation only, which is before the copy.
@@ -70,24 +106,40 @@ absl::Status Attempt::Constrain() {
   return absl::OkStatus();
 }
 
-absl::Status Attempt::Stream() {
+absl::Status Attempt::PrepareStream() {
   TOWLINE_ASSIGN_OR_RETURN(row_, store_->ReadTask());
   TOWLINE_ASSIGN_OR_RETURN(has_constraints_left_, HasConstraintsLeft(*store_));
-  {
-    TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenSource());
-    TOWLINE_ASSIGN_OR_RETURN(std::optional<SlotInfo> slot, ReadSlot(source, row_.slot));
-    TOWLINE_RETURN_IF_ERROR(CheckSlot(row_, source_identity_.database, slot));
-    TOWLINE_RETURN_IF_ERROR(FreeSlot(source, row_.slot, SlotName(context_.task),
-                                     context_.config.limits.slot_busy_wait_max, shutdown_));
-    TOWLINE_RETURN_IF_ERROR(DecideTwoPhase(source, *slot));
-    TOWLINE_ASSIGN_OR_RETURN(std::string flush_lsn,
-                             source.QueryValue("SELECT pg_catalog.pg_current_wal_flush_lsn()"));
-    TOWLINE_ASSIGN_OR_RETURN(catch_up_to_, Lsn::Parse(flush_lsn));
-    TOWLINE_RETURN_IF_ERROR(SetStatusInterval(source));
-    TOWLINE_RETURN_IF_ERROR(SetPluginOptions(source));
-  }
+  TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenSource());
+  TOWLINE_ASSIGN_OR_RETURN(Connection server, OpenStreamServer());
+  TOWLINE_ASSIGN_OR_RETURN(std::optional<SlotInfo> slot, ReadSlot(server, row_.slot));
+  TOWLINE_RETURN_IF_ERROR(CheckSlot(row_, source_identity_.database, slot));
+  TOWLINE_RETURN_IF_ERROR(FreeSlot(server, row_.slot, SlotName(context_.task),
+                                   context_.config.limits.slot_busy_wait_max, shutdown_));
+  TOWLINE_RETURN_IF_ERROR(DecideTwoPhase(server, *slot));
+  TOWLINE_RETURN_IF_ERROR(DecideFailover(server, *slot));
+  TOWLINE_ASSIGN_OR_RETURN(std::string flush_lsn,
+                           source.QueryValue("SELECT pg_catalog.pg_current_wal_flush_lsn()"));
+  TOWLINE_ASSIGN_OR_RETURN(catch_up_to_, Lsn::Parse(flush_lsn));
+  TOWLINE_RETURN_IF_ERROR(SetStatusInterval(server));
+  TOWLINE_RETURN_IF_ERROR(SetPluginOptions(source, server));
+  return ReadDomains(source);
+}
+
+// The task's state stays the copy's. On the thread that runs the copy.
+absl::StatusOr<std::unique_ptr<StreamSession>> Attempt::StartBeside(LiveCopy& live) {
+  TOWLINE_RETURN_IF_ERROR(PrepareStream());
+  TOWLINE_ASSIGN_OR_RETURN(StreamSession::Options options, StreamOptions(&live));
+  TOWLINE_ASSIGN_OR_RETURN(std::unique_ptr<StreamSession> session,
+                           StreamSession::Start(std::move(options), *store_, shutdown_));
+  LogInfo("streaming beside the copy",
+          {{"slot", row_.slot}, {"position", row_.position.ToString()}});
+  return session;
+}
+
+absl::Status Attempt::Stream() {
+  TOWLINE_RETURN_IF_ERROR(PrepareStream());
   TOWLINE_RETURN_IF_ERROR(SetState(TaskState::kCatchingUp));
-  TOWLINE_ASSIGN_OR_RETURN(StreamSession::Options options, StreamOptions());
+  TOWLINE_ASSIGN_OR_RETURN(StreamSession::Options options, StreamOptions(/*live=*/nullptr));
   TOWLINE_ASSIGN_OR_RETURN(std::unique_ptr<StreamSession> session,
                            StreamSession::Start(std::move(options), *store_, shutdown_));
   LogInfo("streaming from the source",
@@ -100,13 +152,19 @@ absl::Status Attempt::Stream() {
   if (context_.config.foreign_origins) keeper.emplace(std::move(sequences), *store_, shutdown_);
   absl::Status ended = WatchStream(*session, keeper ? &*keeper : nullptr);
   const std::optional<Oid> copied_again = TableToCopyAgain(ended);
+  const bool is_parked = MayPark(ended);
   // After a failure nothing is worth waiting for; a pause or a stop lets the batch end.
-  if (!ended.ok() && !absl::IsCancelled(ended) && !copied_again.has_value()) stop_.Request();
+  const bool goes_on = copied_again.has_value() || is_parked;
+  if (!ended.ok() && !absl::IsCancelled(ended) && !goes_on) stop_.Request();
   session->Stop();
   if (keeper && (ended.ok() || absl::IsCancelled(ended))) keeper->Look();
   has_progressed_ |= session->progress().apply.position > row_.position;
   monitor_->Watch(static_cast<const StreamSession*>(nullptr));
   stop_.set_grace(absl::ZeroDuration());
+  if (is_parked) {
+    session.reset();
+    return Park(ended);
+  }
   if (!copied_again.has_value()) return ended;
   // The position is before the transaction that asked for it. What it has passed had ended before
   // the marker that the copy takes and waits for anew, so the new snapshot holds it (hazards A1).
@@ -116,13 +174,38 @@ absl::Status Attempt::Stream() {
   return ended;
 }
 
+// Only what would stop the task for good, and not before the stream has passed the copy: until then
+// the others' rows and keys still wait for it.
+bool Attempt::MayPark(const absl::Status& ended) const {
+  const std::optional<FailedTable> table = FailedTableOf(ended);
+  if (!absl::IsUnimplemented(ended) && !absl::IsFailedPrecondition(ended)) return false;
+  if (!table.has_value() || row_.lsn_after.is_valid() || has_constraints_left_) return false;
+  const Config& config = context_.config;
+  auto own = config.on_failure_by_table.find(table->name);
+  return (own != config.on_failure_by_table.end() ? own->second : config.on_failure) ==
+         FailedTables::kPark;
+}
+
+// The destination's transaction that met the failure is rolled back. The stream begins again at the
+// position and without the table, so the others have all of their changes.
+absl::Status Attempt::Park(const absl::Status& why) {
+  const FailedTable table = *FailedTableOf(why);
+  TOWLINE_RETURN_IF_ERROR(
+      store_->ParkTable(table, std::string(why.message().data(), why.message().size())));
+  FaultPoint("stream:parked");
+  has_progressed_ = true;
+  return absl::AbortedError(
+      absl::StrCat("table ", QuoteQualified(table.name.schema, table.name.name),
+                   " is parked, as on_failure says, and the others go on: ", Describe(why)));
+}
+
 // Two-phase decoding belongs to the slot: START_REPLICATION switches it on, and before version 18
 // nothing switches it off. While the copy has not been passed it must be off (hazards B5): a
 // prepared transaction that the copy does not hold could be passed over at its PREPARE, and nothing
 // would come at its COMMIT PREPARED. Once it is on, the stream is always asked for with it,
 // whatever the configuration says now: without, the position would pass a PREPARE that is sent no
 // more when the option comes back (B3).
-absl::Status Attempt::DecideTwoPhase(Connection& source, const SlotInfo& slot) {
+absl::Status Attempt::DecideTwoPhase(Connection& server, const SlotInfo& slot) {
   uses_two_phase_ = false;
   const bool is_wanted = context_.config.two_phase;
   if (slot.is_two_phase && row_.lsn_after.is_valid()) {
@@ -139,9 +222,9 @@ absl::Status Attempt::DecideTwoPhase(Connection& source, const SlotInfo& slot) {
             {{"position", row_.position.ToString()}, {"copy", row_.lsn_after.ToString()}});
     return absl::OkStatus();
   }
-  if (is_wanted) TOWLINE_RETURN_IF_ERROR(CheckTwoPhase(source));
+  if (is_wanted) TOWLINE_RETURN_IF_ERROR(CheckTwoPhase(server));
   if (slot.is_two_phase && !is_wanted) {
-    TOWLINE_ASSIGN_OR_RETURN(bool is_off, SwitchTwoPhaseOff(source));
+    TOWLINE_ASSIGN_OR_RETURN(bool is_off, SwitchTwoPhaseOff(server));
     if (is_off) return absl::OkStatus();
   }
   uses_two_phase_ = is_wanted || slot.is_two_phase;
@@ -154,8 +237,8 @@ absl::Status Attempt::DecideTwoPhase(Connection& source, const SlotInfo& slot) {
   return absl::OkStatus();
 }
 
-absl::Status Attempt::CheckTwoPhase(Connection& source) {
-  if (source.server_version() < kTwoPhaseVersionMin) {
+absl::Status Attempt::CheckTwoPhase(Connection& server) {
+  if (server.server_version() < kTwoPhaseVersionMin) {
     return WithHint(
         absl::FailedPreconditionError("two_phase is on, and the source is older than version 15"),
         "Set two_phase: off; prepared transactions then arrive at COMMIT PREPARED.");
@@ -173,8 +256,8 @@ absl::Status Attempt::CheckTwoPhase(Connection& source) {
 
 // What is prepared at the destination would come once more, whole, at its COMMIT PREPARED. So it is
 // switched off at a start that finds nothing prepared.
-absl::StatusOr<bool> Attempt::SwitchTwoPhaseOff(Connection& source) {
-  if (source.server_version() < kTwoPhaseOffVersionMin) {
+absl::StatusOr<bool> Attempt::SwitchTwoPhaseOff(Connection& server) {
+  if (server.server_version() < kTwoPhaseOffVersionMin) {
     LogWarning(
         "two_phase is off, but the slot was used with it and sends transactions at their "
         "PREPARE for good: they go on being prepared at the destination. To be rid of it "
@@ -197,27 +280,34 @@ absl::StatusOr<bool> Attempt::SwitchTwoPhaseOff(Connection& source) {
   }
   TOWLINE_ASSIGN_OR_RETURN(
       ReplicationConnection session,
-      ReplicationConnection::Open(context_.config.source, SourceApplication(context_.task, "slot"),
-                                  shutdown_));
+      ReplicationConnection::Open(context_.config.StreamServer(),
+                                  SourceApplication(context_.task, "slot"), shutdown_));
   TOWLINE_RETURN_IF_ERROR(session.SwitchTwoPhaseOff(row_.slot));
   LogInfo("two-phase decoding is switched off", {{"slot", row_.slot}});
   return true;
 }
 
-// OK when a pause is wished, or for what needs the stream closed: constraints, and switching
-// two-phase decoding on.
+// OK when a pause is wished, or for what needs the stream closed: constraints, tables that leave or
+// come back, and switching two-phase decoding on.
 absl::Status Attempt::WatchStream(StreamSession& session, SequenceKeeper* keeper) {
   while (!context_.control.wants_pause()) {
     TOWLINE_RETURN_IF_ERROR(session.status());
     TOWLINE_RETURN_IF_ERROR(monitor_->status());
     TOWLINE_RETURN_IF_ERROR(MoveOn(session.progress().apply.position));
     if (is_constraints_due_) break;
+    TOWLINE_ASSIGN_OR_RETURN(const bool are_tables_due, AreTablesDue());
+    if (are_tables_due) break;
     bool has_passed_copy = !row_.lsn_after.is_valid() && !has_constraints_left_;
     if (context_.config.two_phase && !uses_two_phase_ && has_passed_copy) break;
     if (keeper != nullptr) keeper->LookIfDue();
     if (!outer_.SleepFor(kTick)) return absl::CancelledError("shutting down");
   }
   return absl::OkStatus();
+}
+
+void Attempt::LetDdlPark() {
+  may_park_ddl_ = context_.config.on_ddl_error == FailedTables::kPark &&
+                  !row_.lsn_after.is_valid() && !has_constraints_left_;
 }
 
 // The applier holds the task row's lock while its transaction lasts. Waiting for it must not end a
@@ -232,6 +322,7 @@ absl::Status Attempt::NoteProgress(Lsn position) {
     // No transaction beyond can be visible in any snapshot (hazards A11): this is the greatest.
     TOWLINE_RETURN_IF_ERROR(store_->ForgetSnapshots());
     row_.lsn_after = Lsn{};
+    LetDdlPark();
     LogInfo("the stream has passed the copy", {{"position", position.ToString()}});
   }
   if (row_.state != TaskState::kCatchingUp || position < catch_up_to_) return absl::OkStatus();
@@ -246,9 +337,9 @@ absl::Status Attempt::NoteProgress(Lsn position) {
 }
 
 // Three updates within the time after which the source takes us for dead (hazards B8).
-absl::Status Attempt::SetStatusInterval(Connection& source) {
+absl::Status Attempt::SetStatusInterval(Connection& server) {
   TOWLINE_ASSIGN_OR_RETURN(Result timeout,
-                           source.Exec("SELECT setting::bigint FROM pg_catalog.pg_settings "
+                           server.Exec("SELECT setting::bigint FROM pg_catalog.pg_settings "
                                        "WHERE name = 'wal_sender_timeout'"));
   status_interval_ = context_.config.limits.status_interval;
   if (timeout.row_count() == 1 && timeout.GetInt(0, 0) > 0) {
@@ -257,16 +348,21 @@ absl::Status Attempt::SetStatusInterval(Connection& source) {
   return absl::OkStatus();
 }
 
-absl::Status Attempt::SetPluginOptions(Connection& source) {
+// The library is the server's that decodes, the triggers that capture DDL the source's.
+absl::Status Attempt::SetPluginOptions(Connection& source, Connection& server) {
   TOWLINE_ASSIGN_OR_RETURN(Result installed,
-                           source.Exec("SELECT default_version FROM "
+                           server.Exec("SELECT default_version FROM "
                                        "pg_catalog.pg_available_extensions WHERE name = "
                                        "'towline'"));
+  Config config = context_.config;
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<std::string> parked, ParkedPatterns());
+  // Where schema changes are followed a parked table may be renamed: the applier knows it by OID.
+  if (!config.ddl.is_on) config.exclude.insert(config.exclude.end(), parked.begin(), parked.end());
   plugin_options_ = ChoosePluginOptions(
-      context_.config, source.server_version(),
-      installed.row_count() > 0 ? installed.GetString(0, 0) : "",
+      config, server.server_version(), installed.row_count() > 0 ? installed.GetString(0, 0) : "",
       MakePair(source.server_version(), source.server_encoding(),
                store_->connection().server_version(), store_->connection().server_encoding()));
+  if (plugin_options_.takes_ddl) TOWLINE_RETURN_IF_ERROR(CheckDdlCapture(source));
   for (const std::string& refusal : plugin_options_.refusals) {
     LogWarning(refusal, {{"mend",
                           "update the extension at the source: install the newer files, "
@@ -275,10 +371,24 @@ absl::Status Attempt::SetPluginOptions(Connection& source) {
   return absl::OkStatus();
 }
 
+// The stream names domains, and not what they are over; that only matters where one is cast.
+absl::Status Attempt::ReadDomains(Connection& source) {
+  domains_.clear();
+  TOWLINE_ASSIGN_OR_RETURN(CopiedTypes copied,
+                           ReadColumnTypes(store_->connection(), context_.task));
+  if (copied.empty()) return absl::OkStatus();
+  TOWLINE_ASSIGN_OR_RETURN(TypeCatalog types, ReadTypeCatalog(source));
+  domains_ = DomainBasesOf(types);
+  return absl::OkStatus();
+}
+
 // Rows that were copied under one rule and changes that come under another make a table that no
 // rule describes: only by the user's word.
-absl::Status Attempt::CheckRules(const std::vector<PieceRow>& pieces) {
+absl::Status Attempt::CheckRules(const std::vector<PieceRow>& known) {
   const Config& config = context_.config;
+  std::vector<PieceRow> pieces = known;
+  // What comes back is copied by the rule of then.
+  std::erase_if(pieces, [](const PieceRow& piece) { return piece.is_out_of_stream(); });
   bool has_rules = !config.rules.empty();
   for (const PieceRow& piece : pieces) has_rules |= !piece.rule.empty();
   if (!has_rules) return absl::OkStatus();
@@ -312,21 +422,26 @@ absl::StatusOr<SequenceKeeper::Options> Attempt::SequenceOptions() {
   options.task = context_.task;
   options.selection.is_all = context_.config.include.empty();
   TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_->ReadPieces());
-  for (PieceRow& piece : pieces) options.selection.tables.push_back(std::move(piece.table));
+  for (PieceRow& piece : pieces) {
+    if (piece.state != "removed") options.selection.tables.push_back(std::move(piece.table));
+  }
   return options;
 }
 
-absl::StatusOr<StreamSession::Options> Attempt::StreamOptions() {
+absl::StatusOr<StreamSession::Options> Attempt::StreamOptions(LiveCopy* live) {
   const Config& config = context_.config;
   const Limits& limits = config.limits;
   StreamSession::Options options;
-  options.receiver = {.source = config.source,
+  options.receiver = {.source = config.StreamServer(),
                       .application_name = SourceApplication(context_.task, "stream"),
                       .slot = row_.slot,
                       .position = row_.position,
+                      .system_identifier = source_identity_.system_identifier,
+                      .timeline = source_identity_.timeline,
                       .status_interval = status_interval_,
                       .plugin_options = std::move(plugin_options_.options)};
   if (uses_two_phase_) options.receiver.plugin_options.emplace_back("two_phase", "on");
+  options.takes_ddl = plugin_options_.takes_ddl;
   options.compression = plugin_options_.compression;
   if (plugin_options_.is_streaming) {
     options.spool = Spool::Options{.memory_max = limits.spool_memory_max,
@@ -346,10 +461,22 @@ absl::StatusOr<StreamSession::Options> Attempt::StreamOptions() {
   options.applier.requires_origin = !config.foreign_origins;
   options.applier.policies.rules = config.rules;
   options.applier.policies.conflicts = config.conflicts;
+  options.applier.policies.domains = domains_;
+  options.applier.policies.folds = config.folds;
+  TOWLINE_ASSIGN_OR_RETURN(options.applier.ddl, DdlOptionsOf(config));
+  // Until the stream has passed the copy the others' rows and keys wait for every table.
+  LetDdlPark();
+  options.applier.ddl.parks_refused = &may_park_ddl_;
+  options.applier.ddl.on_parked = [this](const std::vector<TableName>& parked) {
+    ShowParked(parked);
+  };
   TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_->ReadPieces());
   TOWLINE_RETURN_IF_ERROR(CheckRules(pieces));
   for (const PieceRow& piece : pieces) {
     options.applier.source_oids[piece.table] = piece.source_oid;
+    // One that is about to be copied may have been left by a run that did not follow them.
+    if (piece.state == "parked" || (piece.state == "joining" && !is_joining_))
+      options.applier.ddl.parked.push_back({piece.table, piece.source_oid});
     if (piece.existing == "append") options.applier.policies.append_tables.push_back(piece.table);
   }
 
@@ -358,10 +485,10 @@ absl::StatusOr<StreamSession::Options> Attempt::StreamOptions() {
   options.assembler.position = row_.position;
   TOWLINE_ASSIGN_OR_RETURN(std::vector<SnapshotRow> snapshots, store_->ReadSnapshots());
   TOWLINE_ASSIGN_OR_RETURN(std::vector<RangeRow> ranges, store_->ReadRanges());
-  TOWLINE_ASSIGN_OR_RETURN(options.assembler.boundary, BoundaryOf(snapshots, pieces, ranges));
+  TOWLINE_ASSIGN_OR_RETURN(options.assembler.boundary, BoundaryOf(snapshots, pieces, ranges, live));
   options.queue_bytes_max = limits.queue_bytes_max;
   options.batch_time_max = limits.batch_time_max;
-  options.on_applied = [this](absl::Duration time) { context_.metrics.ObserveApply(time); };
+  options.meter = &context_.meter;
   return options;
 }
 

@@ -18,20 +18,41 @@ absl::Status Missing(absl::string_view what, const TableName& table) {
       "anew.");
 }
 
-// With the snapshots of its ranges appended to `snapshots`.
+// A table that is one piece of its own. Where that is complete its snapshot is appended.
+absl::Status AddOwnPiece(const PieceRow& piece, const std::vector<RangeRow>& ranges,
+                         const std::vector<size_t>& places, CopyBoundary* boundary) {
+  if (places.size() != 1) return Missing("the snapshot of its own", piece.table);
+  if (boundary->live != nullptr) {
+    boundary->live_tables[piece.source_oid] = places.front();
+    return absl::OkStatus();
+  }
+  const RangeRow& range = ranges[places.front()];
+  if (range.state != "copied" || range.snapshot.empty()) {
+    return Missing("the snapshot of its own", piece.table);
+  }
+  TOWLINE_ASSIGN_OR_RETURN(Snapshot snapshot, Snapshot::Parse(range.snapshot));
+  boundary->of_table[piece.source_oid] = boundary->snapshots.size();
+  boundary->snapshots.push_back({std::move(snapshot), range.lsn_after});
+  return absl::OkStatus();
+}
+
+// `places`: of its ranges in `ranges`. With their snapshots appended to `snapshots`, where they are
+// complete.
 absl::StatusOr<RangedTable> RangedTableOf(const PieceRow& piece,
-                                          const std::vector<const RangeRow*>& ranges,
+                                          const std::vector<RangeRow>& ranges,
+                                          std::vector<size_t> places, bool is_live,
                                           std::vector<CopySnapshot>* snapshots) {
   std::vector<KeyRange> keys;
-  std::vector<size_t> places;
-  for (const RangeRow* range : ranges) {
-    if (range->state != "copied" || range->snapshot.empty()) {
-      return Missing(absl::StrCat("the snapshot of range ", range->ordinal), piece.table);
+  for (size_t& place : places) {
+    const RangeRow& range = ranges[place];
+    keys.push_back(range.keys);
+    if (is_live) continue;
+    if (range.state != "copied" || range.snapshot.empty()) {
+      return Missing(absl::StrCat("the snapshot of range ", range.ordinal), piece.table);
     }
-    TOWLINE_ASSIGN_OR_RETURN(Snapshot snapshot, Snapshot::Parse(range->snapshot));
-    keys.push_back(range->keys);
-    places.push_back(snapshots->size());
-    snapshots->push_back({std::move(snapshot), range->lsn_after});
+    TOWLINE_ASSIGN_OR_RETURN(Snapshot snapshot, Snapshot::Parse(range.snapshot));
+    place = snapshots->size();
+    snapshots->push_back({std::move(snapshot), range.lsn_after});
   }
   if (keys.empty()) return Missing("the ranges of keys", piece.table);
   absl::StatusOr<KeyRanges> made = KeyRanges::Make(piece.key->type, std::move(keys));
@@ -44,19 +65,44 @@ absl::StatusOr<RangedTable> RangedTableOf(const PieceRow& piece,
   return RangedTable{*piece.key, *std::move(made), std::move(places)};
 }
 
+// The first copy is passed, and single tables are copied by themselves. To all others everything is
+// news: they follow a snapshot that holds nothing.
+absl::StatusOr<std::optional<CopyBoundary>> BoundaryOfJoined(
+    const std::vector<PieceRow>& pieces, const std::vector<RangeRow>& ranges,
+    std::map<TableName, std::vector<size_t>> places, LiveCopy* live) {
+  CopyBoundary boundary;
+  boundary.live = live;
+  for (const PieceRow& piece : pieces) {
+    auto own = places.find(piece.table);
+    if (own == places.end() || !piece.is_own_piece()) continue;
+    if (live == nullptr && piece.is_out_of_stream()) continue;
+    TOWLINE_RETURN_IF_ERROR(AddOwnPiece(piece, ranges, own->second, &boundary));
+  }
+  if (live == nullptr && boundary.of_table.empty()) return std::optional<CopyBoundary>();
+  boundary.snapshots.emplace_back();
+  return std::optional<CopyBoundary>(std::move(boundary));
+}
+
 }  // namespace
 
 absl::StatusOr<std::optional<CopyBoundary>> BoundaryOf(const std::vector<SnapshotRow>& snapshots,
                                                        const std::vector<PieceRow>& pieces,
-                                                       const std::vector<RangeRow>& ranges) {
-  if (snapshots.empty()) return std::optional<CopyBoundary>();
+                                                       const std::vector<RangeRow>& ranges,
+                                                       LiveCopy* live) {
+  std::map<TableName, std::vector<size_t>> places;
+  for (size_t i = 0; i < ranges.size(); ++i) places[ranges[i].table].push_back(i);
+  if (snapshots.empty()) return BoundaryOfJoined(pieces, ranges, std::move(places), live);
   CopyBoundary boundary;
-  std::map<TableName, std::vector<const RangeRow*>> by_table;
-  for (const RangeRow& range : ranges) by_table[range.table].push_back(&range);
+  boundary.live = live;
   for (const PieceRow& piece : pieces) {
+    if (piece.is_out_of_stream()) continue;
+    if (piece.is_own_piece()) {
+      TOWLINE_RETURN_IF_ERROR(AddOwnPiece(piece, ranges, places[piece.table], &boundary));
+    }
     if (!piece.key.has_value()) continue;
     TOWLINE_ASSIGN_OR_RETURN(RangedTable table,
-                             RangedTableOf(piece, by_table[piece.table], &boundary.snapshots));
+                             RangedTableOf(piece, ranges, std::move(places[piece.table]),
+                                           live != nullptr, &boundary.snapshots));
     boundary.ranged.emplace(piece.source_oid, std::move(table));
   }
   std::map<int, size_t> indexes;
@@ -66,7 +112,8 @@ absl::StatusOr<std::optional<CopyBoundary>> BoundaryOf(const std::vector<Snapsho
     boundary.snapshots.push_back({std::move(snapshot), row.lsn_after});
   }
   for (const PieceRow& piece : pieces) {
-    if (piece.state == "streamed" || piece.key.has_value()) continue;
+    if (piece.state == "streamed" || piece.is_out_of_stream()) continue;
+    if (piece.key.has_value() || piece.is_own_piece()) continue;
     auto found = indexes.find(piece.snapshot_number);
     if (found == indexes.end()) {
       return Missing(absl::StrCat("snapshot ", piece.snapshot_number), piece.table);

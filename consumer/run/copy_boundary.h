@@ -5,15 +5,18 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "model/live_copy.h"
 #include "model/snapshot.h"
 #include "state/state_store.h"
 
 namespace towline {
 
 // None once the snapshots are forgotten. kDataLoss where the snapshot of a copied piece or range is
-// missing: changes could not be told from what it holds.
+// missing: changes could not be told from what it holds. `live`: the copy of the ranges goes on and
+// knows each by its place in `ranges`; null: it is complete.
 absl::StatusOr<std::optional<CopyBoundary>> BoundaryOf(const std::vector<SnapshotRow>& snapshots,
                                                        const std::vector<PieceRow>& pieces,
-                                                       const std::vector<RangeRow>& ranges);
+                                                       const std::vector<RangeRow>& ranges,
+                                                       LiveCopy* live);
 
 }  // namespace towline

@@ -4,9 +4,12 @@
 #include <utility>
 
 #include "absl/time/clock.h"
+#include "base/log.h"
 #include "base/status_macros.h"
+#include "run/start_checks.h"
 #include "state/prepared.h"
 #include "state/task_name.h"
+#include "state/verify_record.h"
 
 namespace towline {
 namespace {
@@ -43,20 +46,26 @@ absl::StatusOr<std::unique_ptr<Monitor>> Monitor::Start(const Options& options, 
   const std::string& task = options.claim.task;
   TOWLINE_ASSIGN_OR_RETURN(
       Connection source, OpenSession(options.source, SourceApplication(task, "monitor"), shutdown));
+  std::optional<Connection> standby;
+  if (options.source_standby.has_value()) {
+    TOWLINE_ASSIGN_OR_RETURN(standby, OpenSession(*options.source_standby,
+                                                  SourceApplication(task, "monitor"), shutdown));
+  }
   TOWLINE_ASSIGN_OR_RETURN(
       Connection destination,
       OpenSession(options.destination, DestinationApplication(task, "monitor"), shutdown));
   TOWLINE_RETURN_IF_ERROR(store.AddSession(destination, "monitor"));
-  return std::unique_ptr<Monitor>(
-      new Monitor(options, board, shutdown, std::move(source), std::move(destination)));
+  return std::unique_ptr<Monitor>(new Monitor(options, board, shutdown, std::move(source),
+                                              std::move(standby), std::move(destination)));
 }
 
 Monitor::Monitor(Options options, StatusBoard& board, const Shutdown& shutdown, Connection source,
-                 Connection destination)
+                 std::optional<Connection> standby, Connection destination)
     : options_(std::move(options)),
       board_(board),
       shutdown_(shutdown),
       source_(std::move(source)),
+      standby_(std::move(standby)),
       destination_(std::move(destination)),
       thread_([this] { Loop(); }) {}
 
@@ -89,6 +98,7 @@ void Monitor::Fail(const absl::Status& status) {
 absl::Status Monitor::Look(int64_t round) {
   if (round % kSignOfLifeRounds == 0) TOWLINE_RETURN_IF_ERROR(LookAtDestination());
   if (round % kSourceRounds == 0) TOWLINE_RETURN_IF_ERROR(LookAtSource());
+  if (round % kSourceRounds == 0) TOWLINE_RETURN_IF_ERROR(LookAtStandby());
   if (round % kSourceRounds == 0) TOWLINE_RETURN_IF_ERROR(LookAtLocks());
   if (round % kSlotRounds == 0) return LookAtSlot();
   return absl::OkStatus();
@@ -104,7 +114,10 @@ absl::Status Monitor::LookAtDestination() {
                          {options_.claim.task}));
   TOWLINE_ASSIGN_OR_RETURN(std::vector<PreparedTransaction> prepared,
                            ListPrepared(destination_, options_.claim.task));
+  TOWLINE_ASSIGN_OR_RETURN(VerifySummary verify,
+                           ReadVerifySummary(destination_, options_.claim.task));
   board_.Update([&](TaskStatus& status) {
+    status.verify = std::move(verify);
     status.conflicts = 0;
     status.conflict_totals.clear();
     for (int row = 0; row < conflicts.row_count(); ++row) {
@@ -139,11 +152,20 @@ absl::Status Monitor::LookAtSource() {
   TOWLINE_ASSIGN_OR_RETURN(Lsn flush_lsn, Lsn::Parse(row.Get(0, 0)));
   absl::Time source_time = absl::FromUnixMicros(row.GetInt(0, 1));
   absl::Time middle = asked_at + (absl::Now() - asked_at) / 2;
+  options_.meter->SetSourceClockAhead(source_time - middle);
   absl::MutexLock lock(&mutex_);
   source_clock_offset_ = source_time - middle;
   source_flush_lsn_ = flush_lsn;
   lag_.AddSample(source_time, flush_lsn);
   return absl::OkStatus();
+}
+
+// A standby that is promoted goes on sending, from a log that the source does not have.
+absl::Status Monitor::LookAtStandby() {
+  if (!standby_.has_value()) return absl::OkStatus();
+  TOWLINE_ASSIGN_OR_RETURN(std::string is_in_recovery,
+                           standby_->QueryValue("SELECT pg_catalog.pg_is_in_recovery()"));
+  return is_in_recovery == "t" ? absl::OkStatus() : StandbyWasPromoted();
 }
 
 absl::Status Monitor::LookAtLocks() {
@@ -155,19 +177,28 @@ absl::Status Monitor::LookAtLocks() {
 }
 
 absl::Status Monitor::LookAtSlot() {
-  TOWLINE_ASSIGN_OR_RETURN(std::optional<SlotInfo> slot, ReadSlot(source_, options_.slot));
+  TOWLINE_ASSIGN_OR_RETURN(std::optional<SlotInfo> slot,
+                           ReadSlot(standby_ ? *standby_ : source_, options_.slot));
   board_.Update([&slot](TaskStatus& status) {
     status.wal_status = slot.has_value() ? slot->wal_status : "";
     status.slot_safe_wal_bytes = slot.has_value() ? slot->safe_wal_bytes : -1;
     status.slot_retained_bytes = slot.has_value() ? slot->retained_bytes : 0;
   });
+  if (slot.has_value() && slot->is_synchronous && !is_synchronous_told_) {
+    is_synchronous_told_ = true;
+    LogWarning(
+        "the source counts our stream among its synchronous standbys: its commits may wait until "
+        "the destination has them",
+        {{"mend", "name others in synchronous_standby_names"}});
+  }
   absl::MutexLock lock(&mutex_);
   if (stream_ == nullptr) return absl::OkStatus();
   bool is_ours = slot.has_value() && slot->active_pid == stream_->walsender_pid();
   if (is_ours) walsender_seen_at_ = absl::Now();
   if (absl::Now() - walsender_seen_at_ < kWalsenderMissingMax) return absl::OkStatus();
-  return absl::UnavailableError(
+  stream_status_ = absl::UnavailableError(
       "the source has ended our walsender, and its connection did not tell us");
+  return is_beside_ ? absl::OkStatus() : stream_status_;
 }
 
 void Monitor::Watch(CopyProgress* copy) {
@@ -177,10 +208,16 @@ void Monitor::Watch(CopyProgress* copy) {
   copy_rates_ = {};
 }
 
-void Monitor::Watch(const StreamSession* stream) {
+void Monitor::Watch(const StreamSession* stream) { WatchStream(stream, /*is_beside=*/false); }
+
+void Monitor::WatchBeside(const StreamSession* stream) { WatchStream(stream, /*is_beside=*/true); }
+
+void Monitor::WatchStream(const StreamSession* stream, bool is_beside) {
   UpdateBoard();
   absl::MutexLock lock(&mutex_);
   stream_ = stream;
+  is_beside_ = is_beside;
+  stream_status_ = absl::OkStatus();
   walsender_seen_at_ = absl::Now();
   before_stream_ = board_.Get();
 }
@@ -192,6 +229,7 @@ void Monitor::UpdateBoard() {
     if (source_flush_lsn_.is_valid()) status.source_flush_lsn = source_flush_lsn_;
     if (copy_ != nullptr) ShowCopy(status);
     if (stream_ != nullptr) ShowStream(status);
+    options_.meter->Show(absl::Now(), status);
     // Nothing streams: what the source has written beyond the position waits for us.
     if (status.source_flush_lsn.is_valid() && status.durable_lsn.is_valid()) {
       status.lag_bytes =
@@ -251,6 +289,11 @@ void Monitor::ShowStream(TaskStatus& status) {
 absl::Status Monitor::status() const {
   absl::MutexLock lock(&mutex_);
   return status_;
+}
+
+absl::Status Monitor::stream_status() const {
+  absl::MutexLock lock(&mutex_);
+  return stream_status_;
 }
 
 Lsn Monitor::source_flush_lsn() const {

@@ -14,8 +14,9 @@ constexpr int kServerOfStreaming = 140000;
 // The first plugin that speaks version 2 of the protocol. An older one refuses options that it does
 // not know, so they must not be sent.
 constexpr int kPluginOfProtocol2 = 2;  // 0.2
+constexpr int kPluginOfProtocol3 = 3;  // 0.3
 
-bool SpeaksProtocol2(absl::string_view plugin_version) {
+bool IsAtLeast(absl::string_view plugin_version, int minor_min) {
   std::vector<absl::string_view> parts = absl::StrSplit(plugin_version, '.');
   int major = 0;
   int minor = 0;
@@ -23,14 +24,15 @@ bool SpeaksProtocol2(absl::string_view plugin_version) {
       !absl::SimpleAtoi(parts[1], &minor)) {
     return false;
   }
-  return major > 0 || minor >= kPluginOfProtocol2;
+  return major > 0 || minor >= minor_min;
 }
 
 }  // namespace
 
 PluginOptions ChoosePluginOptions(const Config& config, int server_version,
                                   absl::string_view plugin_version, const ServerPair& pair) {
-  const bool is_new = SpeaksProtocol2(plugin_version);
+  const bool is_new = IsAtLeast(plugin_version, kPluginOfProtocol2);
+  const bool has_ddl = IsAtLeast(plugin_version, kPluginOfProtocol3);
   PluginOptions chosen;
   auto add = [&chosen](const char* name, std::string value) {
     chosen.options.emplace_back(name, std::move(value));
@@ -41,7 +43,7 @@ PluginOptions ChoosePluginOptions(const Config& config, int server_version,
                      plugin_version.empty() ? "one of unknown version" : plugin_version));
   };
   add("min_protocol", "1");
-  add("max_protocol", is_new ? "2" : "1");
+  add("max_protocol", has_ddl ? "3" : is_new ? "2" : "1");
   add("binary", !pair.AllowsBasicTypesOnly() ? "on" : is_new ? "basic" : "off");
   add("partitions", "leaf");
   add("messages", "off");
@@ -58,6 +60,9 @@ PluginOptions ChoosePluginOptions(const Config& config, int server_version,
       refuse("streaming of transactions in progress");
     }
   }
+  // Never left out: an older plugin, which would pass over schema changes, refuses the option.
+  chosen.takes_ddl = config.ddl.is_on;
+  if (chosen.takes_ddl) add("ddl", "on");
   if (config.compression != "none") {
     if (is_new) {
       chosen.compression = config.compression;

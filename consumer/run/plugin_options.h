@@ -14,6 +14,7 @@ namespace towline {
 struct PluginOptions {
   std::vector<std::pair<std::string, std::string>> options;
   bool is_streaming = false;
+  bool takes_ddl = false;
   std::string compression;            // empty: none
   std::vector<std::string> refusals;  // what was wanted and cannot be had, and why
 };

@@ -236,10 +236,15 @@ class Supervisor {
     std::string size = status.wal_status.empty()
                            ? ""
                            : absl::StrCat(", ", FormatBytes(status.slot_retained_bytes), " now");
-    LogInfo(absl::StrCat("slot ", status.slot, " keeps WAL on the source", size,
-                         "; go on: the same command; remove: towline drop --task ", status.task,
-                         " --source \"", status.source, "\" --destination \"", status.destination,
-                         "\""));
+    const Config& config = context_.config;
+    std::string standby =
+        config.has_source_standby
+            ? absl::StrCat(" --source-standby \"", config.source_standby.Describe(), "\"")
+            : "";
+    LogInfo(absl::StrCat("slot ", status.slot, " keeps WAL on the ", config.StreamServer().side(),
+                         size, "; go on: the same command; remove: towline drop --task ",
+                         status.task, " --source \"", status.source, "\"", standby,
+                         " --destination \"", status.destination, "\""));
   }
 
   TaskContext context_;

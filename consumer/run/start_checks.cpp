@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "pg/quoting.h"
@@ -16,6 +18,14 @@ std::string StartAgainHint(const TaskRow& task) {
   return absl::StrCat("To copy everything again: towline drop --task ", task.task,
                       " with both URIs, empty the destination's tables (or existing: truncate), "
                       "then the same command.");
+}
+
+std::string HealHint(const TaskRow& task) {
+  if (task.is_slot_on_standby) return StartAgainHint(task);  // CheckHealable()
+  return absl::StrCat(
+      "The same command with --heal makes a new slot, compares all rows and mends "
+      "those that differ. ",
+      StartAgainHint(task));
 }
 
 std::string Describe(const ServerIdentity& identity) {
@@ -38,20 +48,103 @@ absl::Status CheckIdentity(const TaskRow& task, absl::string_view side,
       absl::StrCat("Correct the URI of the ", side, ", or give another --task for another pair."));
 }
 
+// Versions before 16 give no reason, and have but one.
+absl::Status LostSlot(const TaskRow& task, const SlotInfo& slot) {
+  absl::string_view reason = slot.invalidation_reason;
+  if (reason.empty() || reason == "wal_removed") {
+    return WithHint(
+        absl::DataLossError(absl::StrCat("the slot ", task.slot,
+                                         " is lost: the server removed the log it needs "
+                                         "(max_slot_wal_keep_size)")),
+        HealHint(task));
+  }
+  absl::Status lost = absl::DataLossError(absl::StrCat(
+      "the slot ", task.slot, " is lost: the server has invalidated it (", reason, ")"));
+  if (task.is_slot_on_standby) {
+    lost = WithDetail(lost,
+                      "On a standby that happens where hot_standby_feedback is off, or the standby "
+                      "was away without a physical slot (primary_slot_name), while the primary "
+                      "removed rows of its catalogs that the slot needed; and where wal_level of "
+                      "the primary was lowered.");
+  }
+  return WithHint(lost, HealHint(task));
+}
+
 }  // namespace
+
+absl::Status CheckSlotServer(const TaskRow& task, bool has_standby) {
+  if (task.is_slot_on_standby == has_standby) return absl::OkStatus();
+  return WithHint(
+      absl::InvalidArgumentError(
+          has_standby ? absl::StrCat("source_standby is given, and the slot of task ", task.task,
+                                     " is on the source itself")
+                      : absl::StrCat("the slot of task ", task.task,
+                                     " is on a standby of the source, and no source_standby is "
+                                     "given")),
+      has_standby ? "Leave source_standby out; or drop the task (towline drop) and copy anew."
+                  : "Give source_standby as before.");
+}
+
+absl::Status StandbyWasPromoted() {
+  return WithHint(
+      WithDetail(absl::DataLossError("the standby that the changes are read from was promoted"),
+                 "It goes on by a log of its own. What was committed there since may have been "
+                 "applied, and what the old primary commits does not come."),
+      "Drop the task (towline drop), and copy anew from the primary of now. towline verify says "
+      "what the destination has of it.");
+}
 
 absl::Status CheckIdentities(const TaskRow& task, const ServerIdentity& source,
                              const ServerIdentity& destination) {
   TOWLINE_RETURN_IF_ERROR(CheckIdentity(task, "source", task.source, source));
-  TOWLINE_RETURN_IF_ERROR(CheckIdentity(task, "destination", task.destination, destination));
+  return CheckIdentity(task, "destination", task.destination, destination);
+}
+
+absl::Status CheckFailover(const TaskRow& task, const ServerIdentity& source,
+                           const std::optional<SlotInfo>& slot, Lsn fork) {
   if (task.source.timeline == source.timeline) return absl::OkStatus();
+  std::string why =
+      "Changes that were applied may be missing there, and the other way round: the slot was not "
+      "kept synchronised with the old primary's.";
+  if (slot.has_value() && slot->is_synced) {
+    // What a snapshot of the copy saw behind the fork is at the destination, and nowhere else; its
+    // transaction numbers are given out again.
+    const bool is_copied = task.phase >= TaskState::kCatchingUp &&
+                           (!task.lsn_after.is_valid() || task.lsn_after <= fork);
+    if (fork.is_valid() && task.position <= fork) {
+      if (is_copied) return absl::OkStatus();
+      return WithHint(
+          WithDetail(
+              absl::DataLossError("the source was failed over while the task's copy went on, or "
+                                  "before the stream had passed it"),
+              absl::StrCat("The timelines part at ", fork.ToString(),
+                           ", and the copy may have rows from behind it that are only there.")),
+          HealHint(task));
+    }
+    why =
+        absl::StrCat("The destination holds all before ", task.position.ToString(),
+                     fork.is_valid() ? absl::StrCat(", and the timelines part at ", fork.ToString(),
+                                                    ": what is between the two is only there.")
+                                     : ", and the timeline that it followed is none of the "
+                                       "source's.");
+  }
   return WithHint(
-      WithDetail(
-          absl::DataLossError("the source was failed over or restored since the task began"),
-          absl::StrCat("It wrote timeline ", task.source.timeline, " and writes ", source.timeline,
-                       " now. Changes that were applied may be missing "
-                       "there, and the other way round.")),
-      StartAgainHint(task));
+      WithDetail(absl::DataLossError("the source was failed over or restored since the task began"),
+                 absl::StrCat("It wrote timeline ", task.source.timeline, " and writes ",
+                              source.timeline, " now. ", why)),
+      HealHint(task));
+}
+
+Lsn ForkOf(absl::string_view history, uint32_t timeline) {
+  for (absl::string_view line : absl::StrSplit(history, '\n')) {
+    std::vector<absl::string_view> parts =
+        absl::StrSplit(line, absl::ByAnyChar("\t "), absl::SkipEmpty());
+    uint32_t number = 0;
+    if (parts.size() < 2 || !absl::SimpleAtoi(parts[0], &number) || number != timeline) continue;
+    absl::StatusOr<Lsn> fork = Lsn::Parse(parts[1]);
+    if (fork.ok()) return *fork;
+  }
+  return Lsn{};
 }
 
 absl::Status CheckSlot(const TaskRow& task, const std::string& database,
@@ -60,7 +153,7 @@ absl::Status CheckSlot(const TaskRow& task, const std::string& database,
     return WithHint(absl::DataLossError(absl::StrCat("the slot ", task.slot,
                                                      " is gone from the source: changes since ",
                                                      task.position.ToString(), " are lost to us")),
-                    StartAgainHint(task));
+                    HealHint(task));
   }
   if (slot->plugin != kPluginName || slot->database != database) {
     return WithHint(
@@ -68,14 +161,9 @@ absl::Status CheckSlot(const TaskRow& task, const std::string& database,
             absl::DataLossError(absl::StrCat("the slot ", task.slot, " is not the task's")),
             absl::StrCat("It belongs to plugin ", slot->plugin, " in database \"", slot->database,
                          "\"; expected ", kPluginName, " in \"", database, "\".")),
-        StartAgainHint(task));
+        HealHint(task));
   }
-  if (slot->wal_status == "lost") {
-    return WithHint(absl::DataLossError(absl::StrCat("the slot ", task.slot,
-                                                     " is lost: the source removed the "
-                                                     "log it needs (max_slot_wal_keep_size)")),
-                    StartAgainHint(task));
-  }
+  if (slot->wal_status == "lost") return LostSlot(task, *slot);
   if (slot->confirmed_flush_lsn > task.position) {
     return WithHint(
         WithDetail(
@@ -85,7 +173,54 @@ absl::Status CheckSlot(const TaskRow& task, const std::string& database,
                          ", the slot begins at ", slot->confirmed_flush_lsn.ToString(),
                          ". The destination was restored or failed over, or the slot was "
                          "made again or moved by somebody else.")),
+        HealHint(task));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckHealable(const TaskRow& task, const ServerIdentity& source,
+                           const std::optional<SlotInfo>& slot, const std::vector<PieceRow>& pieces,
+                           const TableRules& rules, bool takes_foreign_origins) {
+  // The destination says by the task's row that it is its own, whatever it was restored into.
+  TOWLINE_RETURN_IF_ERROR(CheckIdentity(task, "source", task.source, source));
+  auto refuse = [&task](std::string why) {
+    return WithHint(
+        absl::FailedPreconditionError(absl::StrCat("task ", task.task, " cannot be healed: ", why)),
         StartAgainHint(task));
+  };
+  // Healed from there, the destination would lose all that was written since.
+  if (source.timeline < task.source.timeline) {
+    return WithHint(
+        absl::FailedPreconditionError(absl::StrCat(
+            "task ", task.task, " cannot be healed: the source writes timeline ", source.timeline,
+            ", and the task has followed timeline ", task.source.timeline,
+            ": it is a server from before a failover or a restore")),
+        "Let the URI of the source lead to the primary of now.");
+  }
+  if (task.phase < TaskState::kCatchingUp) return refuse("its copy was not complete");
+  if (task.is_slot_on_standby) return refuse("its slot is on a standby of the source");
+  if (!takes_foreign_origins) {
+    return refuse(
+        "with origin: none rows that are only at one side may be on their way to the other");
+  }
+  for (const auto& [table, rule] : rules) {
+    if (rule.operations == RuleOperations()) continue;
+    return refuse(absl::StrCat("the rule of ", QuoteQualified(table.schema, table.name),
+                               " leaves operations out, so the two may rightly differ"));
+  }
+  for (const PieceRow& piece : pieces) {
+    if (piece.existing != "append") continue;
+    return refuse(
+        absl::StrCat(QuoteQualified(piece.table.schema, piece.table.name),
+                     " was copied with existing: append, so rows that the source lacks may be the "
+                     "destination's own"));
+  }
+  if (slot.has_value() && (slot->plugin != kPluginName || slot->database != source.database)) {
+    return WithHint(absl::FailedPreconditionError(
+                        absl::StrCat("task ", task.task, " cannot be healed: its slot's name ",
+                                     task.slot, " has been taken for something else")),
+                    absl::StrCat("If nobody uses that: SELECT pg_drop_replication_slot('",
+                                 task.slot, "'), then the same command again."));
   }
   return absl::OkStatus();
 }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "model/table.h"
 #include "schema/table_rules.h"
 #include "snapshot/slot.h"
@@ -17,16 +18,40 @@ namespace towline {
 
 inline constexpr char kPluginName[] = "towline";
 
-// kDataLoss if either end is another server or database than the task was made for, or the source
-// writes another timeline (it was failed over or restored). The destination's timeline may differ:
-// whether it lost anything shows in CheckSlot().
+// kDataLoss if either end is another server or database than the task was made for. The
+// destination's timeline may differ: whether it lost anything shows in CheckSlot().
 absl::Status CheckIdentities(const TaskRow& task, const ServerIdentity& source,
                              const ServerIdentity& destination);
+
+// kInvalidArgument if the slot is not on the server that the configuration says it is on: a standby
+// of the source or the source itself.
+absl::Status CheckSlotServer(const TaskRow& task, bool has_standby);
+
+// kDataLoss: the standby that is streamed from writes a log of its own now.
+absl::Status StandbyWasPromoted();
+
+// For a source that may write another timeline than the one that the task has followed: kDataLoss
+// unless the slot came along with a standby that was promoted, and all that the destination holds,
+// by the stream or by a snapshot of the copy, is from before `fork`, where the new timeline left
+// the task's (ForkOf()).
+absl::Status CheckFailover(const TaskRow& task, const ServerIdentity& source,
+                           const std::optional<SlotInfo>& slot, Lsn fork);
+
+// Where the timeline of this history file left another; invalid: that one is not among its own.
+Lsn ForkOf(absl::string_view history, uint32_t timeline);
 
 // For a task whose slot was created: it is there, ours, usable, and not ahead of the position.
 // `database` is the source's as it is called now.
 absl::Status CheckSlot(const TaskRow& task, const std::string& database,
                        const std::optional<SlotInfo>& slot);
+
+// Whether a task whose slot does not lead on from its position may be healed: compared with the
+// source and made equal. kFailedPrecondition says why not; kDataLoss: it is another source. The
+// destination may be another database than the task was made for, a backup that was restored into a
+// new one: it holds the task's row.
+absl::Status CheckHealable(const TaskRow& task, const ServerIdentity& source,
+                           const std::optional<SlotInfo>& slot, const std::vector<PieceRow>& pieces,
+                           const TableRules& rules, bool takes_foreign_origins);
 
 // Whether a slot of the task's name, whose creation is not noted, can only be the one that a crash
 // left between its creation and the note of it: it stands where the intent says and nobody has used

@@ -10,6 +10,8 @@ namespace towline {
 absl::StatusOr<std::unique_ptr<StreamSession>> StreamSession::Start(Options options,
                                                                     StateStore& store,
                                                                     const Shutdown& shutdown) {
+  options.receiver.clock = &options.meter->receiver_clock();
+  options.applier.meter = options.meter;
   TOWLINE_ASSIGN_OR_RETURN(std::unique_ptr<Applier> applier,
                            Applier::Open(options.applier, shutdown));
   TOWLINE_RETURN_IF_ERROR(store.AddSession(applier->session(), "apply"));
@@ -29,11 +31,13 @@ StreamSession::StreamSession(Options options, std::unique_ptr<Receiver> receiver
     : queue_(static_cast<size_t>(options.queue_bytes_max)),
       spool_(std::move(spool)),
       receiver_(std::move(receiver)),
-      loop_({.decoder = {.spool = spool_.get(), .compression = std::move(options.compression)},
+      loop_({.decoder = {.spool = spool_.get(),
+                         .takes_ddl = options.takes_ddl,
+                         .compression = std::move(options.compression)},
              .assembler = std::move(options.assembler),
              .batch_time_max = options.batch_time_max,
              .on_durable = [this](Lsn durable_lsn) { receiver_->SetDurable(durable_lsn); },
-             .on_applied = std::move(options.on_applied)},
+             .meter = options.meter},
             std::move(applier), &queue_) {
   receiver_->Run(&queue_);
   thread_ = std::thread([this] { Apply(); });

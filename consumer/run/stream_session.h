@@ -13,6 +13,7 @@
 #include "apply/applier.h"
 #include "base/bounded_queue.h"
 #include "base/shutdown.h"
+#include "observe/stream_meter.h"
 #include "run/apply_loop.h"
 #include "spool/spool.h"
 #include "state/state_store.h"
@@ -27,10 +28,11 @@ class StreamSession {
     Applier::Options applier;
     Assembler::Options assembler;
     std::optional<Spool::Options> spool;  // none: transactions in progress were not asked for
-    std::string compression;              // asked for; empty: none
+    bool takes_ddl = false;
+    std::string compression;  // asked for; empty: none
     int64_t queue_bytes_max = 0;
     absl::Duration batch_time_max;
-    std::function<void(absl::Duration)> on_applied;
+    StreamMeter* meter = nullptr;  // borrowed; of stages that have threads
   };
   struct Progress {
     ApplyLoop::Progress apply;

@@ -3,24 +3,39 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "base/rate_limit.h"
 #include "config/config.h"
 #include "observe/metrics.h"
+#include "observe/stream_meter.h"
 #include "observe/task_status.h"
 #include "run/task_control.h"
+#include "schema/catalog_reader.h"
 #include "state/state_store.h"
 #include "state/task_state.h"
 
 namespace towline {
 
+// The tables that the configuration selects, those of extensions as far as they were found.
+inline TableSelection SelectionOf(const Config& config) {
+  TableSelection selection{config.include, config.exclude};
+  for (const auto& [table, condition] : config.extension_rows) {
+    selection.extension_tables.push_back(table);
+  }
+  return selection;
+}
+
 struct TaskContext {
   explicit TaskContext(const Config& user_config) : config(user_config) {}
 
-  Config config;
+  Config config;  // with the tables that were added and removed since (SelectTables())
+  const std::vector<std::string> include = config.include;  // as the user gave them
+  const std::vector<std::string> exclude = config.exclude;
   StatusBoard board;
-  Metrics metrics{board};
+  StreamMeter meter;
+  Metrics metrics{board, meter};
   TaskControl control;
   RateLimit copy_rate;              // changed over the control socket
   std::string run_id;               // of this process

@@ -7,7 +7,7 @@ namespace towline {
 absl::Status TaskControl::RequestPause() {
   absl::MutexLock lock(&mutex_);
   if (is_copying_) {
-    return WithHint(absl::FailedPreconditionError("the initial copy is running and cannot pause"),
+    return WithHint(absl::FailedPreconditionError("a copy is running and cannot pause"),
                     "Wait until the state is catching_up or streaming. To give the copy up, stop "
                     "the process: the next start begins the copy again.");
   }

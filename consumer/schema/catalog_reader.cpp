@@ -55,7 +55,11 @@ SELECT c.oid, n.nspname, c.relname, c.relkind, c.relpersistence, c.relispartitio
        EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t
                WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled IN ('A', 'R'))
          OR EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite r
-                    WHERE r.ev_class = c.oid AND r.ev_enabled IN ('A', 'R')),
+                    WHERE r.ev_class = c.oid AND r.ev_enabled IN ('A', 'R'))
+         OR c.relkind = 'p' AND EXISTS (
+              SELECT 1 FROM pg_catalog.pg_partition_tree(c.oid) p
+              JOIN pg_catalog.pg_trigger t ON t.tgrelid = p.relid
+              WHERE NOT t.tgisinternal AND t.tgenabled IN ('A', 'R')),
        pg_catalog.row_security_active(c.oid),
        pg_catalog.has_schema_privilege(n.oid, 'USAGE')
          AND pg_catalog.has_table_privilege(c.oid, 'SELECT'),
@@ -163,6 +167,7 @@ TableColumn ReadColumnRow(const Result& result, int row, const TypeCatalog& type
   column.attnum = static_cast<int>(result.GetInt(row, 2));
   column.type_oid = GetOid(result, row, 3);
   column.base_type_oid = BaseTypeOf(types, column.type_oid);
+  column.base = DomainBaseOf(types, column.type_oid);
   column.type_relid = GetOid(result, row, 4);
   column.type_schema = result.GetString(row, 5);
   column.type_name = result.GetString(row, 6);

@@ -22,6 +22,15 @@ std::vector<std::string> DescribeMisfit(const Table& source, const Table& destin
 // Of a partition they name the topmost table, the only one that can be changed so. Empty: it fits.
 std::vector<std::string> AdjustingStatements(const Table& source, const Table& destination);
 
+// The statements that make a table of the destination fit the source's again: columns that are
+// missing or have another type. Of a partition they name the topmost table. `destination.oid` 0:
+// none can be told.
+std::vector<std::string> MendingStatements(const Table& source, const Table& destination);
+
+// A unique index for each of the source's that the destination's table lacks. Without those that
+// are partial, deferrable or of an expression.
+std::vector<std::string> MissingKeyStatements(const Table& source, const Table& destination);
+
 // Columns that get no value and must have one: NOT NULL, without a default, and not published.
 std::vector<const TableColumn*> UnfilledColumns(const Table& source, const Table& destination);
 

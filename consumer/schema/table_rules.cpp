@@ -212,6 +212,7 @@ class Publisher {
       TOWLINE_ASSIGN_OR_RETURN(types_, ReadTypeCatalog(source_));
     }
     column.base_type_oid = BaseTypeOf(*types_, column.type_oid);
+    column.base = DomainBaseOf(*types_, column.type_oid);
     column.is_portable_binary = IsPortableBinary(*types_, column.type_oid);
     column.has_equality = HasEquality(*types_, column.type_oid);
     return column;

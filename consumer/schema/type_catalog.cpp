@@ -28,8 +28,11 @@ SELECT t.oid, t.typname, t.typnamespace = 'pg_catalog'::regnamespace, t.typtype,
                  AND (o.opcintype = t.oid
                       OR EXISTS (SELECT 1 FROM pg_catalog.pg_cast c
                                  WHERE c.castsource = t.oid AND c.casttarget = o.opcintype
-                                   AND c.castmethod = 'b' AND c.castcontext = 'i')))
+                                   AND c.castmethod = 'b' AND c.castcontext = 'i'))),
+       n.nspname, t.typtypmod, CASE WHEN t.typtype = 'd' THEN
+         pg_catalog.format_type(t.typbasetype, t.typtypmod) ELSE '' END
 FROM pg_catalog.pg_type t
+JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
 LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem AND t.typelem <> 0
 LEFT JOIN pg_catalog.pg_range r ON r.rngtypid = t.oid
 LEFT JOIN pg_catalog.pg_class rel ON rel.oid = COALESCE(NULLIF(t.typrelid, 0), e.typrelid)
@@ -76,6 +79,9 @@ absl::StatusOr<TypeCatalog> ReadTypeCatalog(Connection& connection) {
     }
     type.has_send_and_receive = result.GetBool(row, 9);
     type.has_operator_class = result.GetBool(row, 10);
+    type.schema = result.GetString(row, 11);
+    type.base_typmod = static_cast<int32_t>(result.GetInt(row, 12));
+    type.base_text = result.GetString(row, 13);
     Oid oid = GetOid(result, row, 0);
     type.is_bound_to_encoding = IsBoundToEncoding(encoding, oid);
     types.emplace(oid, std::move(type));

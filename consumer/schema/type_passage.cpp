@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <iterator>
 
+#include "absl/strings/match.h"
+#include "absl/strings/strip.h"
+
 namespace towline {
 namespace {
 
@@ -36,8 +39,10 @@ bool IsSameOrWider(const ColumnType& source, const ColumnType& destination) {
   if (source.typmod == kNoModifier || source.schema != "pg_catalog") return false;
   constexpr absl::string_view kLimited[] = {"varchar", "varbit",    "time",
                                             "timetz",  "timestamp", "timestamptz"};
-  if (IsOneOf(source.name, kLimited)) return destination.typmod > source.typmod;
-  return source.name == "numeric" && ScaleOf(destination.typmod) == ScaleOf(source.typmod) &&
+  absl::string_view name = source.name;
+  absl::ConsumePrefix(&name, "_");  // the modifier of an array is its elements'
+  if (IsOneOf(name, kLimited)) return destination.typmod > source.typmod;
+  return name == "numeric" && ScaleOf(destination.typmod) == ScaleOf(source.typmod) &&
          PrecisionOf(destination.typmod) > PrecisionOf(source.typmod);
 }
 
@@ -64,7 +69,7 @@ bool IsWiderNumber(const ColumnType& source, const ColumnType& destination) {
 bool HasText(const ColumnType& type) {
   if (type.schema != "pg_catalog") return false;
   absl::string_view name = type.name;
-  if (!name.empty() && name[0] == '_') name.remove_prefix(1);  // an array of it
+  absl::ConsumePrefix(&name, "_");  // an array of it
   constexpr absl::string_view kNames[] = {"bool",
                                           "int2",
                                           "int4",
@@ -123,12 +128,41 @@ bool HasText(const ColumnType& type) {
   return IsOneOf(name, kNames);
 }
 
+// An array of the server's own; those of users may have any name.
+bool IsArray(const ColumnType& type) {
+  return type.schema == "pg_catalog" && absl::StartsWith(type.name, "_");
+}
+
+ColumnType ElementOf(ColumnType array) {
+  array.name.remove_prefix(1);
+  return array;
+}
+
+ColumnType BaseOf(const ColumnType& type) {
+  if (type.base == nullptr) return type;
+  return {type.base->schema, type.base->name, type.base->kind, type.base->typmod};
+}
+
+// Of domains of the same name too: each server may have its own.
+bool HasSameBase(const ColumnType& a, const ColumnType& b) {
+  return a.base == nullptr || b.base == nullptr || *a.base == *b.base;
+}
+
 }  // namespace
 
 Passage FindPassage(const ColumnType& source, const ColumnType& destination) {
   // By name: object identifiers of user-defined types differ between servers.
-  if (source.schema == destination.schema && source.name == destination.name) {
+  if (source.schema == destination.schema && source.name == destination.name &&
+      HasSameBase(source, destination)) {
     return IsSameOrWider(source, destination) ? Passage::kAsIs : Passage::kNone;
+  }
+  if (source.base != nullptr || destination.base != nullptr) {
+    return FindPassage(BaseOf(source), BaseOf(destination));
+  }
+  // Binary arrays name the type of their elements, so that one is never taken for another.
+  if (IsArray(source) && IsArray(destination)) {
+    const Passage of_elements = FindPassage(ElementOf(source), ElementOf(destination));
+    return of_elements == Passage::kNone ? Passage::kNone : Passage::kCast;
   }
   if (IsText(source) && IsText(destination)) {
     const bool fits = destination.typmod == kNoModifier;
@@ -145,12 +179,20 @@ Passage FindPassage(const ColumnType& source, const ColumnType& destination) {
   return is_cast ? Passage::kCast : Passage::kNone;
 }
 
-ColumnType TypeOf(const Column& column) {
-  return {column.type_schema, column.type_name, column.type_kind, column.typmod};
+ColumnType TypeOf(const Column& column, const DomainBases& domains) {
+  auto domain = domains.find(column.type_oid);
+  const bool is_known = column.type_kind == 'd' && domain != domains.end();
+  return {column.type_schema, column.type_name, column.type_kind, column.typmod,
+          is_known ? &domain->second : nullptr};
 }
 
 ColumnType TypeOf(const TableColumn& column) {
-  return {column.type_schema, column.type_name, column.type_kind, column.typmod};
+  return {column.type_schema, column.type_name, column.type_kind, column.typmod,
+          column.base.has_value() ? &*column.base : nullptr};
+}
+
+const std::string& CastTypeText(const TableColumn& destination) {
+  return destination.base.has_value() ? destination.base->text : destination.type_text;
 }
 
 }  // namespace towline

@@ -100,6 +100,38 @@ Oid BaseTypeOf(const TypeCatalog& types, Oid oid) {
   return oid;
 }
 
+std::optional<DomainBase> DomainBaseOf(const TypeCatalog& types, Oid oid) {
+  std::optional<DomainBase> base;
+  for (int depth = 0; depth < kDepthMax; ++depth) {
+    auto found = types.find(oid);
+    if (found == types.end()) return std::nullopt;
+    const TypeFacts& type = found->second;
+    if (type.kind != 'd') {
+      if (!base.has_value()) return base;
+      base->oid = oid;
+      base->schema = type.schema;
+      base->name = type.name;
+      base->kind = type.kind;
+      return base;
+    }
+    // A domain over a domain gives no modifier of its own.
+    base.emplace();
+    base->text = type.base_text;
+    base->typmod = type.base_typmod;
+    oid = type.base;
+  }
+  return std::nullopt;
+}
+
+std::map<Oid, DomainBase> DomainBasesOf(const TypeCatalog& types) {
+  std::map<Oid, DomainBase> bases;
+  for (const auto& [oid, type] : types) {
+    std::optional<DomainBase> base = DomainBaseOf(types, oid);
+    if (base.has_value()) bases.emplace(oid, *std::move(base));
+  }
+  return bases;
+}
+
 bool HasEquality(const TypeCatalog& types, Oid oid) { return CanCompare(types, oid, 0); }
 
 }  // namespace towline

@@ -6,22 +6,28 @@
 // converted, only the basic types are left.
 #pragma once
 
+#include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "model/oid.h"
+#include "model/table.h"
 
 namespace towline {
 
 // A row of pg_type with what the rules ask.
 struct TypeFacts {
+  std::string schema;
   std::string name;
   bool is_in_pg_catalog = false;
   char kind = 'b';           // typtype
   bool is_array = false;     // a true array: its element names it in typarray
   Oid element = 0;           // of an array
   Oid base = 0;              // of a domain
+  int32_t base_typmod = -1;  // that it gives to it
+  std::string base_text;     // format_type() of it
   Oid subtype = 0;           // of a range; of a multirange its range
   std::vector<Oid> members;  // of a composite, dropped columns left out
   bool has_send_and_receive = false;
@@ -40,6 +46,10 @@ bool IsBasicType(Oid oid);
 
 // What a domain is over, by however many domains; any other type is its own.
 Oid BaseTypeOf(const TypeCatalog& types, Oid oid);
+// The same with what a cast has to know; none of a type that is no domain.
+std::optional<DomainBase> DomainBaseOf(const TypeCatalog& types, Oid oid);
+// Of all domains.
+std::map<Oid, DomainBase> DomainBasesOf(const TypeCatalog& types);
 
 // What two servers have in common, as far as it decides how values travel between them.
 struct ServerPair {

@@ -69,6 +69,8 @@ std::vector<SchemaStatement> StatementsOf(const SchemaDump& dump, const std::vec
   return statements;
 }
 
+constexpr char kPlannedBefore[] = "the copy that was interrupted was planned so";
+
 void LogStartOver(const std::string& why) {
   LogWarning("the copy was interrupted and starts again", {{"because", why}});
 }
@@ -76,10 +78,12 @@ void LogStartOver(const std::string& why) {
 class CopyRun {
  public:
   CopyRun(const CopierOptions& options, StateStore& store, CopyProgress& progress,
-          const Shutdown& shutdown, absl::FunctionRef<void(const std::string&)> on_wait)
+          CopyCompanion& companion, const Shutdown& shutdown,
+          absl::FunctionRef<void(const std::string&)> on_wait)
       : options_(options),
         store_(store),
         progress_(progress),
+        companion_(companion),
         shutdown_(shutdown),
         on_wait_(on_wait) {}
 
@@ -93,6 +97,8 @@ class CopyRun {
   absl::StatusOr<std::string> LookAtOurs(Connection& session, const std::vector<PieceRow>& pieces,
                                          const std::vector<RangeRow>& ranges,
                                          const std::vector<Table>& tables);
+  absl::StatusOr<std::string> LookAtFilled(Connection& session, std::vector<Table> filled,
+                                           bool may_have_streamed);
   absl::Status StartOver();
   absl::Status LookAtDestination(Connection& session, const std::vector<Table>& tables);
   absl::Status StoreSchema(const CopyStart& start);
@@ -102,7 +108,8 @@ class CopyRun {
   absl::Status CopyObjects(Connection& session, CopyStart& start);
   absl::Status AdjustTables(Connection& session, const std::vector<Table>& tables);
   absl::Status CopyRows(Connection& session, const std::vector<Table>& tables, CopyStart& start);
-  absl::Status CopyInRanges(std::vector<RangedCopy> ranged);
+  absl::Status IndexCopied();
+  absl::Status CopyInRanges();
   absl::Status Finish();
 
   std::string EffectivePolicy(const Table& destination) const;
@@ -112,6 +119,7 @@ class CopyRun {
   const CopierOptions& options_;
   StateStore& store_;
   CopyProgress& progress_;
+  CopyCompanion& companion_;
   const Shutdown& shutdown_;
   absl::FunctionRef<void(const std::string&)> on_wait_;
 
@@ -120,6 +128,8 @@ class CopyRun {
   std::set<TableName> existed_;  // tables at the destination before pre-data
   std::map<TableName, std::string> policies_;
   std::map<TableName, RangedPlan> ranged_;  // of a copy that starts; then the pieces know
+  std::vector<RangedCopy> ranges_left_;     // when all other tables are copied
+  std::map<TableName, std::string> reasons_;
   bool is_partial_ = false;
   struct Kept {
     int64_t tables = 0;
@@ -153,14 +163,16 @@ absl::Status CopyRun::Run() {
       begun_ = std::move(pieces);
       TOWLINE_RETURN_IF_ERROR(StartOver());
     }
+    TOWLINE_RETURN_IF_ERROR(CopyInRanges());
     summary_.EndStep("rows", {.rows = progress_.rows_done,
                               .bytes = progress_.bytes_total,
                               .tables = progress_.tables_total,
                               .workers = options_.workers});
-    TOWLINE_RETURN_IF_ERROR(store_.SetState(TaskState::kIndexing));
+    LogSlowestTables(progress_.tables);
+    TOWLINE_RETURN_IF_ERROR(store_.EndRows());
   } else if (is_copied) {
     // Every piece's mark came with its rows, and the snapshot was stored before the first row.
-    TOWLINE_RETURN_IF_ERROR(store_.SetState(TaskState::kIndexing));
+    TOWLINE_RETURN_IF_ERROR(store_.EndRows());
   } else if (task.phase != TaskState::kIndexing) {
     return absl::OkStatus();
   }
@@ -260,7 +272,8 @@ absl::StatusOr<bool> CopyRun::Resume(const std::vector<PieceRow>& pieces) {
 
   std::vector<Table> unfinished;
   std::set<TableName> left;
-  for (const PieceRow& piece : pieces) {
+  TOWLINE_ASSIGN_OR_RETURN(const std::vector<PieceRow> looked_at, store_.ReadPieces());
+  for (const PieceRow& piece : looked_at) {
     if (piece.state == "copied" || piece.state == "streamed") {
       ++kept_.tables;
       kept_.bytes += piece.bytes_total;
@@ -268,7 +281,7 @@ absl::StatusOr<bool> CopyRun::Resume(const std::vector<PieceRow>& pieces) {
       continue;
     }
     left.insert(piece.table);
-    // A range that is not done has left no rows, and those that are done stay.
+    // A range of keys that is not done has left no rows, and those that are done stay.
     if (!piece.key.has_value()) ours_.insert(piece.table);
   }
   for (const Table& table : tables) {
@@ -297,10 +310,10 @@ absl::StatusOr<std::string> CopyRun::LookAtOurs(Connection& session,
     return absl::StrCat("the destination was changed: ", fit.message());
   }
   std::map<TableName, const PieceRow*> by_name;
-  bool has_streamed = false;
+  bool may_have_streamed = false;
   for (const PieceRow& piece : pieces) {
     by_name[piece.table] = &piece;
-    has_streamed = has_streamed || piece.state == "again";
+    may_have_streamed |= piece.state == "again" || piece.has_own_snapshots();
   }
   std::map<TableName, int64_t> rows_in_ranges;
   for (const RangeRow& range : ranges) rows_in_ranges[range.table] += range.rows_done;
@@ -312,14 +325,11 @@ absl::StatusOr<std::string> CopyRun::LookAtOurs(Connection& session,
     const bool is_copied = piece->second->state == "copied";
     if (!is_copied && !piece->second->key.has_value()) unfinished.push_back(there[i]);
     const int64_t rows = is_copied ? piece->second->rows_done : rows_in_ranges[tables[i].name];
-    // What has streamed since may have deleted them all.
-    if (rows > 0 && !has_streamed) filled.push_back(there[i]);
+    if (rows > 0) filled.push_back(there[i]);
   }
-  TOWLINE_ASSIGN_OR_RETURN(TableName emptied, FindEmptied(session, filled));
-  if (!emptied.name.empty()) {
-    return absl::StrCat("somebody has emptied table ", QuoteQualified(emptied.schema, emptied.name),
-                        " of the destination");
-  }
+  TOWLINE_ASSIGN_OR_RETURN(std::string why,
+                           LookAtFilled(session, std::move(filled), may_have_streamed));
+  if (!why.empty()) return why;
   // Where foreign keys act on our deletions (no right to the replica role), emptying one of these
   // could take rows of a table that is done.
   TOWLINE_ASSIGN_OR_RETURN(std::string role, session.QueryValue("SELECT pg_catalog.current_setting("
@@ -329,10 +339,35 @@ absl::StatusOr<std::string> CopyRun::LookAtOurs(Connection& session,
   return std::string(are_referenced ? "others refer to tables that are not done" : "");
 }
 
+// Tables that had rows. One that has none any more: the stream may have deleted them, or somebody
+// has. As that cannot be told, it is copied again.
+absl::StatusOr<std::string> CopyRun::LookAtFilled(Connection& session, std::vector<Table> filled,
+                                                  bool may_have_streamed) {
+  std::map<TableName, Oid> source_oids;
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_.ReadPieces());
+  for (const PieceRow& piece : pieces) source_oids[piece.table] = piece.source_oid;
+  while (true) {
+    TOWLINE_ASSIGN_OR_RETURN(TableName emptied, FindEmptied(session, filled));
+    if (emptied.name.empty()) return std::string();
+    const std::string name = QuoteQualified(emptied.schema, emptied.name);
+    if (!may_have_streamed) {
+      return absl::StrCat("somebody has emptied table ", name, " of the destination");
+    }
+    LogInfo(
+        "a table is empty at the destination, by what was streamed or by somebody else, and is "
+        "copied again",
+        {{"table", name}});
+    TOWLINE_RETURN_IF_ERROR(store_.CopyAgain(source_oids.at(emptied)));
+    std::erase_if(filled, [&emptied](const Table& table) { return table.name == emptied; });
+  }
+}
+
 absl::Status CopyRun::StartOver() {
   // An append piece holds rows that are not ours, and none of ours before all are moved.
+  // Nor has one that came by the stream: somebody else has made it here.
   for (const PieceRow& piece : begun_) {
-    if (piece.existing != "append") ours_.insert(piece.table);
+    const bool is_streamed = piece.state == "streamed" && piece.snapshot_number == 0;
+    if (piece.existing != "append" && !is_streamed) ours_.insert(piece.table);
   }
   TOWLINE_ASSIGN_OR_RETURN(CopyStart start, StartAtSource(options_, shutdown_, on_wait_));
   // From here on a table is what is published of it.
@@ -344,8 +379,10 @@ absl::Status CopyRun::StartOver() {
                            OpenDestination(options_, "schema", kSchemaOrigin, store_, shutdown_));
   TOWLINE_RETURN_IF_ERROR(LookAtDestination(session, tables));
   TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> there, ReadDestination(session, tables));
-  TOWLINE_ASSIGN_OR_RETURN(
-      ranged_, PlanRanged(options_, start.snapshot.connection(), session, tables, there));
+  TOWLINE_ASSIGN_OR_RETURN(ranged_, PlanRanged(options_, start.snapshot.connection(), session,
+                                               tables, there, &reasons_));
+  // Whoever finds tables emptied and not stored anew must not go on with them.
+  if (!ours_.empty()) TOWLINE_RETURN_IF_ERROR(store_.SetState(TaskState::kCopyingSchema));
   TOWLINE_RETURN_IF_ERROR(EmptyBegun(session));
   TOWLINE_RETURN_IF_ERROR(LeaveOutMissingRoles(session, &start.dump));
   TOWLINE_RETURN_IF_ERROR(StoreSchema(start));
@@ -409,7 +446,7 @@ absl::Status CopyRun::StoreSchema(const CopyStart& start) {
     const bool is_ranged = ranged != ranged_.end();
     pieces.push_back({table.name, table.oid, policies_[table.name], "pending", table.total_bytes, 0,
                       0, RuleText(FindRule(options_.rules, table)), /*snapshot_number=*/1,
-                      is_ranged ? std::optional(ranged->second.key) : std::nullopt,
+                      is_ranged ? ranged->second.key : std::nullopt,
                       is_ranged ? ranged->second.source_form : ""});
   }
   LogInfo("schema read", {{"tables", absl::StrCat(snapshot.tables().size())},
@@ -515,9 +552,9 @@ absl::Status CopyRun::CopyRows(Connection& session, const std::vector<Table>& ta
   TOWLINE_ASSIGN_OR_RETURN(std::vector<RangeRow> ranges, store_.ReadRanges());
   std::map<TableName, RangedCopy> ranged;
   for (PieceRow& piece : pieces) {
-    if (!piece.key.has_value() || piece.state == "copied") continue;
+    if (!piece.has_own_snapshots() || piece.state == "copied") continue;
     RangedCopy& copy = ranged[piece.table];
-    copy.key = *piece.key;
+    copy.key = piece.key;
     copy.source_form = piece.source_form;
   }
   for (const RangeRow& range : ranges) {
@@ -547,24 +584,27 @@ absl::Status CopyRun::CopyRows(Connection& session, const std::vector<Table>& ta
   }
   PlanOptions plan;
   plan.part_bytes = options_.part_bytes;
-  plan.has_ctid_ranges = snapshot.connection().server_version() >= 140000;
+  plan.has_ctid_ranges = snapshot.connection().server_version() >= kCtidRangesVersionMin;
   job.parts = PlanParts(job.tables, plan);
-  std::erase_if(job.parts,
-                [&](const CopyPart& part) { return ranged.contains(job.tables[part.table].name); });
   int64_t table_count = kept_.tables;
   std::vector<TableProgress::Planned> planned;
   std::set<size_t> divided;
   for (const CopyPart& part : job.parts) {
     if (!part.is_whole) divided.insert(part.table);
   }
+  std::erase_if(job.parts,
+                [&](const CopyPart& part) { return ranged.contains(job.tables[part.table].name); });
   for (size_t i = 0; i < job.tables.size(); ++i) {
     const Table& table = job.tables[i];
     if (!HasRowsToCopy(table)) continue;
     ++table_count;
+    auto own = ranged.find(table.name);
+    const bool has_key = own != ranged.end() && own->second.key.has_value();
     planned.push_back({table.name, table.total_bytes, table.estimated_rows,
-                       ranged.contains(table.name) ? "keys"
-                       : divided.contains(i)       ? "ctid"
-                                                   : "whole"});
+                       has_key               ? "keys"
+                       : divided.contains(i) ? "ctid"
+                                             : "whole",
+                       reasons_.contains(table.name) ? reasons_[table.name] : kPlannedBefore});
   }
   progress_.tables.Plan(std::move(planned));
   progress_.tables_total = table_count;
@@ -584,14 +624,29 @@ absl::Status CopyRun::CopyRows(Connection& session, const std::vector<Table>& ta
   TOWLINE_RETURN_IF_ERROR(MoveStaged(session, store_.claim(), staged));
   // What is left has snapshots of its own.
   TOWLINE_RETURN_IF_ERROR(snapshot.Release());
-  std::vector<RangedCopy> in_ranges;
-  for (auto& [name, copy] : ranged) in_ranges.push_back(std::move(copy));
-  return CopyInRanges(std::move(in_ranges));
+  for (auto& [name, copy] : ranged) ranges_left_.push_back(std::move(copy));
+  return absl::OkStatus();
 }
 
-absl::Status CopyRun::CopyInRanges(std::vector<RangedCopy> ranged) {
-  if (ranged.empty()) return absl::OkStatus();
-  absl::Status copied = CopyRanges(options_, std::move(ranged), store_, progress_, shutdown_);
+// Of the tables that are done, so that the stream can go on in them.
+absl::Status CopyRun::IndexCopied() {
+  std::set<TableName> left;
+  for (const RangedCopy& copy : ranges_left_) left.insert(copy.table.name);
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_.ReadPieces());
+  TOWLINE_ASSIGN_OR_RETURN(SchemaRun run,
+                           PreparePostData(options_, kPostSection, store_, progress_));
+  auto is_copied = [&left](const PostData& found) { return !left.contains(found.table); };
+  TOWLINE_RETURN_IF_ERROR(
+      RunPostDataAhead(options_, run, is_copied, SizesOf(pieces), store_, shutdown_));
+  FaultPoint("copy:indexed-ahead");
+  return absl::OkStatus();
+}
+
+absl::Status CopyRun::CopyInRanges() {
+  if (ranges_left_.empty()) return absl::OkStatus();
+  TOWLINE_RETURN_IF_ERROR(IndexCopied());
+  absl::Status copied =
+      CopyRanges(options_, std::move(ranges_left_), store_, progress_, companion_, shutdown_);
   std::optional<Oid> again = TableToCopyAgain(copied);
   // The next attempt finds it so, keeps all else that is done, and starts over if it has to.
   if (again.has_value()) TOWLINE_RETURN_IF_ERROR(store_.CopyAgain(*again));
@@ -622,15 +677,16 @@ absl::Status CopyRun::Finish() {
 }  // namespace
 
 absl::Status RunCopy(const CopierOptions& options, StateStore& store, CopyProgress& progress,
-                     const Shutdown& shutdown,
+                     CopyCompanion& companion, const Shutdown& shutdown,
                      absl::FunctionRef<void(const std::string&)> on_wait) {
-  return CopyRun(options, store, progress, shutdown, on_wait).Run();
+  return CopyRun(options, store, progress, companion, shutdown, on_wait).Run();
 }
 
 absl::Status MakeSchemaOnly(const CopierOptions& options, StateStore& store, CopyProgress& progress,
                             const Shutdown& shutdown,
                             absl::FunctionRef<void(const std::string&)> on_wait) {
-  return CopyRun(options, store, progress, shutdown, on_wait).RunSchemaOnly();
+  NoCompanion none;
+  return CopyRun(options, store, progress, none, shutdown, on_wait).RunSchemaOnly();
 }
 
 }  // namespace towline

@@ -1,6 +1,7 @@
-// The initial copy: pre-data of the schema, then tables in parallel under one exported snapshot,
-// largest first, big ones in ctid ranges; then, with that snapshot gone, large tables whose key can
-// divide them, each range under a short snapshot of its own (range_copier.h); then post-data,
+// The initial copy: pre-data of the schema, then small tables in parallel under one exported
+// snapshot, and their indexes; then, with that snapshot gone, large tables, while the stream
+// follows in all that is done: each in ctid ranges under a snapshot of its own (piece_copier.h), or
+// in ranges of its key with a short snapshot each (range_copier.h); then the rest of post-data,
 // sequences and statistics.
 //
 // An exported snapshot dies with its session. A copy that was interrupted keeps the tables that are
@@ -25,6 +26,7 @@
 #include "schema/dump.h"
 #include "schema/extension_tables.h"
 #include "schema/table_rules.h"
+#include "snapshot/copy_companion.h"
 #include "snapshot/key_plan.h"
 #include "state/state_store.h"
 
@@ -39,6 +41,9 @@ struct CopierOptions {
   TableRules rules;
   ExtensionRows extension_rows;  // of the selected tables of extensions, which have rules by them
   SchemaOptions schema;
+  // Captured DDL follows: a command that only some snapshots of the copy hold cannot be placed, so
+  // tables that cannot be divided by a key share one.
+  bool follows_ddl = false;
   bool is_once = false;       // no stream follows, and nothing need be known of one
   bool copies_schema = true;  // false: the tables must be there, nothing is made
   bool copies_large_objects = false;
@@ -55,9 +60,10 @@ struct CopierOptions {
 
 // Runs the copy from wherever the task's state says it stands (checking, copying_schema, copying,
 // indexing) to the end of post-data, storing each state before acting on it. The slot exists.
-// `on_wait` as in slot.h.
+// `companion` has ended when it returns. `on_wait` as in slot.h.
 absl::Status RunCopy(const CopierOptions& options, StateStore& store, CopyProgress& progress,
-                     const Shutdown& shutdown, absl::FunctionRef<void(const std::string&)> on_wait);
+                     CopyCompanion& companion, const Shutdown& shutdown,
+                     absl::FunctionRef<void(const std::string&)> on_wait);
 
 // The schema alone, for a task without a slot, which afterwards stands where a new one does. An
 // interrupted one starts again, and what it has made is found there.

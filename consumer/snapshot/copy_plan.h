@@ -24,9 +24,12 @@ struct CopyPart {
   std::string after;          // only rows behind this place (ctid); empty: all of the part
 };
 
+// A range of ctid is read without a full scan from here on.
+inline constexpr int kCtidRangesVersionMin = 140000;
+
 struct PlanOptions {
   int64_t part_bytes = 0;       // 0: never divide
-  bool has_ctid_ranges = true;  // PostgreSQL 14+: a range of ctid is read without a full scan
+  bool has_ctid_ranges = true;  // kCtidRangesVersionMin
 };
 
 // Partitioned tables have no rows of their own; unlogged ones are left empty, as their changes are

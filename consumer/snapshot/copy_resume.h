@@ -2,10 +2,10 @@
 // other tables are emptied and copied under a new snapshot. When it cannot, it starts all over, and
 // these say why. Pure.
 //
-// Why this is exact: nothing was streamed yet (but where a table is copied again,
-// model/copy_again.h: then all that was had ended before the marker that the new snapshot waited
-// for), so the slot still stands before the first marker, and every transaction that is not visible
-// in some snapshot comes from there. Each table is judged by its own (I4). What lies between the
+// Why this is exact: what has been streamed already (beside the copy of ranges, or before a table
+// was copied again) had ended before the marker that the new snapshot waits for, so that snapshot
+// holds it; and every transaction that is not visible in some snapshot comes from the position on.
+// Each table is judged by its own (I4). What lies between the
 // snapshots is judged so as well: a transaction that was committed there, whenever it began, is new
 // to the tables of the first and known to those of the second; so is a TRUNCATE; a rewrite (VACUUM
 // FULL, CLUSTER) changes no row. A table that was altered, and altered back, in between is a schema

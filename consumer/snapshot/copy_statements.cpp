@@ -82,7 +82,7 @@ CopyTarget MakeTarget(const Table& source, const Table& destination, const Table
     target.is_expression.push_back(is_expression);
     target.values.push_back(is_expression ? RuleValueSql(column, *listed->expression)
                                           : target.columns.back());
-    if (is_cast) absl::StrAppend(&target.values.back(), "::", other->type_text);
+    if (is_cast) absl::StrAppend(&target.values.back(), "::", CastTypeText(*other));
     std::string condition = InexactCondition(sent, target.values.back(), pair);
     if (!condition.empty()) inexact.push_back(std::move(condition));
   }

@@ -8,9 +8,13 @@
 #include "absl/time/clock.h"
 #include "base/format.h"
 #include "base/log.h"
+#include "pg/quoting.h"
 
 namespace towline {
 namespace {
+
+// The log stays readable with ten thousand tables; most of them are over at once.
+constexpr size_t kTablesLoggedMax = 20;
 
 std::string Seconds(absl::Duration duration) {
   return absl::StrFormat("%.1fs", absl::ToDoubleSeconds(duration));
@@ -42,6 +46,23 @@ void CopySummary::Log() const {
                              {"done", absl::StrJoin(done, ", ")}});
   }
   LogInfo("copy summary", {{"step", "all"}, {"duration", Seconds(step_began_ - began_)}});
+}
+
+void LogSlowestTables(const TableProgress& tables) {
+  const std::vector<TableStatus> slowest = tables.Slowest(kTablesLoggedMax);
+  for (const TableStatus& table : slowest) {
+    if (table.seconds < 0) continue;
+    LogInfo("copied table", {{"table", QuoteQualified(table.name.schema, table.name.name)},
+                             {"duration", Seconds(absl::Seconds(table.seconds))},
+                             {"rows", FormatCount(table.rows_done)},
+                             {"size", FormatBytes(table.bytes_total)},
+                             {"workers", absl::StrCat(table.workers)},
+                             {"by", absl::StrCat(table.copied_by, " because ", table.reason)}});
+  }
+  if (tables.size() > slowest.size()) {
+    LogInfo("copied tables that took less time",
+            {{"tables", absl::StrCat(tables.size() - slowest.size())}});
+  }
 }
 
 }  // namespace towline

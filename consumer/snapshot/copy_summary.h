@@ -1,4 +1,4 @@
-// How long each step of the copy took, told at its end.
+// How long each step of the copy took, and each of the slowest tables, told at its end.
 #pragma once
 
 #include <cstdint>
@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "observe/copy_progress.h"
 
 namespace towline {
 
@@ -36,5 +37,8 @@ class CopySummary {
   absl::Time step_began_;
   std::vector<Step> steps_;
 };
+
+// A line for each of the tables whose rows took longest, and how many there are beside them.
+void LogSlowestTables(const TableProgress& tables);
 
 }  // namespace towline

@@ -89,6 +89,11 @@ class CopyWorker::PartProgress {
       : progress_(progress), table_(progress->tables.Find(table)), bytes_left_(estimate) {
     if (table_ != nullptr) table_->Begin();
   }
+  ~PartProgress() {
+    if (table_ != nullptr) table_->End();
+  }
+  PartProgress(const PartProgress&) = delete;
+  PartProgress& operator=(const PartProgress&) = delete;
   void Add(int64_t bytes, int64_t rows) {
     bytes = std::min(bytes, bytes_left_);
     bytes_left_ -= bytes;
@@ -150,8 +155,8 @@ absl::StatusOr<int64_t> CopyWorker::CopyRowsCarefully(const Table& table, const 
   return rows;
 }
 
-absl::Status CopyWorker::MarkTable(const TableName& table, int64_t rows) {
-  return InTransaction([&] { return MarkPieceCopied(destination_, options_.claim, table, rows); });
+absl::Status CopyWorker::MarkTable(int64_t rows, Mark mark) {
+  return InTransaction([&] { return mark(destination_, rows); });
 }
 
 absl::StatusOr<int64_t> CopyWorker::CopyRows(const Table& table, const CopyTarget& target,

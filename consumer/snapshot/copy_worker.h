@@ -42,8 +42,8 @@ class CopyWorker {
   // indexes), and a REINDEX that waits for one would keep the other workers waiting.
   absl::Status EndReading() { return source_.Exec("COMMIT").status(); }
 
-  // Marks a table whose parts are all committed.
-  absl::Status MarkTable(const TableName& table, int64_t rows);
+  // Marks a table of so many rows, whose parts are all committed, by `mark` in a transaction.
+  absl::Status MarkTable(int64_t rows, Mark mark);
 
   Connection& source() { return source_; }
   Connection& destination() { return destination_; }

@@ -99,7 +99,16 @@ absl::StatusOr<ExportedSnapshot> ExportedSnapshot::Take(const Options& options,
   return snapshot;
 }
 
+absl::Status ExportedSnapshot::Retake(const Options& options) {
+  TOWLINE_RETURN_IF_ERROR(Rollback());
+  return LockAndExport(options);
+}
+
 absl::Status ExportedSnapshot::LockAndExport(const Options& options) {
+  if (!options.tables.empty()) {
+    tables_ = options.tables;
+    return Export(options, options.tables);
+  }
   TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> listed, ReadTables(connection_, options.selection));
   for (int tries = 0; tries < kTriesMax; ++tries) {
     TOWLINE_RETURN_IF_ERROR(Export(options, listed));
@@ -120,6 +129,7 @@ absl::Status ExportedSnapshot::Export(const Options& options, const std::vector<
   TOWLINE_RETURN_IF_ERROR(
       connection_.Exec("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").status());
   if (options.locks_tables) TOWLINE_RETURN_IF_ERROR(LockTables(connection_, listed));
+  options.on_locked();
   // The first query: it takes the transaction's snapshot.
   TOWLINE_ASSIGN_OR_RETURN(Result exported,
                            connection_.Query("SELECT pg_catalog.pg_export_snapshot(), "

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -31,11 +32,19 @@ class ExportedSnapshot {
     std::string task;
     int readers = 0;
     bool locks_tables = true;  // not for a schema dump, which brings its own locks
+    // These, as they are given here; none: those that are selected.
+    std::vector<Table> tables = {};
+    // They are locked by this session, and the snapshot is taken next; also at Retake().
+    std::function<void()> on_locked = [] {};
   };
 
   // The marker wait is the caller's. IsLockRefused() if somebody holds a table, or waits for one
   // that we hold; kAborted if a table was dropped while it was being locked.
   static absl::StatusOr<ExportedSnapshot> Take(const Options& options, const Shutdown& shutdown);
+
+  // Lets go of locks and snapshot and takes them anew, by the same sessions. As Take(); after an
+  // error the sessions are of no use any more. Before TakeReaders().
+  absl::Status Retake(const Options& options);
 
   // The selected tables as the snapshot sees them.
   const std::vector<Table>& tables() const { return tables_; }

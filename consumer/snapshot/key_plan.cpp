@@ -23,10 +23,7 @@ constexpr double kCorrelationMin = 0.95;
 constexpr int64_t kRangesMax = 10'000;
 
 KeyPlan Because(CopyMode mode, int64_t range_count, absl::string_view reason) {
-  absl::string_view name = mode == CopyMode::kWhole  ? "whole"
-                           : mode == CopyMode::kKeys ? "keys"
-                                                     : "ctid";
-  return {mode, range_count, absl::StrCat(name, " because ", reason)};
+  return {mode, range_count, std::string(reason)};
 }
 
 int64_t CountRanges(const Table& table, int64_t range_bytes) {
@@ -38,6 +35,18 @@ int64_t CountRanges(const Table& table, int64_t range_bytes) {
 }
 
 }  // namespace
+
+absl::string_view NameOf(CopyMode mode) {
+  switch (mode) {
+    case CopyMode::kWhole:
+      return "whole";
+    case CopyMode::kKeys:
+      return "keys";
+    case CopyMode::kCtid:
+      return "ctid";
+  }
+  return "";
+}
 
 KeyPlan PlanKeys(const Table& table, const KeyChoice& choice, const KeyPlanOptions& options) {
   int64_t count = CountRanges(table, options.range_bytes);

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <string>
 
+#include "absl/strings/string_view.h"
 #include "model/key_ranges.h"
 #include "model/table.h"
 #include "snapshot/key_choice.h"
@@ -25,8 +26,11 @@ struct KeyPlanOptions {
 struct KeyPlan {
   CopyMode mode = CopyMode::kWhole;
   int64_t range_count = 1;  // wanted
-  std::string reason;       // "ctid because its key has 2 columns"
+  std::string reason;       // "its key has 2 columns"
 };
+
+// As in TableStatus::copied_by.
+absl::string_view NameOf(CopyMode mode);
 
 KeyPlan PlanKeys(const Table& table, const KeyChoice& choice, const KeyPlanOptions& options);
 

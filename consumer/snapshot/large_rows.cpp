@@ -56,7 +56,7 @@ absl::StatusOr<int64_t> LargeRowCopier::Copy(CopyPart part) {
   TOWLINE_RETURN_IF_ERROR(BeginAgain());
   TOWLINE_ASSIGN_OR_RETURN(
       ValueStaging staging,
-      ValueStaging::Create(*destination_, target_->relation, target_->columns));
+      ValueStaging::Create(*destination_, target_->relation, target_->columns, false));
   staging_ = &staging;
   const CopyPart all = part;
   int64_t rows = 0;

@@ -227,12 +227,23 @@ std::vector<PostDataStep> PlanPostData(absl::Span<const SchemaStatement> stateme
   return steps;
 }
 
-absl::Status RunPostData(const CopierOptions& options, const SchemaRun& run,
-                         const std::map<TableName, int64_t>& bytes, StateStore& store,
-                         const Shutdown& shutdown) {
-  TOWLINE_ASSIGN_OR_RETURN(std::vector<SchemaStatement> statements,
-                           store.ReadSchemaStatements(run.section));
-  std::vector<PostDataStep> steps = PlanPostData(statements, bytes);
+void KeepWanted(absl::FunctionRef<bool(const PostData&)> is_wanted,
+                std::vector<SchemaStatement>* statements) {
+  bool may_run = true;
+  for (SchemaStatement& statement : *statements) {
+    if (statement.is_setting) continue;
+    const PostData found = ClassifyPostData(statement.statement);
+    const bool is_index = found.kind == PostDataKind::kIndex || found.kind == PostDataKind::kKey;
+    if (!is_index && found.kind != PostDataKind::kDetail && !statement.is_done) may_run = false;
+    if (!may_run || !is_index || !is_wanted(found)) statement.is_done = true;
+  }
+}
+
+namespace {
+
+absl::Status RunSteps(const CopierOptions& options, const SchemaRun& run,
+                      std::vector<SchemaStatement> statements, std::vector<PostDataStep> steps,
+                      StateStore& store, const Shutdown& shutdown) {
   size_t width = 1;
   for (const PostDataStep& step : steps) width = std::max(width, step.at_once.size());
   Runner runner(run, store, shutdown);
@@ -248,6 +259,32 @@ absl::Status RunPostData(const CopierOptions& options, const SchemaRun& run,
     TOWLINE_RETURN_IF_ERROR(runner.RunStep(statements, step));
   }
   return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status RunPostDataAhead(const CopierOptions& options, const SchemaRun& run,
+                              absl::FunctionRef<bool(const PostData&)> is_wanted,
+                              const std::map<TableName, int64_t>& bytes, StateStore& store,
+                              const Shutdown& shutdown) {
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<SchemaStatement> statements,
+                           store.ReadSchemaStatements(run.section));
+  KeepWanted(is_wanted, &statements);
+  std::vector<PostDataStep> steps = PlanPostData(statements, bytes);
+  if (std::all_of(steps.begin(), steps.end(),
+                  [](const PostDataStep& step) { return step.at_once.empty(); })) {
+    return absl::OkStatus();
+  }
+  return RunSteps(options, run, std::move(statements), std::move(steps), store, shutdown);
+}
+
+absl::Status RunPostData(const CopierOptions& options, const SchemaRun& run,
+                         const std::map<TableName, int64_t>& bytes, StateStore& store,
+                         const Shutdown& shutdown) {
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<SchemaStatement> statements,
+                           store.ReadSchemaStatements(run.section));
+  std::vector<PostDataStep> steps = PlanPostData(statements, bytes);
+  return RunSteps(options, run, std::move(statements), std::move(steps), store, shutdown);
 }
 
 }  // namespace towline

@@ -8,10 +8,12 @@
 #include <map>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "base/shutdown.h"
 #include "model/name.h"
+#include "schema/post_data.h"
 #include "snapshot/copier.h"
 #include "snapshot/schema_runner.h"
 #include "state/state_store.h"
@@ -31,6 +33,18 @@ struct PostDataStep {
 // left out. `bytes`: sizes of tables, as far as known.
 std::vector<PostDataStep> PlanPostData(absl::Span<const SchemaStatement> statements,
                                        const std::map<TableName, int64_t>& bytes);
+
+// Of the indexes and keys that are left those that are wanted and may run before all others: none
+// behind a statement of another kind, which may make what they need. The rest counts as done;
+// settings stay.
+void KeepWanted(absl::FunctionRef<bool(const PostData&)> is_wanted,
+                std::vector<SchemaStatement>* statements);
+
+// Those statements of run.section.
+absl::Status RunPostDataAhead(const CopierOptions& options, const SchemaRun& run,
+                              absl::FunctionRef<bool(const PostData&)> is_wanted,
+                              const std::map<TableName, int64_t>& bytes, StateStore& store,
+                              const Shutdown& shutdown);
 
 // The statements of run.section. Opens its sessions and closes them.
 absl::Status RunPostData(const CopierOptions& options, const SchemaRun& run,

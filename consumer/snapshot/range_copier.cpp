@@ -1,26 +1,35 @@
 #include "snapshot/range_copier.h"
 
 #include <algorithm>
+#include <functional>
+#include <map>
+#include <memory>
+#include <numeric>
 #include <thread>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "base/error.h"
 #include "base/fault_point.h"
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "model/copy_again.h"
+#include "model/live_copy.h"
 #include "pg/quoting.h"
 #include "schema/table_rules.h"
 #include "snapshot/copy_start.h"
 #include "snapshot/copy_worker.h"
 #include "snapshot/exported_snapshot.h"
+#include "snapshot/key_builder.h"
 #include "snapshot/key_plan.h"
 #include "snapshot/key_reader.h"
+#include "snapshot/live_source.h"
+#include "snapshot/piece_copier.h"
 #include "snapshot/range_plan.h"
+#include "snapshot/range_queue.h"
 #include "snapshot/table_copier.h"
+#include "snapshot/table_joiner.h"
+#include "state/position.h"
 #include "state/task_name.h"
 
 namespace towline {
@@ -40,101 +49,12 @@ constexpr char kBoundsLockTimeoutSql[] = "SET lock_timeout = '30s'";
 constexpr absl::Duration kTellAfter = absl::Seconds(1);
 constexpr absl::Duration kTellInterval = absl::Seconds(10);
 constexpr absl::Duration kPause = absl::Milliseconds(100);
-
-struct Job {
-  size_t table = 0;
-  size_t range = 0;
-};
+// A transaction that has committed ends within microseconds, unless it waits for a standby.
+constexpr absl::Duration kRetakePause = absl::Milliseconds(10);
 
 std::string Qualified(const Table& table) {
   return QuoteQualified(table.name.schema, table.name.name);
 }
-
-// What the workers share.
-class RangeQueue {
- public:
-  RangeQueue(const std::vector<RangedCopy>& tables, Connection flusher)
-      : rows_(tables.size()), ranges_left_(tables.size()), flusher_(std::move(flusher)) {
-    for (size_t table = 0; table < tables.size(); ++table) {
-      for (size_t range = 0; range < tables[table].ranges.size(); ++range) {
-        const RangeRow& row = tables[table].ranges[range];
-        if (row.state == "copied") {
-          rows_[table] += row.rows_done;
-        } else {
-          jobs_.push_back({table, range});
-          ++ranges_left_[table];
-        }
-      }
-    }
-  }
-
-  size_t job_count() const { return jobs_.size(); }
-  bool is_done(size_t table) ABSL_LOCKS_EXCLUDED(mutex_) {
-    absl::MutexLock lock(&mutex_);
-    return ranges_left_[table] == 0;
-  }
-  int64_t rows(size_t table) {
-    absl::MutexLock lock(&mutex_);
-    return rows_[table];
-  }
-
-  // Null: nothing left, or the copy has failed.
-  const Job* Next() {
-    absl::MutexLock lock(&mutex_);
-    if (!failure_.ok() || next_ == jobs_.size()) return nullptr;
-    return &jobs_[next_++];
-  }
-
-  // Whether it was the table's last.
-  bool Finish(const Job& job, int64_t rows) {
-    absl::MutexLock lock(&mutex_);
-    rows_[job.table] += rows;
-    return --ranges_left_[job.table] == 0;
-  }
-
-  // The first error is the cause; those that follow (cancelled) are its consequences.
-  void Fail(const absl::Status& status) {
-    absl::MutexLock lock(&mutex_);
-    if (failure_.ok()) failure_ = status;
-  }
-
-  void WorkerBegins() {
-    absl::MutexLock lock(&mutex_);
-    ++running_;
-  }
-  void WorkerEnds() {
-    absl::MutexLock lock(&mutex_);
-    --running_;
-  }
-
-  // Waits for the workers' end or the timeout. True: all have ended.
-  bool Await(absl::Duration timeout) {
-    absl::MutexLock lock(&mutex_);
-    auto has_ended = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return running_ == 0; };
-    return mutex_.AwaitWithTimeout(absl::Condition(&has_ended), timeout);
-  }
-
-  absl::Status failure() {
-    absl::MutexLock lock(&mutex_);
-    return failure_;
-  }
-
-  absl::Status Flush() {
-    absl::MutexLock lock(&flush_mutex_);
-    return FlushSourceLog(flusher_);
-  }
-
- private:
-  std::vector<Job> jobs_;
-  absl::Mutex mutex_;
-  size_t next_ ABSL_GUARDED_BY(mutex_) = 0;
-  int running_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::vector<int64_t> rows_ ABSL_GUARDED_BY(mutex_);  // of the table's ranges that are done
-  std::vector<int64_t> ranges_left_ ABSL_GUARDED_BY(mutex_);
-  absl::Status failure_ ABSL_GUARDED_BY(mutex_);
-  absl::Mutex flush_mutex_;
-  Connection flusher_ ABSL_GUARDED_BY(flush_mutex_);
-};
 
 absl::StatusOr<Connection> OpenSource(const CopierOptions& options, absl::string_view word,
                                       std::vector<std::string> settings, const Shutdown& shutdown) {
@@ -150,12 +70,14 @@ class RangeWorker {
               const Shutdown& stop)
       : options_(options), claim_(std::move(claim)), worker_(std::move(worker)), stop_(stop) {}
 
-  absl::StatusOr<int64_t> Copy(const RangedCopy& copy, const RangeRow& range, RangeQueue& queue);
+  absl::StatusOr<int64_t> Copy(const RangedCopy& copy, const RangeJob& job, RangeQueue& queue,
+                               LiveSource& live);
   CopyWorker& worker() { return worker_; }
 
  private:
   absl::Status BeginAndLock(const Table& table);
   absl::Status CheckForm(const RangedCopy& copy);
+  absl::StatusOr<CopySnapshot> TakeSnapshot(const RangedCopy& copy, size_t place, LiveCopy& live);
 
   const CopierOptions& options_;
   TaskClaim claim_;
@@ -208,22 +130,54 @@ absl::Status RangeWorker::CheckForm(const RangedCopy& copy) {
                                      "copied, and is copied again"));
 }
 
-absl::StatusOr<int64_t> RangeWorker::Copy(const RangedCopy& copy, const RangeRow& range,
-                                          RangeQueue& queue) {
-  TOWLINE_RETURN_IF_ERROR(BeginAndLock(copy.table));
-  TOWLINE_RETURN_IF_ERROR(CheckForm(copy));
-  TOWLINE_ASSIGN_OR_RETURN(Result taken,
-                           worker_.source().Query("SELECT pg_catalog.pg_current_snapshot(), "
-                                                  "pg_catalog.pg_current_wal_insert_lsn()"));
-  TOWLINE_ASSIGN_OR_RETURN(Lsn lsn_after, Lsn::Parse(taken.Get(0, 1)));
-  TOWLINE_RETURN_IF_ERROR(queue.Flush());
+// In the transaction under it, which holds the table's lock. The stream waits at the range from the
+// first try on, so that one of the next is good.
+absl::StatusOr<CopySnapshot> RangeWorker::TakeSnapshot(const RangedCopy& copy, size_t place,
+                                                       LiveCopy& live) {
+  const absl::Time deadline = absl::Now() + options_.snapshot_wait_max;
+  absl::Time tell_at = absl::Now() + kTellAfter;
+  for (bool is_first = true;; is_first = false) {
+    TOWLINE_RETURN_IF_ERROR(BeginAndLock(copy.table));
+    if (is_first) live.Announce(place);
+    TOWLINE_RETURN_IF_ERROR(CheckForm(copy));
+    TOWLINE_ASSIGN_OR_RETURN(Result taken,
+                             worker_.source().Query("SELECT pg_catalog.pg_current_snapshot(), "
+                                                    "pg_catalog.pg_current_wal_insert_lsn()"));
+    TOWLINE_ASSIGN_OR_RETURN(Snapshot snapshot, Snapshot::Parse(taken.Get(0, 0)));
+    TOWLINE_ASSIGN_OR_RETURN(Lsn lsn_after, Lsn::Parse(taken.Get(0, 1)));
+    CopySnapshot found{std::move(snapshot), lsn_after};
+    if (live.Accept(place, found)) return found;
+    TOWLINE_RETURN_IF_ERROR(worker_.source().Exec("ROLLBACK").status());
+    const std::string text =
+        absl::StrCat("the copy of table ", Qualified(copy.table),
+                     " waits for transactions that are committed and not ended yet");
+    if (absl::Now() >= deadline) {
+      return WithHint(absl::DeadlineExceededError(text),
+                      "They wait for a synchronous standby, as a rule: see "
+                      "synchronous_standby_names of the source and pg_stat_activity there, then "
+                      "run the same command again.");
+    }
+    if (absl::Now() >= tell_at) {
+      LogInfo(text);
+      tell_at = absl::Now() + kTellInterval;
+    }
+    if (!stop_.SleepFor(kRetakePause)) return absl::CancelledError("shutting down");
+  }
+}
+
+absl::StatusOr<int64_t> RangeWorker::Copy(const RangedCopy& copy, const RangeJob& job,
+                                          RangeQueue& queue, LiveSource& live) {
+  const RangeRow& range = copy.ranges[job.range];
+  TOWLINE_ASSIGN_OR_RETURN(CopySnapshot snapshot,
+                           TakeSnapshot(copy, queue.PlaceOf(job), queue.live()));
+  TOWLINE_RETURN_IF_ERROR(live.Flush());
   TOWLINE_RETURN_IF_ERROR(StartRange(worker_.destination(), claim_, copy.table.name, range.ordinal,
-                                     taken.GetString(0, 0), lsn_after));
+                                     snapshot.snapshot.ToString(), snapshot.lsn_after));
   FaultPoint("copy:range-begun");
   CopyPart part;
   part.is_whole = false;
   part.bytes = copy.table.total_bytes / static_cast<int64_t>(copy.ranges.size());
-  part.key_condition = KeyCondition(copy.key, range.keys);
+  part.key_condition = KeyCondition(*copy.key, range.keys);
   auto mark = [&](Connection& destination, int64_t rows) {
     absl::Status marked =
         MarkRangeCopied(destination, claim_, copy.table.name, range.ordinal, rows);
@@ -236,13 +190,35 @@ absl::StatusOr<int64_t> RangeWorker::Copy(const RangedCopy& copy, const RangeRow
   return rows;
 }
 
+// All its rows are there. Without a key it stays out of the stream until the copy has ended.
+absl::Status Join(const RangedCopy& copy, size_t table, RangeQueue& queue, KeyBuilder& keys) {
+  if (queue.has_key(table)) return absl::OkStatus();
+  TOWLINE_ASSIGN_OR_RETURN(bool has_key, keys.Build(copy.table.name, {copy.key->column}));
+  FaultPoint("copy:key-built");
+  if (!has_key) {
+    LogInfo("a table joins the stream when the copy is complete, as its key cannot be made before",
+            {{"table", Qualified(copy.table)}});
+    return absl::OkStatus();
+  }
+  std::vector<size_t> all(copy.ranges.size());
+  std::iota(all.begin(), all.end(), size_t{0});
+  queue.SetHasKey(table, all);
+  LogInfo("a table joins the stream", {{"table", Qualified(copy.table)}});
+  return absl::OkStatus();
+}
+
 absl::Status WorkOnRanges(const std::vector<RangedCopy>& tables, RangeWorker& worker,
-                          RangeQueue& queue, CopyProgress& progress) {
-  while (const Job* job = queue.Next()) {
+                          const TaskClaim& claim, RangeQueue& queue, LiveSource& source,
+                          KeyBuilder& keys, CopyProgress& progress) {
+  while (const RangeJob* job = queue.Next()) {
     const RangedCopy& copy = tables[job->table];
-    TOWLINE_ASSIGN_OR_RETURN(int64_t rows, worker.Copy(copy, copy.ranges[job->range], queue));
+    TOWLINE_ASSIGN_OR_RETURN(int64_t rows, worker.Copy(copy, *job, queue, source));
     if (!queue.Finish(*job, rows)) continue;
-    TOWLINE_RETURN_IF_ERROR(worker.worker().MarkTable(copy.table.name, queue.rows(job->table)));
+    auto mark = [&](Connection& destination, int64_t whole_rows) {
+      return MarkPieceCopied(destination, claim, copy.table.name, whole_rows);
+    };
+    TOWLINE_RETURN_IF_ERROR(worker.worker().MarkTable(queue.rows(job->table), mark));
+    TOWLINE_RETURN_IF_ERROR(Join(copy, job->table, queue, keys));
     progress.tables_done.fetch_add(1, std::memory_order_relaxed);
     if (auto* counts = progress.tables.Find(copy.table.name); counts != nullptr) counts->Finish();
     FaultPoint("copy:table-done");
@@ -252,34 +228,82 @@ absl::Status WorkOnRanges(const std::vector<RangedCopy>& tables, RangeWorker& wo
 
 // Bounds are stored before the first row, so that whoever goes on has the same ranges.
 absl::Status Divide(const CopierOptions& options, Connection& source, StateStore& store,
-                    std::vector<RangedCopy>* tables) {
-  bool has_divided = false;
-  for (RangedCopy& copy : *tables) {
+                    const std::vector<RangedCopy>& tables) {
+  for (const RangedCopy& copy : tables) {
     if (!copy.ranges.empty()) continue;
+    if (!copy.key.has_value()) {
+      TOWLINE_RETURN_IF_ERROR(store.AddRanges(copy.table.name, RangesBetween({})));
+      continue;
+    }
     KeyChoice choice;
     choice.key = copy.key;
     int64_t count =
         PlanKeys(copy.table, choice, {CopyPlanner::kKeys, options.part_bytes}).range_count;
     TOWLINE_ASSIGN_OR_RETURN(std::vector<std::string> bounds,
-                             ReadKeyBounds(source, copy.table, copy.key, count));
+                             ReadKeyBounds(source, copy.table, *copy.key, count));
     TOWLINE_RETURN_IF_ERROR(store.AddRanges(copy.table.name, RangesBetween(bounds)));
-    has_divided = true;
   }
-  if (!has_divided) return absl::OkStatus();
   FaultPoint("copy:ranges-stored");
-  TOWLINE_ASSIGN_OR_RETURN(std::vector<RangeRow> stored, store.ReadRanges());
-  for (RangedCopy& copy : *tables) {
-    copy.ranges.clear();
-    for (const RangeRow& range : stored) {
-      if (range.table == copy.table.name) copy.ranges.push_back(range);
+  return absl::OkStatus();
+}
+
+// What is stored of the ranges, and how the stream is to take them.
+struct Stored {
+  std::vector<std::vector<size_t>> places;  // of each table's ranges, among all that are stored
+  std::unique_ptr<LiveCopy> live;
+};
+
+absl::StatusOr<Stored> ReadStored(StateStore& store, std::vector<RangedCopy>* tables) {
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<RangeRow> ranges, store.ReadRanges());
+  std::map<TableName, size_t> numbers;
+  for (size_t i = 0; i < tables->size(); ++i) {
+    (*tables)[i].ranges.clear();
+    numbers[(*tables)[i].table.name] = i;
+  }
+  Stored stored;
+  stored.places.resize(tables->size());
+  stored.live = std::make_unique<LiveCopy>(LiveCopy::Options{.piece_count = ranges.size()});
+  for (size_t place = 0; place < ranges.size(); ++place) {
+    RangeRow& range = ranges[place];
+    if (range.state == "copied") {
+      TOWLINE_ASSIGN_OR_RETURN(Snapshot snapshot, Snapshot::Parse(range.snapshot));
+      stored.live->AddTaken(place, {std::move(snapshot), range.lsn_after});
     }
+    auto number = numbers.find(range.table);
+    if (number == numbers.end()) {
+      // Of a table that was done before, and has its indexes.
+      stored.live->Finish(place);
+      continue;
+    }
+    stored.places[number->second].push_back(place);
+    (*tables)[number->second].ranges.push_back(std::move(range));
+  }
+  return stored;
+}
+
+// Tables that have their keys, or are to have them before their rows.
+absl::Status MakeKeysFirst(const std::vector<RangedCopy>& tables, RangeQueue& queue,
+                           KeyBuilder& keys) {
+  for (size_t i = 0; i < tables.size(); ++i) {
+    const RangedCopy& copy = tables[i];
+    TOWLINE_ASSIGN_OR_RETURN(bool has_key, keys.HasKey(copy.table.name, {copy.key->column}));
+    if (!has_key && copy.ranges.size() > kKeyFirstRanges) {
+      TOWLINE_ASSIGN_OR_RETURN(has_key, keys.Build(copy.table.name, {copy.key->column}));
+      FaultPoint("copy:key-built");
+    }
+    if (!has_key) continue;
+    std::vector<size_t> done;
+    for (size_t range = 0; range < copy.ranges.size(); ++range) {
+      if (copy.ranges[range].state == "copied") done.push_back(range);
+    }
+    queue.SetHasKey(i, done);
   }
   return absl::OkStatus();
 }
 
 // What an earlier try has done.
-absl::Status CountDone(const std::vector<RangedCopy>& tables, RangeQueue& queue, StateStore& store,
-                       CopyProgress& progress) {
+absl::Status CountDone(const std::vector<RangedCopy>& tables, RangeQueue& queue, KeyBuilder& keys,
+                       StateStore& store, CopyProgress& progress) {
   int64_t kept = 0;
   for (size_t i = 0; i < tables.size(); ++i) {
     const RangedCopy& copy = tables[i];
@@ -297,25 +321,43 @@ absl::Status CountDone(const std::vector<RangedCopy>& tables, RangeQueue& queue,
     // A crash came between the last range and this.
     TOWLINE_RETURN_IF_ERROR(
         MarkPieceCopied(store.connection(), store.claim(), copy.table.name, queue.rows(i)));
+    TOWLINE_RETURN_IF_ERROR(Join(copy, i, queue, keys));
     progress.tables_done.fetch_add(1, std::memory_order_relaxed);
   }
+  if (tables.empty()) return absl::OkStatus();
   LogInfo("copying rows in ranges of keys", {{"tables", absl::StrCat(tables.size())},
                                              {"ranges", absl::StrCat(queue.job_count())},
                                              {"ranges_kept", absl::StrCat(kept)}});
   return absl::OkStatus();
 }
 
-}  // namespace
+// Those without key, the largest first; `places` follows `tables`.
+std::vector<OwnPiece> TakeOwnPieces(std::vector<RangedCopy>* tables,
+                                    std::vector<std::vector<size_t>>* places) {
+  std::vector<OwnPiece> pieces;
+  std::vector<RangedCopy> in_ranges;
+  std::vector<std::vector<size_t>> places_in_ranges;
+  for (size_t i = 0; i < tables->size(); ++i) {
+    if ((*tables)[i].key.has_value()) {
+      in_ranges.push_back(std::move((*tables)[i]));
+      places_in_ranges.push_back(std::move((*places)[i]));
+    } else {
+      pieces.push_back({std::move((*tables)[i]), (*places)[i].front()});
+    }
+  }
+  *tables = std::move(in_ranges);
+  *places = std::move(places_in_ranges);
+  std::stable_sort(pieces.begin(), pieces.end(), [](const OwnPiece& a, const OwnPiece& b) {
+    return a.copy.table.total_bytes > b.copy.table.total_bytes;
+  });
+  return pieces;
+}
 
-absl::Status CopyRanges(const CopierOptions& options, std::vector<RangedCopy> tables,
-                        StateStore& store, CopyProgress& progress, const Shutdown& shutdown) {
-  Shutdown stop;  // the workers' own, so that one failure stops them all; outlives their sessions
-  TOWLINE_ASSIGN_OR_RETURN(Connection flusher,
-                           OpenSource(options, "ranges", {kBoundsLockTimeoutSql}, shutdown));
-  TOWLINE_RETURN_IF_ERROR(Divide(options, flusher, store, &tables));
-  flusher.set_shutdown(stop);
-  RangeQueue queue(tables, std::move(flusher));
-  TOWLINE_RETURN_IF_ERROR(CountDone(tables, queue, store, progress));
+absl::Status CopyQueue(const CopierOptions& options, const std::vector<RangedCopy>& tables,
+                       RangeQueue& queue, LiveSource& live, KeyBuilder& keys, StateStore& store,
+                       CopyProgress& progress, int origins_behind,
+                       const std::function<absl::Status()>& on_tick, const Shutdown& shutdown,
+                       Shutdown& stop) {
   LargeRowTurn large_row_turn;
   const size_t count =
       std::min(static_cast<size_t>(std::max(options.workers, 1)), queue.job_count());
@@ -324,8 +366,7 @@ absl::Status CopyRanges(const CopierOptions& options, std::vector<RangedCopy> ta
     if (shutdown.is_requested()) return absl::CancelledError("shutting down");
     TOWLINE_ASSIGN_OR_RETURN(Connection source,
                              OpenSource(options, "copy", {kRuleSearchPathSql}, shutdown));
-    // Origins other than those of the workers that have just ended, which may be held for a moment.
-    const int origin = kSchemaOrigin + 1 + options.workers + static_cast<int>(i);
+    const int origin = kSchemaOrigin + 1 + origins_behind + static_cast<int>(i);
     TOWLINE_ASSIGN_OR_RETURN(Connection destination,
                              OpenDestination(options, "copy", origin, store, stop));
     source.set_shutdown(stop);
@@ -339,18 +380,82 @@ absl::Status CopyRanges(const CopierOptions& options, std::vector<RangedCopy> ta
   std::vector<std::thread> threads;
   for (RangeWorker& worker : workers) {
     queue.WorkerBegins();
-    threads.emplace_back([&tables, &worker, &queue, &progress] {
-      absl::Status status = WorkOnRanges(tables, worker, queue, progress);
+    threads.emplace_back([&] {
+      absl::Status status =
+          WorkOnRanges(tables, worker, store.claim(), queue, live, keys, progress);
       if (!status.ok()) queue.Fail(status);
       queue.WorkerEnds();
     });
   }
   while (!queue.Await(kWatchInterval)) {
-    if (shutdown.is_requested()) queue.Fail(absl::CancelledError("shutting down"));
+    if (queue.failure().ok()) {
+      if (absl::Status ticked = on_tick(); !ticked.ok()) queue.Fail(ticked);
+    }
     if (!queue.failure().ok()) stop.Request();
   }
   for (std::thread& thread : threads) thread.join();
   return queue.failure();
+}
+
+}  // namespace
+
+absl::Status CopyRanges(const CopierOptions& options, std::vector<RangedCopy> tables,
+                        StateStore& store, CopyProgress& progress, CopyCompanion& companion,
+                        const Shutdown& shutdown) {
+  Shutdown stop;  // the sessions' own, so that one failure stops them all; outlives them
+  TOWLINE_ASSIGN_OR_RETURN(Connection session,
+                           OpenSource(options, "ranges", {kBoundsLockTimeoutSql}, shutdown));
+  TOWLINE_RETURN_IF_ERROR(Divide(options, session, store, tables));
+  session.set_shutdown(stop);
+  TOWLINE_ASSIGN_OR_RETURN(Stored stored, ReadStored(store, &tables));
+  std::vector<OwnPiece> pieces = TakeOwnPieces(&tables, &stored.places);
+  TOWLINE_ASSIGN_OR_RETURN(std::unique_ptr<KeyBuilder> keys,
+                           KeyBuilder::Open(options, store, progress, shutdown));
+  LiveSource source(std::move(session), *stored.live);
+  RangeQueue queue(tables, std::move(stored.places), *stored.live);
+  TOWLINE_RETURN_IF_ERROR(MakeKeysFirst(tables, queue, *keys));
+  TOWLINE_RETURN_IF_ERROR(CountDone(tables, queue, *keys, store, progress));
+  if (!pieces.empty()) {
+    LogInfo("copying large tables one by one", {{"tables", absl::StrCat(pieces.size())}});
+  }
+  keys->set_shutdown(stop);
+  struct Ender {
+    CopyCompanion& companion;
+    ~Ender() { companion.End(); }
+  } ender{companion};
+  companion.Begin(*stored.live);
+  absl::Status copied;
+  {
+    TableJoiner joiner(*keys, *stored.live);
+    auto on_tick = [&]() -> absl::Status {
+      if (shutdown.is_requested()) return absl::CancelledError("shutting down");
+      TOWLINE_RETURN_IF_ERROR(joiner.status());
+      TOWLINE_RETURN_IF_ERROR(companion.Look());
+      return source.ForgetIfDue();
+    };
+    const PieceCopy copy{.options = options,
+                         .store = store,
+                         .progress = progress,
+                         .live = *stored.live,
+                         .source = source,
+                         .on_tick = on_tick};
+    for (size_t number = 0; number < pieces.size() && copied.ok(); ++number) {
+      copied = CopyPiece(copy, pieces[number], number, shutdown);
+      // The last one joins with the end of the copy, unless more is behind it: then its indexes can
+      // be made together with all others.
+      const bool is_last = number + 1 == pieces.size() && tables.empty();
+      if (copied.ok() && !is_last) joiner.Add(pieces[number].copy.table, pieces[number].place);
+    }
+    if (copied.ok()) {
+      copied = CopyQueue(options, tables, queue, source, *keys, store, progress,
+                         OriginsBehind(options.workers, pieces.size()), on_tick, shutdown, stop);
+    }
+    // The last keys may take longer than the last rows.
+    while (copied.ok() && !joiner.AwaitIdle(kWatchInterval)) copied = on_tick();
+    if (copied.ok()) copied = joiner.status();
+    if (!copied.ok()) stop.Request();
+  }
+  return copied;
 }
 
 }  // namespace towline

@@ -6,6 +6,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "pg/quoting.h"
@@ -51,6 +52,15 @@ absl::StatusOr<std::set<Oid>> ReadExcluding(Connection& connection) {
 
 }  // namespace
 
+bool HaveSameColumns(const std::string& form, const std::string& other) {
+  auto without_file = [](const std::string& text) {
+    std::vector<std::string> parts = absl::StrSplit(text, '/');
+    if (parts.size() == 3) parts[1] = "";
+    return parts;
+  };
+  return without_file(form) == without_file(other);
+}
+
 absl::StatusOr<std::string> ReadSourceForm(Connection& source, const TableName& table) {
   return source.QueryValue(kFormSql, {{table.schema, table.name}});
 }
@@ -67,15 +77,20 @@ std::string WhyNotRanged(const Table& table, const Table& there, const ChunkKey&
   return "";
 }
 
-absl::StatusOr<std::map<TableName, RangedPlan>> PlanRanged(const CopierOptions& options,
-                                                           Connection& source,
-                                                           Connection& destination,
-                                                           const std::vector<Table>& tables,
-                                                           const std::vector<Table>& there) {
+absl::StatusOr<std::map<TableName, RangedPlan>> PlanRanged(
+    const CopierOptions& options, Connection& source, Connection& destination,
+    const std::vector<Table>& tables, const std::vector<Table>& there,
+    std::map<TableName, std::string>* reasons) {
   std::map<TableName, RangedPlan> plans;
-  // Ranges agree when a stream has passed them, and here none follows.
-  if (options.is_once) return plans;
   const KeyPlanOptions wanted{options.planner, options.part_bytes};
+  for (const Table& table : tables) {
+    if (!HasRowsToCopy(table)) continue;
+    KeyPlan plan = PlanKeys(table, {}, wanted);
+    (*reasons)[table.name] = plan.mode == CopyMode::kWhole
+                                 ? std::move(plan.reason)
+                                 : "no stream follows, in which ranges of keys would come to agree";
+  }
+  if (options.is_once) return plans;
   std::vector<Oid> large;
   bool has_append = false;
   for (const Table& table : tables) {
@@ -107,11 +122,17 @@ absl::StatusOr<std::map<TableName, RangedPlan>> PlanRanged(const CopierOptions& 
     KeyPlan plan = PlanKeys(table, choice, wanted);
     LogInfo("a large table is copied in parts",
             {{"table", QuoteQualified(table.name.schema, table.name.name)},
-             {"by", plan.reason},
+             {"by", absl::StrCat(NameOf(plan.mode), " because ", plan.reason)},
              {"parts", absl::StrCat(plan.range_count)}});
-    if (plan.mode != CopyMode::kKeys) continue;
-    TOWLINE_ASSIGN_OR_RETURN(std::string form, ReadSourceForm(source, table.name));
-    plans[table.name] = {*choice.key, std::move(form)};
+    (*reasons)[table.name] = std::move(plan.reason);
+    if (plan.mode == CopyMode::kKeys) {
+      TOWLINE_ASSIGN_OR_RETURN(std::string form, ReadSourceForm(source, table.name));
+      plans[table.name] = {choice.key, std::move(form)};
+    } else if (!has_append && !options.follows_ddl &&
+               source.server_version() >= kCtidRangesVersionMin) {
+      TOWLINE_ASSIGN_OR_RETURN(std::string form, ReadSourceForm(source, table.name));
+      plans[table.name] = {std::nullopt, std::move(form)};
+    }
   }
   return plans;
 }

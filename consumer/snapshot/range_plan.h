@@ -1,8 +1,13 @@
-// Which tables are copied in ranges of their key, each under a short snapshot of its own, and why
-// the others are not (key_plan.h decides by size and order, this by what else hangs on the table).
+// Which tables are copied in ranges of their key, each under a short snapshot of its own, why the
+// others are not (key_plan.h decides by size and order, this by what else hangs on the table), and
+// which of those have a snapshot to themselves: large ones, where no rows of other tables are kept
+// and no captured DDL follows.
+// All others share one. So do large ones of a source that cannot read ranges of ctid: one worker
+// would copy each, and the others stand by.
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,13 +21,16 @@
 namespace towline {
 
 struct RangedPlan {
-  ChunkKey key;
-  std::string source_form;  // ReadSourceForm()
+  std::optional<ChunkKey> key;  // none: it is one piece
+  std::string source_form;      // ReadSourceForm()
 };
 
 // What the first snapshot and each later one must agree about: relation, file and columns, as text.
 // A TRUNCATE and whatever rewrites the table give it another file. Read under the table's lock.
 absl::StatusOr<std::string> ReadSourceForm(Connection& source, const TableName& table);
+// The same but for the file: what a table must be that has one snapshot, whatever became of its
+// rows before.
+bool HaveSameColumns(const std::string& form, const std::string& other);
 
 // Why a table with this key must have one snapshot; empty: it need not. `there`: at the
 // destination, oid 0 if it is missing. `has_exclusion`: an exclusion constraint, on either side.
@@ -35,11 +43,11 @@ std::string WhyNotRanged(const Table& table, const Table& there, const ChunkKey&
                          const TableRule* rule, bool has_exclusion);
 
 // `tables` of the source as they are published, `there` the destination's by the same index.
-// `source` holds their locks. Says in the log what becomes of each large one.
-absl::StatusOr<std::map<TableName, RangedPlan>> PlanRanged(const CopierOptions& options,
-                                                           Connection& source,
-                                                           Connection& destination,
-                                                           const std::vector<Table>& tables,
-                                                           const std::vector<Table>& there);
+// `source` holds their locks. Says in the log what becomes of each large one, and in `reasons` why
+// each is copied as it is (TableStatus::reason).
+absl::StatusOr<std::map<TableName, RangedPlan>> PlanRanged(
+    const CopierOptions& options, Connection& source, Connection& destination,
+    const std::vector<Table>& tables, const std::vector<Table>& there,
+    std::map<TableName, std::string>* reasons);
 
 }  // namespace towline

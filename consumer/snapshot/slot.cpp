@@ -10,6 +10,7 @@
 #include "base/format.h"
 #include "base/status_macros.h"
 #include "pg/quoting.h"
+#include "snapshot/copy_start.h"
 #include "snapshot/wait_blockers.h"
 
 namespace towline {
@@ -17,15 +18,22 @@ namespace {
 
 constexpr absl::Duration kLookInterval = absl::Seconds(1);
 constexpr absl::Duration kNoticeInterval = absl::Seconds(10);
+constexpr absl::Duration kFirstNudgeAfter = absl::Milliseconds(100);
 
 constexpr char kSlotSql[] = R"sql(
 SELECT s.plugin, s.database, s.active, s.active_pid, a.application_name, s.confirmed_flush_lsn,
        s.restart_lsn, s.wal_status, s.safe_wal_size,
        CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()
             ELSE pg_catalog.pg_current_wal_lsn() END - s.restart_lsn,
-       COALESCE((pg_catalog.to_jsonb(s) ->> 'two_phase')::boolean, false)
+       COALESCE((pg_catalog.to_jsonb(s) ->> 'two_phase')::boolean, false),
+       COALESCE(r.sync_state, 'async') <> 'async',
+       COALESCE(pg_catalog.to_jsonb(s) ->> 'invalidation_reason',
+                CASE WHEN (pg_catalog.to_jsonb(s) ->> 'conflicting')::boolean THEN 'a conflict with the primary' END, ''),
+       COALESCE((pg_catalog.to_jsonb(s) ->> 'failover')::boolean, false),
+       COALESCE((pg_catalog.to_jsonb(s) ->> 'synced')::boolean, false)
 FROM pg_catalog.pg_replication_slots s
 LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = s.active_pid
+LEFT JOIN pg_catalog.pg_stat_replication r ON r.pid = s.active_pid
 WHERE s.slot_name = $1
 )sql";
 
@@ -94,13 +102,14 @@ absl::Status ExplainCreationError(Connection& source, const absl::Status& status
   std::string libraries = setting("output_plugin_libraries");
   if (absl::StrContains(status.message(), "output plugin") && !libraries.empty() &&
       !absl::StrContains(libraries, "towline")) {
-    return refused("the source does not allow towline as an output plugin",
-                   absl::StrCat("ALTER SYSTEM SET output_plugin_libraries = ", libraries,
-                                ", towline; SELECT pg_reload_conf();"));
+    return refused(
+        absl::StrCat("the ", source.side(), " does not allow towline as an output plugin"),
+        absl::StrCat("ALTER SYSTEM SET output_plugin_libraries = ", libraries,
+                     ", towline; SELECT pg_reload_conf();"));
   }
   if (sqlstate == "58P01") {
-    return refused("the towline plugin is not installed on the source",
-                   "On the source's host, with its pg_config: make -f Makefile.pgxs "
+    return refused(absl::StrCat("the towline plugin is not installed on the ", source.side()),
+                   "On that server's host, with its pg_config: make -f Makefile.pgxs "
                    "install (no restart needed).");
   }
   if (sqlstate == "42501") {
@@ -119,8 +128,9 @@ absl::Status ExplainCreationError(Connection& source, const absl::Status& status
                                 slots + 10, "; and restart the source."));
   }
   if (sqlstate == "55000" && setting("wal_level") != "logical") {
-    return refused("the source does not write what logical decoding needs",
-                   "ALTER SYSTEM SET wal_level = logical; and restart the source.");
+    return refused(
+        absl::StrCat("the ", source.side(), " does not write what logical decoding needs"),
+        "ALTER SYSTEM SET wal_level = logical; and restart the source.");
   }
   return WithContext(status, "cannot create the slot");
 }
@@ -134,12 +144,37 @@ absl::Status CheckIsPrimary(Connection& source) {
                   "Name the primary as the source.");
 }
 
-// The result of what was sent on `session`, looking at `watcher` each second.
-absl::StatusOr<std::string> AwaitSlot(Connection& session, Connection& watcher, NoticedWait& wait) {
+// On a standby a slot's creation waits for what only the primary can write into the log: which
+// transactions are running. It does so by itself now and then (15 s while it writes, and with each
+// checkpoint), and when it is asked to.
+class StandbyNudge {
+ public:
+  explicit StandbyNudge(Connection& primary) : primary_(primary) {}
+
+  // What is waited for beside others' transactions; empty: nothing.
+  absl::StatusOr<std::string> Give() {
+    absl::Status logged = primary_.Exec("SELECT pg_catalog.pg_log_standby_snapshot()").status();
+    if (logged.ok()) return std::string();
+    if (GetSqlState(logged) != "42501") return logged;
+    // It writes by itself only if something else was written since.
+    TOWLINE_RETURN_IF_ERROR(FlushSourceLog(primary_));
+    return std::string(
+        "the primary to log its running transactions, which it does within 15 s (at once for a "
+        "role that may EXECUTE pg_log_standby_snapshot() there)");
+  }
+
+ private:
+  Connection& primary_;
+};
+
+// The result of what was sent on `session`, looking at `primary` each second. `nudge`: null if the
+// session is the primary's.
+absl::StatusOr<std::string> AwaitSlot(Connection& session, Connection& primary, StandbyNudge* nudge,
+                                      NoticedWait& wait) {
   absl::Status gave_up;
   std::string consistent_point;
   absl::Status failure;
-  absl::Time look_at = absl::Now() + kLookInterval;
+  absl::Time look_at = absl::Now() + (nudge == nullptr ? kLookInterval : kFirstNudgeAfter);
   PGconn* raw = session.raw();
   while (true) {
     if (PQflush(raw) < 0) return session.ErrorOf(nullptr);
@@ -167,8 +202,12 @@ absl::StatusOr<std::string> AwaitSlot(Connection& session, Connection& watcher, 
     if (absl::IsDeadlineExceeded(waited)) {
       look_at = absl::Now() + kLookInterval;
       if (!gave_up.ok()) continue;  // the cancel is under way
-      TOWLINE_ASSIGN_OR_RETURN(std::string blockers,
-                               DescribeBlockers(watcher, 0, session.backend_pid()));
+      const int own_pid = nudge == nullptr ? session.backend_pid() : primary.backend_pid();
+      TOWLINE_ASSIGN_OR_RETURN(std::string blockers, DescribeBlockers(primary, 0, own_pid));
+      if (nudge != nullptr) {
+        TOWLINE_ASSIGN_OR_RETURN(std::string log, nudge->Give());
+        if (blockers.empty()) blockers = std::move(log);
+      }
       gave_up = wait.Look(blockers);
       if (!gave_up.ok()) session.Cancel();
       continue;
@@ -195,17 +234,24 @@ absl::StatusOr<std::optional<SlotInfo>> ReadSlot(Connection& source, const std::
   if (!result.IsNull(0, 8)) info.safe_wal_bytes = result.GetInt(0, 8);
   info.retained_bytes = result.GetInt(0, 9);
   info.is_two_phase = result.GetBool(0, 10);
+  info.is_failover = result.GetBool(0, 13);
+  info.is_synced = result.GetBool(0, 14);
+  info.is_synchronous = result.GetBool(0, 11);
+  info.invalidation_reason = result.GetString(0, 12);
   return std::optional<SlotInfo>(std::move(info));
 }
 
-absl::Status CreateSlot(const ConnectOptions& source, const std::string& slot,
-                        absl::Duration wait_max, const Shutdown& shutdown, WaitNotice on_wait,
-                        absl::FunctionRef<absl::Status(Lsn)> on_position) {
+absl::Status CreateSlot(const ConnectOptions& primary, const ConnectOptions& server,
+                        const std::string& slot, absl::Duration wait_max, const Shutdown& shutdown,
+                        WaitNotice on_wait, absl::FunctionRef<absl::Status(Lsn)> on_position) {
   Connection::Purpose purpose;
   purpose.application_name = absl::StrCat(slot, " src slot");
-  TOWLINE_ASSIGN_OR_RETURN(Connection session, Connection::Open(source, purpose, shutdown));
-  TOWLINE_ASSIGN_OR_RETURN(Connection watcher, Connection::Open(source, purpose, shutdown));
+  TOWLINE_ASSIGN_OR_RETURN(Connection session, Connection::Open(server, purpose, shutdown));
+  TOWLINE_ASSIGN_OR_RETURN(Connection watcher, Connection::Open(primary, purpose, shutdown));
   TOWLINE_RETURN_IF_ERROR(CheckIsPrimary(watcher));
+  TOWLINE_ASSIGN_OR_RETURN(std::string is_standby,
+                           session.QueryValue("SELECT pg_catalog.pg_is_in_recovery()"));
+  StandbyNudge nudge(watcher);
   if (session.server_version() >= 140000) {
     // Nobody may end it for us by its name if we die while it waits. Some systems cannot.
     session.Exec("SET client_connection_check_interval = '5s'").status().IgnoreError();
@@ -219,11 +265,12 @@ absl::Status CreateSlot(const ConnectOptions& source, const std::string& slot,
                         1, nullptr, values, nullptr, nullptr, 0) == 0) {
     return session.ErrorOf(nullptr);
   }
-  absl::StatusOr<std::string> point = AwaitSlot(session, watcher, wait);
+  absl::StatusOr<std::string> point =
+      AwaitSlot(session, watcher, is_standby == "t" ? &nudge : nullptr, wait);
   if (!point.ok()) {
     return GetSqlState(point.status()).empty() || absl::IsUnavailable(point.status())
                ? point.status()
-               : ExplainCreationError(watcher, point.status());
+               : ExplainCreationError(session, point.status());
   }
   TOWLINE_ASSIGN_OR_RETURN(Lsn position, Lsn::Parse(*point));
   TOWLINE_RETURN_IF_ERROR(on_position(position));
@@ -232,7 +279,7 @@ absl::Status CreateSlot(const ConnectOptions& source, const std::string& slot,
           .Query("SELECT pg_catalog.pg_copy_logical_replication_slot($1, $2, false)", {draft, slot})
           .status();
   if (named.ok() || GetSqlState(named).empty() || absl::IsUnavailable(named)) return named;
-  return ExplainCreationError(watcher, named);
+  return ExplainCreationError(session, named);
 }
 
 absl::Status WaitForMarker(Connection& source, absl::Duration wait_max, const Shutdown& shutdown,

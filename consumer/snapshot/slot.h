@@ -22,10 +22,14 @@ struct SlotInfo {
   std::string active_application;  // of active_pid, empty if it cannot be seen
   Lsn confirmed_flush_lsn;
   Lsn restart_lsn;
-  std::string wal_status;       // reserved, extended, unreserved, lost; empty before 13
-  int64_t safe_wal_bytes = -1;  // -1: unlimited
-  int64_t retained_bytes = 0;   // WAL that the slot keeps on the source
-  bool is_two_phase = false;    // prepared transactions are sent at their PREPARE
+  std::string wal_status;           // reserved, extended, unreserved, lost; empty before 13
+  int64_t safe_wal_bytes = -1;      // -1: unlimited
+  int64_t retained_bytes = 0;       // WAL that the slot keeps on the source
+  bool is_two_phase = false;        // prepared transactions are sent at their PREPARE
+  bool is_failover = false;         // standbys may keep it synchronised
+  bool is_synced = false;           // it came here from a primary, before a promotion
+  std::string invalidation_reason;  // as the server says, empty: none, or before 16
+  bool is_synchronous = false;      // its reader may be waited for (synchronous_standby_names)
 };
 
 // Called after a second of a wait, then about every ten, with what is waited for ("transaction of
@@ -39,9 +43,9 @@ absl::StatusOr<std::optional<SlotInfo>> ReadSlot(Connection& source, const std::
 // only then is it copied to its name. So whoever finds a slot of that name knows by its position
 // whether it is the one that was meant. Waits at most `wait_max` for older transactions, naming
 // them; then kDeadlineExceeded that names them ("waits for the operator").
-absl::Status CreateSlot(const ConnectOptions& source, const std::string& slot,
-                        absl::Duration wait_max, const Shutdown& shutdown, WaitNotice on_wait,
-                        absl::FunctionRef<absl::Status(Lsn)> on_position);
+absl::Status CreateSlot(const ConnectOptions& primary, const ConnectOptions& server,
+                        const std::string& slot, absl::Duration wait_max, const Shutdown& shutdown,
+                        WaitNotice on_wait, absl::FunctionRef<absl::Status(Lsn)> on_position);
 
 // I4: takes an xid X in a transaction of its own and waits until every snapshot sees all
 // transactions up to X as ended. Same wait rules.

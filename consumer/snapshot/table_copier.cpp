@@ -88,14 +88,20 @@ absl::Status WorkOnParts(const TableCopyJob& job, const TaskClaim& claim, CopyWo
   while (const CopyPart* part = queue.Next()) {
     const Table& table = job.tables[part->table];
     bool has_mark = !job.is_staged[part->table];
-    auto mark = [&](Connection& destination, int64_t rows) {
-      return has_mark && part->is_whole ? MarkPieceCopied(destination, claim, table.name, rows)
-                                        : absl::OkStatus();
+    // Both marks at once: the one without the other would have the table emptied and not copied.
+    auto mark = [&](Connection& destination, int64_t rows) -> absl::Status {
+      if (job.are_own_pieces) {
+        TOWLINE_RETURN_IF_ERROR(MarkRangeCopied(destination, claim, table.name, 1, rows));
+      }
+      return MarkPieceCopied(destination, claim, table.name, rows);
     };
-    TOWLINE_ASSIGN_OR_RETURN(int64_t rows,
-                             worker.CopyPartOf(table, job.targets[part->table], *part, mark));
+    auto mark_if_whole = [&](Connection& destination, int64_t rows) {
+      return has_mark && part->is_whole ? mark(destination, rows) : absl::OkStatus();
+    };
+    TOWLINE_ASSIGN_OR_RETURN(
+        int64_t rows, worker.CopyPartOf(table, job.targets[part->table], *part, mark_if_whole));
     if (!queue.Finish(*part, &rows)) continue;
-    if (has_mark && !part->is_whole) TOWLINE_RETURN_IF_ERROR(worker.MarkTable(table.name, rows));
+    if (has_mark && !part->is_whole) TOWLINE_RETURN_IF_ERROR(worker.MarkTable(rows, mark));
     progress.tables_done.fetch_add(1, std::memory_order_relaxed);
     if (auto* counts = progress.tables.Find(table.name); counts != nullptr) counts->Finish();
     LogDebug("table copied", {{"table", QuoteQualified(table.name.schema, table.name.name)},
@@ -150,8 +156,9 @@ absl::Status CopyTables(const CopierOptions& options, const TableCopyJob& job,
     if (shutdown.is_requested()) return absl::CancelledError("shutting down");
     TOWLINE_ASSIGN_OR_RETURN(
         CopyWorker worker,
-        OpenWorker(options, kSchemaOrigin + 1 + static_cast<int>(i), snapshot.lock_key(),
-                   std::move(readers[i]), store, &large_row_turn, progress, stop));
+        OpenWorker(options, kSchemaOrigin + 1 + job.origins_behind + static_cast<int>(i),
+                   snapshot.lock_key(), std::move(readers[i]), store, &large_row_turn, progress,
+                   stop));
     workers.push_back(std::move(worker));
   }
   WorkQueue queue(job, static_cast<int>(count));
@@ -167,6 +174,9 @@ absl::Status CopyTables(const CopierOptions& options, const TableCopyJob& job,
   absl::Time looked = absl::Now();
   while (!queue.Await(kWatchInterval)) {
     if (shutdown.is_requested()) queue.Fail(absl::CancelledError("shutting down"));
+    if (queue.failure().ok()) {
+      if (absl::Status ticked = job.on_tick(); !ticked.ok()) queue.Fail(ticked);
+    }
     if (queue.failure().ok() && absl::Now() - looked >= kAliveInterval) {
       looked = absl::Now();
       if (absl::Status alive = snapshot.CheckAlive(); !alive.ok()) queue.Fail(alive);

@@ -2,6 +2,7 @@
 // on either side. One failure ends them all: what is half done is emptied and starts again.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,12 @@ struct TableCopyJob {
   std::vector<CopyTarget> targets;  // by the same index
   std::vector<bool> is_staged;      // its rows go to a staging table: no mark yet
   std::vector<CopyPart> parts;
+  // Each has its range row, which is marked with it (piece_copier.h).
+  bool are_own_pieces = false;
+  // The numbers of the workers' origins begin so far behind those of the first.
+  int origins_behind = 0;
+  // Several times a second, on the thread of the call; an error ends the copy.
+  std::function<absl::Status()> on_tick = [] { return absl::OkStatus(); };
 };
 
 // Writes pieces' marks in the transactions of their rows. The rows are durable only once a later

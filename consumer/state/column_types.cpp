@@ -8,7 +8,8 @@ namespace towline {
 namespace {
 
 bool IsSameType(const TableColumn& a, const TableColumn& b) {
-  return a.type_schema == b.type_schema && a.type_name == b.type_name && a.typmod == b.typmod;
+  return a.type_schema == b.type_schema && a.type_name == b.type_name && a.typmod == b.typmod &&
+         a.base == b.base;
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "schema/array_literal.h"
+#include "state/parked_piece.h"
 #include "state/state_store.h"
 #include "state/task_row.h"
 
@@ -51,19 +52,6 @@ absl::StatusOr<std::optional<ChunkKey>> ReadKey(const Result& pieces, int row) {
 absl::Status StateStore::StartCopy(const std::vector<PieceRow>& pieces,
                                    const std::vector<SchemaStatement>& statements,
                                    const std::optional<SnapshotRow>& snapshot, TaskState state) {
-  std::vector<Param> piece_values;
-  for (const PieceRow& piece : pieces) {
-    piece_values.insert(
-        piece_values.end(),
-        {options_.task, piece.table.schema, piece.table.name, absl::StrCat(piece_values.size()),
-         absl::StrCat(piece.source_oid), piece.existing, piece.state,
-         absl::StrCat(piece.bytes_total), absl::StrCat(piece.rows_done), piece.rule,
-         piece.snapshot_number == 0 ? Param() : Param(absl::StrCat(piece.snapshot_number)),
-         piece.key ? Param(piece.key->column) : Param(),
-         piece.key ? Param(std::string(KeyTypeName(piece.key->type))) : Param(),
-         piece.key ? Param(absl::StrCat(piece.key->type_oid)) : Param(),
-         piece.key ? Param(piece.key->collation) : Param(), piece.source_form});
-  }
   std::vector<Param> statement_values;
   for (const SchemaStatement& statement : statements) {
     statement_values.insert(
@@ -73,26 +61,13 @@ absl::Status StateStore::StartCopy(const std::vector<PieceRow>& pieces,
   }
   absl::Status stored = InTransaction(connection_, [&]() -> absl::Status {
     TOWLINE_RETURN_IF_ERROR(UpdateTask(kStateAssignments, StateParams(state, "")));
-    for (const char* table : {"piece", "range", "snapshot", "schema_statement"}) {
-      TOWLINE_RETURN_IF_ERROR(
-          connection_
-              .Query(absl::StrCat("DELETE FROM towline_state.", table, " WHERE task = $1"),
-                     {options_.task})
-              .status());
-    }
+    TOWLINE_RETURN_IF_ERROR(DeleteRows({"piece", "range", "snapshot", "schema_statement"}));
     if (snapshot.has_value()) {
       TOWLINE_RETURN_IF_ERROR(InsertSnapshot(*snapshot));
     } else {
       TOWLINE_RETURN_IF_ERROR(UpdateTask("lsn_after = NULL", {}));
     }
-    TOWLINE_RETURN_IF_ERROR(
-        InsertRows(connection_,
-                   "towline_state.piece (task, schema_name, table_name, ordinal, source_oid, "
-                   "existing, state, bytes_total, rows_done, rule, snapshot_number, key_column, "
-                   "key_type, key_type_oid, key_collation, source_form)",
-                   {"text", "text", "text", "bigint", "bigint", "text", "text", "bigint", "bigint",
-                    "text", "integer", "text", "text", "bigint", "text", "text"},
-                   std::move(piece_values)));
+    TOWLINE_RETURN_IF_ERROR(InsertPieces(pieces));
     return InsertRows(connection_,
                       "towline_state.schema_statement (task, section, ordinal, is_setting, "
                       "statement, is_done)",
@@ -101,6 +76,42 @@ absl::Status StateStore::StartCopy(const std::vector<PieceRow>& pieces,
   });
   if (stored.ok()) on_state_(state);
   return stored;
+}
+
+absl::Status StateStore::DeleteRows(std::initializer_list<const char*> tables) {
+  for (const char* table : tables) {
+    TOWLINE_RETURN_IF_ERROR(
+        connection_
+            .Query(absl::StrCat("DELETE FROM towline_state.", table, " WHERE task = $1"),
+                   {options_.task})
+            .status());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status StateStore::InsertPieces(const std::vector<PieceRow>& pieces) {
+  std::vector<Param> values;
+  for (const PieceRow& piece : pieces) {
+    values.insert(
+        values.end(),
+        {options_.task, piece.table.schema, piece.table.name, absl::StrCat(values.size()),
+         absl::StrCat(piece.source_oid), piece.existing, piece.state,
+         absl::StrCat(piece.bytes_total), absl::StrCat(piece.rows_done), piece.rule,
+         piece.snapshot_number == 0 ? Param() : Param(absl::StrCat(piece.snapshot_number)),
+         piece.key ? Param(piece.key->column) : Param(),
+         piece.key ? Param(std::string(KeyTypeName(piece.key->type))) : Param(),
+         piece.key ? Param(absl::StrCat(piece.key->type_oid)) : Param(),
+         piece.key ? Param(piece.key->collation) : Param(), piece.source_form,
+         piece.is_added ? "t" : "f", piece.reason});
+  }
+  return InsertRows(
+      connection_,
+      "towline_state.piece (task, schema_name, table_name, ordinal, source_oid, "
+      "existing, state, bytes_total, rows_done, rule, snapshot_number, key_column, "
+      "key_type, key_type_oid, key_collation, source_form, is_added, reason)",
+      {"text", "text", "text", "bigint", "bigint", "text", "text", "bigint", "bigint", "text",
+       "integer", "text", "text", "bigint", "text", "text", "boolean", "text"},
+      std::move(values));
 }
 
 // The greatest lsn_after is the last's: a log does not get shorter, and all others were
@@ -123,8 +134,19 @@ absl::Status StateStore::ResumeCopy(const SnapshotRow& snapshot) {
         connection_
             .Query("UPDATE towline_state.piece SET snapshot_number = $2::integer, "
                    "state = CASE state WHEN 'again' THEN state ELSE 'pending' END, rows_done = 0, "
-                   "bytes_done = 0 WHERE task = $1 AND state NOT IN ('copied', 'streamed')",
+                   "bytes_done = 0 WHERE task = $1 "
+                   "AND state NOT IN ('copied', 'streamed', 'parked')",
                    {options_.task, absl::StrCat(snapshot.number)})
+            .status());
+    // What was begun of them has been emptied.
+    TOWLINE_RETURN_IF_ERROR(
+        connection_
+            .Query("UPDATE towline_state.range r SET state = 'pending', rows_done = 0, "
+                   "snapshot = NULL, lsn_after = NULL FROM towline_state.piece p "
+                   "WHERE p.task = $1 AND p.state NOT IN ('copied', 'streamed', 'parked') "
+                   "AND p.key_column IS NULL AND r.task = p.task "
+                   "AND r.schema_name = p.schema_name AND r.table_name = p.table_name",
+                   {options_.task})
             .status());
     return connection_
         .Query(
@@ -153,14 +175,7 @@ absl::StatusOr<std::vector<SnapshotRow>> StateStore::ReadSnapshots() {
 absl::Status StateStore::ForgetSnapshots() {
   return InTransaction(connection_, [&]() -> absl::Status {
     TOWLINE_RETURN_IF_ERROR(UpdateTask("lsn_after = NULL", {}));
-    for (const char* table : {"snapshot", "range"}) {
-      TOWLINE_RETURN_IF_ERROR(
-          connection_
-              .Query(absl::StrCat("DELETE FROM towline_state.", table, " WHERE task = $1"),
-                     {options_.task})
-              .status());
-    }
-    return absl::OkStatus();
+    return DeleteRows({"snapshot", "range"});
   });
 }
 
@@ -207,6 +222,18 @@ absl::StatusOr<std::vector<RangeRow>> StateStore::ReadRanges() {
   return ranges;
 }
 
+absl::Status StateStore::EndRows() {
+  absl::Status stored = InTransaction(connection_, [&]() -> absl::Status {
+    TOWLINE_RETURN_IF_ERROR(UpdateTask(
+        "lsn_after = GREATEST(lsn_after, (SELECT max(r.lsn_after) FROM towline_state.range r "
+        "WHERE r.task = $1))",
+        {}));
+    return UpdateTask(kStateAssignments, StateParams(TaskState::kIndexing, ""));
+  });
+  if (stored.ok()) on_state_(TaskState::kIndexing);
+  return stored;
+}
+
 absl::Status StateStore::CopyAgain(Oid table) {
   absl::Status stored = InTransaction(connection_, [&]() -> absl::Status {
     TOWLINE_RETURN_IF_ERROR(UpdateTask(kStateAssignments, StateParams(TaskState::kCopying, "")));
@@ -229,6 +256,13 @@ absl::Status StateStore::CopyAgain(Oid table) {
   return stored;
 }
 
+absl::Status StateStore::ParkTable(const FailedTable& table, const std::string& reason) {
+  return InTransaction(connection_, [&]() -> absl::Status {
+    TOWLINE_RETURN_IF_ERROR(CheckEpoch(connection_, claim()));
+    return ParkPiece(connection_, claim(), table, reason);
+  });
+}
+
 absl::StatusOr<std::vector<PieceRow>> StateStore::ReadPieces() {
   return ReadPieces(connection_, options_.task);
 }
@@ -239,7 +273,8 @@ absl::StatusOr<std::vector<PieceRow>> StateStore::ReadPieces(Connection& session
       Result rows,
       session.Query("SELECT schema_name, table_name, source_oid, existing, state, bytes_total, "
                     "rows_done, bytes_done, rule, COALESCE(snapshot_number, 0), key_column, "
-                    "key_type, key_type_oid, COALESCE(key_collation, ''), source_form "
+                    "key_type, key_type_oid, COALESCE(key_collation, ''), source_form, "
+                    "is_added, reason "
                     "FROM towline_state.piece WHERE task = $1 ORDER BY ordinal",
                     {task}));
   std::vector<PieceRow> pieces;
@@ -255,7 +290,9 @@ absl::StatusOr<std::vector<PieceRow>> StateStore::ReadPieces(Connection& session
                       rows.GetString(i, 8),
                       static_cast<int>(rows.GetInt(i, 9)),
                       std::move(key),
-                      rows.GetString(i, 14)});
+                      rows.GetString(i, 14),
+                      rows.GetBool(i, 15),
+                      rows.GetString(i, 16)});
   }
   return pieces;
 }

@@ -68,13 +68,17 @@ absl::Status TakeOrigin(Connection& session, const std::string& task, int number
           .Exec(absl::StrCat("SELECT pg_catalog.pg_replication_origin_create(", quoted,
                              ") WHERE pg_catalog.pg_replication_origin_oid(", quoted, ") IS NULL"))
           .status();
-  if (status.ok()) {
+  const absl::Time deadline = absl::Now() + kBackendEndMax;
+  while (status.ok()) {
     status = session
                  .Exec(absl::StrCat("SELECT pg_catalog.pg_replication_origin_session_setup(",
                                     quoted, ")"))
                  .status();
+    if (status.ok()) return status;
+    if (GetSqlState(status) != "55006" || absl::Now() >= deadline) break;
+    status = absl::OkStatus();
+    absl::SleepFor(kPoll);
   }
-  if (status.ok()) return status;
   if (absl::IsUnavailable(status) || absl::IsCancelled(status)) return status;
   if (is_required) {
     // A predecessor's session may hold it still: that is over at the next try.

@@ -56,6 +56,32 @@ absl::Status AddStreamedPiece(Connection& session, const TaskClaim& claim, const
       .status();
 }
 
+absl::Status RemovePiece(Connection& session, const TaskClaim& claim, const TableName& table) {
+  for (const char* state_table : {"piece", "range", "column_type"}) {
+    TOWLINE_RETURN_IF_ERROR(
+        session
+            .Query(absl::StrCat("DELETE FROM towline_state.", state_table,
+                                " WHERE task = $1 AND schema_name = $2 AND table_name = $3"),
+                   {{claim.task, table.schema, table.name}})
+            .status());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RenamePiece(Connection& session, const TaskClaim& claim, const TableName& before,
+                         const TableName& now) {
+  for (const char* state_table : {"piece", "range", "column_type"}) {
+    TOWLINE_RETURN_IF_ERROR(
+        session
+            .Query(absl::StrCat("UPDATE towline_state.", state_table,
+                                " SET schema_name = $4, table_name = $5 WHERE task = $1 AND "
+                                "schema_name = $2 AND table_name = $3"),
+                   {{claim.task, before.schema, before.name, now.schema, now.name}})
+            .status());
+  }
+  return absl::OkStatus();
+}
+
 absl::Status MarkPieceCopied(Connection& session, const TaskClaim& claim, const TableName& table,
                              int64_t rows) {
   std::vector<Param> params = ClaimParams(claim);
@@ -71,19 +97,24 @@ absl::Status MarkPieceCopied(Connection& session, const TaskClaim& claim, const 
   return CheckPositionMoved(result.affected_rows());
 }
 
+absl::Status HoldPosition(Connection& session, const std::string& task) {
+  TOWLINE_ASSIGN_OR_RETURN(
+      Result row,
+      session.Query("SELECT phase = 'healing' FROM towline_state.task WHERE task = $1 FOR NO KEY "
+                    "UPDATE",
+                    {task}));
+  if (row.row_count() == 1 && row.GetBool(0, 0)) {
+    return absl::FailedPreconditionError(absl::StrCat("task \"", task, "\" is being healed"));
+  }
+  if (row.row_count() == 1) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("task \"", task, "\" has gone from the destination meanwhile"));
+}
+
 absl::Status StartRange(Connection& session, const TaskClaim& claim, const TableName& table,
                         int64_t ordinal, const std::string& snapshot, Lsn lsn_after) {
   TOWLINE_RETURN_IF_ERROR(session.Exec("BEGIN; SET LOCAL synchronous_commit = on").status());
   TOWLINE_RETURN_IF_ERROR(CheckEpoch(session, claim));
-  std::vector<Param> params = ClaimParams(claim);
-  params.insert(params.end(), {lsn_after.ToString()});
-  // Others read their snapshots at the same time, so ours may not be the latest.
-  TOWLINE_RETURN_IF_ERROR(
-      session
-          .Query("UPDATE towline_state.task SET lsn_after = GREATEST(lsn_after, $3::pg_lsn) "
-                 "WHERE task = $1 AND epoch = $2::bigint",
-                 params)
-          .status());
   TOWLINE_ASSIGN_OR_RETURN(
       Result result,
       session.Query("UPDATE towline_state.range SET state = 'copying', snapshot = $5, "

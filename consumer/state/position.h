@@ -25,6 +25,11 @@ struct TaskClaim {
 std::string MovePositionSql(const TaskClaim& claim, Lsn old_position, Lsn new_position);
 absl::Status CheckPositionMoved(int64_t affected_rows);
 
+// Within somebody else's transaction, which may not take long: the position does not move until it
+// ends, and no transaction of the stream is half written. Take LockOutPrepares() (prepared.h)
+// before it.
+absl::Status HoldPosition(Connection& session, const std::string& task);
+
 // First statement of a writing transaction that does not move the position (copy, schema): kAborted
 // unless the epoch is still ours. Call it again before COMMIT: the second look is what counts.
 absl::Status CheckEpoch(Connection& session, const TaskClaim& claim);
@@ -33,7 +38,7 @@ absl::Status CheckEpoch(Connection& session, const TaskClaim& claim);
 absl::Status MarkPieceCopied(Connection& session, const TaskClaim& claim, const TableName& table,
                              int64_t rows);
 // Before a range's rows are read: under which snapshot they will be. A transaction of its own, and
-// durable when it returns.
+// durable when it returns. Writes nothing of the task's row, which the stream may hold.
 absl::Status StartRange(Connection& session, const TaskClaim& claim, const TableName& table,
                         int64_t ordinal, const std::string& snapshot, Lsn lsn_after);
 // Within the transaction of its rows.
@@ -42,6 +47,10 @@ absl::Status MarkRangeCopied(Connection& session, const TaskClaim& claim, const 
 // Within a transaction of the stream: a table that was not copied is met for the first time.
 absl::Status AddStreamedPiece(Connection& session, const TaskClaim& claim, const TableName& table,
                               uint32_t source_oid, const std::string& rule);
+// The same for one that the source has dropped or renamed.
+absl::Status RemovePiece(Connection& session, const TaskClaim& claim, const TableName& table);
+absl::Status RenamePiece(Connection& session, const TaskClaim& claim, const TableName& before,
+                         const TableName& now);
 absl::Status MarkSchemaStatementDone(Connection& session, const TaskClaim& claim,
                                      const std::string& section, int64_t ordinal);
 // The same for all from `first` to `last`.

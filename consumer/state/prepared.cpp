@@ -41,6 +41,12 @@ absl::Status UnlockPrepares(Connection& session, const TaskClaim& claim) {
       .status();
 }
 
+absl::Status LockOutPrepares(Connection& session, const std::string& task) {
+  return session
+      .Query(absl::StrCat("SELECT pg_catalog.pg_advisory_xact_lock(", kKeySql, ")"), {task})
+      .status();
+}
+
 absl::Status WaitForPrepares(Connection& session, const std::string& task) {
   TOWLINE_RETURN_IF_ERROR(
       session.Query(absl::StrCat("SELECT pg_catalog.pg_advisory_lock(", kKeySql, ")"), {task})

@@ -50,6 +50,8 @@ std::string PreparedGid(const TaskClaim& claim, const std::string& database_oid,
 // The lock described above. Shared by a writer, from before ReadPreparedState().
 absl::Status LockPrepares(Connection& session, const TaskClaim& claim);
 absl::Status UnlockPrepares(Connection& session, const TaskClaim& claim);
+// Nobody else's until the transaction ends: nothing is prepared or ended meanwhile.
+absl::Status LockOutPrepares(Connection& session, const std::string& task);
 // Waits until nobody holds it. After the epoch was moved.
 absl::Status WaitForPrepares(Connection& session, const std::string& task);
 

@@ -58,8 +58,45 @@ absl::StatusOr<ServerIdentity> ReadSourceIdentity(Connection& connection,
   if (identity.system_identifier != 0) return identity;
   TOWLINE_ASSIGN_OR_RETURN(ReplicationConnection replication,
                            ReplicationConnection::Open(options, "towline identity", shutdown));
-  TOWLINE_ASSIGN_OR_RETURN(identity.system_identifier, replication.ReadSystemIdentifier());
+  TOWLINE_ASSIGN_OR_RETURN(SystemIdentity system, replication.IdentifySystem());
+  identity.system_identifier = system.system_identifier;
   return identity;
+}
+
+absl::Status CheckIsStandbyOf(const ServerIdentity& source, Connection& standby,
+                              const ConnectOptions& options, const Shutdown& shutdown) {
+  TOWLINE_ASSIGN_OR_RETURN(Result row,
+                           standby.Query("SELECT pg_catalog.pg_is_in_recovery(), d.oid "
+                                         "FROM pg_catalog.pg_database d "
+                                         "WHERE d.datname = pg_catalog.current_database()"));
+  TOWLINE_ASSIGN_OR_RETURN(ReplicationConnection replication,
+                           ReplicationConnection::Open(options, "towline identity", shutdown));
+  TOWLINE_ASSIGN_OR_RETURN(SystemIdentity system, replication.IdentifySystem());
+  auto refuse = [&](absl::string_view text, absl::string_view hint) {
+    return WithHint(absl::DataLossError(absl::StrCat("the server of source_standby ", text)), hint);
+  };
+  if (source.system_identifier != system.system_identifier) {
+    return refuse("is no standby of the source: it has another system identifier",
+                  "Correct source or source_standby.");
+  }
+  if (!row.GetBool(0, 0)) {
+    return refuse(
+        system.timeline == source.timeline ? "is the source itself, or was promoted"
+                                           : "was promoted: its log is not the source's any more",
+        "Name a server that follows the source. A slot on a server that was promoted is of no use "
+        "to a task that copies from the old primary: drop the task (towline drop) and copy anew "
+        "from the primary of now.");
+  }
+  if (system.timeline != source.timeline) {
+    return refuse(absl::StrCat("follows timeline ", system.timeline, ", and the source writes ",
+                               source.timeline),
+                  "Let it follow the source.");
+  }
+  if (row.row_count() != 1 || static_cast<uint32_t>(row.GetInt(0, 1)) != source.database_oid) {
+    return refuse("was asked for another database than the source",
+                  "Give both URIs the same database.");
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace towline

@@ -227,6 +227,147 @@ COMMENT ON TABLE towline_state.conflict_total IS
 INSERT INTO towline_state.conflict_total (task, type, resolution, count)
   SELECT task, type, resolution, count(*) FROM towline_state.conflict GROUP BY 1, 2, 3;
 )sql",
+    // Version 10: what comparisons found and repaired (state/verify_record.h).
+    R"sql(
+CREATE TABLE towline_state.verify_run (
+  task text NOT NULL,
+  run bigint GENERATED ALWAYS AS IDENTITY,
+  mode text NOT NULL,
+  started_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+  finished_at timestamptz,
+  verdict text,
+  PRIMARY KEY (task, run)
+);
+COMMENT ON TABLE towline_state.verify_run IS 'Comparisons by towline verify; the last twenty.';
+
+CREATE TABLE towline_state.verify_result (
+  task text NOT NULL,
+  run bigint NOT NULL,
+  schema_name text NOT NULL,
+  table_name text NOT NULL,
+  verdict text NOT NULL,
+  source_rows bigint NOT NULL,
+  destination_rows bigint NOT NULL,
+  ranges bigint NOT NULL,
+  missing bigint NOT NULL,
+  extra bigint NOT NULL,
+  different bigint NOT NULL,
+  undecided bigint NOT NULL,
+  repaired bigint NOT NULL,
+  seconds double precision NOT NULL,
+  note text NOT NULL,
+  finished_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+  PRIMARY KEY (task, run, schema_name, table_name)
+);
+COMMENT ON TABLE towline_state.verify_result IS 'What a comparison found in each table.';
+
+CREATE TABLE towline_state.verify_row (
+  task text NOT NULL,
+  run bigint NOT NULL,
+  number bigint GENERATED ALWAYS AS IDENTITY,
+  schema_name text NOT NULL,
+  table_name text NOT NULL,
+  kind text NOT NULL,
+  key_values text NOT NULL,
+  columns text[] NOT NULL,
+  repaired_at timestamptz,
+  replaced_values text,
+  PRIMARY KEY (task, run, number)
+);
+COMMENT ON TABLE towline_state.verify_row IS
+  'Rows that differed, and what of them was repaired. Row values stand here and in no log.';
+)sql",
+    // Version 11: schema changes of the source.
+    R"sql(
+CREATE TABLE towline_state.ddl_history (
+  task text NOT NULL,
+  number bigint GENERATED ALWAYS AS IDENTITY,
+  end_lsn pg_lsn NOT NULL,
+  ordinal bigint NOT NULL,
+  xid numeric(20) NOT NULL,
+  recorded_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+  tag text NOT NULL,
+  kind text NOT NULL,
+  statement text NOT NULL,
+  search_path text NOT NULL,
+  role text NOT NULL,
+  objects text NOT NULL,
+  fate text NOT NULL,
+  reason text NOT NULL,
+  decision text NOT NULL DEFAULT '' CHECK (decision IN ('', 'skip', 'approve')),
+  PRIMARY KEY (task, end_lsn, ordinal)
+);
+COMMENT ON TABLE towline_state.ddl_history IS
+  'Schema changes of the source and what became of each. Of a held one decision says what to do with it.';
+)sql",
+    // Version 12: a slot that is on a standby of the source (run/attempt.cpp, Compare).
+    R"sql(
+ALTER TABLE towline_state.task ADD COLUMN is_slot_on_standby boolean NOT NULL DEFAULT false;
+)sql",
+    // Version 13: lost slots that were healed. A task whose phase is healing must not be streamed
+    // by a version that does not know it.
+    R"sql(
+CREATE TABLE towline_state.heal (
+  task text NOT NULL,
+  number bigint NOT NULL,
+  began_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+  ended_at timestamptz,
+  reason text NOT NULL,
+  position_before pg_lsn,
+  slot_begin pg_lsn,
+  verify_run bigint,
+  tables bigint,
+  missing bigint,
+  extra bigint,
+  different bigint,
+  PRIMARY KEY (task, number)
+);
+COMMENT ON TABLE towline_state.heal IS
+  'Each time that a task could not go on from its slot and was compared instead: why, and how many rows were brought, taken back and changed.';
+)sql",
+    // Version 14: comparisons that are interrupted within a table.
+    R"sql(
+CREATE TABLE towline_state.verify_progress (
+  task text NOT NULL,
+  run bigint NOT NULL,
+  schema_name text NOT NULL,
+  table_name text NOT NULL,
+  form text NOT NULL,
+  bounds text[] NOT NULL,
+  ranges_done bigint NOT NULL,
+  source_rows bigint NOT NULL,
+  destination_rows bigint NOT NULL,
+  ranges bigint NOT NULL,
+  missing bigint NOT NULL,
+  extra bigint NOT NULL,
+  different bigint NOT NULL,
+  undecided bigint NOT NULL,
+  repaired bigint NOT NULL,
+  seconds double precision NOT NULL,
+  saved_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+  PRIMARY KEY (task, run, schema_name, table_name)
+);
+COMMENT ON TABLE towline_state.verify_progress IS
+  'Tables that a comparison has begun, and how many of their ranges are done.';
+ALTER TABLE towline_state.verify_run ADD COLUMN seed numeric(20);
+)sql",
+    // Version 15: tables that leave a task and come back (state/table_request.h).
+    R"sql(
+ALTER TABLE towline_state.piece ADD COLUMN is_added boolean NOT NULL DEFAULT false,
+  ADD COLUMN reason text NOT NULL DEFAULT '';
+CREATE TABLE towline_state.table_request (
+  task text NOT NULL,
+  schema_name text NOT NULL,
+  table_name text NOT NULL,
+  number bigint GENERATED ALWAYS AS IDENTITY,
+  asked_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+  action text NOT NULL,
+  refusal text NOT NULL DEFAULT '',
+  PRIMARY KEY (task, schema_name, table_name)
+);
+COMMENT ON TABLE towline_state.table_request IS
+  'What towline table has asked of single tables and the task has not done yet, or has refused.';
+)sql",
 };
 
 absl::StatusOr<int> ReadVersion(Connection& connection) {

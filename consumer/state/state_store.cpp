@@ -102,7 +102,7 @@ absl::StatusOr<TaskRow> StateStore::TakeOver(const ServerIdentity& source,
 absl::StatusOr<TaskRow> StateStore::ReadTask() {
   TOWLINE_ASSIGN_OR_RETURN(
       Result row, connection_.Query(absl::StrCat("SELECT ", kTaskColumns,
-                                                 " FROM towline_state.task WHERE task = $1"),
+                                                 " FROM towline_state.task t WHERE task = $1"),
                                     {options_.task}));
   if (row.row_count() != 1) {
     return absl::AbortedError(
@@ -127,11 +127,12 @@ absl::Status StateStore::SetState(TaskState state, absl::string_view error) {
   return absl::OkStatus();
 }
 
-absl::Status StateStore::SetSlot(const std::string& slot, bool is_created, Lsn position,
-                                 const std::string& plugin_version) {
+absl::Status StateStore::SetSlot(const SlotNote& slot) {
   return UpdateTask(
-      "slot = $3, is_slot_created = $4::boolean, position = $5::pg_lsn, plugin_version = $6",
-      {slot, is_created ? "t" : "f", LsnParam(position), plugin_version});
+      "slot = $3, is_slot_created = $4::boolean, position = $5::pg_lsn, plugin_version = $6, "
+      "is_slot_on_standby = $7::boolean",
+      {slot.name, slot.is_created ? "t" : "f", LsnParam(slot.position), slot.plugin_version,
+       slot.is_on_standby ? "t" : "f"});
 }
 
 absl::Status StateStore::SetTimelines(const ServerIdentity& source,

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <utility>
@@ -18,6 +19,7 @@
 #include "absl/status/statusor.h"
 #include "base/lsn.h"
 #include "base/shutdown.h"
+#include "model/failed_table.h"
 #include "model/key_field.h"
 #include "model/key_ranges.h"
 #include "model/name.h"
@@ -45,6 +47,10 @@ absl::StatusOr<ServerIdentity> ReadServerIdentity(Connection& connection);
 absl::StatusOr<ServerIdentity> ReadSourceIdentity(Connection& connection,
                                                   const ConnectOptions& options,
                                                   const Shutdown& shutdown);
+// Whether the server is in recovery from the source's log and has its database: OK, or kDataLoss
+// that says what it is instead, a server that was promoted, say, whose log is another one since.
+absl::Status CheckIsStandbyOf(const ServerIdentity& source, Connection& standby,
+                              const ConnectOptions& options, const Shutdown& shutdown);
 
 // One row of towline_state.task.
 struct TaskRow {
@@ -57,13 +63,23 @@ struct TaskRow {
   ServerIdentity destination;
   std::string slot;  // its name, stored before it is created
   bool is_slot_created = false;
+  bool is_slot_on_standby = false;  // of the source; else at the source itself
   std::string plugin_version;
-  // The greatest of the copy's snapshots; invalid once the position has passed it, and with it all
-  // of them (hazards A11).
+  // The greatest of the copy's snapshots (of ranges: once all are copied); invalid once the
+  // position has passed it, and with it all of them (hazards A11).
   Lsn lsn_after = {};
   std::string error;  // of the last stop, empty: none
   std::string host;   // where the consumer runs or ran
   int pid = 0;
+};
+
+// What the task row says of the slot.
+struct SlotNote {
+  std::string name;
+  bool is_on_standby = false;
+  Lsn position;  // where it stands
+  bool is_created = false;
+  std::string plugin_version = "";  // of the extension, once it is created
 };
 
 // One row of towline_state.piece: a table of the copy.
@@ -71,17 +87,29 @@ struct PieceRow {
   TableName table;
   uint32_t source_oid = 0;
   std::string existing;     // stop, append, truncate: what was asked for
-  std::string state;        // pending, copying, copied; again: whole, whatever it was before
+  std::string state;        // docs/state.md
   int64_t bytes_total = 0;  // heap and TOAST at planning
   int64_t rows_done = 0;
   int64_t bytes_done = 0;       // read only: marks and NotePieces() write it
   std::string rule = "";        // under which it was copied (schema/table_rules.h); empty: none
   int snapshot_number = 0;      // under which it is copied (SnapshotRow); 0: none, it was not there
   std::optional<ChunkKey> key;  // it is copied in ranges of it, each under a snapshot of its own
-  std::string source_form = "";  // of the table when that was decided (snapshot/range_copier.h)
+  std::string source_form = "";  // of a table with range rows when that was decided (range_plan.h)
+  bool is_added = false;         // not by the configuration's selection, but by towline table add
+  std::string reason = "";       // of a parked one: why
+
+  // It has range rows: those of its key, or one without bounds.
+  bool has_own_snapshots() const { return !source_form.empty(); }
+  // Whole, under a snapshot of its own.
+  bool is_own_piece() const { return has_own_snapshots() && !key.has_value(); }
+  // Nothing of it is applied: parked, removed, or about to be copied anew.
+  bool is_out_of_stream() const {
+    return state == "parked" || state == "removed" || state == "joining";
+  }
 };
 
-// One row of towline_state.range: a range of a table that is copied by its key.
+// One row of towline_state.range: what is copied under a snapshot of its own. A range of a table's
+// key; or a whole table, without bounds.
 struct RangeRow {
   TableName table;
   int64_t ordinal = 0;  // from 1, in the order of the keys
@@ -105,6 +133,15 @@ struct SnapshotRow {
   std::string text;  // as pg_current_snapshot() printed it
   Lsn lsn_after = {};
   std::string shape;  // of all selected tables (snapshot/copy_start.h); empty: not known
+};
+
+// What a heal has found, all of it mended.
+struct HealTotals {
+  int64_t verify_run = 0;  // of towline_state.verify_run: the tables and rows
+  int64_t tables = 0;
+  int64_t missing = 0;    // rows that were brought
+  int64_t extra = 0;      // rows that were taken back
+  int64_t different = 0;  // rows that were changed
 };
 
 // A statement of the schema dump, kept until it has run.
@@ -137,8 +174,7 @@ class StateStore {
   absl::StatusOr<TaskRow> ReadTask();
   // Each checks the epoch; kAborted if another consumer has taken over.
   absl::Status SetState(TaskState state, absl::string_view error = "");
-  absl::Status SetSlot(const std::string& slot, bool is_created, Lsn position,
-                       const std::string& plugin_version);
+  absl::Status SetSlot(const SlotNote& slot);
   // A destination's timeline may grow (a failover that lost nothing): the new one is remembered.
   absl::Status SetTimelines(const ServerIdentity& source, const ServerIdentity& destination);
   // Replaces all pieces, snapshots and schema statements (a copy that starts, or starts again) and
@@ -155,9 +191,23 @@ class StateStore {
   // The ranges of a table that has none, all pending.
   absl::Status AddRanges(const TableName& table, const std::vector<KeyRange>& ranges);
   absl::StatusOr<std::vector<RangeRow>> ReadRanges();  // by table, in order
+  // All rows are copied: the task's lsn_after is behind the snapshots of ranges as well, and its
+  // state is indexing.
+  absl::Status EndRows();
   // The table is to be copied once more, whole, and the task is in the state copying again. Its
   // rows at the destination are emptied by the copy that follows.
   absl::Status CopyAgain(Oid table);
+  // The table leaves the stream (state parked): nothing of it is applied or kept any more. One that
+  // has no piece yet gets one.
+  absl::Status ParkTable(const FailedTable& table, const std::string& reason);
+  // The task's position, and what its copy was, do not count any more: it is in the phase healing
+  // until EndHeal(). What it has prepared is given up. One that has begun already begins again.
+  absl::Status StartHeal(const std::string& reason, Lsn position_before);
+  // The destination holds what `snapshot` shows, of these tables: they are its pieces from now on,
+  // the servers are these, and the stream goes on from the slot's begin (phase catching_up).
+  absl::Status EndHeal(const std::vector<PieceRow>& pieces, const SnapshotRow& snapshot,
+                       const ServerIdentity& source, const ServerIdentity& destination,
+                       const HealTotals& totals);
   absl::StatusOr<std::vector<PieceRow>> ReadPieces();
   // The rules that count from now on.
   absl::Status SetPieceRules(const std::vector<PieceRow>& pieces);
@@ -201,6 +251,8 @@ class StateStore {
   // One UPDATE of our row; `assignments` may use $3 and on.
   absl::Status UpdateTask(absl::string_view assignments, std::vector<Param> values);
   absl::Status InsertSnapshot(const SnapshotRow& snapshot);  // and the task's lsn_after
+  absl::Status InsertPieces(const std::vector<PieceRow>& pieces);
+  absl::Status DeleteRows(std::initializer_list<const char*> tables);
 
   Options options_;
   Connection connection_;

@@ -79,7 +79,7 @@ absl::StatusOr<std::vector<TaskRow>> StateStore::ListTasks(Connection& destinati
   if (!exists) return tasks;
   TOWLINE_ASSIGN_OR_RETURN(
       Result rows, destination.Exec(absl::StrCat("SELECT ", kTaskColumns,
-                                                 " FROM towline_state.task ORDER BY task")));
+                                                 " FROM towline_state.task t ORDER BY task")));
   for (int i = 0; i < rows.row_count(); ++i) {
     TOWLINE_ASSIGN_OR_RETURN(TaskRow task, GetTaskRow(rows, i));
     tasks.push_back(std::move(task));

@@ -6,11 +6,14 @@
 
 namespace towline {
 
+// Of the table under the name t. The last one by way of the row: commands also read the state of a
+// version before 12.
 const char kTaskColumns[] =
     "task, epoch, position, state, phase, source_system_identifier, source_timeline, "
     "source_database_oid, source_database, destination_system_identifier, destination_timeline, "
     "destination_database_oid, destination_database, slot, is_slot_created, plugin_version, "
-    "lsn_after, error, host, pid";
+    "lsn_after, error, host, pid, "
+    "COALESCE((pg_catalog.to_jsonb(t.*) ->> 'is_slot_on_standby')::boolean, false)";
 
 // $3 the state, $4 whether it is a phase, $5 the error.
 const char kStateAssignments[] =
@@ -60,6 +63,7 @@ absl::StatusOr<TaskRow> GetTaskRow(const Result& row, int number) {
   task.error = row.GetString(number, 17);
   task.host = row.GetString(number, 18);
   task.pid = static_cast<int>(row.GetInt(number, 19));
+  task.is_slot_on_standby = row.GetBool(number, 20);
   return task;
 }
 

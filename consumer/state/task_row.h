@@ -10,7 +10,7 @@
 
 namespace towline {
 
-// For SELECT and RETURNING; GetTaskRow() reads a row of them.
+// For SELECT and RETURNING of towline_state.task t; GetTaskRow() reads a row of them.
 extern const char kTaskColumns[];
 absl::StatusOr<TaskRow> GetTaskRow(const Result& rows, int number);
 

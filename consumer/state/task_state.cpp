@@ -16,11 +16,11 @@ bool IsPhase(TaskState state) {
     case TaskState::kConstraints:
     case TaskState::kStreaming:
     case TaskState::kCutOver:
+    case TaskState::kHealing:
       return true;
     case TaskState::kPaused:
     case TaskState::kRetrying:
     case TaskState::kWaiting:
-    case TaskState::kHealing:
     case TaskState::kNeedsHeal:
     case TaskState::kFailed:
       return false;

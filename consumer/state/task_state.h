@@ -7,11 +7,14 @@
 // A table has one snapshot, so its unique constraints can be built before catching up. What looks
 // at rows of more than one table, foreign keys above all, is made when the stream has passed the
 // copy (hazards A3): in constraints, where there is any. A crash in copying_schema starts the copy
-// again; in copying the tables that are done stay and the others are copied under a new snapshot;
+// again; in copying, where the position may move already (snapshot/copy_companion.h), the tables
+// that are done stay and the others are copied under a new snapshot;
 // in indexing it goes on at the next statement; in constraints it catches up again and then goes on
-// at the next statement. These are the phases. From any of them: paused, failed, needs_heal, and
-// for later work healing; the row keeps the phase beside such a state, so that the next start knows
-// where the work stands. Retrying and waiting are kept in memory only, for `status`.
+// at the next statement. From catching_up on, when the slot does not lead on from the position any
+// more: healing, which begins again after a crash, and then catching_up. These are the phases. From
+// any of them: paused, failed, needs_heal; the row keeps the phase beside such a state, so that the
+// next start knows where the work stands. Retrying and waiting are kept in memory only, for
+// `status`.
 #pragma once
 
 #include <string>

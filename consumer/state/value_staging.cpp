@@ -68,17 +68,23 @@ absl::Status WriteText(Connection& session, size_t value, absl::string_view byte
 }  // namespace
 
 absl::StatusOr<ValueStaging> ValueStaging::Create(Connection& session, const std::string& relation,
-                                                  const std::vector<std::string>& columns) {
-  TOWLINE_ASSIGN_OR_RETURN(std::string xid,
-                           session.QueryValue("SELECT pg_catalog.pg_current_xact_id()"));
-  ValueStaging staging(QuoteQualified("towline_state", absl::StrCat("large_", xid)));
+                                                  const std::vector<std::string>& columns,
+                                                  bool is_prepared) {
+  TOWLINE_ASSIGN_OR_RETURN(
+      Result found, session.Query("SELECT pg_catalog.pg_current_xact_id(), "
+                                  "pg_catalog.has_database_privilege(pg_catalog.current_database(),"
+                                  " 'TEMPORARY')",
+                                  {}));
+  const bool is_temporary = !is_prepared && found.GetBool(0, 1);
+  ValueStaging staging(QuoteQualified(is_temporary ? "pg_temp" : "towline_state",
+                                      absl::StrCat("large_", found.Get(0, 0))));
   std::vector<std::string> selected = {"0 AS n"};
   for (size_t i = 0; i < columns.size(); ++i) {
     selected.push_back(absl::StrCat(columns[i], " AS ", Column(i)));
   }
   TOWLINE_RETURN_IF_ERROR(
       session
-          .Exec(absl::StrCat("CREATE UNLOGGED TABLE ", staging.name_, " AS SELECT ",
+          .Exec(absl::StrCat("CREATE TABLE ", staging.name_, " AS SELECT ",
                              absl::StrJoin(selected, ","), " FROM ", relation, " WITH NO DATA"))
           .status());
   // Compressed here, a value would stay as it is, whatever the column that it is for says.

@@ -7,7 +7,11 @@
 // counts it is one statement with the whole row. Also, COPY passes through us in small pieces,
 // where libpq would hold a parameter once more.
 //
-// The table lives in the caller's transaction only and is unlogged. Its name holds that
+// The table lives in the caller's transaction only. It is temporary where it can be, else an
+// ordinary one of towline_state, whose bytes the server then logs once more. Never an unlogged one:
+// if the transaction that made it is rolled back, and the server crashes before its log says so,
+// recovery makes the table's initial file again, finds the emptied main file in its way, and the
+// server does not start ("could not create file ...: File exists"). Its name holds the
 // transaction's id: one that is only prepared would keep others from using the same name.
 #pragma once
 
@@ -23,8 +27,11 @@ namespace towline {
 class ValueStaging {
  public:
   // Value i has the type of columns[i], a column (quoted) of `relation` (quoted) or an expression.
+  // `is_prepared`: the transaction is to be prepared, which one that has used temporary tables
+  // cannot be.
   static absl::StatusOr<ValueStaging> Create(Connection& session, const std::string& relation,
-                                             const std::vector<std::string>& columns);
+                                             const std::vector<std::string>& columns,
+                                             bool is_prepared);
 
   // COPY FROM STDIN of one row: the value's number (int4) and the value.
   std::string CopySql(size_t value, bool is_binary) const;

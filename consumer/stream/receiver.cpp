@@ -57,6 +57,7 @@ class Receiver::Impl {
   Impl(const Options& options, ReplicationConnection connection)
       : connection_(std::move(connection)),
         has_rules_(HasRules(options)),
+        stages_(options.clock),
         clock_(options.status_interval, absl::Now()),
         durable_(options.position.value) {
     progress_.received_lsn = options.position.value;
@@ -107,6 +108,7 @@ class Receiver::Impl {
       if (!read.ok()) return ExplainDecodingError(read.status(), has_rules_);
       std::optional<StreamMessage>& message = *read;
       if (!message.has_value()) continue;
+      ScopedStage stage(stages_, Stage::kReceive);
       Received received;
       if (message->kind == StreamMessage::Kind::kFrame) {
         Note(progress_.received_lsn, message->frame.wal_start);
@@ -128,7 +130,9 @@ class Receiver::Impl {
   // Waits for room as long as it takes; the source hears from us meanwhile.
   absl::Status Push(BoundedQueue<Received>* queue, Received& received) {
     const size_t bytes = received.frame.size() + kQueuedOverheadBytes;
-    while (!stop_ && !queue->Push(received, bytes, NextWait())) {
+    while (!stop_ && !queue->Push(received, bytes, absl::ZeroDuration())) {
+      ScopedStage stage(stages_, Stage::kQueueFull);
+      if (queue->Push(received, bytes, NextWait())) break;
       if (queue->is_closed()) {
         stop_ = true;
         break;
@@ -162,6 +166,7 @@ class Receiver::Impl {
 
   ReplicationConnection connection_;  // the thread's, once it runs
   const bool has_rules_;
+  StageClock* const stages_;
   StatusClock clock_;  // the thread's, too
   std::atomic<uint64_t> durable_;
   std::atomic<bool> stop_{false};
@@ -179,6 +184,17 @@ absl::StatusOr<std::unique_ptr<Receiver>> Receiver::Open(const Options& options,
   TOWLINE_ASSIGN_OR_RETURN(
       ReplicationConnection connection,
       ReplicationConnection::Open(options.source, options.application_name, shutdown));
+  if (options.timeline != 0) {
+    TOWLINE_ASSIGN_OR_RETURN(SystemIdentity found, connection.IdentifySystem());
+    if (found.system_identifier != options.system_identifier ||
+        found.timeline != options.timeline) {
+      // The next attempt compares everything with the server of then.
+      return absl::UnavailableError(
+          absl::StrCat("the source's URI has led to another server since this attempt began: "
+                       "timeline ",
+                       found.timeline, " instead of ", options.timeline));
+    }
+  }
   TOWLINE_RETURN_IF_ERROR(connection.Start(options.slot, options.position, options.plugin_options));
   auto impl = std::make_unique<Impl>(options, std::move(connection));
   return std::unique_ptr<Receiver>(new Receiver(std::move(impl)));

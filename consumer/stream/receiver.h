@@ -16,6 +16,7 @@
 #include "base/bounded_queue.h"
 #include "base/lsn.h"
 #include "base/shutdown.h"
+#include "base/stage_clock.h"
 #include "model/received.h"
 #include "pg/replication_connection.h"
 
@@ -28,8 +29,13 @@ class Receiver {
     std::string application_name;
     std::string slot;
     Lsn position;  // where to start: the task's position
+    // Of the log that the position speaks of; timeline 0: not asked for. A URI may lead elsewhere
+    // from one connection to the next, and after a failover to a server that has the slot as well.
+    uint64_t system_identifier = 0;
+    uint32_t timeline = 0;
     absl::Duration status_interval;
     std::vector<std::pair<std::string, std::string>> plugin_options;
+    StageClock* clock = nullptr;  // borrowed; may be null
   };
   struct Progress {                         // read from any thread
     std::atomic<uint64_t> received_lsn{0};  // end of the last message's WAL

@@ -1,8 +1,10 @@
 #include "verify/compared_table.h"
 
 #include <algorithm>
+#include <optional>
 #include <set>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/status_macros.h"
@@ -18,9 +20,16 @@ constexpr int64_t kOneBucketRows = 4000;  // of a table that is read again as a 
 constexpr int64_t kRangesMax = 4096;
 constexpr int64_t kHashBucketsMax = 65536;
 constexpr int64_t kSampledPerBucket = 30;
+constexpr int64_t kSampledPagesPerBucket = 2;
+// Below it the rows of a part are all over the table, which would be read once for each part.
+constexpr double kCorrelationMin = 0.95;
 
 std::string TypeSql(const TableColumn& column) {
   return QuoteQualified(column.type_schema, column.type_name);
+}
+
+std::string CastTypeSql(const TableColumn& to) {
+  return to.base.has_value() ? QuoteQualified(to.base->schema, to.base->name) : TypeSql(to);
 }
 
 // Types whose = is found under the pinned search_path.
@@ -82,15 +91,45 @@ void AddKey(const UniqueIndex& index, const Table& source, const Table& destinat
     bool is_cast = IsCast(from, to);
     const std::string quoted = QuoteIdentifier(name);
     table->source.key.push_back(
-        {is_cast ? absl::StrCat("(", quoted, "::", to.type_text, ")") : quoted,
-         TypeSql(is_cast ? to : from)});
+        {is_cast ? absl::StrCat("(", quoted, "::", CastTypeText(to), ")") : quoted,
+         is_cast ? CastTypeSql(to) : TypeSql(from)});
     table->destination.key.push_back({quoted, TypeSql(to)});
     is_searchable = is_searchable && IsSearchable(from) && IsSearchable(to);
-    table->has_bounds = index.columns.size() == 1 && !is_cast && IsSortedAlike(from) &&
-                        from.type_name == to.type_name;
+    if (table->first_key.empty()) {
+      table->first_key = name;
+      // A NULL, which the destination may let in where the source does not, is in no range.
+      table->has_bounds =
+          !is_cast && IsSortedAlike(from) && from.type_name == to.type_name && to.is_not_null;
+    }
   }
   table->source.is_key_searchable = is_searchable;
   table->destination.is_key_searchable = is_searchable;
+}
+
+// Of everything that MakeComparedTable() takes.
+std::string FormOf(const Table& source, const Table& destination, const ComparedTable& table) {
+  std::string form = absl::StrCat(source.oid, " ", destination.oid);
+  for (const Table* side : {&source, &destination}) {
+    for (const TableColumn& column : side->columns) {
+      absl::StrAppend(&form, " ", column.attnum, ":", column.type_oid, ":", column.typmod);
+    }
+  }
+  return absl::StrCat(form, " ", table.first_key, " ", table.source.WholeSql(), " ",
+                      table.destination.WholeSql());
+}
+
+// None: it was never analyzed, or is empty.
+absl::StatusOr<std::optional<double>> ReadCorrelation(Connection& session,
+                                                      const ComparedTable& table) {
+  TOWLINE_ASSIGN_OR_RETURN(
+      Result row,
+      session.Query("SELECT pg_catalog.abs(correlation) FROM pg_catalog.pg_stats WHERE schemaname "
+                    "= $1 AND tablename = $2 AND attname = $3 AND NOT inherited",
+                    {{table.name.schema, table.name.name, table.first_key}}));
+  double correlation = 0;
+  if (row.row_count() != 1 || row.IsNull(0, 0)) return std::nullopt;
+  if (!absl::SimpleAtod(row.Get(0, 0), &correlation)) return std::nullopt;
+  return correlation;
 }
 
 int64_t PowerOfTwoFrom(int64_t count) {
@@ -124,14 +163,21 @@ ComparedTable MakeComparedTable(const Table& source, const Table& destination,
     std::string value = IsReplaced(rule, column.name)
                             ? RuleValueSql(column, *rule->FindColumn(column.name)->expression)
                             : quoted;
-    if (IsCast(column, *other)) value = absl::StrCat("(", value, ")::", other->type_text);
+    if (IsCast(column, *other)) value = absl::StrCat("(", value, ")::", CastTypeText(*other));
     table.columns.push_back(column.name);
+    table.targets.push_back({other->generated != '\0', other->identity == 'a'});
     table.source.values.push_back(std::move(value));
     table.destination.values.push_back(std::move(quoted));
+  }
+  for (const TableColumn& column : destination.columns) {
+    bool is_compared =
+        std::find(table.columns.begin(), table.columns.end(), column.name) != table.columns.end();
+    if (!is_compared && column.generated == '\0') table.other_columns.push_back(column.name);
   }
   if (const UniqueIndex* index = ChooseKey(source, destination, rule); index != nullptr) {
     AddKey(*index, source, destination, &table);
   }
+  table.form = FormOf(source, destination, table);
   return table;
 }
 
@@ -147,9 +193,15 @@ absl::Status ChooseBuckets(Connection& source, ComparedTable* table) {
   MakeHashBuckets(table);
   if (!table->has_bounds || !table->source.buckets.is_split()) return absl::OkStatus();
   const int64_t count = std::min(kRangesMax, table->rows / kRowsPerBucket);
-  const double percent = std::min(100.0, 100.0 * static_cast<double>(count * kSampledPerBucket) /
-                                             static_cast<double>(table->rows));
+  // Of whole pages, whose rows are often neighbours: several for each range.
+  const double rows_wanted = static_cast<double>(count * kSampledPerBucket);
+  const double pages_wanted = static_cast<double>(count * kSampledPagesPerBucket);
+  const double percent = std::min(
+      100.0,
+      100.0 * std::max(rows_wanted / static_cast<double>(table->rows),
+                       pages_wanted / static_cast<double>(std::max<int64_t>(1, table->pages))));
   const std::string& key = table->source.key[0].value;
+  // By the key, not by the text that is selected under the same name.
   TOWLINE_ASSIGN_OR_RETURN(
       Result rows,
       source.Exec(absl::StrCat("SELECT k::pg_catalog.text FROM (SELECT ", key,
@@ -157,12 +209,21 @@ absl::Status ChooseBuckets(Connection& source, ComparedTable* table) {
                                ") AS n, pg_catalog.count(*) OVER () AS c FROM ONLY ",
                                QuoteQualified(table->name.schema, table->name.name),
                                " TABLESAMPLE SYSTEM (", absl::StrFormat("%.6f", percent),
-                               ")) AS s WHERE n % greatest(c / ", count,
-                               ", 1) = 0 GROUP BY k ORDER BY k")));
+                               ") REPEATABLE (0)) AS s WHERE n % greatest(c / ", count,
+                               ", 1) = 0 GROUP BY s.k ORDER BY s.k")));
   Buckets buckets;
   for (int i = 0; i < rows.row_count(); ++i) buckets.bounds.push_back(rows.GetString(i, 0));
   if (!buckets.bounds.empty()) table->source.buckets = table->destination.buckets = buckets;
   return absl::OkStatus();
+}
+
+absl::StatusOr<bool> FollowsFirstKey(Connection& source, Connection& destination,
+                                     const ComparedTable& table) {
+  TOWLINE_ASSIGN_OR_RETURN(std::optional<double> at_source, ReadCorrelation(source, table));
+  TOWLINE_ASSIGN_OR_RETURN(std::optional<double> at_destination,
+                           ReadCorrelation(destination, table));
+  // What was copied lies as it did at the source.
+  return at_source.value_or(0) >= kCorrelationMin && at_destination.value_or(1) >= kCorrelationMin;
 }
 
 absl::StatusOr<RowHash> ChooseHash(Connection& source, Connection& destination) {

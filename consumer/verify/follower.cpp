@@ -5,6 +5,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "base/error.h"
 #include "base/status_macros.h"
 
 namespace towline {
@@ -30,6 +31,19 @@ absl::StatusOr<Lsn> ReadInsertLsn(Connection& source) {
   return BeforePageHeader(lsn);
 }
 
+absl::Status FlushLog(Connection& source) {
+  TOWLINE_ASSIGN_OR_RETURN(std::string is_behind,
+                           source.QueryValue("SELECT pg_catalog.pg_current_wal_flush_lsn() < "
+                                             "pg_catalog.pg_current_wal_insert_lsn()"));
+  if (is_behind != "t") return absl::OkStatus();
+  // A commit with a number has all that is before it flushed, by the WAL writer within
+  // wal_writer_delay. local: no standby is waited for.
+  TOWLINE_RETURN_IF_ERROR(source.Exec("BEGIN; SET LOCAL synchronous_commit = local").status());
+  absl::Status committed = source.QueryValue("SELECT pg_catalog.txid_current()").status();
+  absl::Status ended = source.Exec(committed.ok() ? "COMMIT" : "ROLLBACK").status();
+  return committed.ok() ? ended : committed;
+}
+
 absl::StatusOr<bool> Follower::WaitPassed(Lsn lsn, Connection& destination) {
   if (task_.empty()) return true;
   Lsn seen;
@@ -37,8 +51,17 @@ absl::StatusOr<bool> Follower::WaitPassed(Lsn lsn, Connection& destination) {
   for (absl::Duration pause = kPollMin;; pause = std::min(pause * 2, kPollMax)) {
     TOWLINE_ASSIGN_OR_RETURN(
         Result row,
-        destination.Query("SELECT position FROM towline_state.task WHERE task = $1", {{task_}}));
+        destination.Query("SELECT position, phase = 'healing' FROM towline_state.task WHERE task = "
+                          "$1",
+                          {{task_}}));
+    if (row.row_count() == 1 && row.GetBool(0, 1)) {
+      has_lost_task_ = true;
+      return WithHint(absl::UnavailableError(absl::StrCat(
+                          "task ", task_, " is being healed since this comparison began")),
+                      "Compare when that is over.");
+    }
     if (row.row_count() != 1 || row.IsNull(0, 0)) {
+      has_lost_task_ = true;
       return absl::FailedPreconditionError(
           absl::StrCat("task \"", task_, "\" has gone from the destination meanwhile"));
     }

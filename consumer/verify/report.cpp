@@ -14,12 +14,7 @@ namespace towline {
 namespace {
 
 constexpr size_t kRowsPrintedMax = 10;
-
-std::string KindOf(const DifferingRow& row) {
-  if (row.destination_rows == 0) return "missing";
-  if (row.source_rows == 0) return "extra";
-  return "different";
-}
+constexpr size_t kRowsNamedMax = 1000;
 
 std::string DescribeRow(const DifferingRow& row) {
   std::string text = absl::StrCat(KindOf(row), " ", row.key);
@@ -35,6 +30,26 @@ std::string QualifiedName(const TableReport& table) {
   return absl::StrCat(table.table.schema, ".", table.table.name);
 }
 
+std::string FormatSchema(const VerifyReport& report) {
+  const SchemaReport& schema = *report.schema;
+  std::string text;
+  for (const std::string& statement : schema.missing) {
+    absl::StrAppend(&text, "missing at the destination:\n", statement, ";\n");
+  }
+  for (const std::string& statement : schema.extra) {
+    absl::StrAppend(&text, "only at the destination:\n", statement, ";\n");
+  }
+  for (const std::string& sequence : schema.sequences_behind) {
+    absl::StrAppend(&text, "behind: ", sequence, "\n");
+  }
+  if (!schema.note.empty()) absl::StrAppend(&text, schema.note, "\n");
+  absl::StrAppend(&text, VerifyVerdictName(report.verdict()), ": ", FormatCount(schema.statements),
+                  " statements of the schema, ", schema.missing.size(), " missing, ",
+                  schema.extra.size(), " only at the destination; ", schema.sequences_behind.size(),
+                  " sequences behind\n");
+  return text;
+}
+
 // A key may hold bytes that are no UTF-8 (a database in SQL_ASCII).
 std::string Dump(const nlohmann::json& json) {
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
@@ -42,8 +57,40 @@ std::string Dump(const nlohmann::json& json) {
 
 }  // namespace
 
+std::string KindOf(const DifferingRow& row) {
+  if (row.destination_rows == 0) return "missing";
+  if (row.source_rows == 0) return "extra";
+  return "different";
+}
+
+void AddDifference(DifferingRow row, TableReport* report) {
+  int64_t* kind = &report->different;
+  int64_t count = row.source_rows;
+  if (row.destination_rows < row.source_rows) {
+    kind = &report->missing;
+    count = row.source_rows - row.destination_rows;
+  } else if (row.source_rows < row.destination_rows) {
+    kind = &report->extra;
+    count = row.destination_rows - row.source_rows;
+  }
+  *kind += count;
+  if (row.is_repaired) report->repaired += count;
+  if (report->rows.size() < kRowsNamedMax) report->rows.push_back(std::move(row));
+}
+
+VerifyVerdict SchemaReport::verdict() const {
+  if (!missing.empty() || !extra.empty() || !sequences_behind.empty()) {
+    return VerifyVerdict::kDifferent;
+  }
+  return note.empty() ? VerifyVerdict::kEqual : VerifyVerdict::kUndecided;
+}
+
 VerifyVerdict VerifyReport::verdict() const {
-  VerifyVerdict verdict = VerifyVerdict::kEqual;
+  VerifyVerdict verdict = schema.has_value() ? schema->verdict() : VerifyVerdict::kEqual;
+  if (was_different) verdict = VerifyVerdict::kDifferent;
+  // Not every table was looked at.
+  if (verdict == VerifyVerdict::kEqual && rounds == 0) verdict = VerifyVerdict::kUndecided;
+  if (verdict == VerifyVerdict::kDifferent) return verdict;
   for (const TableReport& table : tables) {
     // A difference that is known stays one, whatever else is not.
     if (table.verdict == VerifyVerdict::kDifferent) return VerifyVerdict::kDifferent;
@@ -77,21 +124,28 @@ const char* VerifyVerdictName(VerifyVerdict verdict) {
 }
 
 std::string FormatVerifyReport(const VerifyReport& report) {
+  if (report.schema.has_value()) return FormatSchema(report);
   size_t width = 5;
   for (const TableReport& table : report.tables) {
     width = std::max(width, QualifiedName(table).size());
   }
   std::string text;
-  absl::StrAppendFormat(&text, "%-*s  %-9s %14s %9s %9s %9s %9s\n", static_cast<int>(width),
-                        "table", "verdict", "rows", "missing", "extra", "different", "undecided");
+  absl::StrAppendFormat(&text, "%-*s  %-9s %14s %9s %9s %9s %9s%s\n", static_cast<int>(width),
+                        "table", "verdict", "rows", "missing", "extra", "different", "undecided",
+                        report.has_repaired ? "  repaired" : "");
   int64_t rows = 0;
   for (const TableReport& table : report.tables) {
     rows += table.source_rows;
-    absl::StrAppendFormat(&text, "%-*s  %-9s %14s %9d %9d %9d %9d\n", static_cast<int>(width),
+    absl::StrAppendFormat(&text, "%-*s  %-9s %14s %9d %9d %9d %9d", static_cast<int>(width),
                           QualifiedName(table), VerifyVerdictName(table.verdict),
                           FormatCount(table.source_rows), table.missing, table.extra,
                           table.different, table.undecided);
+    if (report.has_repaired) absl::StrAppendFormat(&text, " %9d", table.repaired);
+    text += "\n";
     if (!table.note.empty()) absl::StrAppend(&text, "  ", table.note, "\n");
+    if (!table.repair_note.empty()) {
+      absl::StrAppend(&text, "  not repaired: ", table.repair_note, "\n");
+    }
     size_t printed = std::min(table.rows.size(), kRowsPrintedMax);
     for (size_t i = 0; i < printed; ++i) {
       absl::StrAppend(&text, "  ", DescribeRow(table.rows[i]), "\n");
@@ -100,7 +154,13 @@ std::string FormatVerifyReport(const VerifyReport& report) {
   }
   absl::StrAppend(&text, VerifyVerdictName(report.verdict()), ": ", report.tables.size(),
                   report.tables.size() == 1 ? " table, " : " tables, ", FormatCount(rows),
-                  " rows in ", towline::FormatDuration(absl::Seconds(report.seconds)), "\n");
+                  " rows in ", towline::FormatDuration(absl::Seconds(report.seconds)),
+                  report.mode == "rows" ? "" : absl::StrCat(" (", report.mode, ")"));
+  if (report.rounds.has_value()) {
+    absl::StrAppend(&text, ": ", FormatCount(*report.rounds), " rounds",
+                    report.was_different ? ", with differences" : "");
+  }
+  text += "\n";
   return text;
 }
 
@@ -112,6 +172,7 @@ std::string VerifyReportToJson(const VerifyReport& report) {
       rows.push_back({{"kind", KindOf(row)},
                       {"key", row.key},
                       {"columns", row.columns},
+                      {"is_repaired", row.is_repaired},
                       {"source_rows", row.source_rows},
                       {"destination_rows", row.destination_rows}});
     }
@@ -123,15 +184,30 @@ std::string VerifyReportToJson(const VerifyReport& report) {
                       {"missing", table.missing},
                       {"extra", table.extra},
                       {"different", table.different},
+                      {"repaired", table.repaired},
                       {"undecided", table.undecided},
+                      {"ranges", table.ranges},
                       {"rechecked", table.rechecked},
                       {"note", table.note},
+                      {"repair_note", table.repair_note},
                       {"rows", rows}});
   }
-  return Dump({{"task", report.task},
-               {"verdict", VerifyVerdictName(report.verdict())},
-               {"seconds", report.seconds},
-               {"tables", tables}});
+  nlohmann::json json = {
+      {"task", report.task},       {"run", report.run},
+      {"mode", report.mode},       {"verdict", VerifyVerdictName(report.verdict())},
+      {"seconds", report.seconds}, {"tables", tables}};
+  if (report.rounds.has_value()) {
+    json["rounds"] = *report.rounds;
+    json["was_different"] = report.was_different;
+  }
+  if (report.schema.has_value()) {
+    json["schema"] = {{"statements", report.schema->statements},
+                      {"missing", report.schema->missing},
+                      {"extra", report.schema->extra},
+                      {"sequences_behind", report.schema->sequences_behind},
+                      {"note", report.schema->note}};
+  }
+  return Dump(json);
 }
 
 }  // namespace towline

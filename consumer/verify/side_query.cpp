@@ -72,14 +72,30 @@ std::string SideQuery::CountSql(bool has_identity) const {
   return absl::StrCat("SELECT pg_catalog.count(*)", identity, From(""));
 }
 
-std::string SideQuery::WholeSql() const {
-  return absl::StrCat("SELECT 0, pg_catalog.count(*), pg_catalog.sum(", HashOf(RowText()), ")",
-                      From(""));
+std::string SideQuery::WholeSql() const { return SumSql(""); }
+
+std::string SideQuery::PartSql(const std::vector<int64_t>& numbers) const {
+  return SumSql(BucketCondition(numbers));
 }
 
-std::string SideQuery::BucketsSql() const {
+std::string SideQuery::SumSql(const std::string& condition) const {
+  return absl::StrCat("SELECT 0, pg_catalog.count(*), pg_catalog.sum(", HashOf(RowText()), ")",
+                      From(condition));
+}
+
+std::string SideQuery::BucketsSql(const std::vector<int64_t>& numbers) const {
+  const bool is_all = static_cast<int64_t>(numbers.size()) == buckets.size();
   return absl::StrCat("SELECT b, pg_catalog.count(*), pg_catalog.sum(h) FROM (SELECT ", BucketOf(),
-                      " AS b, ", HashOf(RowText()), " AS h", From(""), ") AS r GROUP BY b");
+                      " AS b, ", HashOf(RowText()), " AS h",
+                      From(is_all ? "" : BucketCondition(numbers)), ") AS r GROUP BY b");
+}
+
+SideQuery SideQuery::Within(int64_t number) const {
+  SideQuery part = *this;
+  const std::string condition = BucketCondition({number});
+  part.where = absl::StrCat("(", condition, where.empty() ? "" : absl::StrCat(" AND ", where), ")");
+  part.buckets = Buckets();
+  return part;
 }
 
 std::string SideQuery::BucketCondition(const std::vector<int64_t>& numbers) const {
@@ -92,11 +108,15 @@ std::string SideQuery::BucketCondition(const std::vector<int64_t>& numbers) cons
   auto bound = [this](size_t number) {
     return absl::StrCat(QuoteLiteral(buckets.bounds[number]), "::", key[0].type);
   };
-  for (int64_t number : numbers) {
-    auto at = static_cast<size_t>(number);
+  // Neighbours together: one search of the index.
+  for (size_t i = 0; i < numbers.size();) {
+    const auto first = static_cast<size_t>(numbers[i]);
+    size_t last = first;
+    for (++i; i < numbers.size() && static_cast<size_t>(numbers[i]) == last + 1; ++i) ++last;
     std::vector<std::string> parts;
-    if (at > 0) parts.push_back(absl::StrCat(value, " >= ", bound(at - 1)));
-    if (at < buckets.bounds.size()) parts.push_back(absl::StrCat(value, " < ", bound(at)));
+    if (first > 0) parts.push_back(absl::StrCat(value, " >= ", bound(first - 1)));
+    if (last < buckets.bounds.size()) parts.push_back(absl::StrCat(value, " < ", bound(last)));
+    if (parts.empty()) return "";
     ranges.push_back(absl::StrCat("(", absl::StrJoin(parts, " AND "), ")"));
   }
   return absl::StrJoin(ranges, " OR ");
@@ -148,6 +168,21 @@ std::string SideQuery::KeysOfBucketsSql(const std::vector<int64_t>& numbers) con
 std::string SideQuery::KeysSql(const std::vector<std::string>& ids,
                                const std::vector<KeyValues>& keys) const {
   return Keys(KeyCondition(ids, keys));
+}
+
+std::string SideQuery::VersionsSql(const std::vector<std::string>& ids,
+                                   const std::vector<KeyValues>& keys) const {
+  return absl::StrCat("SELECT ", IdText(), ", ctid, xmin, pg_catalog.octet_length(", RowText(), ")",
+                      From(KeyCondition(ids, keys)));
+}
+
+std::string SideQuery::RowsSql(const std::vector<std::string>& ids,
+                               const std::vector<KeyValues>& keys,
+                               const std::vector<std::string>& columns) const {
+  std::vector<std::string> wanted = values;
+  for (const std::string& column : columns) wanted.push_back(QuoteIdentifier(column));
+  return absl::StrCat("SELECT ", IdText(), ", ctid, xmin", wanted.empty() ? "" : ", ",
+                      absl::StrJoin(wanted, ", "), From(KeyCondition(ids, keys)));
 }
 
 std::string SideQuery::ValueHashesSql(const std::string& id, const KeyValues& key_values) const {

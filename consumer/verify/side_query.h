@@ -43,6 +43,7 @@ struct Buckets {
   int64_t count = 1;  // by hash: a power of two
 
   bool is_split() const { return count > 1 || !bounds.empty(); }
+  int64_t size() const { return bounds.empty() ? count : static_cast<int64_t>(bounds.size()) + 1; }
 };
 
 class SideQuery {
@@ -60,8 +61,12 @@ class SideQuery {
   // 0, count, sum of hashes: one row for the whole table. As cheap as a read can be, and in
   // parallel where the server allows it, which grouping by an expression does not get.
   std::string WholeSql() const;
-  // bucket, count, sum of hashes: a row per bucket that is not empty.
-  std::string BucketsSql() const;
+  // The same of these buckets together.
+  std::string PartSql(const std::vector<int64_t>& numbers) const;
+  // bucket, count, sum of hashes: a row per bucket that is not empty, of these numbers, in order.
+  std::string BucketsSql(const std::vector<int64_t>& numbers) const;
+  // The same of the rows of one bucket alone, which may be parted in another way.
+  SideQuery Within(int64_t number) const;
   // id, count, sum of hashes, identity, key values: a row per key of these buckets. The identity
   // changes whenever a row of that key is written (its xmin and ctid).
   std::string KeysOfBucketsSql(const std::vector<int64_t>& numbers) const;
@@ -69,6 +74,12 @@ class SideQuery {
   using KeyValues = std::vector<std::optional<std::string>>;
   std::string KeysSql(const std::vector<std::string>& ids,
                       const std::vector<KeyValues>& keys) const;
+  // id, ctid, xmin, size of the text: a row per row of these keys, and perhaps of others.
+  std::string VersionsSql(const std::vector<std::string>& ids,
+                          const std::vector<KeyValues>& keys) const;
+  // id, ctid, xmin, the values, these columns: as above.
+  std::string RowsSql(const std::vector<std::string>& ids, const std::vector<KeyValues>& keys,
+                      const std::vector<std::string>& columns) const;
   // A hash per value of the row of this key.
   std::string ValueHashesSql(const std::string& id, const KeyValues& key) const;
 
@@ -78,6 +89,7 @@ class SideQuery {
   std::string Md5Of(const std::string& text) const;
   std::string IdText() const;
   std::string BucketOf() const;
+  std::string SumSql(const std::string& condition) const;
   std::string From(const std::string& condition) const;
   std::string BucketCondition(const std::vector<int64_t>& numbers) const;
   std::string KeyCondition(const std::vector<std::string>& ids,

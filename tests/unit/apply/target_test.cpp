@@ -178,12 +178,23 @@ TEST_F(TargetTest, WithoutIdentityNothingMatches) {
   EXPECT_EQ(Make().value().matching, Matching::kNone);
 }
 
+TEST(MayFoldTest, TheNearestTableThatSaysSomethingDecides) {
+  const std::map<TableName, bool> folds = {{{"s", "root"}, false}, {{"s", "middle"}, true}};
+  EXPECT_TRUE(MayFold(folds, {"s", "other"}, {}));
+  EXPECT_FALSE(MayFold(folds, {"s", "root"}, {}));
+  EXPECT_FALSE(MayFold(folds, {"s", "leaf"}, {{"s", "root"}}));
+  EXPECT_TRUE(MayFold(folds, {"s", "leaf"}, {{"s", "middle"}, {"s", "root"}}));
+}
+
 TEST_F(TargetTest, FoldingLooksForWhatMayBeInTheWay) {
   EXPECT_TRUE(Make().value().can_fold);
   EXPECT_FALSE(Make().value().replaces);
   table_.has_always_triggers = true;
   EXPECT_FALSE(Make().value().can_fold);
+  EXPECT_FALSE(Make().value().can_copy);
+  EXPECT_TRUE(Make().value().keeps_order);
   table_.has_always_triggers = false;
+  EXPECT_TRUE(Make().value().can_copy);
   table_.unique_indexes.push_back({"t_a", {"a"}, false, false, false, false, false});
   EXPECT_TRUE(Make().value().replaces);
   table_.unique_indexes.back().columns = {"id"};

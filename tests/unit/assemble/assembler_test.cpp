@@ -710,5 +710,57 @@ TEST_F(MixedTest, WhatPassesIsWhatTheTablesSnapshotsDoNotHold) {
   }
 }
 
+TEST(AssemblerTest, ADdlCommandIsAPartOfItsOwn) {
+  Assembler assembler(Limits(1000, 1000));
+  Change change;
+  // A transaction before it, whole; then one with a command between rows of the same frame.
+  ASSERT_TRUE(assembler.OnBegin(Header(1, 200)).ok());
+  ASSERT_TRUE(assembler.OnChange(change).ok());
+  ASSERT_TRUE(assembler.OnCommit(Header(1, 200)).ok());
+  assembler.AddFrame(MakeFrame(10));
+  ASSERT_TRUE(assembler.OnBegin(Header(2, 300)).ok());
+  ASSERT_TRUE(assembler.OnChange(change).ok());
+  DdlCommand command;
+  command.tag = "ALTER TABLE";
+  ASSERT_TRUE(assembler.OnDdl(command).ok());
+  ASSERT_TRUE(assembler.OnDdl(command).ok());
+  ASSERT_TRUE(assembler.OnChange(change).ok());
+  ASSERT_TRUE(assembler.OnCommit(Header(2, 300)).ok());
+  assembler.AddFrame(MakeFrame(20));
+
+  std::vector<Batch> batches;
+  while (std::optional<Batch> batch = assembler.Take(false)) batches.push_back(std::move(*batch));
+  ASSERT_EQ(batches.size(), 5u);
+  const BatchPart parts[] = {BatchPart::kWhole, BatchPart::kFirst, BatchPart::kMiddle,
+                             BatchPart::kMiddle, BatchPart::kLast};
+  for (size_t i = 0; i < batches.size(); ++i) {
+    const bool is_ddl = i == 2 || i == 3;
+    EXPECT_EQ(batches[i].part, parts[i]) << i;
+    EXPECT_EQ(batches[i].ddl != nullptr, is_ddl) << i;
+    EXPECT_EQ(batches[i].changes.size(), is_ddl ? 0u : 1u) << i;
+    EXPECT_EQ(batches[i].end_lsn, (Lsn{i == 0 ? 200u : 300u})) << i;
+    ASSERT_EQ(batches[i].transactions.size(), 1u) << i;
+    EXPECT_EQ(batches[i].transactions[0].xid, i == 0 ? 1u : 2u);
+  }
+  // The frame that all parts point into goes with the last.
+  EXPECT_EQ(batches[4].frames.size(), 1u);
+}
+
+TEST(AssemblerTest, ATransactionOfOneCommandEndsWithAnEmptyPart) {
+  Assembler assembler(Limits(1000, 1000));
+  ASSERT_TRUE(assembler.OnBegin(Header(2, 300)).ok());
+  ASSERT_TRUE(assembler.OnDdl(DdlCommand()).ok());
+  ASSERT_TRUE(assembler.OnCommit(Header(2, 300)).ok());
+  assembler.AddFrame(MakeFrame(20));
+  std::optional<Batch> first = assembler.Take(false);
+  std::optional<Batch> last = assembler.Take(false);
+  ASSERT_TRUE(first.has_value() && last.has_value());
+  EXPECT_EQ(first->part, BatchPart::kFirst);
+  EXPECT_NE(first->ddl, nullptr);
+  EXPECT_EQ(last->part, BatchPart::kLast);
+  EXPECT_EQ(last->transaction_count, 1);
+  EXPECT_FALSE(assembler.Take(true).has_value());
+}
+
 }  // namespace
 }  // namespace towline

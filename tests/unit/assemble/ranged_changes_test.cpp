@@ -52,7 +52,7 @@ std::string Key(int key) { return Image({Value(Int4(key))}); }
 class RangedChangesTest : public testing::Test {
  protected:
   // Keys below 100 are held.
-  const std::vector<bool> holds_ = {true, false};
+  const std::vector<bool> held_ = {true, false};
   const RangedTable table_ = MakeTable({"100"});
   const Relation relation_ = MakeRelation(false);
   const Relation full_ = MakeRelation(true);
@@ -68,8 +68,16 @@ class RangedChangesTest : public testing::Test {
     change.new_row = rows_.emplace_back(std::move(new_row));
     return change;
   }
+  absl::StatusOr<bool> TryKeep(Change* change) {
+    return changes_.Keep(
+        table_, [this](size_t i) -> absl::StatusOr<bool> { return held_[i]; }, change);
+  }
+  absl::StatusOr<bool> HoldTruncate(const std::vector<bool>& held) {
+    return changes_.HoldTruncate(
+        table_, [&held](size_t i) -> absl::StatusOr<bool> { return held[i]; }, relation_);
+  }
   bool Keep(Change* change) {
-    absl::StatusOr<bool> kept = changes_.Keep(table_, holds_, change);
+    absl::StatusOr<bool> kept = TryKeep(change);
     EXPECT_TRUE(kept.ok()) << kept.status();
     return kept.ok() && *kept;
   }
@@ -137,7 +145,7 @@ TEST_F(RangedChangesTest, WhatCannotBeInsertedWholeHasTheTableCopiedAgain) {
   Change change =
       Make(ChangeKind::kUpdate, OldImage::kKey, Key(5), Image({Value(Int4(105)), kUnchanged}));
   change.has_unchanged_toast = true;
-  absl::StatusOr<bool> kept = changes_.Keep(table_, holds_, &change);
+  absl::StatusOr<bool> kept = TryKeep(&change);
   EXPECT_EQ(TableToCopyAgain(kept.status()), kTable);
   EXPECT_EQ(kept.status().code(), absl::StatusCode::kAborted);
 }
@@ -147,20 +155,20 @@ TEST_F(RangedChangesTest, AnotherKeyHasTheTableCopiedAgain) {
   changed.key = {};
   Change change = Make(ChangeKind::kInsert, OldImage::kNone, "", Row(5, 1));
   change.relation = &changed;
-  EXPECT_EQ(TableToCopyAgain(changes_.Keep(table_, holds_, &change).status()), kTable);
+  EXPECT_EQ(TableToCopyAgain(TryKeep(&change).status()), kTable);
 }
 
 TEST_F(RangedChangesTest, AMalformedKeyIsNoReasonToCopyAgain) {
   Change change = Make(ChangeKind::kInsert, OldImage::kNone, "", Image({Value("x"), Value("y")}));
-  absl::Status status = changes_.Keep(table_, holds_, &change).status();
+  absl::Status status = TryKeep(&change).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
   EXPECT_FALSE(TableToCopyAgain(status).has_value());
 }
 
 TEST_F(RangedChangesTest, ATruncateThatRangesDisagreeAboutHasTheTableCopiedAgain) {
-  EXPECT_EQ(TableToCopyAgain(changes_.HoldTruncate(table_, holds_, relation_).status()), kTable);
-  EXPECT_TRUE(*changes_.HoldTruncate(table_, {true, true}, relation_));
-  EXPECT_FALSE(*changes_.HoldTruncate(table_, {false, false}, relation_));
+  EXPECT_EQ(TableToCopyAgain(HoldTruncate(held_).status()), kTable);
+  EXPECT_TRUE(*HoldTruncate({true, true}));
+  EXPECT_FALSE(*HoldTruncate({false, false}));
 }
 
 // A source of transactions with one change each; every range is copied after some of them. What

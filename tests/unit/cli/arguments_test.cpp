@@ -54,6 +54,14 @@ TEST(ArgumentsTest, SetTakesNameValueAndPerhapsATask) {
   EXPECT_EQ(ParseArguments({"set", "copy_rows_max", "0"})->task, "");
 }
 
+TEST(ArgumentsTest, TableTakesWhatToDoAndTheTable) {
+  auto arguments = ParseArguments({"table", "park", "public.orders", "--task", "shop"});
+  ASSERT_TRUE(arguments.ok()) << arguments.status();
+  EXPECT_EQ(arguments->command, Command::kTable);
+  EXPECT_EQ(arguments->table_action, "park");
+  EXPECT_EQ(arguments->table_name, "public.orders");
+}
+
 TEST(ArgumentsTest, MisspeltCommandAndOptionAreGuessed) {
   EXPECT_EQ(ErrorOf({"stauts"}), "unknown command \"stauts\"\nHINT:  Did you mean towline status?");
   EXPECT_EQ(ErrorOf({"run", "--sorce", "x"}),

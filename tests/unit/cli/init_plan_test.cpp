@@ -52,6 +52,21 @@ TEST(InitPlanTest, SafeStatementsAreSeparatedFromDecisions) {
               ElementsAre(HasSubstr("ALTER TABLE a"), HasSubstr("SUPERUSER")));
 }
 
+TEST(InitPlanTest, AStandbyHasASideOfItsOwn) {
+  CheckReport report;
+  report.findings = {Failed("source.hot_standby_feedback", "standby",
+                            "ALTER SYSTEM SET hot_standby_feedback = 'on';", "reload"),
+                     Failed("source.log_standby_snapshot", "source", "GRANT A;")};
+  InitPlan plan = MakeInitPlan(report);
+  EXPECT_FALSE(plan.is_empty());
+  EXPECT_THAT(plan.standby.statements,
+              ElementsAre("ALTER SYSTEM SET hot_standby_feedback = 'on';"));
+  EXPECT_TRUE(plan.standby.needs_reload);
+  EXPECT_THAT(plan.source.statements, ElementsAre("GRANT A;"));
+  EXPECT_FALSE(plan.source.needs_reload);
+  EXPECT_THAT(plan.destination.statements, IsEmpty());
+}
+
 TEST(InitPlanTest, WarningsAboutSettingsAreChoicesAndGrantsAreNot) {
   CheckReport report;
   report.findings = {Failed("source.max_slot_wal_keep_size", "source",

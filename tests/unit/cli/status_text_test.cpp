@@ -1,5 +1,7 @@
 #include "cli/status_text.h"
 
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
@@ -30,9 +32,31 @@ TEST(StatusTextTest, RunningTaskShowsStateSlotLagAndWork) {
   EXPECT_THAT(text, HasSubstr("5 transactions: 1,234 inserts"));
   EXPECT_THAT(text, HasSubstr("pid 77"));
   EXPECT_THAT(text, Not(HasSubstr("in progress")));
+  EXPECT_THAT(text, Not(HasSubstr("latency")));
   task.status.spool_transactions = 2;
   task.status.spool_disk_bytes = 3 << 20;
   EXPECT_THAT(StatusText(task), HasSubstr("in progress  2 transactions, 0 bytes in memory, 3"));
+}
+
+TEST(StatusTextTest, StreamShowsLatencyBatchesStagesAndTheTablesMostChanged) {
+  KnownTask task;
+  task.is_running = true;
+  task.status.transactions = 5;
+  task.status.batches = 3;
+  task.status.batch_rows_p50 = 4;
+  task.status.batch_rows_p99 = 1000;
+  task.status.latency_p50_seconds = 0.0032;
+  task.status.latency_p99_seconds = 75;
+  task.status.stage_seconds = {{"wait", 200}, {"fold", 0.5}};
+  task.status.table_changes.assign(9, {{"sales", "orders"}, 10, 2000, 0, 1});
+  std::string text = StatusText(task);
+  EXPECT_THAT(text, HasSubstr("batches      3, median 4 rows, 99% within 1,000\n"));
+  EXPECT_THAT(text, HasSubstr("latency      median 3.2 ms, 99% within 1m15s ("));
+  EXPECT_THAT(text, HasSubstr("time spent   wait 3m20s, fold 500.0 ms\n"));
+  const std::string row = "    \"sales\".\"orders\"       10    2,000        0          1\n";
+  EXPECT_THAT(text, HasSubstr(absl::StrCat(
+                        "    most changed      inserts  updates  deletes  truncates\n", row)));
+  EXPECT_THAT(text, HasSubstr(absl::StrCat(row, row, row, row, row, "  process")));
 }
 
 TEST(StatusTextTest, StoppedTaskShowsWhereItGoesOnAndWhyItStopped) {
@@ -82,6 +106,9 @@ TEST(StatusTextTest, CopyShowsTotalsLimitsAndTheTablesBeingCopied) {
   orders.rows_done = 6000;
   orders.bytes_per_second = 5 << 20;
   orders.eta_seconds = 30;
+  orders.workers = 2;
+  orders.copied_by = "ctid";
+  orders.reason = "its key has 2 columns";
   TableStatus begun;
   begun.name = {"public", "Odd name"};
   begun.state = "copying";
@@ -93,9 +120,12 @@ TEST(StatusTextTest, CopyShowsTotalsLimitsAndTheTablesBeingCopied) {
   EXPECT_THAT(text, HasSubstr("copy         0/3 tables, 100 MB of 400 MB (25%), 12,345 rows, 10 "
                               "MB/s, 2,000 rows/s, ETA 30s\n"));
   EXPECT_THAT(text, HasSubstr("copy limit   20 MB/s, 5,000 rows/s\n"));
-  EXPECT_THAT(text, HasSubstr("    copying                 size  done   rows       rate  ETA\n"
-                              "    \"sales\".\"orders\"      200 MB   25%  6,000  5120 kB/s  30s\n"
-                              "    \"public\".\"Odd name\"  0 bytes            0\n"));
+  EXPECT_THAT(
+      text,
+      HasSubstr("    copying                 size  done   rows       rate  ETA  workers  by\n"
+                "    \"sales\".\"orders\"      200 MB   25%  6,000  5120 kB/s  30s        2  ctid "
+                "because its key has 2 columns\n"
+                "    \"public\".\"Odd name\"  0 bytes            0                        0\n"));
   EXPECT_THAT(text, Not(HasSubstr("later")));
 }
 
@@ -107,6 +137,17 @@ TEST(StatusTextTest, RetryingCountsDown) {
   task.status.retry_in = absl::Seconds(5);
   task.status.retry_window_left = absl::Hours(2);
   EXPECT_THAT(TaskLine(task), HasSubstr("retrying, next try in 5s, gives up in 2h00m"));
+}
+
+TEST(StatusTextTest, TheLastComparisonIsShownAndWhatDiffersNow) {
+  KnownTask task;
+  EXPECT_THAT(StatusText(task), Not(HasSubstr("compared")));
+  const int64_t minute_ago = absl::ToUnixSeconds(absl::Now() - absl::Seconds(61));
+  task.status.verify = {9, "rows", "equal", minute_ago, 8, 0, 0, 0};
+  EXPECT_THAT(StatusText(task), HasSubstr(" ago (rows, run 9): equal\n"));
+  task.status.verify.tables_different = 2;
+  task.status.verify.rows_different = 1234;
+  EXPECT_THAT(StatusText(task), HasSubstr("equal; now 2 of 8 tables differ, 1,234 rows\n"));
 }
 
 TEST(StatusTextTest, JsonSaysWhetherItRuns) {

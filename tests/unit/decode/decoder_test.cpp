@@ -24,6 +24,10 @@ class RecordingSink final : public ChangeSink {
     changes.push_back(std::move(change));
     return absl::OkStatus();
   }
+  absl::Status OnDdl(DdlCommand command) override {
+    commands.push_back(std::move(command));
+    return absl::OkStatus();
+  }
   absl::string_view KeepSplicedRow(std::string row) override {
     spliced.push_back(std::move(row));
     return spliced.back();
@@ -39,6 +43,7 @@ class RecordingSink final : public ChangeSink {
 
   std::vector<TransactionHeader> begun;
   std::vector<Change> changes;
+  std::vector<DdlCommand> commands;
   std::deque<std::string> spliced;
   std::vector<TransactionHeader> committed;
   std::vector<std::pair<TransactionHeader, PreparedFate>> ended;
@@ -193,7 +198,7 @@ TEST_F(DecoderTest, GreetingComesFirstAndOnce) {
 }
 
 TEST_F(DecoderTest, OtherProtocolIsRefusedWithAHint) {
-  EXPECT_EQ(Decode(FrameBuilder().Hello(3)).code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(Decode(FrameBuilder().Hello(4)).code(), absl::StatusCode::kFailedPrecondition);
 }
 
 TEST_F(DecoderTest, TextsComeInUtf8WhateverTheSourcesEncoding) {
@@ -221,6 +226,12 @@ TEST_F(DecoderTest, FrameHoldsOneTransaction) {
   Start();
   ASSERT_TRUE(Decode(FrameBuilder().Commit(700, 1000, 0)).ok());
   ExpectRefused(FrameBuilder().Begin(701, 1100).Commit(701, 1100, 0).Begin(702, 1200),
+                "two transactions in one frame");
+}
+
+TEST_F(DecoderTest, FrameThatEndsATransactionHoldsNoOther) {
+  Start();
+  ExpectRefused(FrameBuilder().Commit(700, 1000, 0).Begin(701, 1100),
                 "two transactions in one frame");
 }
 
@@ -319,7 +330,65 @@ TEST_F(DecoderTest, KindsThatWereNotAskedForAreRefused) {
   ExpectRefused(FrameBuilder().Describe(rewrite), "rewrite");
   FrameBuilder ddl;
   ddl.Add()->mutable_ddl()->set_tag("DROP TABLE");
-  EXPECT_EQ(Decode(ddl).code(), absl::StatusCode::kUnimplemented);
+  ExpectRefused(ddl, "not asked for");
+}
+
+TEST(DecoderDdlTest, CommandsComeAtTheirPlaceWithAllThatIsKnownOfThem) {
+  RecordingSink sink;
+  Decoder decoder(Decoder::Options{.takes_ddl = true});
+  v1::Relation rewritten = TextRelation(2, "t", 2, 1);
+  rewritten.set_rewrite_of(16384);
+  FrameBuilder builder;
+  builder.Hello(3).Describe(TextRelation(1, "t", 2, 1)).Describe(rewritten).Begin(700, 1000);
+  builder.Insert(1, TextImage({"a", "b"}));
+  v1::Ddl* ddl = builder.Add()->mutable_ddl();
+  ddl->set_number(5);
+  ddl->set_phase(v1::Ddl::REWRITE);
+  ddl->set_tag("ALTER TABLE");
+  ddl->set_statement("ALTER TABLE t ALTER c TYPE text");
+  ddl->set_search_path("s, public");
+  ddl->set_role("owner");
+  ddl->add_actions("ALTER COLUMN TYPE");
+  v1::Ddl::Object* object = ddl->add_objects();
+  object->set_oid(16384);
+  object->set_type("table");
+  object->set_identity("s.t");
+  object->set_table_schema("s");
+  object->set_table_name("t");
+  v1::Ddl::Setting* setting = ddl->add_settings();
+  setting->set_name("DateStyle");
+  setting->set_value("ISO");
+  builder.Insert(2, TextImage({"a", "b"})).Commit(700, 1000, 2);
+  Frame frame = builder.Build();
+  ASSERT_TRUE(decoder.Decode(frame, sink).ok());
+  ASSERT_EQ(sink.changes.size(), 2u);
+  EXPECT_EQ(sink.changes[0].relation->rewrite_of, 0u);
+  EXPECT_EQ(sink.changes[1].relation->rewrite_of, 16384u);
+  ASSERT_EQ(sink.commands.size(), 1u);
+  const DdlCommand& command = sink.commands[0];
+  EXPECT_EQ(command.phase, DdlPhase::kRewrite);
+  EXPECT_EQ(command.number, 5u);
+  EXPECT_EQ(command.statement, "ALTER TABLE t ALTER c TYPE text");
+  EXPECT_EQ(command.search_path, "s, public");
+  ASSERT_EQ(command.objects.size(), 1u);
+  EXPECT_EQ(command.objects[0].table, (TableName{"s", "t"}));
+  EXPECT_EQ(command.actions, std::vector<std::string>{"ALTER COLUMN TYPE"});
+  EXPECT_EQ(command.settings.size(), 1u);
+}
+
+TEST(DecoderDdlTest, ACommandWithoutTextMustSayWhy) {
+  RecordingSink sink;
+  for (const char* gap : {"", "no memory"}) {
+    Decoder decoder(Decoder::Options{.takes_ddl = true});
+    FrameBuilder builder;
+    builder.Hello(3).Begin(700, 1000);
+    v1::Ddl* ddl = builder.Add()->mutable_ddl();
+    ddl->set_phase(v1::Ddl::END);
+    ddl->set_tag("CREATE TABLE");
+    ddl->set_gap(gap);
+    Frame frame = builder.Build();
+    EXPECT_EQ(decoder.Decode(frame, sink).ok(), *gap != '\0');
+  }
 }
 
 TEST_F(DecoderTest, PreparedTransactionCarriesItsName) {

@@ -120,6 +120,7 @@ class NullSink final : public ChangeSink {
     rows.push_back(change.new_row);
     return absl::OkStatus();
   }
+  absl::Status OnDdl(DdlCommand) override { return absl::OkStatus(); }
   absl::string_view KeepSplicedRow(std::string) override { return {}; }
   absl::Status OnCommit(const TransactionHeader&) override { return absl::OkStatus(); }
   absl::Status OnPreparedEnd(const TransactionHeader&, PreparedFate) override {

@@ -44,6 +44,10 @@ class CopyingSink final : public ChangeSink {
     transactions.back().rows.push_back(std::move(row));
     return absl::OkStatus();
   }
+  absl::Status OnDdl(DdlCommand command) override {
+    transactions.back().rows.push_back(command.statement);
+    return absl::OkStatus();
+  }
   absl::string_view KeepSplicedRow(std::string row) override {
     spliced_ = std::move(row);
     return spliced_;

@@ -72,6 +72,7 @@ class Collector : public ChangeSink {
     changes.push_back(std::move(change));
     return absl::OkStatus();
   }
+  absl::Status OnDdl(DdlCommand) override { return absl::InternalError("no DDL here"); }
   absl::string_view KeepSplicedRow(std::string spliced) override {
     rows_.push_back(std::make_unique<std::string>(std::move(spliced)));
     return *rows_.back();

@@ -1,6 +1,7 @@
 #include "observe/copy_progress.h"
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -50,6 +51,34 @@ TEST(SecondsLeftTest, OfTheEstimateOnly) {
   EXPECT_EQ(SecondsLeft(100, 50, 5), 10);
   EXPECT_EQ(SecondsLeft(100, 150, 5), 0);
   EXPECT_LT(SecondsLeft(100, 50, 0), 0);
+}
+
+TEST(TableProgressTest, TellsTimeWorkersAndReasonOfTheSlowest) {
+  TableProgress progress;
+  progress.Plan({{{"s", "kept"}, 5, 1, "whole", ""},
+                 {{"s", "quick"}, 10, 1, "whole", "it is small"},
+                 {{"s", "slow"}, 1000, -1, "ctid", "it has no primary key"},
+                 {{"s", "begun"}, 1000, -1, "whole", ""}});
+  auto* slow = progress.Find({"s", "slow"});
+  auto* quick = progress.Find({"s", "quick"});
+  slow->Begin();
+  slow->Begin();
+  slow->End();
+  slow->Begin();
+  absl::SleepFor(absl::Milliseconds(20));
+  quick->Begin();
+  quick->Finish();
+  slow->Finish();
+  progress.Find({"s", "kept"})->Finish();
+  progress.Find({"s", "begun"})->Begin();
+  EXPECT_THAT(Shown(progress.Slowest(10)),
+              ElementsAre("slow copied", "quick copied", "kept copied"));
+  const TableStatus first = progress.Slowest(1).front();
+  EXPECT_GE(first.seconds, 0.02);
+  EXPECT_EQ(first.workers, 2);
+  EXPECT_EQ(first.reason, "it has no primary key");
+  EXPECT_LT(progress.Slowest(3).back().seconds, 0);
+  EXPECT_GE(progress.Copying().front().seconds, 0);
 }
 
 TEST(TableProgressTest, ThoseBeingCopiedComeFirstThenTheLargest) {

@@ -135,7 +135,8 @@ TEST_F(ControlSocketTest, PathTooLongForASocketIsSaid) {
 TEST(HttpServerTest, ServesMetricsHealthAndStatus) {
   StatusBoard board;
   board.Update([](TaskStatus& status) { status.state = "streaming"; });
-  Metrics metrics(board);
+  StreamMeter meter;
+  Metrics metrics(board, meter);
   auto server = HttpServer::Start(0, board, metrics);
   ASSERT_TRUE(server.ok()) << server.status();
   httplib::Client client("127.0.0.1", (*server)->port());
@@ -155,7 +156,8 @@ TEST(HttpServerTest, ServesMetricsHealthAndStatus) {
 
 TEST(HttpServerTest, PortInUseIsRefusedWithAHint) {
   StatusBoard board;
-  Metrics metrics(board);
+  StreamMeter meter;
+  Metrics metrics(board, meter);
   auto first = HttpServer::Start(0, board, metrics);
   ASSERT_TRUE(first.ok());
   auto second = HttpServer::Start((*first)->port(), board, metrics);

@@ -40,6 +40,15 @@ TEST(TaskStatusToJsonTest, WayBackGivesTheSameText) {
   status.since = absl::UnixEpoch() + absl::Seconds(1'700'000'000);
   status.received_lsn = Lsn{77};
   status.rows_deleted = 3;
+  status.latency_p99_seconds = 0.0123;
+  status.batch_rows_p50 = 12;
+  status.stage_seconds = {{"wait", 2.5}, {"fold", 0.125}};
+  status.table_changes = {{{"sales", "caf\xC3\xA9"}, 1, 2, 3, 4}};
+  status.table_changes_left_out = 5;
+  status.parked = {{"sales", "orders"}};
+  status.parked_total = 1;
+  status.heal = {5, 4, 3, 2, 1};
+  status.verify = {9, "rows", "different", 1700000000, 8, 7, 1, 6};
   status.spool_transactions = 4;
   status.spool_memory_bytes = 5;
   status.spool_disk_bytes = 6;
@@ -66,6 +75,22 @@ TEST(TaskStatusToJsonTest, WayBackGivesTheSameText) {
   };
   EXPECT_EQ(without_clock(*back), without_clock(status));
   EXPECT_EQ(back->spool_disk_bytes, 6);
+  EXPECT_EQ(back->stage_seconds, status.stage_seconds);
+  EXPECT_EQ(back->table_changes[0].truncated, 4);
+  EXPECT_EQ(back->parked[0].name, "orders");
+  EXPECT_EQ(back->heal.tables_total, 5);
+  EXPECT_EQ(back->heal.tables_done, 4);
+  EXPECT_EQ(back->heal.missing, 3);
+  EXPECT_EQ(back->heal.extra, 2);
+  EXPECT_EQ(back->heal.different, 1);
+  EXPECT_EQ(back->verify.run, 9);
+  EXPECT_EQ(back->verify.mode, "rows");
+  EXPECT_EQ(back->verify.verdict, "different");
+  EXPECT_EQ(back->verify.finished_at_s, 1700000000);
+  EXPECT_EQ(back->verify.tables, 8);
+  EXPECT_EQ(back->verify.tables_different, 7);
+  EXPECT_EQ(back->verify.tables_undecided, 1);
+  EXPECT_EQ(back->verify.rows_different, 6);
   EXPECT_EQ(back->tables[0].name.name, "caf\xC3\xA9");
   EXPECT_EQ(back->tables[0].rows_done, 7);
   EXPECT_LT(back->tables[0].eta_seconds, 0);
@@ -85,6 +110,8 @@ TEST(TaskStatusToJsonTest, TablesAreAnArrayAndWhatIsNotKnownIsNull) {
   EXPECT_EQ(json["tables"][0]["rows_estimate"], -1);
   EXPECT_TRUE(json["tables"][0]["eta_seconds"].is_null());
   EXPECT_TRUE(json["copy_eta_seconds"].is_null());
+  EXPECT_TRUE(json["latency_p50_seconds"].is_null());
+  EXPECT_TRUE(json["batch_rows_p99"].is_null());
   EXPECT_EQ(json["tables_left_out"], 0);
 }
 
@@ -95,6 +122,9 @@ TEST(TaskStatusToJsonTest, LongestAnswerFitsTheSocket) {
   table.state = "copying";
   table.bytes_total = table.bytes_done = table.rows_done = INT64_MAX;
   status.tables.assign(kTablesShownMax, table);
+  status.table_changes.assign(kTablesShownMax,
+                              {table.name, INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX});
+  status.parked.assign(kTablesShownMax, table.name);
   EXPECT_LT(TaskStatusToJson(status).size(), size_t{1} << 20);
 }
 

@@ -63,6 +63,19 @@ TEST(PluginOptionsTest, RulesAreAskedForWhateverThePluginIs) {
   }
 }
 
+TEST(PluginOptionsTest, DdlIsAskedForWhateverThePluginIs) {
+  Config config;
+  EXPECT_THAT(ChoosePluginOptions(config, 150000, "0.3", {}).options, Not(Contains(Key("ddl"))));
+  config.ddl.is_on = true;
+  for (const char* version : {"0.2", "0.3", ""}) {
+    PluginOptions chosen = ChoosePluginOptions(config, 150000, version, {});
+    EXPECT_TRUE(chosen.takes_ddl);
+    EXPECT_THAT(chosen.options, Contains(Pair("ddl", "on")));
+  }
+  EXPECT_THAT(ChoosePluginOptions(config, 150000, "0.3", {}).options,
+              Contains(Pair("max_protocol", "3")));
+}
+
 TEST(PluginOptionsTest, NotWantedIsNotAskedFor) {
   Config config;
   config.streaming = false;

@@ -56,10 +56,56 @@ TEST(StartChecksTest, AFailedOverSourceStopsAndADestinationIsLeftToItsSlot) {
   TaskRow task = NewTask();
   ServerIdentity source = task.source;
   source.timeline = 2;
-  EXPECT_EQ(CheckIdentities(task, source, task.destination).code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(CheckFailover(task, source, NewSlot(), Lsn{0x2000}).code(),
+            absl::StatusCode::kDataLoss);
   ServerIdentity destination = task.destination;
   destination.timeline = 4;
   EXPECT_TRUE(CheckIdentities(task, task.source, destination).ok());
+}
+
+TEST(StartChecksTest, APromotedStandbyThatKeptTheSlotGoesOnBeforeTheFork) {
+  TaskRow task = NewTask();
+  task.phase = TaskState::kStreaming;
+  ServerIdentity source = task.source;
+  source.timeline = 3;
+  SlotInfo slot = NewSlot();
+  slot.is_synced = true;
+  EXPECT_TRUE(CheckFailover(task, source, slot, Lsn{0x1000}).ok());
+  // The destination is ahead of the fork; the old timeline is none of the new one's; no slot.
+  EXPECT_EQ(CheckFailover(task, source, slot, Lsn{0xFFF}).code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(CheckFailover(task, source, slot, Lsn{}).code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(CheckFailover(task, source, std::nullopt, Lsn{0x2000}).code(),
+            absl::StatusCode::kDataLoss);
+  source.timeline = task.source.timeline;
+  EXPECT_TRUE(CheckFailover(task, source, std::nullopt, Lsn{}).ok());
+}
+
+TEST(StartChecksTest, WhatTheCopySawBehindTheForkIsNotOnTheNewPrimary) {
+  TaskRow task = NewTask();
+  ServerIdentity source = task.source;
+  source.timeline = 3;
+  SlotInfo slot = NewSlot();
+  slot.is_synced = true;
+  task.phase = TaskState::kCatchingUp;
+  task.lsn_after = Lsn{0x1400};
+  EXPECT_EQ(CheckFailover(task, source, slot, Lsn{0x1200}).code(), absl::StatusCode::kDataLoss);
+  EXPECT_TRUE(CheckFailover(task, source, slot, Lsn{0x1400}).ok());
+  task.lsn_after = Lsn{};
+  EXPECT_TRUE(CheckFailover(task, source, slot, Lsn{0x1200}).ok());
+  // Ranges and tables that are done have snapshots of their own.
+  for (TaskState phase : {TaskState::kCopying, TaskState::kIndexing}) {
+    task.phase = phase;
+    EXPECT_EQ(CheckFailover(task, source, slot, Lsn{0x2000}).code(), absl::StatusCode::kDataLoss);
+  }
+}
+
+TEST(StartChecksTest, TheForkIsReadFromTheTimelinesHistory) {
+  const char history[] =
+      "1\t0/3000000\tno recovery target specified\n\n2\t1/50001A8\tafter 2 1/0\n";
+  EXPECT_EQ(ForkOf(history, 1), Lsn{0x3000000});
+  EXPECT_EQ(ForkOf(history, 2), Lsn{0x1050001A8});
+  EXPECT_FALSE(ForkOf(history, 3).is_valid());
+  EXPECT_FALSE(ForkOf("", 1).is_valid());
 }
 
 TEST(StartChecksTest, AnUnreadableSystemIdentifierIsNotCompared) {
@@ -88,6 +134,36 @@ TEST(StartChecksTest, AMissingOrLostSlotStops) {
   SlotInfo slot = NewSlot();
   slot.wal_status = "lost";
   EXPECT_EQ(CheckSlot(task, "shop", slot).code(), absl::StatusCode::kDataLoss);
+}
+
+TEST(StartChecksTest, WhyASlotWasLostIsSaid) {
+  TaskRow task = NewTask();
+  SlotInfo slot = NewSlot();
+  slot.wal_status = "lost";
+  for (const char* reason : {"", "wal_removed"}) {
+    slot.invalidation_reason = reason;
+    EXPECT_NE(CheckSlot(task, "shop", slot).message().find("max_slot_wal_keep_size"),
+              absl::string_view::npos);
+  }
+  slot.invalidation_reason = "rows_removed";
+  absl::Status lost = CheckSlot(task, "shop", slot);
+  EXPECT_EQ(lost.code(), absl::StatusCode::kDataLoss);
+  EXPECT_NE(lost.message().find("rows_removed"), absl::string_view::npos);
+  EXPECT_EQ(GetDetail(lost), "");
+  task.is_slot_on_standby = true;
+  EXPECT_NE(GetDetail(CheckSlot(task, "shop", slot)).find("hot_standby_feedback"),
+            std::string::npos);
+}
+
+TEST(StartChecksTest, TheServerOfTheSlotIsTheTasksForGood) {
+  TaskRow task = NewTask();
+  EXPECT_TRUE(CheckSlotServer(task, /*has_standby=*/false).ok());
+  EXPECT_TRUE(absl::IsInvalidArgument(CheckSlotServer(task, /*has_standby=*/true)));
+  task.is_slot_on_standby = true;
+  EXPECT_TRUE(CheckSlotServer(task, /*has_standby=*/true).ok());
+  absl::Status refused = CheckSlotServer(task, /*has_standby=*/false);
+  EXPECT_TRUE(absl::IsInvalidArgument(refused));
+  EXPECT_NE(GetHint(refused), "");
 }
 
 TEST(StartChecksTest, ASlotAheadOfThePositionStopsAndOneBehindPasses) {
@@ -153,6 +229,52 @@ TEST(StartChecksTest, RulesAreComparedWithThoseOfTheCopy) {
             absl::string_view::npos);
   EXPECT_NE(GetHint(refused).find("--accept-rule-change"), std::string::npos);
   EXPECT_NE(GetHint(refused).find("towline drop --task orders"), std::string::npos);
+}
+
+TEST(StartChecksTest, WhatIsLostIsHealedWhereTheDestinationIsTheTasks) {
+  TaskRow task = NewTask();
+  task.phase = TaskState::kStreaming;
+  ServerIdentity promoted = task.source;
+  promoted.timeline = 2;
+  std::vector<PieceRow> pieces(1);
+  pieces[0].table = {"public", "t"};
+  pieces[0].existing = "stop";
+  EXPECT_TRUE(CheckHealable(task, promoted, std::nullopt, pieces, {}, true).ok());
+  EXPECT_TRUE(CheckHealable(task, promoted, NewSlot(), pieces, {}, true).ok());
+  task.phase = TaskState::kHealing;
+  EXPECT_TRUE(CheckHealable(task, promoted, NewSlot(), pieces, {}, true).ok());
+}
+
+TEST(StartChecksTest, WhatCannotBeHealedIsRefusedWithAReason) {
+  TaskRow task = NewTask();
+  task.phase = TaskState::kStreaming;
+  std::vector<PieceRow> pieces(1);
+  pieces[0].table = {"public", "t"};
+  pieces[0].existing = "append";
+  absl::Status status = CheckHealable(task, task.source, std::nullopt, pieces, {}, true);
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_NE(status.message().find("\"public\".\"t\""), absl::string_view::npos);
+  EXPECT_NE(GetHint(status), "");
+  pieces[0].existing = "stop";
+  EXPECT_FALSE(CheckHealable(task, task.source, std::nullopt, pieces, {}, false).ok());
+  TableRules rules;
+  rules[{"public", "t"}].operations.has_delete = false;
+  EXPECT_FALSE(CheckHealable(task, task.source, std::nullopt, pieces, rules, true).ok());
+  SlotInfo slot = NewSlot();
+  slot.plugin = "pgoutput";
+  EXPECT_FALSE(CheckHealable(task, task.source, slot, pieces, {}, true).ok());
+  task.phase = TaskState::kIndexing;
+  EXPECT_FALSE(CheckHealable(task, task.source, std::nullopt, pieces, {}, true).ok());
+  task.phase = TaskState::kStreaming;
+  task.source.timeline = 2;
+  ServerIdentity before = task.source;
+  before.timeline = 1;
+  EXPECT_EQ(CheckHealable(task, before, std::nullopt, pieces, {}, true).code(),
+            absl::StatusCode::kFailedPrecondition);
+  ServerIdentity other = task.source;
+  other.system_identifier = 99;
+  EXPECT_EQ(CheckHealable(task, other, std::nullopt, pieces, {}, true).code(),
+            absl::StatusCode::kDataLoss);
 }
 
 }  // namespace

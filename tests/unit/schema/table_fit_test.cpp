@@ -90,5 +90,37 @@ TEST(TableFitTest, PartitionedAndPlainDoNotFit) {
               ElementsAre("is not partitioned, at the source it is"));
 }
 
+TEST(TableFitTest, WhatDoesNotFitAnyMoreIsMendedByStatements) {
+  TableColumn required = Column("extra", "int4");
+  required.is_not_null = true;
+  EXPECT_THAT(
+      MendingStatements(TableOf({Column("a", "int8"), Column("b", "text")}),
+                        TableOf({Column("a", "int4"), required})),
+      ElementsAre("ALTER TABLE \"public\".\"t\" ALTER COLUMN \"a\" TYPE int8 USING \"a\"::int8;",
+                  "ALTER TABLE \"public\".\"t\" ADD COLUMN \"b\" text;",
+                  "ALTER TABLE \"public\".\"t\" ALTER COLUMN \"extra\" DROP NOT NULL;"));
+  EXPECT_THAT(MendingStatements(TableOf({Column("a", "int8")}), Table()), IsEmpty());
+  // Of a partition only the topmost table can be changed.
+  Table partition = TableOf({});
+  partition.ancestors = {{"top", "root"}};
+  EXPECT_THAT(MendingStatements(TableOf({Column("a", "int8")}), partition),
+              ElementsAre("ALTER TABLE \"top\".\"root\" ADD COLUMN \"a\" int8;"));
+}
+
+TEST(TableFitTest, UniqueIndexesThatAreMissingAreNamed) {
+  Table source = TableOf({Column("a", "int8"), Column("b", "text")});
+  Table destination = source;
+  UniqueIndex primary{.name = "t_pkey", .columns = {"a"}, .is_primary = true};
+  UniqueIndex both{.name = "t_ab", .columns = {"a", "b"}};
+  UniqueIndex partial{.name = "t_p", .columns = {"b"}, .is_partial = true};
+  UniqueIndex expression{.name = "t_e", .columns = {""}};
+  source.unique_indexes = {primary, both, partial, expression};
+  EXPECT_THAT(MissingKeyStatements(source, destination),
+              ElementsAre("ALTER TABLE \"public\".\"t\" ADD PRIMARY KEY (\"a\");",
+                          "CREATE UNIQUE INDEX ON \"public\".\"t\" (\"a\", \"b\");"));
+  destination.unique_indexes = {both, primary};
+  EXPECT_THAT(MissingKeyStatements(source, destination), IsEmpty());
+}
+
 }  // namespace
 }  // namespace towline

@@ -51,5 +51,39 @@ TEST(TypePassageTest, OnlyTheServersOwnTypesBecomeText) {
   EXPECT_EQ(FindPassage(made, BuiltIn("text")), Passage::kNone);
 }
 
+TEST(TypePassageTest, AnArrayPassesAsItsElementsDo) {
+  EXPECT_EQ(FindPassage(BuiltIn("_int4"), BuiltIn("_int8")), Passage::kCast);
+  EXPECT_EQ(FindPassage(BuiltIn("_int8"), BuiltIn("_int4")), Passage::kNone);
+  EXPECT_EQ(FindPassage(BuiltIn("_int4"), BuiltIn("int8")), Passage::kNone);
+  EXPECT_EQ(FindPassage(BuiltIn("int4"), BuiltIn("_int8")), Passage::kNone);
+  // The same texts, but a binary array names the type of its elements.
+  EXPECT_EQ(FindPassage(BuiltIn("_varchar", 24), BuiltIn("_text")), Passage::kCast);
+  EXPECT_EQ(FindPassage(BuiltIn("_varchar", 24), BuiltIn("_varchar", 25)), Passage::kAsIs);
+  EXPECT_EQ(FindPassage(BuiltIn("_varchar", 24), BuiltIn("_varchar", 23)), Passage::kNone);
+  EXPECT_EQ(FindPassage(BuiltIn("_int4"), BuiltIn("_numeric", Numeric(9, 0))), Passage::kNone);
+  EXPECT_EQ(FindPassage(BuiltIn("_int4"), BuiltIn("_text")), Passage::kCast);
+  EXPECT_EQ(FindPassage(BuiltIn("_money"), BuiltIn("_text")), Passage::kNone);
+}
+
+TEST(TypePassageTest, ADomainPassesAsWhatItIsOver) {
+  const DomainBase number{23, "pg_catalog", "int4", "integer", 'b', -1};
+  const DomainBase wide{20, "pg_catalog", "int8", "bigint", 'b', -1};
+  const DomainBase word{1043, "pg_catalog", "varchar", "character varying(20)", 'b', 24};
+  auto domain = [](absl::string_view name, const DomainBase* base) {
+    return ColumnType{"public", name, 'd', -1, base};
+  };
+  EXPECT_EQ(FindPassage(domain("d", &number), BuiltIn("int4")), Passage::kAsIs);
+  EXPECT_EQ(FindPassage(domain("d", &number), BuiltIn("int8")), Passage::kCast);
+  EXPECT_EQ(FindPassage(domain("d", &wide), BuiltIn("int4")), Passage::kNone);
+  EXPECT_EQ(FindPassage(BuiltIn("int4"), domain("d", &wide)), Passage::kCast);
+  EXPECT_EQ(FindPassage(domain("d", &word), BuiltIn("varchar", 23)), Passage::kNone);
+  EXPECT_EQ(FindPassage(domain("d", &word), BuiltIn("varchar", 25)), Passage::kAsIs);
+  EXPECT_EQ(FindPassage(domain("d", &number), domain("e", &number)), Passage::kAsIs);
+  EXPECT_EQ(FindPassage(domain("d", &number), domain("d", &wide)), Passage::kCast);
+  EXPECT_EQ(FindPassage(domain("d", &wide), domain("d", &number)), Passage::kNone);
+  EXPECT_EQ(FindPassage(domain("d", nullptr), domain("d", &number)), Passage::kAsIs);
+  EXPECT_EQ(FindPassage(domain("d", nullptr), BuiltIn("int4")), Passage::kNone);
+}
+
 }  // namespace
 }  // namespace towline

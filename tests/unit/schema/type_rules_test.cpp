@@ -56,6 +56,26 @@ TEST_F(TypeRulesTest, BuiltInTypesTravelInBinaryUnlessTheyNameObjects) {
   EXPECT_FALSE(IsBinary(kRegclassArray));
 }
 
+TEST_F(TypeRulesTest, ADomainsBaseIsTheLastOneWithTheModifierOfTheDomainAboveIt) {
+  TypeFacts& inner = Add(90001, 'd');
+  inner.base = kInt4;
+  inner.base_typmod = 7;
+  inner.base_text = "integer";
+  TypeFacts& outer = Add(90002, 'd');
+  outer.base = 90001;
+  outer.base_text = "public.inner";
+  types_[kInt4].schema = "pg_catalog";
+  const std::optional<DomainBase> base = DomainBaseOf(types_, 90002);
+  ASSERT_TRUE(base.has_value());
+  EXPECT_EQ(base->oid, kInt4);
+  EXPECT_EQ(base->schema, "pg_catalog");
+  EXPECT_EQ(base->text, "integer");
+  EXPECT_EQ(base->typmod, 7);
+  EXPECT_FALSE(DomainBaseOf(types_, kInt4).has_value());
+  EXPECT_FALSE(DomainBaseOf(types_, 99999).has_value());
+  EXPECT_EQ(DomainBasesOf(types_).size(), 2U);
+}
+
 TEST_F(TypeRulesTest, WhatIsBoundToTheEncodingTravelsAsText) {
   types_[kText].is_bound_to_encoding = true;
   AddArray(1009, kText);

@@ -44,10 +44,9 @@ TEST(KeyPlanTest, ASmallTableIsCopiedWhole) {
     KeyPlan plan = Plan(TableOf(64 * kMegabyte), ChoiceOf(1.0), planner);
     EXPECT_EQ(plan.mode, CopyMode::kWhole);
     EXPECT_EQ(plan.range_count, 1);
-    EXPECT_EQ(plan.reason, "whole because it is no larger than 64 MB");
+    EXPECT_EQ(plan.reason, "it is no larger than 64 MB");
   }
-  EXPECT_EQ(PlanKeys(TableOf(kMegabyte), ChoiceOf(1.0), {}).reason,
-            "whole because tables are not divided");
+  EXPECT_EQ(PlanKeys(TableOf(kMegabyte), ChoiceOf(1.0), {}).reason, "tables are not divided");
 }
 
 TEST(KeyPlanTest, AutoTakesAKeyThatFollowsTheHeapEitherWay) {
@@ -57,20 +56,19 @@ TEST(KeyPlanTest, AutoTakesAKeyThatFollowsTheHeapEitherWay) {
     EXPECT_EQ(plan.range_count, 16);
   }
   EXPECT_EQ(Plan(TableOf(1000 * kMegabyte), ChoiceOf(0.987)).reason,
-            "keys because its key \"k\" follows the order of its rows (correlation 0.99)");
+            "its key \"k\" follows the order of its rows (correlation 0.99)");
 }
 
 TEST(KeyPlanTest, CtidSaysWhy) {
   const Table table = TableOf(1000 * kMegabyte);
   EXPECT_EQ(Plan(table, ChoiceOf(0.5)).reason,
-            "ctid because its key \"k\" does not follow the order of its rows (correlation 0.50)");
+            "its key \"k\" does not follow the order of its rows (correlation 0.50)");
   EXPECT_EQ(Plan(table, ChoiceOf(std::nullopt)).reason,
-            "ctid because it has never been analyzed, so nobody knows whether its key \"k\" "
+            "it has never been analyzed, so nobody knows whether its key \"k\" "
             "follows the order of its rows");
-  EXPECT_EQ(Plan(table, ChoiceOf(1.0), CopyPlanner::kCtid).reason,
-            "ctid because copy_planner is ctid");
+  EXPECT_EQ(Plan(table, ChoiceOf(1.0), CopyPlanner::kCtid).reason, "copy_planner is ctid");
   for (CopyPlanner planner : {CopyPlanner::kAuto, CopyPlanner::kKeys}) {
-    EXPECT_EQ(Plan(table, NoKey(), planner).reason, "ctid because its key has 2 columns");
+    EXPECT_EQ(Plan(table, NoKey(), planner).reason, "its key has 2 columns");
   }
   EXPECT_EQ(Plan(table, ChoiceOf(0.5)).mode, CopyMode::kCtid);
   EXPECT_EQ(Plan(table, ChoiceOf(0.5)).range_count, 16);
@@ -80,7 +78,7 @@ TEST(KeyPlanTest, KeysAreTakenWhereTheyAreWanted) {
   for (std::optional<double> correlation : {std::optional<double>(0.0), {}}) {
     KeyPlan plan = Plan(TableOf(1000 * kMegabyte), ChoiceOf(correlation), CopyPlanner::kKeys);
     EXPECT_EQ(plan.mode, CopyMode::kKeys);
-    EXPECT_EQ(plan.reason, "keys because copy_planner is keys");
+    EXPECT_EQ(plan.reason, "copy_planner is keys");
   }
 }
 

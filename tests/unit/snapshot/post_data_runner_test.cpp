@@ -5,9 +5,7 @@
 namespace towline {
 namespace {
 
-// "0 2 then 1 | 3 then": the steps, each statement by its number.
-std::string Plan(const std::vector<std::string>& texts,
-                 const std::map<TableName, int64_t>& bytes = {}) {
+std::vector<SchemaStatement> StatementsOf(const std::vector<std::string>& texts) {
   std::vector<SchemaStatement> statements;
   for (const std::string& text : texts) {
     SchemaStatement statement;
@@ -17,8 +15,14 @@ std::string Plan(const std::vector<std::string>& texts,
     statement.statement = statement.is_done ? text.substr(5) : text;
     statements.push_back(std::move(statement));
   }
+  return statements;
+}
+
+// "0 2 then 1 | 3 then": the steps, each statement by its number.
+std::string Plan(const std::vector<std::string>& texts,
+                 const std::map<TableName, int64_t>& bytes = {}) {
   std::string plan;
-  for (const PostDataStep& step : PlanPostData(statements, bytes)) {
+  for (const PostDataStep& step : PlanPostData(StatementsOf(texts), bytes)) {
     if (!plan.empty()) plan += "| ";
     for (size_t index : step.at_once) plan += std::to_string(index) + " ";
     plan += "then ";
@@ -67,6 +71,28 @@ TEST(PostDataPlanTest, ValidationsWaitForTheirForeignKeys) {
 TEST(PostDataPlanTest, WhatIsDoneIsLeftOut) {
   EXPECT_EQ(Plan({"done " + Key("a"), "done CREATE RULE x", Index("a")}), "2 then ");
   EXPECT_EQ(Plan({"SET a = 1", "done " + Key("a")}), "then 0 ");
+}
+
+// Which of them KeepWanted() leaves to run, of tables but "no".
+std::string Wanted(const std::vector<std::string>& texts) {
+  std::vector<SchemaStatement> statements = StatementsOf(texts);
+  KeepWanted([](const PostData& found) { return found.table.name != "no"; }, &statements);
+  std::string left;
+  for (size_t i = 0; i < statements.size(); ++i) {
+    if (!statements[i].is_done) left += std::to_string(i) + " ";
+  }
+  return left;
+}
+
+TEST(PostDataAheadTest, IndexesAndKeysOfWantedTablesAndAllSettings) {
+  EXPECT_EQ(Wanted({"SET a = 1", Key("a"), Key("no"), Index("no"), "SET b = 1", Index("b"),
+                    "COMMENT ON INDEX \"s\".\"i\" IS ''", "done " + Index("c")}),
+            "0 1 4 5 ");
+}
+
+TEST(PostDataAheadTest, NothingBehindAStatementThatMayMakeWhatItNeeds) {
+  EXPECT_EQ(Wanted({Key("a"), "CREATE FUNCTION f", Index("b"), "SET a = 1"}), "0 3 ");
+  EXPECT_EQ(Wanted({"done CREATE FUNCTION f", Index("b")}), "1 ");
 }
 
 }  // namespace

@@ -53,5 +53,12 @@ TEST_F(RangePlanTest, SoDoExclusionConstraintsAndRulesThatLeaveOutOperations) {
   EXPECT_EQ(Why(&rule), "its rule leaves out operations");
 }
 
+TEST(HaveSameColumnsTest, AnotherFileIsTheSameTableAndAnotherTableIsNot) {
+  EXPECT_TRUE(HaveSameColumns("16390/20/abc", "16390/21/abc"));
+  EXPECT_FALSE(HaveSameColumns("16390/20/abc", "16391/20/abc"));
+  EXPECT_FALSE(HaveSameColumns("16390/20/abc", "16390/20/abd"));
+  EXPECT_FALSE(HaveSameColumns("16390/20/abc", "16390/abc"));
+}
+
 }  // namespace
 }  // namespace towline

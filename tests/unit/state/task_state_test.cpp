@@ -42,8 +42,10 @@ TEST(TaskStateTest, AnUnknownNameOfANewerVersionIsRefused) {
 TEST(TaskStateTest, InterruptionsAreNoPhases) {
   EXPECT_TRUE(IsPhase(TaskState::kNew));
   EXPECT_TRUE(IsPhase(TaskState::kStreaming));
+  // Kept beside a stop: only the next heal gives the position its meaning back.
+  EXPECT_TRUE(IsPhase(TaskState::kHealing));
   for (TaskState state : {TaskState::kPaused, TaskState::kRetrying, TaskState::kWaiting,
-                          TaskState::kHealing, TaskState::kNeedsHeal, TaskState::kFailed}) {
+                          TaskState::kNeedsHeal, TaskState::kFailed}) {
     EXPECT_FALSE(IsPhase(state));
   }
 }

@@ -30,6 +30,18 @@ TEST(VerifyReportTest, ADifferenceThatIsKnownOutweighsWhatIsNot) {
   EXPECT_EQ(VerifyExitStatus(report.verdict()), 1);
 }
 
+TEST(VerifyReportTest, ADifferenceOfAnEarlierRoundCounts) {
+  VerifyReport report;
+  report.rounds = 0;
+  EXPECT_EQ(VerifyExitStatus(report.verdict()), 2);  // not every table was looked at
+  report.rounds = 2;
+  report.tables.push_back(Table("a", VerifyVerdict::kEqual));
+  EXPECT_EQ(VerifyExitStatus(report.verdict()), 0);
+  report.was_different = true;
+  EXPECT_EQ(VerifyExitStatus(report.verdict()), 1);
+  EXPECT_THAT(FormatVerifyReport(report), HasSubstr(": 2 rounds, with differences\n"));
+}
+
 TEST(VerifyReportTest, TextNamesTenRowsAndJsonAll) {
   VerifyReport report;
   report.tables.push_back(Table("t", VerifyVerdict::kDifferent));

@@ -204,6 +204,7 @@ void RelationWithAllFields(ByteBuffer* frame) {
   relation.replica_identity = IdentityKind::kIndex;
   relation.columns = columns;
   relation.column_count = 4;
+  relation.rewrite_of = 16399;
   relation.shape_hash = ShapeHash(relation);
   WriteDescribed(frame, 70000, relation);
 }
@@ -234,6 +235,39 @@ void HelloWithCompression(ByteBuffer* frame) {
   WriteHello(frame, {2, "0.2", 150020, "UTF8", 7710439676205438479, CompressionMethod::kZstd});
 }
 
+void Ddl(ByteBuffer* frame) {
+  const DdlObjectFields objects[] = {
+      {1259, 16400, 0, "table", "app", "orders", "app.orders", "app", "orders"},
+      {1259, 4000000000u, 3, "table column", "app", "größe", "app.orders.\"größe\"", "app",
+       "orders"}};
+  const std::string_view actions[] = {"ADD COLUMN", "OTHER"};
+  const DdlSettingFields settings[] = {{"DateStyle", "ISO, MDY"}};
+  const DdlFillFields fills[] = {{"app", "orders", "made_at", "2026-01-02 03:04:05+00"}};
+  DdlFields ddl{};
+  ddl.number = 300;
+  ddl.phase = DdlPhase::kEnd;
+  ddl.tag = "ALTER TABLE";
+  ddl.statement = "ALTER TABLE orders ADD made_at timestamptz DEFAULT now()";
+  ddl.search_path = "app, public";
+  ddl.role = "owner";
+  ddl.objects = objects;
+  ddl.object_count = 2;
+  ddl.wants_rows = true;
+  ddl.actions = actions;
+  ddl.action_count = 2;
+  ddl.settings = settings;
+  ddl.setting_count = 1;
+  ddl.fills = fills;
+  ddl.fill_count = 1;
+  for (std::string_view gap : {"", "no memory"}) {
+    Buffer body;
+    ddl.gap = gap;
+    ddl.structure = gap.empty() ? "" : "CREATE TABLE app.orders (id bigint)";
+    WriteDdlBody(body, ddl);
+    WriteDdl(frame, body.bytes());
+  }
+}
+
 struct GoldenCase {
   const char* name;
   std::function<void(ByteBuffer*)> write;
@@ -259,7 +293,7 @@ INSTANTIATE_TEST_SUITE_P(
         GoldenCase{"delete_key_image", DeleteKey}, GoldenCase{"delete_full_image", DeleteFull},
         GoldenCase{"delete_without_identity", DeleteWithoutIdentity},
         GoldenCase{"truncate", Truncate}, GoldenCase{"message", Messages},
-        GoldenCase{"value_parts", ValueParts},
+        GoldenCase{"value_parts", ValueParts}, GoldenCase{"ddl", Ddl},
         GoldenCase{"streamed_transaction", StreamedTransaction},
         GoldenCase{"stream_abort_of_the_whole", StreamAbortOfTheWhole},
         GoldenCase{"streamed_prepare", StreamedPrepare},

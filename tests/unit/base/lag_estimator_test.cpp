@@ -1,6 +1,6 @@
 // Lag in seconds: exact for what has been received, estimated for what the source holds back, zero
 // when nothing is pending.
-#include "run/lag_estimator.h"
+#include "base/lag_estimator.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "run/lag_estimator.h"
+#include "base/lag_estimator.h"
 
 #include <algorithm>
 #include <utility>

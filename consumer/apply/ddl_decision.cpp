@@ -1,0 +1,230 @@
+#include "apply/ddl_decision.h"
+
+#include <algorithm>
+#include <array>
+#include <set>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "apply/ddl_drops.h"
+
+namespace towline {
+namespace {
+
+bool HasAction(const DdlCommand& command, absl::string_view action) {
+  return std::find(command.actions.begin(), command.actions.end(), action) != command.actions.end();
+}
+
+// Of all objects.
+template <typename Predicate>
+bool AllOf(const DdlCommand& command, const DdlCircumstances& circumstances, Predicate predicate) {
+  return (!command.objects.empty() || !circumstances.dropped.empty()) &&
+         std::all_of(command.objects.begin(), command.objects.end(), predicate) &&
+         std::all_of(circumstances.dropped.begin(), circumstances.dropped.end(), predicate);
+}
+
+// A consumer that writes into the source keeps its state there, and makes its schema.
+bool IsOwn(const DdlObject& object) {
+  const std::string& schema = object.type == "schema" ? object.identity : object.schema;
+  return schema == "towline" || schema == "towline_state";
+}
+
+bool IsOfTable(const DdlObject& object) {
+  static constexpr std::array<absl::string_view, 8> kTypes = {
+      "table",   "index", "table column", "table constraint",
+      "trigger", "rule",  "policy",       "default value"};
+  return std::find(kTypes.begin(), kTypes.end(), object.type) != kTypes.end() &&
+         !object.table.name.empty();
+}
+
+// What the statement alone does not do right, or what its text does not say here.
+std::string WhyNotSupported(const DdlCommand& command, const DdlCircumstances& circumstances) {
+  if (HasAction(command, "ENABLE ALWAYS")) {
+    return "a trigger or rule is made ENABLE ALWAYS or REPLICA: it would fire for the rows that "
+           "Towline writes, which the source's has made already";
+  }
+  if (HasAction(command, "SET TABLESPACE")) {
+    return "SET TABLESPACE is not carried, and the command does more than that: tablespaces are "
+           "each server's own";
+  }
+  static constexpr std::array<absl::string_view, 5> kFamilyActions = {
+      "ATTACH PARTITION", "DETACH PARTITION", "INHERIT", "NO INHERIT", "RENAME SCHEMA"};
+  for (absl::string_view action : kFamilyActions) {
+    if (!HasAction(command, action)) continue;
+    if (!circumstances.selects_all) {
+      return absl::StrCat(action,
+                          ", and tables are selected by patterns: rows may come into the "
+                          "selection or leave it");
+    }
+    if (circumstances.has_rules) {
+      return absl::StrCat(action,
+                          ", and tables of the task have rules (where, columns, "
+                          "operations), which go by names and partitions");
+    }
+  }
+  const bool moves_table = HasAction(command, "RENAME TABLE") || HasAction(command, "SET SCHEMA");
+  if (moves_table && !circumstances.selects_all &&
+      circumstances.selected_tables + circumstances.other_tables > 0) {
+    return "a table is renamed, and tables are selected by patterns: its rows may come into the "
+           "selection or leave it";
+  }
+  if (circumstances.has_own_rules &&
+      (moves_table || command.phase == DdlPhase::kRewrite || command.phase == DdlPhase::kStart)) {
+    return "a table with a rule or rows of its own (where, columns, operations, existing: append) "
+           "is renamed or rewritten";
+  }
+  const bool brings_rows = command.phase == DdlPhase::kRewrite || !command.fills.empty();
+  if (brings_rows && !circumstances.selects_all) {
+    return "it writes rows anew, and tables are selected by patterns";
+  }
+  if (brings_rows && circumstances.has_rules) {
+    return "it writes rows anew, and tables of the task have rules (where, columns, operations)";
+  }
+  if (command.tag == "DROP OWNED" && !circumstances.selects_all) {
+    return "it drops all that a role owns, and tables are selected by patterns";
+  }
+  // Of DROP TABLE those that are selected are dropped.
+  if (circumstances.selected_tables > 0 && circumstances.other_tables > 0 &&
+      command.tag != "DROP TABLE") {
+    return "it names tables that are selected and others that are not";
+  }
+  return "";
+}
+
+// Where it cannot be told whether the command is of a selected table.
+std::string WhyNotTold(const DdlCommand& command, const DdlCircumstances& circumstances) {
+  const bool names_tables = circumstances.selected_tables + circumstances.other_tables > 0;
+  if (!command.gap.empty() && (!names_tables || circumstances.misses_drops)) {
+    return absl::StrCat("the source could not capture it: ", command.gap);
+  }
+  if (circumstances.selects_all) return "";
+  if (command.tag == "DROP SCHEMA") {
+    return "a schema is dropped, and tables are selected by patterns: it may hold others";
+  }
+  static constexpr std::array<absl::string_view, 4> kTags = {"DROP INDEX", "DROP TRIGGER",
+                                                             "DROP POLICY", "DROP RULE"};
+  if (!names_tables && std::find(kTags.begin(), kTags.end(), command.tag) != kTags.end()) {
+    return "tables are selected by patterns, and of which table it is cannot be told";
+  }
+  return "";
+}
+
+}  // namespace
+
+DdlKind KindOf(const DdlCommand& command) {
+  const std::string& tag = command.tag;
+  auto has = [&tag](absl::string_view word) { return absl::StrContains(tag, word); };
+  if (tag == "GRANT" || tag == "REVOKE" || has("DEFAULT PRIVILEGES")) return DdlKind::kGrant;
+  if (!command.actions.empty() && command.actions == std::vector<std::string>{"OWNER"}) {
+    return DdlKind::kOwner;
+  }
+  if (has("FOREIGN") || has("SERVER") || has("USER MAPPING")) return DdlKind::kForeign;
+  if (has("PUBLICATION") || has("SUBSCRIPTION")) return DdlKind::kReplication;
+  if (tag == "COMMENT") return DdlKind::kComment;
+  if (has("EXTENSION")) return DdlKind::kExtension;
+  if (has("MATERIALIZED VIEW")) return DdlKind::kMaterializedView;
+  if (has("VIEW")) return DdlKind::kView;
+  if (has("INDEX")) return DdlKind::kIndex;
+  if (has("SEQUENCE")) return DdlKind::kSequence;
+  if (has("SCHEMA")) return DdlKind::kSchema;
+  if (has("EVENT TRIGGER")) return DdlKind::kOther;
+  if (has("TRIGGER") || has(" RULE")) return DdlKind::kTrigger;
+  if (has("POLICY")) return DdlKind::kPolicy;
+  if (tag == "DROP TABLE" || tag == "DROP OWNED") return DdlKind::kDropTable;
+  if (has("TABLE") || tag == "SELECT INTO" || has("STATISTICS")) return DdlKind::kTable;
+  for (absl::string_view word :
+       {"FUNCTION", "PROCEDURE", "ROUTINE", "AGGREGATE", "OPERATOR", "CAST", "CONVERSION",
+        "TRANSFORM", "LANGUAGE", "TEXT SEARCH", "ACCESS METHOD"}) {
+    if (has(word)) return DdlKind::kRoutine;
+  }
+  for (absl::string_view word : {"TYPE", "DOMAIN", "COLLATION"}) {
+    if (has(word)) return DdlKind::kType;
+  }
+  return DdlKind::kOther;
+}
+
+std::vector<TableName> TablesOf(const DdlCommand& command, const std::vector<DdlObject>& dropped) {
+  std::set<TableName> tables;
+  for (const auto* objects : {&command.objects, &dropped}) {
+    for (const DdlObject& object : *objects) {
+      if (IsOfTable(object)) tables.insert(object.table);
+    }
+  }
+  return {tables.begin(), tables.end()};
+}
+
+std::vector<FailedTable> TablesToPark(const DdlCommand& command,
+                                      const std::vector<DdlObject>& dropped) {
+  static constexpr std::array<DdlKind, 4> kHarmless = {DdlKind::kComment, DdlKind::kGrant,
+                                                       DdlKind::kOwner, DdlKind::kReplication};
+  std::vector<FailedTable> tables;
+  if (command.actions == std::vector<std::string>{"ENABLE ALWAYS"}) return tables;
+  std::set<Oid> known;
+  auto add = [&](const DdlObject& object) {
+    if (known.insert(object.oid).second) tables.push_back({object.table, object.oid});
+  };
+  const bool is_harmless =
+      std::find(kHarmless.begin(), kHarmless.end(), KindOf(command)) != kHarmless.end();
+  for (const DdlObject& object : command.objects) {
+    const bool is_table = object.type == "table" || object.type == "table column";
+    if (is_table && !is_harmless && object.oid != 0) add(object);
+  }
+  // One that is dropped itself brings no rows any more.
+  for (const DdlObject& object : dropped) {
+    if (object.type == "table") known.insert(object.oid);
+  }
+  for (const DdlObject& object : dropped) {
+    if (object.type == "table column") add(object);
+  }
+  return tables;
+}
+
+DdlDecision Decide(const DdlCommand& command, const DdlPolicy& policy,
+                   const DdlCircumstances& circumstances) {
+  const DdlKind kind = KindOf(command);
+  if (AllOf(command, circumstances, IsOwn)) {
+    return {DdlAction::kIgnore, "Towline's own schema"};
+  }
+  if (AllOf(command, circumstances,
+            [](const DdlObject& object) { return object.type == "large object"; })) {
+    return {DdlAction::kIgnore, "large objects are not followed"};
+  }
+  if (command.tag == "REINDEX") return {DdlAction::kIgnore, "it changes nothing that is carried"};
+  if (!command.actions.empty() &&
+      std::all_of(command.actions.begin(), command.actions.end(),
+                  [](const std::string& action) { return action == "SET TABLESPACE"; })) {
+    return {DdlAction::kIgnore, "tablespaces are each server's own"};
+  }
+  const DdlAction action = policy.ActionFor(kind);
+  if (command.tag == "DROP OWNED" && command.gap.empty() && !circumstances.misses_drops &&
+      DropStatements(command, circumstances.dropped).empty()) {
+    const bool carries = policy.ActionFor(DdlKind::kGrant) == DdlAction::kApply;
+    return {carries ? DdlAction::kHold : DdlAction::kIgnore,
+            "it drops nothing that is here, and takes rights away"};
+  }
+  if (action != DdlAction::kIgnore) {
+    std::string why = WhyNotTold(command, circumstances);
+    if (!why.empty()) return {DdlAction::kHold, why};
+  }
+  if (!circumstances.selects_all && circumstances.selected_tables == 0) {
+    const bool is_harmless = command.tag == "CREATE SCHEMA" || kind == DdlKind::kType;
+    if (!is_harmless) return {DdlAction::kIgnore, "not of a selected table"};
+  }
+  if (action == DdlAction::kIgnore) {
+    return {action, absl::StrCat("ddl says ignore for ", NameOf(kind))};
+  }
+  if (!command.gap.empty()) {
+    return {DdlAction::kHold, absl::StrCat("the source could not capture it: ", command.gap)};
+  }
+  std::string why = WhyNotSupported(command, circumstances);
+  if (!why.empty()) return {DdlAction::kHold, why};
+  if (action == DdlAction::kHold) {
+    return {action, absl::StrCat("ddl says hold for ", NameOf(kind)),
+            /*waits=*/policy.actions[static_cast<size_t>(kind)].has_value()};
+  }
+  return {DdlAction::kApply, ""};
+}
+
+}  // namespace towline

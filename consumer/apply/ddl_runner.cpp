@@ -1,0 +1,514 @@
+#include "apply/ddl_runner.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "apply/ddl_drops.h"
+#include "apply/ddl_text.h"
+#include "base/error.h"
+#include "base/fault_point.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "pg/quoting.h"
+#include "schema/array_literal.h"
+
+namespace towline {
+namespace {
+
+// Partitions and children, at the destination.
+constexpr char kBelowSql[] =
+    "WITH RECURSIVE below(oid) AS (SELECT inhrelid FROM pg_catalog.pg_inherits WHERE inhparent = "
+    "pg_catalog.to_regclass($1) UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN below b "
+    "ON i.inhparent = b.oid) SELECT n.nspname, c.relname FROM below b JOIN pg_catalog.pg_class c "
+    "ON c.oid = b.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN "
+    "('r', 'p')";
+
+constexpr char kMissingTablesSql[] =
+    "SELECT t.name FROM pg_catalog.unnest($1::pg_catalog.text[]) AS t(name) WHERE "
+    "pg_catalog.to_regclass(t.name) IS NULL";
+
+constexpr char kMissingTypesSql[] =
+    "SELECT t.name FROM pg_catalog.unnest($1::pg_catalog.text[]) AS t(name) WHERE "
+    "pg_catalog.to_regtype(t.name) IS NULL";
+
+bool IsDrop(const DdlCommand& command) { return absl::StartsWith(command.tag, "DROP "); }
+
+// Tables, functions and operators, schemas, all else.
+bool IsUndefined(const absl::Status& status) {
+  const std::string state = GetSqlState(status);
+  return state == "42P01" || state == "42883" || state == "3F000" || state == "42704";
+}
+
+// For people: what the command is about, without its text, which may hold values.
+std::string Label(const DdlCommand& command, const std::vector<DdlObject>& dropped) {
+  std::string label = command.tag;
+  for (const auto* objects : {&command.objects, &dropped}) {
+    if (objects->empty()) continue;
+    absl::StrAppend(&label, " (", objects->front().type, " ", objects->front().identity,
+                    objects->size() > 1 ? " and more)" : ")");
+    break;
+  }
+  return label;
+}
+
+// What is worth a try again without anybody doing anything.
+bool IsPassing(const absl::Status& status) {
+  return absl::IsAborted(status) || absl::IsUnavailable(status) || absl::IsCancelled(status) ||
+         absl::IsDeadlineExceeded(status) || absl::IsResourceExhausted(status);
+}
+
+std::string NotCaptured(const std::string& gap) {
+  return absl::StrCat("the source could not capture it: ", gap);
+}
+
+}  // namespace
+
+DdlRunner::DdlRunner(Connection* connection, BatchWriter* writer, const TargetPolicies* policies,
+                     TaskClaim claim, Options options)
+    : connection_(connection),
+      writer_(writer),
+      claim_(claim),
+      policy_(options.policy),
+      parks_refused_(options.parks_refused),
+      selection_(connection, policies, std::move(options.include), std::move(options.exclude)),
+      executor_(connection, writer, &selection_),
+      history_(connection, claim),
+      parked_(connection, std::move(claim), options.parked, std::move(options.on_parked)) {}
+
+void DdlRunner::Begin() {
+  next_ordinal_ = 0;
+  running_.clear();
+}
+
+const char* DdlRunner::NameOfFate(Fate fate) {
+  switch (fate) {
+    case Fate::kApplied:
+      return "applied";
+    case Fate::kIgnored:
+      return "ignored";
+    case Fate::kSkipped:
+      return "skipped";
+    case Fate::kParked:
+      return "parked";
+  }
+  return "";
+}
+
+absl::Status DdlRunner::Run(const Batch& batch) {
+  const DdlCommand& command = *batch.ddl;
+  auto [at, is_first] = running_.try_emplace(command.number);
+  Running& running = at->second;
+  if (is_first) {
+    const TransactionMark& mark = batch.transactions.front();
+    running.place = {mark.end_lsn, mark.xid, next_ordinal_++};
+  }
+  if (command.phase == DdlPhase::kDrop) {
+    if (running.drop_gap.empty()) running.drop_gap = command.gap;
+    running.dropped.insert(running.dropped.end(), command.objects.begin(), command.objects.end());
+    return absl::OkStatus();
+  }
+  running.command = command;
+  if (command.phase == DdlPhase::kEnd && command.gap.empty()) {
+    running.command.gap = running.drop_gap;
+  }
+  if (command.phase == DdlPhase::kRewrite) {
+    for (const DdlObject& table : command.objects) running.rewritten.insert(table.oid);
+  }
+  TOWLINE_ASSIGN_OR_RETURN(MaybeRefusal refusal, RunPhase(&running));
+  if (refusal.has_value()) TOWLINE_RETURN_IF_ERROR(HoldOrPark(&running, *refusal));
+  if (command.phase == DdlPhase::kEnd) return Finish(command.number);
+  if (command.phase == DdlPhase::kStart && running.fate != Fate::kApplied) {
+    for (const DdlObject& table : command.objects) running.unmade.insert(table.table);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<DdlRunner::MaybeRefusal> DdlRunner::RunPhase(Running* running) {
+  if (!running->fate.has_value()) {
+    TOWLINE_ASSIGN_OR_RETURN(MaybeRefusal refusal, DecideAndRun(running));
+    FaultPoint("apply:after-ddl");
+    return refusal;
+  }
+  if (running->command.phase == DdlPhase::kEnd) return CheckEnd(running);
+  // Of a command that rewrites several tables, the next. Empty tables are altered faster; one that
+  // turns out to be held is rolled back.
+  const bool empties =
+      running->command.phase == DdlPhase::kRewrite && running->fate == Fate::kApplied;
+  return empties ? Empty(*running) : MaybeRefusal();
+}
+
+// What is told at the end only, of a command that was decided about when it began.
+absl::StatusOr<DdlRunner::MaybeRefusal> DdlRunner::CheckEnd(Running* running) {
+  if (running->fate == Fate::kApplied && !running->command.gap.empty()) {
+    return Refusal{NotCaptured(running->command.gap)};
+  }
+  if (running->fate != Fate::kIgnored) return MaybeRefusal();
+  TOWLINE_ASSIGN_OR_RETURN(DdlCircumstances circumstances, LookAround(*running));
+  DdlDecision decided = Decide(running->command, policy_, circumstances);
+  if (decided.action == DdlAction::kIgnore) return MaybeRefusal();
+  return Refusal{decided.reason.empty() ? "it rewrites tables that are not selected, and is of "
+                                          "others that are"
+                                        : decided.reason,
+                 /*waits=*/true};
+}
+
+absl::StatusOr<DdlRunner::MaybeRefusal> DdlRunner::DecideAndRun(Running* running) {
+  const DdlCommand& command = running->command;
+  TOWLINE_ASSIGN_OR_RETURN(std::string decision, history_.ReadDecision(running->place));
+  if (decision == "skip") {
+    running->fate = Fate::kSkipped;
+    return MaybeRefusal();
+  }
+  TOWLINE_ASSIGN_OR_RETURN(DdlCircumstances circumstances, LookAround(*running));
+  DdlDecision decided = Decide(command, policy_, circumstances);
+  if (decided.action == DdlAction::kIgnore) {
+    running->fate = Fate::kIgnored;
+    running->reason = decided.reason;
+    return MaybeRefusal();
+  }
+  const bool is_approved = decision == "approve" && command.gap.empty();
+  if (decided.action == DdlAction::kHold && !is_approved) {
+    return Refusal{decided.reason, decided.waits};
+  }
+  if (ParksRefused() || circumstances.all_parked || IsDrop(command)) {
+    TOWLINE_RETURN_IF_ERROR(connection_->Exec("SAVEPOINT towline_ddl").status());
+    running->has_savepoint = true;
+  }
+  running->fate = Fate::kApplied;
+  TOWLINE_ASSIGN_OR_RETURN(MaybeRefusal misses_table, CheckTables(*running));
+  if (misses_table.has_value()) return misses_table;
+  const bool rewrites = command.phase == DdlPhase::kRewrite;
+  bool empties_behind = false;
+  if (rewrites) {
+    TOWLINE_ASSIGN_OR_RETURN(empties_behind, executor_.IsReferenced(command));
+  }
+  if (rewrites && !empties_behind) {
+    TOWLINE_ASSIGN_OR_RETURN(MaybeRefusal refusal, Empty(*running));
+    if (refusal.has_value()) return refusal;
+  }
+  const bool renames_schema = std::find(command.actions.begin(), command.actions.end(),
+                                        "RENAME SCHEMA") != command.actions.end();
+  std::map<std::string, std::string> schemas;
+  if (renames_schema) {
+    TOWLINE_ASSIGN_OR_RETURN(schemas, ReadSchemas());
+  }
+  absl::Status executed = Execute(running);
+  if (!executed.ok()) return Refused(*running, executed);
+  if (renames_schema) TOWLINE_RETURN_IF_ERROR(NoteSchemas(schemas));
+  return empties_behind ? Empty(*running) : MaybeRefusal();
+}
+
+absl::Status DdlRunner::Execute(Running* running) {
+  const DdlCommand& command = running->command;
+  if (command.tag == "DROP OWNED") {
+    return executor_.DropAll(DropStatements(command, running->dropped));
+  }
+  if (command.tag == "DROP TABLE") {
+    TOWLINE_ASSIGN_OR_RETURN(DdlCommand selected, DropOfSelected(*running));
+    return executor_.Execute(selected);
+  }
+  if (command.tag == "CREATE SCHEMA") {
+    DdlCommand made = command;
+    for (const DdlObject& object : command.objects) {
+      if (object.type != "schema") continue;
+      const bool keeps_owner = policy_.ActionFor(DdlKind::kOwner) == DdlAction::kApply;
+      made.statement = AsSchema(command.statement, object.identity, keeps_owner);
+    }
+    return executor_.Execute(made);
+  }
+  if (IsDrop(command)) {
+    const std::vector<DdlObject> objects = ObjectsOfDrop(command, running->dropped);
+    TOWLINE_ASSIGN_OR_RETURN(const bool misses, IsAnyMissing(command, objects));
+    if (misses) {
+      running->reason = "not all of it was here";
+      LogWarning("the source has dropped what is not at the destination",
+                 {{"command", Label(command, running->dropped)}});
+      return executor_.DropAll(DropStatements(command, objects));
+    }
+  }
+  absl::Status executed = executor_.Execute(command);
+  if (!IsDrop(command) || !IsUndefined(executed)) return executed;
+  // What was parked or skipped was never made, an index whose building failed stands at the source
+  // only.
+  TOWLINE_RETURN_IF_ERROR(connection_->Exec("ROLLBACK TO SAVEPOINT towline_ddl").status());
+  running->reason = absl::StrCat("not all of it was here: ", executed.message());
+  LogWarning(
+      "the source has dropped what is not at the destination",
+      {{"command", Label(command, running->dropped)}, {"reason", std::string(executed.message())}});
+  DdlCommand of_some = command;
+  of_some.statement = WithIfExists(command.tag, command.statement);
+  return executor_.Execute(of_some);
+}
+
+// A name that means nothing here may mean what stands in a later schema of the search_path, which
+// is then dropped instead.
+absl::StatusOr<bool> DdlRunner::IsAnyMissing(const DdlCommand& command,
+                                             const std::vector<DdlObject>& objects) {
+  if (objects.empty()) return false;
+  ArrayLiteral names;
+  for (const DdlObject& object : objects) names.Add(object.identity);
+  const bool are_types = command.tag == "DROP TYPE" || command.tag == "DROP DOMAIN";
+  TOWLINE_ASSIGN_OR_RETURN(
+      Result missing,
+      connection_->Query(are_types ? kMissingTypesSql : kMissingTablesSql, {{names.ToString()}}));
+  return missing.row_count() > 0;
+}
+
+// Where the table itself is missing its name in the command may mean that of another schema.
+absl::StatusOr<DdlRunner::MaybeRefusal> DdlRunner::CheckTables(const Running& running) {
+  const DdlCommand& command = running.command;
+  static constexpr std::array<absl::string_view, 9> kTags = {
+      "ALTER TABLE",   "CREATE INDEX", "CREATE TRIGGER", "CREATE RULE",      "CREATE POLICY",
+      "ALTER TRIGGER", "ALTER POLICY", "ALTER RULE",     "CREATE STATISTICS"};
+  if (std::find(kTags.begin(), kTags.end(), command.tag) == kTags.end()) return MaybeRefusal();
+  auto has = [&](absl::string_view action) {
+    return std::find(command.actions.begin(), command.actions.end(), action) !=
+           command.actions.end();
+  };
+  std::vector<TableName> names;
+  if (has("RENAME TABLE") || has("SET SCHEMA")) {
+    for (const DdlObject& object : command.objects) {
+      std::optional<TableName> before = parked_.NameOf(object.oid);
+      if (before.has_value()) names.push_back(*std::move(before));
+    }
+  } else {
+    names = TablesOf(command, {});
+  }
+  ArrayLiteral tables;
+  for (const TableName& name : names) tables.Add(QuoteQualified(name.schema, name.name));
+  if (names.empty()) return MaybeRefusal();
+  TOWLINE_ASSIGN_OR_RETURN(Result missing,
+                           connection_->Query(kMissingTablesSql, {{tables.ToString()}}));
+  if (missing.row_count() == 0) return MaybeRefusal();
+  return Refusal{absl::StrCat("table ", missing.GetString(0, 0), " is not at the destination")};
+}
+
+absl::StatusOr<DdlRunner::MaybeRefusal> DdlRunner::Refused(const Running& running,
+                                                           const absl::Status& why) {
+  if (IsPassing(why) || GetSqlState(why).empty()) {
+    return WithContext(
+        why, absl::StrCat("running the source's ", Label(running.command, running.dropped)));
+  }
+  return Refusal{absl::StrCat("the destination refuses it: ", why.message(), " (SQLSTATE ",
+                              GetSqlState(why), ")")};
+}
+
+absl::StatusOr<DdlCommand> DdlRunner::DropOfSelected(const Running& running) {
+  std::vector<std::string> tables;
+  for (const DdlObject& object : running.dropped) {
+    if (object.type != "table") continue;
+    TOWLINE_ASSIGN_OR_RETURN(bool is_selected, selection_.IsSelected(object.table));
+    if (is_selected) tables.push_back(QuoteQualified(object.table.schema, object.table.name));
+  }
+  DdlCommand selected = running.command;
+  selected.statement = AsDropOf(running.command.statement, tables);
+  return selected;
+}
+
+absl::StatusOr<std::map<std::string, std::string>> DdlRunner::ReadSchemas() {
+  TOWLINE_ASSIGN_OR_RETURN(Result rows,
+                           connection_->Query("SELECT oid, nspname FROM pg_catalog.pg_namespace"));
+  std::map<std::string, std::string> schemas;
+  for (int row = 0; row < rows.row_count(); ++row) {
+    schemas[rows.GetString(row, 0)] = rows.GetString(row, 1);
+  }
+  return schemas;
+}
+
+// Of the one that has another name now all tables have.
+absl::Status DdlRunner::NoteSchemas(const std::map<std::string, std::string>& before) {
+  TOWLINE_ASSIGN_OR_RETURN(auto now, ReadSchemas());
+  for (const auto& [oid, name] : before) {
+    auto found = now.find(oid);
+    if (found == now.end() || found->second == name) continue;
+    TOWLINE_RETURN_IF_ERROR(writer_->RenameSchema(name, found->second));
+    TOWLINE_RETURN_IF_ERROR(parked_.RenameSchema(name, found->second));
+  }
+  return absl::OkStatus();
+}
+
+// What is parked keeps its rows, and gets none.
+absl::StatusOr<DdlRunner::MaybeRefusal> DdlRunner::Empty(const Running& running) {
+  DdlCommand command = running.command;
+  std::erase_if(command.objects,
+                [&](const DdlObject& object) { return parked_.Contains(object.table); });
+  absl::StatusOr<std::string> why_not = executor_.Empty(command);
+  if (!why_not.ok()) return Refused(running, why_not.status());
+  return why_not->empty() ? MaybeRefusal() : Refusal{*std::move(why_not)};
+}
+
+absl::Status DdlRunner::HoldOrPark(Running* running, const Refusal& refusal) {
+  // Of what a gap hides nobody knows which tables it is about; a schema's are all under new names.
+  const std::vector<std::string>& actions = running->command.actions;
+  const bool is_known =
+      running->drop_gap.empty() &&
+      std::find(actions.begin(), actions.end(), "RENAME SCHEMA") == actions.end() &&
+      (!running->command.objects.empty() || !running->dropped.empty());
+  TOWLINE_ASSIGN_OR_RETURN(DdlCircumstances circumstances, LookAround(*running));
+  const bool can_go_back = running->has_savepoint || !running->fate.has_value();
+  const bool parks =
+      is_known && can_go_back && !refusal.waits && (ParksRefused() || circumstances.all_parked);
+  return parks ? Park(running, refusal.reason) : Hold(*running, refusal.reason);
+}
+
+absl::Status DdlRunner::RefuseRewrite(const absl::Status& why) {
+  for (auto& [number, running] : running_) {
+    if (running.rewritten.empty() || running.fate != Fate::kApplied) continue;
+    return HoldOrPark(&running, Refusal{std::string(why.message())});
+  }
+  return why;
+}
+
+absl::Status DdlRunner::Park(Running* running, const std::string& reason) {
+  if (running->has_savepoint) {
+    TOWLINE_RETURN_IF_ERROR(connection_->Exec("ROLLBACK TO SAVEPOINT towline_ddl").status());
+    TOWLINE_RETURN_IF_ERROR(writer_->Renew());
+  }
+  running->fate = Fate::kParked;
+  running->reason = reason;
+  LogWarning(
+      "a schema change of the source is not carried, as on_ddl_error says, and the rest goes on",
+      {{"command", Label(running->command, running->dropped)}, {"reason", reason}});
+  return absl::OkStatus();
+}
+
+// With what stands below it at the destination: it has the same columns.
+absl::Status DdlRunner::ParkTable(const FailedTable& table, bool with_below) {
+  TOWLINE_ASSIGN_OR_RETURN(bool is_selected, selection_.IsSelected(table.name));
+  if (is_selected) TOWLINE_RETURN_IF_ERROR(parked_.Add(table));
+  if (!with_below) return absl::OkStatus();
+  TOWLINE_ASSIGN_OR_RETURN(
+      Result below,
+      connection_->Query(kBelowSql, {{QuoteQualified(table.name.schema, table.name.name)}}));
+  for (int row = 0; row < below.row_count(); ++row) {
+    const TableName name{below.GetString(row, 0), below.GetString(row, 1)};
+    TOWLINE_ASSIGN_OR_RETURN(is_selected, selection_.IsSelected(name));
+    if (!is_selected || parked_.Contains(name)) continue;
+    TOWLINE_RETURN_IF_ERROR(parked_.Add({name, writer_->SourceOidOf(name)}));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status DdlRunner::Finish(uint64_t number) {
+  Running& running = running_.at(number);
+  const DdlCommand& command = running.command;
+  const Fate fate = *running.fate;
+  if (running.has_savepoint) {
+    TOWLINE_RETURN_IF_ERROR(connection_->Exec("RELEASE SAVEPOINT towline_ddl").status());
+  }
+  DdlCommand recorded = command;
+  recorded.objects.insert(recorded.objects.end(), running.dropped.begin(), running.dropped.end());
+  TOWLINE_RETURN_IF_ERROR(history_.Record(running.place, recorded, NameOf(KindOf(command)),
+                                          NameOfFate(fate), running.reason));
+  if (fate != Fate::kIgnored) TOWLINE_RETURN_IF_ERROR(NoteTables(running));
+  LogInfo("a schema change of the source", {{"command", Label(command, running.dropped)},
+                                            {"fate", NameOfFate(fate)},
+                                            {"end_lsn", running.place.end_lsn.ToString()}});
+  running_.erase(number);
+  return absl::OkStatus();
+}
+
+// Which table of the source stands behind a name, and which are parked.
+absl::Status DdlRunner::NoteTables(const Running& running) {
+  const DdlCommand& command = running.command;
+  for (const DdlObject& object : running.dropped) {
+    if (object.type != "table") continue;
+    TOWLINE_RETURN_IF_ERROR(writer_->ForgetTable(object.table));
+    parked_.Remove(object.table);
+  }
+  for (const DdlObject& object : command.objects) {
+    if (object.type != "table") continue;
+    if (command.tag == "ALTER TABLE") {
+      TOWLINE_RETURN_IF_ERROR(writer_->RenameTable(object.oid, object.table));
+      TOWLINE_RETURN_IF_ERROR(parked_.Rename(object.oid, object.table));
+    } else {
+      writer_->ExpectTable(object.oid);
+    }
+  }
+  if (running.fate != Fate::kParked) return absl::OkStatus();
+  for (const FailedTable& table : TablesToPark(command, running.dropped)) {
+    TOWLINE_RETURN_IF_ERROR(ParkTable(table, /*with_below=*/command.tag == "ALTER TABLE"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status DdlRunner::Hold(const Running& running, const std::string& reason) {
+  const DdlCommand& command = running.command;
+  absl::Status recorded = connection_->Exec("ROLLBACK; BEGIN").status();
+  absl::StatusOr<int64_t> number = int64_t{0};
+  if (recorded.ok()) {
+    DdlCommand held = command;
+    held.objects.insert(held.objects.end(), running.dropped.begin(), running.dropped.end());
+    recorded = history_.Record(running.place, held, NameOf(KindOf(command)), "held", reason);
+  }
+  if (recorded.ok()) number = history_.ReadNumber(running.place);
+  if (recorded.ok()) recorded = number.ok() ? absl::OkStatus() : number.status();
+  if (recorded.ok()) recorded = connection_->Exec("COMMIT").status();
+  if (!recorded.ok()) {
+    LogWarning("cannot write the held command into towline_state.ddl_history",
+               {{"stage", "apply"}, {"reason", std::string(recorded.message())}});
+  }
+  const std::string words =
+      absl::StrCat(recorded.ok() ? *number : 0, " --destination URI --task ", claim_.task);
+  return WithHint(
+      absl::UnimplementedError(absl::StrCat("a schema change of the source is held: ",
+                                            Label(command, running.dropped), ": ", reason)),
+      absl::StrCat("Mend what is in its way and run again. Or make the change at the destination "
+                   "by hand, or decide to go without it, then: towline ddl skip ",
+                   words, " (towline ddl approve runs it as it is; towline ddl list shows it)."));
+}
+
+absl::StatusOr<DdlCircumstances> DdlRunner::LookAround(const Running& running) {
+  DdlCircumstances found;
+  found.selects_all = selection_.selects_all();
+  found.has_rules = selection_.has_rules();
+  found.misses_drops = !running.drop_gap.empty();
+  found.dropped = running.dropped;
+  int parked_count = 0;
+  for (const TableName& table : TablesOf(running.command, running.dropped)) {
+    TOWLINE_ASSIGN_OR_RETURN(bool is_selected, selection_.IsSelected(table));
+    ++(is_selected ? found.selected_tables : found.other_tables);
+    parked_count += parked_.Contains(table) ? 1 : 0;
+    TOWLINE_ASSIGN_OR_RETURN(bool has_own_rules, selection_.HasOwnRules(table));
+    found.has_own_rules |= has_own_rules;
+  }
+  found.all_parked = parked_count > 0 && parked_count == found.selected_tables + found.other_tables;
+  return found;
+}
+
+bool DdlRunner::IsLeftOut(const Relation& relation) const {
+  if (parked_.Holds(relation)) return true;
+  return std::any_of(running_.begin(), running_.end(), [&](const auto& entry) {
+    const Running& running = entry.second;
+    if (running.unmade.contains(relation.name)) return true;
+    return relation.rewrite_of != 0 && running.fate != Fate::kApplied &&
+           running.rewritten.contains(relation.rewrite_of);
+  });
+}
+
+absl::StatusOr<std::optional<Batch>> DdlRunner::WithoutLeftOut(const Batch& batch) const {
+  const Relation* last = nullptr;
+  for (const Change& change : batch.changes) {
+    if (change.relation == last) continue;
+    last = change.relation;
+    const Oid table = last->rewrite_of;
+    const bool is_announced =
+        table == 0 || std::any_of(running_.begin(), running_.end(), [&](const auto& entry) {
+          return entry.second.rewritten.contains(table);
+        });
+    if (is_announced) continue;
+    return WithHint(
+        absl::DataLossError(
+            absl::StrCat("table ", last->name.schema, ".", last->name.name,
+                         " was rewritten at the source by a command that was not captured")),
+        "Drop the task (towline drop) and copy anew; SELECT towline.enable_ddl() at the source "
+        "must come before.");
+  }
+  if (parked_.empty() && running_.empty()) return std::optional<Batch>();
+  return WithoutRelations(batch, [this](const Relation& relation) { return IsLeftOut(relation); });
+}
+
+}  // namespace towline

@@ -1,0 +1,125 @@
+// Runs captured commands at the destination, in the transaction of the rows around them and of the
+// position, so that a crash at any point leaves all or nothing. What cannot be run, or is not to
+// be, holds the task at that place: nothing behind it is applied, nothing is lost, and
+// towline_state.ddl_history says what stands there. With on_ddl_error: park what cannot be run is
+// taken back to a savepoint, recorded, and its tables leave the stream; the rest goes on.
+//
+// A table that is rewritten is emptied, the command is run, and the rows that the source has
+// computed are written: the destination ends with the source's random() and nextval().
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "apply/batch_writer.h"
+#include "apply/ddl_decision.h"
+#include "apply/ddl_executor.h"
+#include "apply/ddl_history.h"
+#include "apply/ddl_selection.h"
+#include "apply/parked_tables.h"
+#include "model/batch.h"
+#include "model/ddl_policy.h"
+#include "pg/connection.h"
+#include "schema/table_patterns.h"
+
+namespace towline {
+
+class DdlRunner {
+ public:
+  struct Options {
+    DdlPolicy policy;
+    std::vector<TablePattern> include;  // none: all tables
+    std::vector<TablePattern> exclude;
+    // What cannot be run does not stop the task, as long as it says so: not before the stream has
+    // passed the copy. Borrowed; null: never.
+    const std::atomic<bool>* parks_refused = nullptr;
+    std::vector<FailedTable> parked;
+    ParkedTables::Listener on_parked;
+  };
+  DdlRunner(Connection* connection, BatchWriter* writer, const TargetPolicies* policies,
+            TaskClaim claim, Options options);
+
+  // A destination transaction begins.
+  void Begin();
+  // The batch's command, in the open transaction. After an error the session is of no further use.
+  absl::Status Run(const Batch& batch);
+
+  // Rows of rewritten tables belong between the phases of a command that has been run. Gives the
+  // batch without those of tables that are parked, or whose command has not been run, if there are
+  // any.
+  absl::StatusOr<std::optional<Batch>> WithoutLeftOut(const Batch& batch) const;
+  // The rows of a rewrite do not fit: an error, and the command is held; or nothing, and its tables
+  // are parked.
+  absl::Status RefuseRewrite(const absl::Status& why);
+
+ private:
+  enum class Fate : uint8_t { kApplied, kIgnored, kSkipped, kParked };
+  static const char* NameOfFate(Fate fate);
+
+  // A command whose kEnd has not come.
+  struct Running {
+    DdlPlace place;
+    DdlCommand command;          // of the last phase but kDrop
+    std::optional<Fate> fate;    // none: not decided about yet
+    std::string reason;          // why it is not applied
+    bool has_savepoint = false;  // before all that it has done
+    std::vector<DdlObject> dropped;
+    std::string drop_gap;        // not empty: why dropped is not all of it
+    std::set<Oid> rewritten;     // tables whose rows come
+    std::set<TableName> unmade;  // tables of CREATE TABLE AS that is not run
+  };
+
+  // Why a command is not run.
+  struct Refusal {
+    std::string reason;
+    bool waits = false;  // for the operator, in any case
+  };
+  using MaybeRefusal = std::optional<Refusal>;
+
+  absl::StatusOr<MaybeRefusal> RunPhase(Running* running);
+  absl::StatusOr<MaybeRefusal> DecideAndRun(Running* running);
+  absl::StatusOr<MaybeRefusal> CheckEnd(Running* running);
+  absl::Status Execute(Running* running);
+  absl::StatusOr<MaybeRefusal> CheckTables(const Running& running);
+  absl::StatusOr<bool> IsAnyMissing(const DdlCommand& command,
+                                    const std::vector<DdlObject>& objects);
+  absl::StatusOr<MaybeRefusal> Empty(const Running& running);
+  // DROP TABLE of the selected tables that are here, by their whole names.
+  absl::StatusOr<DdlCommand> DropOfSelected(const Running& running);
+  // OID → name, at the destination.
+  absl::StatusOr<std::map<std::string, std::string>> ReadSchemas();
+  absl::Status NoteSchemas(const std::map<std::string, std::string>& before);
+  // After an error of the destination: worth another try, or a refusal.
+  absl::StatusOr<MaybeRefusal> Refused(const Running& running, const absl::Status& why);
+  absl::Status HoldOrPark(Running* running, const Refusal& refusal);
+  absl::Status Hold(const Running& running, const std::string& reason);
+  absl::Status Park(Running* running, const std::string& reason);
+  absl::Status ParkTable(const FailedTable& table, bool with_below);
+  absl::Status Finish(uint64_t number);
+  absl::Status NoteTables(const Running& running);
+  absl::StatusOr<DdlCircumstances> LookAround(const Running& running);
+  bool ParksRefused() const { return parks_refused_ != nullptr && parks_refused_->load(); }
+  bool IsLeftOut(const Relation& relation) const;
+
+  Connection* connection_;
+  BatchWriter* writer_;
+  TaskClaim claim_;
+  DdlPolicy policy_;
+  const std::atomic<bool>* parks_refused_;
+  DdlSelection selection_;
+  DdlExecutor executor_;
+  DdlHistory history_;
+  ParkedTables parked_;
+
+  // Of the open transaction. Commands run within commands, so there may be several.
+  int64_t next_ordinal_ = 0;
+  std::map<uint64_t, Running> running_;  // by number
+};
+
+}  // namespace towline

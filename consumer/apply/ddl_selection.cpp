@@ -1,0 +1,72 @@
+#include "apply/ddl_selection.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/status_macros.h"
+#include "pg/quoting.h"
+
+namespace towline {
+namespace {
+
+// With the table itself, if it is a partition.
+constexpr char kAncestorsSql[] =
+    "SELECT n.nspname, c.relname FROM "
+    "pg_catalog.pg_partition_ancestors(pg_catalog.to_regclass($1)) AS a(oid) JOIN "
+    "pg_catalog.pg_class c ON c.oid = a.oid JOIN pg_catalog.pg_namespace n ON n.oid = "
+    "c.relnamespace";
+
+bool IsOfOwnSchema(const TablePattern& pattern) {
+  return pattern.schema_regex == "^(towline_state)$" || pattern.schema_regex == "^(towline)$";
+}
+
+}  // namespace
+
+DdlSelection::DdlSelection(Connection* connection, const TargetPolicies* policies,
+                           std::vector<TablePattern> include, std::vector<TablePattern> exclude)
+    : connection_(connection),
+      policies_(policies),
+      include_(std::move(include)),
+      exclude_(std::move(exclude)),
+      selects_all_(include_.empty() &&
+                   std::all_of(exclude_.begin(), exclude_.end(), IsOfOwnSchema)) {}
+
+absl::StatusOr<bool> DdlSelection::IsSelected(const TableName& table) {
+  TOWLINE_ASSIGN_OR_RETURN(bool is_excluded, Matches(table, exclude_));
+  if (is_excluded || include_.empty()) return !is_excluded;
+  return Matches(table, include_);
+}
+
+// Partitions of the destination follow the rule of a table above them.
+absl::StatusOr<bool> DdlSelection::HasOwnRules(const TableName& table) {
+  const std::vector<TableName>& appended = policies_->append_tables;
+  if (policies_->rules.empty() && appended.empty()) return false;
+  auto is_named = [&](const TableName& name) {
+    return policies_->rules.contains(name) ||
+           std::find(appended.begin(), appended.end(), name) != appended.end();
+  };
+  if (is_named(table)) return true;
+  TOWLINE_ASSIGN_OR_RETURN(
+      Result above,
+      connection_->Query(kAncestorsSql, {{QuoteQualified(table.schema, table.name)}}));
+  for (int row = 0; row < above.row_count(); ++row) {
+    if (is_named(TableName{above.GetString(row, 0), above.GetString(row, 1)})) return true;
+  }
+  return false;
+}
+
+absl::StatusOr<bool> DdlSelection::Matches(const TableName& table,
+                                           const std::vector<TablePattern>& patterns) {
+  for (const TablePattern& pattern : patterns) {
+    TOWLINE_ASSIGN_OR_RETURN(
+        std::string matches,
+        connection_->QueryValue(
+            "SELECT $1::text OPERATOR(pg_catalog.~) $2::text AND $3::text OPERATOR(pg_catalog.~) "
+            "$4::text",
+            {{table.schema, pattern.schema_regex, table.name, pattern.name_regex}}));
+    if (matches == "t") return true;
+  }
+  return false;
+}
+
+}  // namespace towline

@@ -1,0 +1,38 @@
+// Which tables of captured commands the task carries, and which have rules of their own.
+#pragma once
+
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "apply/target.h"
+#include "model/name.h"
+#include "pg/connection.h"
+#include "schema/table_patterns.h"
+
+namespace towline {
+
+// Asks the destination, in the open transaction: patterns are its regular expressions.
+class DdlSelection {
+ public:
+  // No include: all tables. Borrows connection and policies.
+  DdlSelection(Connection* connection, const TargetPolicies* policies,
+               std::vector<TablePattern> include, std::vector<TablePattern> exclude);
+
+  // All tables but Towline's own, which are no part of the user's schema.
+  bool selects_all() const { return selects_all_; }
+  bool has_rules() const { return !policies_->rules.empty(); }
+  absl::StatusOr<bool> IsSelected(const TableName& table);
+  // A rule, or rows of its own (existing: append), also by a table above it.
+  absl::StatusOr<bool> HasOwnRules(const TableName& table);
+
+ private:
+  absl::StatusOr<bool> Matches(const TableName& table, const std::vector<TablePattern>& patterns);
+
+  Connection* connection_;
+  const TargetPolicies* policies_;
+  std::vector<TablePattern> include_;
+  std::vector<TablePattern> exclude_;
+  bool selects_all_;
+};
+
+}  // namespace towline

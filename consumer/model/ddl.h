@@ -1,0 +1,53 @@
+// A DDL command of the source, as its extension has captured it (wire.proto, Ddl).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "model/name.h"
+#include "model/oid.h"
+
+namespace towline {
+
+enum class DdlPhase : uint8_t {
+  kStart,    // CREATE TABLE AS: the table's rows follow, then kEnd
+  kRewrite,  // a table is about to be rewritten: its new rows follow, then kEnd
+  kEnd,
+  kDrop,  // what the command has dropped; kEnd follows
+};
+
+struct DdlObject {
+  Oid class_oid = 0;
+  Oid oid = 0;
+  std::string type;  // "table", "index", "table column", ...
+  std::string schema;
+  std::string name;
+  std::string identity;
+  TableName table;  // that it is, or is of; empty: none
+};
+
+struct DdlFill {
+  TableName table;
+  std::string column;
+  std::string value;
+};
+
+struct DdlCommand {
+  uint64_t number = 0;  // the same in all phases of one command
+  DdlPhase phase = DdlPhase::kEnd;
+  std::string tag;
+  std::string statement;
+  std::string search_path;
+  std::string role;
+  std::vector<DdlObject> objects;
+  std::vector<std::string> actions;  // what an ALTER consists of
+  std::vector<std::pair<std::string, std::string>> settings;
+  std::vector<DdlFill> fills;  // values of added columns that cannot be computed again
+  std::string structure;  // kStart: makes the table, whatever its query reads; empty: not told.
+                          // kEnd of CREATE TABLE PARTITION OF: its bounds
+  std::string gap;        // not empty: why it could not be captured
+};
+
+}  // namespace towline

@@ -1,0 +1,93 @@
+#include "model/live_copy.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+
+namespace towline {
+
+void LiveCopy::Set(size_t piece, State from, State to) {
+  TOWLINE_CHECK(pieces_[piece].state == from);
+  pieces_[piece].state = to;
+  ++change_count_;
+}
+
+void LiveCopy::AddTaken(size_t piece, CopySnapshot snapshot) {
+  absl::MutexLock lock(&mutex_);
+  Set(piece, State::kNotBegun, State::kTaken);
+  pieces_[piece].snapshot = std::move(snapshot);
+}
+
+void LiveCopy::Announce(size_t piece) {
+  absl::MutexLock lock(&mutex_);
+  Set(piece, State::kNotBegun, State::kAnnounced);
+  pieces_[piece].must_hold.assign(passed_over_.begin(), passed_over_.end());
+  pieces_[piece].must_hold_until = passed_until_;
+}
+
+bool LiveCopy::Accept(size_t piece, CopySnapshot snapshot) {
+  absl::MutexLock lock(&mutex_);
+  Piece& accepted = pieces_[piece];
+  TOWLINE_CHECK(accepted.state == State::kAnnounced);
+  std::erase_if(accepted.must_hold,
+                [&snapshot](uint64_t xid) { return snapshot.snapshot.IsVisible(xid); });
+  if (!accepted.must_hold.empty() || snapshot.lsn_after <= accepted.must_hold_until) return false;
+  Set(piece, State::kAnnounced, State::kTaken);
+  accepted.must_hold = {};
+  accepted.snapshot = std::move(snapshot);
+  return true;
+}
+
+void LiveCopy::Finish(size_t piece) {
+  absl::MutexLock lock(&mutex_);
+  Set(piece, State::kTaken, State::kFinished);
+}
+
+void LiveCopy::Forget(const Snapshot& seen) {
+  absl::MutexLock lock(&mutex_);
+  const size_t before = passed_over_.size();
+  absl::erase_if(passed_over_, [&seen](uint64_t xid) { return seen.IsVisible(xid); });
+  if (before >= options_.remembered_max) ++change_count_;
+}
+
+LiveCopy::Verdict LiveCopy::Judge(size_t piece, uint64_t xid, Lsn commit_lsn) {
+  absl::MutexLock lock(&mutex_);
+  const Piece& judged = pieces_[piece];
+  switch (judged.state) {
+    case State::kNotBegun:
+      if (!passed_over_.contains(xid)) {
+        if (passed_over_.size() >= options_.remembered_max) return Verdict::kWait;
+        passed_over_.insert(xid);
+      }
+      passed_until_ = std::max(passed_until_, commit_lsn);
+      return Verdict::kHeld;
+    case State::kAnnounced:
+      return Verdict::kWait;
+    case State::kTaken:
+      return judged.snapshot.Holds(xid, commit_lsn) ? Verdict::kHeld : Verdict::kWait;
+    case State::kFinished:
+      return judged.snapshot.Holds(xid, commit_lsn) ? Verdict::kHeld : Verdict::kNew;
+  }
+  return Verdict::kWait;
+}
+
+void LiveCopy::AwaitChange(uint64_t change_count, absl::Duration timeout) {
+  absl::MutexLock lock(&mutex_);
+  auto has_changed = [this, change_count]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
+    return change_count_ != change_count;
+  };
+  mutex_.AwaitWithTimeout(absl::Condition(&has_changed), timeout);
+}
+
+uint64_t LiveCopy::change_count() const {
+  absl::MutexLock lock(&mutex_);
+  return change_count_;
+}
+
+size_t LiveCopy::remembered() const {
+  absl::MutexLock lock(&mutex_);
+  return passed_over_.size();
+}
+
+}  // namespace towline

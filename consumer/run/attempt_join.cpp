@@ -1,0 +1,298 @@
+// The part of an attempt that copies single tables while the task streams, so that they come back
+// to the stream, or come to it, exactly by I4:
+//
+//   the table is out of the stream (joining) ─▶ emptied, with its range noted, in one transaction
+//   ─▶ stream restarted with the table: what changes it is passed over ─▶ marker (hazards A1) ─▶
+//   snapshot, rows, mark: as a large table of the first copy (snapshot/piece_copier.h) ─▶ its
+//   changes are applied ─▶ when the position has passed the snapshot it is as any other
+//
+// A crash before the mark leaves it joining, and it is emptied and copied anew; after it the range
+// says what its rows hold. docs/decisions/012.
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/fault_point.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "model/copy_again.h"
+#include "pg/quoting.h"
+#include "run/attempt.h"
+#include "schema/table_rules.h"
+#include "snapshot/copy_plan.h"
+#include "snapshot/existing_tables.h"
+#include "snapshot/live_source.h"
+#include "snapshot/piece_copier.h"
+#include "snapshot/table_copier.h"
+#include "state/column_types.h"
+#include "state/joining_piece.h"
+#include "state/origin.h"
+#include "state/parked_piece.h"
+#include "state/task_name.h"
+#include "state/task_row.h"
+
+namespace towline {
+namespace {
+
+std::string Quoted(const TableName& table) { return QuoteQualified(table.schema, table.name); }
+
+}  // namespace
+
+absl::StatusOr<Connection> Attempt::OpenJoinSource() {
+  TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenSource());
+  TOWLINE_RETURN_IF_ERROR(source.Exec(kRuleSearchPathSql).status());
+  return source;
+}
+
+absl::Status Attempt::CheckMayJoinNow() {
+  TOWLINE_ASSIGN_OR_RETURN(Connection server, OpenStreamServer());
+  TOWLINE_ASSIGN_OR_RETURN(std::optional<SlotInfo> slot, ReadSlot(server, row_.slot));
+  return CheckMayJoin(context_.config, slot.has_value() && slot->is_two_phase);
+}
+
+// Before it is taken up: what is refused then leaves the table as it is.
+absl::Status Attempt::CheckJoin(const TableRequest& request, const std::string& existing) {
+  TOWLINE_RETURN_IF_ERROR(CheckMayJoinNow());
+  TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenJoinSource());
+  if (request.action == "add") TOWLINE_RETURN_IF_ERROR(RefuseExcluded(source, request.table));
+  const CopierOptions options = CopyOptions();
+  TOWLINE_ASSIGN_OR_RETURN(Connection destination,
+                           OpenDestination(options, "schema", kSchemaOrigin, *store_, shutdown_));
+  TOWLINE_ASSIGN_OR_RETURN(JoinPlan plan,
+                           PlanJoin(source, destination, options, request.table, existing));
+  // Nobody has looked at its rule while the table was not in the stream.
+  if (!context_.config.rules.empty()) {
+    TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> tables, ReadTablesByName(source, {request.table}));
+    TOWLINE_RETURN_IF_ERROR(CheckRulesOf(tables));
+  }
+  // Of a table of the task its rows are the task's.
+  if (request.action != "add") return absl::OkStatus();
+  return CheckExistingRows(destination, {plan.table}, {plan.there},
+                           {options.existing, {}, options.extension_rows});
+}
+
+absl::Status Attempt::RefuseExcluded(Connection& source, const TableName& table) {
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> there, ReadTablesByName(source, {table}));
+  if (there.front().oid == 0 || context_.exclude.empty()) return absl::OkStatus();
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> selected,
+                           ReadTables(source, {{Quoted(table)}, context_.exclude}));
+  if (!selected.empty()) return absl::OkStatus();
+  return WithHint(absl::FailedPreconditionError(
+                      absl::StrCat("tables.exclude leaves table ", Quoted(table), " out")),
+                  "Take it out of there and start the task again.");
+}
+
+absl::Status Attempt::ParkJoining(const TableName& table, const absl::Status& why) {
+  Connection& session = store_->connection();
+  const std::string text = Describe(why);
+  absl::Status parked = InTransaction(session, [&]() -> absl::Status {
+    TOWLINE_RETURN_IF_ERROR(CheckEpoch(session, store_->claim()));
+    return SetPieceState(session, store_->claim(), table, "parked", text);
+  });
+  TOWLINE_RETURN_IF_ERROR(parked);
+  LogWarning("a table cannot be copied anew and stays out of the stream",
+             {{"table", Quoted(table)}, {"because", text}});
+  return absl::OkStatus();
+}
+
+// The stream stands still and has no such table, and none is between snapshot and stream.
+absl::Status Attempt::JoinTables() {
+  const CopierOptions options = CopyOptions();
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<JoinPlan> plans, BeginJoining(options));
+  return plans.empty() ? absl::OkStatus() : CopyJoining(options, plans);
+}
+
+// Those that may be copied are empty when it returns, the others parked.
+absl::StatusOr<std::vector<JoinPlan>> Attempt::BeginJoining(const CopierOptions& options) {
+  std::vector<JoinPlan> plans;
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_->ReadPieces());
+  std::erase_if(pieces, [](const PieceRow& piece) { return piece.state != "joining"; });
+  if (pieces.empty()) return plans;
+  const absl::Status may_join = CheckMayJoinNow();
+  if (!may_join.ok() && !IsTableFault(may_join)) return may_join;
+  TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenJoinSource());
+  TOWLINE_ASSIGN_OR_RETURN(Connection destination,
+                           OpenDestination(options, "schema", kSchemaOrigin, *store_, shutdown_));
+  for (const PieceRow& piece : pieces) {
+    absl::StatusOr<JoinPlan> plan =
+        may_join.ok() ? PlanJoin(source, destination, options, piece.table, piece.existing)
+                      : absl::StatusOr<JoinPlan>(may_join);
+    if (plan.ok()) {
+      plans.push_back(*std::move(plan));
+      continue;
+    }
+    if (!IsTableFault(plan.status())) return plan.status();
+    TOWLINE_RETURN_IF_ERROR(ParkJoining(piece.table, plan.status()));
+  }
+  if (plans.empty()) return plans;
+  TOWLINE_RETURN_IF_ERROR(EmptyJoining(destination, options, plans));
+  FaultPoint("join:emptied");
+  return plans;
+}
+
+// Durable when it returns: what is copied behind it relies on nothing being there.
+absl::Status Attempt::EmptyJoining(Connection& session, const CopierOptions& options,
+                                   const std::vector<JoinPlan>& plans) {
+  std::vector<Table> here;
+  std::vector<Table> there;
+  std::vector<JoiningPiece> pieces;
+  for (const JoinPlan& plan : plans) {
+    here.push_back(plan.table);
+    there.push_back(plan.there);
+    pieces.push_back(
+        {plan.table.name, plan.table.oid, plan.rule, plan.source_form, plan.table.total_bytes});
+  }
+  TOWLINE_RETURN_IF_ERROR(
+      StoreColumnTypes(session, store_->claim(), here, there, /*keeps_others=*/true));
+  return InTransaction(session, [&]() -> absl::Status {
+    TOWLINE_RETURN_IF_ERROR(session.Exec("SET LOCAL synchronous_commit = on").status());
+    TOWLINE_RETURN_IF_ERROR(CheckEpoch(session, store_->claim()));
+    TOWLINE_RETURN_IF_ERROR(EmptyTables(session, there, options.extension_rows));
+    TOWLINE_RETURN_IF_ERROR(StartJoining(session, store_->claim(), pieces));
+    return CheckEpoch(session, store_->claim());
+  });
+}
+
+absl::Status Attempt::CopyJoining(const CopierOptions& options,
+                                  const std::vector<JoinPlan>& plans) {
+  std::vector<TableProgress::Planned> planned;
+  int64_t bytes = 0;
+  for (const JoinPlan& plan : plans) {
+    planned.push_back({plan.table.name, plan.table.total_bytes, plan.table.estimated_rows, "ctid",
+                       "it is copied by itself"});
+    bytes += plan.table.total_bytes;
+  }
+  copy_progress_.tables.Plan(std::move(planned));
+  copy_progress_.tables_total = static_cast<int64_t>(plans.size());
+  copy_progress_.bytes_total = bytes;
+  copy_progress_.tables_done = copy_progress_.bytes_done = copy_progress_.rows_done = 0;
+  LogInfo("tables are copied by themselves, with the stream beside them",
+          {{"tables", absl::StrCat(plans.size())}});
+  TOWLINE_RETURN_IF_ERROR(SetState(TaskState::kCatchingUp));
+  is_joining_ = true;
+  context_.control.set_is_copying(true);
+  monitor_->Watch(&copy_progress_);
+  StreamBeside beside({.start = [this](LiveCopy& live) { return StartBeside(live); },
+                       .watch = [this](const StreamSession* s) { monitor_->WatchBeside(s); },
+                       .watched_status = [this] { return monitor_->stream_status(); }});
+  const JoinPlan* current = nullptr;
+  bool is_called_off = false;
+  absl::Status copied = CopyEach(options, plans, beside, &current, &is_called_off);
+  beside.End();
+  monitor_->Watch(static_cast<CopyProgress*>(nullptr));
+  context_.control.set_is_copying(false);
+  is_joining_ = false;
+  context_.ShowState(row_.state);
+  if (is_called_off) return absl::OkStatus();
+  if (TableToCopyAgain(copied).has_value()) {
+    // The next attempt looks at it as it is then.
+    return absl::AbortedError(copied.message());
+  }
+  if (absl::IsDeadlineExceeded(copied) && current == nullptr) {
+    // None of them can have its snapshot.
+    for (const JoinPlan& plan : plans) {
+      TOWLINE_RETURN_IF_ERROR(ParkJoining(plan.table.name, copied));
+    }
+    return absl::OkStatus();
+  }
+  if (!copied.ok()) {
+    if (current == nullptr || !IsTableFault(copied)) return copied;
+    return ParkJoining(current->table.name, copied);
+  }
+  FaultPoint("join:copied");
+  has_progressed_ = true;
+  DropCopyOrigins(store_->connection(), context_.task);
+  return absl::OkStatus();
+}
+
+// `current`: whose copy failed.
+absl::Status Attempt::CopyEach(const CopierOptions& options, const std::vector<JoinPlan>& plans,
+                               StreamBeside& beside, const JoinPlan** current,
+                               bool* is_called_off) {
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<RangeRow> ranges, store_->ReadRanges());
+  std::map<TableName, size_t> places;
+  for (size_t place = 0; place < ranges.size(); ++place) places[ranges[place].table] = place;
+  LiveCopy live({.piece_count = ranges.size()});
+  struct Ender {  // the stream asks `live`
+    StreamBeside& beside;
+    ~Ender() { beside.End(); }
+  } ender{beside};
+  TOWLINE_ASSIGN_OR_RETURN(Connection watcher, OpenSource());
+  TOWLINE_ASSIGN_OR_RETURN(Connection asker, OpenSource());
+  LiveSource source(std::move(asker), live);
+  TOWLINE_ASSIGN_OR_RETURN(SequenceKeeper::Options sequences, SequenceOptions());
+  SequenceKeeper keeper(std::move(sequences), *store_, shutdown_);
+  beside.Begin(live);
+  auto on_tick = [&]() -> absl::Status {
+    if (outer_.is_requested()) return absl::CancelledError("shutting down");
+    TOWLINE_RETURN_IF_ERROR(monitor_->status());
+    TOWLINE_RETURN_IF_ERROR(beside.Look());
+    keeper.LookIfDue();
+    TOWLINE_ASSIGN_OR_RETURN(*is_called_off, IsJoinCalledOff());
+    if (*is_called_off) return absl::CancelledError("a table that is copied is to leave");
+    return source.ForgetIfDue();
+  };
+  absl::Status ticked;
+  LinkedShutdown wait_stop(shutdown_);
+  absl::Status marked = WaitForMarker(watcher, options.snapshot_wait_max, wait_stop.shutdown(),
+                                      [&](const std::string& waits_for) {
+                                        NoteWait(waits_for);
+                                        ticked.Update(on_tick());
+                                        if (!ticked.ok()) wait_stop.Request();
+                                      });
+  TOWLINE_RETURN_IF_ERROR(ticked);
+  TOWLINE_RETURN_IF_ERROR(marked);
+  context_.ShowState(row_.state);
+  const PieceCopy copy{.options = options,
+                       .store = *store_,
+                       .progress = copy_progress_,
+                       .live = live,
+                       .source = source,
+                       .has_ctid_ranges = watcher.server_version() >= kCtidRangesVersionMin,
+                       .on_tick = on_tick};
+  for (size_t number = 0; number < plans.size(); ++number) {
+    const JoinPlan& plan = plans[number];
+    *current = &plan;
+    const size_t place = places.at(plan.table.name);
+    const OwnPiece piece{{plan.table, plan.target, std::nullopt, plan.source_form, {ranges[place]}},
+                         place};
+    TOWLINE_RETURN_IF_ERROR(CopyPiece(copy, piece, number, shutdown_));
+    *current = nullptr;
+    live.Finish(place);
+    LogInfo("a table joins the stream", {{"table", Quoted(plan.table.name)}});
+    TOWLINE_RETURN_IF_ERROR(AnalyzeJoined(plan.table.name));
+  }
+  return absl::OkStatus();
+}
+
+// Without statistics its next changes would be planned as for an empty table; no more than that.
+absl::Status Attempt::AnalyzeJoined(const TableName& table) {
+  Connection& session = store_->connection();
+  absl::Status analyzed = session.Exec(absl::StrCat("ANALYZE ", Quoted(table))).status();
+  if (analyzed.ok() || !session.is_alive()) return analyzed;
+  LogWarning("a table is not analyzed",
+             {{"table", Quoted(table)}, {"reason", std::string(analyzed.message())}});
+  return absl::OkStatus();
+}
+
+// Whether something is asked of a table that is being copied.
+absl::StatusOr<bool> Attempt::IsJoinCalledOff() {
+  if (absl::Now() - tables_looked_at_ < kTablesLookInterval) return false;
+  tables_looked_at_ = absl::Now();
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_->ReadPieces());
+  TOWLINE_RETURN_IF_ERROR(ShowTables(pieces));
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<TableRequest> requests,
+                           ReadTableRequests(store_->connection(), context_.task));
+  for (const TableRequest& request : requests) {
+    if (!request.refusal.empty()) continue;
+    for (const PieceRow& piece : pieces) {
+      if (piece.table == request.table && piece.state == "joining") return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace towline

@@ -1,0 +1,188 @@
+// The part of an attempt that takes tables out of the stream and back into it, as it is asked
+// (state/table_request.h). Only while no copy stands between: the others' rows and keys would wait
+// for what leaves, and what comes back needs a time of its own.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "base/error.h"
+#include "base/fault_point.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "pg/quoting.h"
+#include "run/attempt.h"
+#include "snapshot/constraints.h"
+#include "state/joining_piece.h"
+#include "state/parked_piece.h"
+#include "state/task_row.h"
+
+namespace towline {
+namespace {
+
+std::string Quoted(const TableName& table) { return QuoteQualified(table.schema, table.name); }
+
+const PieceRow* FindPiece(const std::vector<PieceRow>& pieces, const TableName& table) {
+  auto found = std::find_if(pieces.begin(), pieces.end(),
+                            [&table](const PieceRow& piece) { return piece.table == table; });
+  return found == pieces.end() ? nullptr : &*found;
+}
+
+std::string NumbersOf(const std::vector<TableRequest>& requests) {
+  std::string text;
+  for (const TableRequest& request : requests) absl::StrAppend(&text, request.number, " ");
+  return text;
+}
+
+}  // namespace
+
+// A table that was removed is as good as excluded, one that was added as good as included.
+absl::Status Attempt::SelectTables() {
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_->ReadPieces());
+  Config& config = context_.config;
+  config.include = context_.include;
+  config.exclude = context_.exclude;
+  for (const PieceRow& piece : pieces) {
+    if (piece.state == "removed") {
+      config.exclude.push_back(Quoted(piece.table));
+    } else if (piece.is_added && !config.include.empty()) {
+      config.include.push_back(Quoted(piece.table));
+    }
+  }
+  return absl::OkStatus();
+}
+
+void Attempt::ShowParked(const std::vector<TableName>& parked) {
+  context_.board.Update([&](TaskStatus& status) {
+    const auto shown = static_cast<int64_t>(std::min(parked.size(), kTablesShownMax));
+    status.parked.assign(parked.begin(), parked.begin() + shown);
+    status.parked_total = static_cast<int64_t>(parked.size());
+  });
+}
+
+absl::Status Attempt::ShowTables(const std::vector<PieceRow>& pieces) {
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<TableRequest> requests,
+                           ReadTableRequests(store_->connection(), context_.task));
+  std::vector<TableName> parked;
+  for (const PieceRow& piece : pieces) {
+    if (piece.state == "parked") parked.push_back(piece.table);
+  }
+  ShowParked(parked);
+  shown_requests_ = NumbersOf(requests);
+  context_.board.Update(
+      [&](TaskStatus& status) { status.table_notes = NotesOf(pieces, requests); });
+  return absl::OkStatus();
+}
+
+// Names as patterns of the tables that are not to be streamed, and what people see of them.
+absl::StatusOr<std::vector<std::string>> Attempt::ParkedPatterns() {
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_->ReadPieces());
+  TOWLINE_RETURN_IF_ERROR(ShowTables(pieces));
+  std::vector<std::string> patterns;
+  size_t parked = 0;
+  has_joining_left_ = false;
+  for (const PieceRow& piece : pieces) {
+    if (!piece.is_out_of_stream() || (is_joining_ && piece.state == "joining")) continue;
+    patterns.push_back(Quoted(piece.table));
+    parked += piece.state == "parked" ? 1 : 0;
+    has_joining_left_ |= piece.state == "joining";
+  }
+  if (parked > 0) {
+    LogWarning("tables are parked: they are not streamed, and differ from the source's",
+               {{"tables", absl::StrCat(parked)}});
+  }
+  return patterns;
+}
+
+// Looked for now and then, while nothing else needs the stream closed.
+absl::StatusOr<bool> Attempt::AreTablesDue() {
+  if (absl::Now() - tables_looked_at_ < kTablesLookInterval) return false;
+  tables_looked_at_ = absl::Now();
+  const bool is_passed = !row_.lsn_after.is_valid() && !has_constraints_left_;
+  if (is_passed && has_joining_left_) return true;
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<TableRequest> requests,
+                           ReadTableRequests(store_->connection(), context_.task));
+  const bool is_asked =
+      std::any_of(requests.begin(), requests.end(),
+                  [](const TableRequest& request) { return request.refusal.empty(); });
+  if (is_asked && is_passed) return true;
+  if (NumbersOf(requests) == shown_requests_) return false;
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_->ReadPieces());
+  TOWLINE_RETURN_IF_ERROR(ShowTables(pieces));
+  return false;
+}
+
+// The stream stands still.
+absl::Status Attempt::ChangeTables() {
+  TOWLINE_RETURN_IF_ERROR(SettleJoined(store_->connection(), store_->claim()));
+  TOWLINE_ASSIGN_OR_RETURN(row_, store_->ReadTask());
+  TOWLINE_ASSIGN_OR_RETURN(has_constraints_left_, HasConstraintsLeft(*store_));
+  if (row_.lsn_after.is_valid() || has_constraints_left_) return absl::OkStatus();
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<TableRequest> requests,
+                           ReadTableRequests(store_->connection(), context_.task));
+  for (const TableRequest& request : requests) {
+    if (!request.refusal.empty()) continue;
+    TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_->ReadPieces());
+    TOWLINE_RETURN_IF_ERROR(TakeUp(request, pieces));
+    has_progressed_ = true;
+  }
+  TOWLINE_RETURN_IF_ERROR(SelectTables());
+  TOWLINE_RETURN_IF_ERROR(JoinTables());
+  return SettleJoined(store_->connection(), store_->claim());
+}
+
+absl::Status Attempt::TakeUp(const TableRequest& request, const std::vector<PieceRow>& pieces) {
+  const PieceRow* piece = FindPiece(pieces, request.table);
+  absl::Status refusal = CheckTableRequest(request.table, request.action, piece);
+  if (refusal.ok()) {
+    if (request.action == "park") return Leave(request, "parked");
+    if (request.action == "remove") return Leave(request, "removed");
+    const bool is_added = request.action == "add";
+    refusal = CheckJoin(request, piece == nullptr || is_added ? "" : piece->existing);
+    if (refusal.ok()) return Come(request);
+    if (!IsTableFault(refusal)) return refusal;
+  }
+  LogWarning("what is asked of a table cannot be done", {{"table", Quoted(request.table)},
+                                                         {"asked", request.action},
+                                                         {"because", Describe(refusal)}});
+  return InTransaction(store_->connection(), [&]() -> absl::Status {
+    TOWLINE_RETURN_IF_ERROR(CheckEpoch(store_->connection(), store_->claim()));
+    return RefuseTableRequest(store_->connection(), store_->claim(), request, Describe(refusal));
+  });
+}
+
+// Out of the stream from here on, and copied anew next (JoinTables()).
+absl::Status Attempt::Come(const TableRequest& request) {
+  Connection& session = store_->connection();
+  absl::Status stored = InTransaction(session, [&]() -> absl::Status {
+    TOWLINE_RETURN_IF_ERROR(CheckEpoch(session, store_->claim()));
+    TOWLINE_RETURN_IF_ERROR(
+        request.action == "add"
+            ? AddPiece(session, store_->claim(), request.table)
+            : SetPieceState(session, store_->claim(), request.table, "joining", ""));
+    return ForgetTableRequest(session, store_->claim(), request);
+  });
+  TOWLINE_RETURN_IF_ERROR(stored);
+  FaultPoint("tables:joining");
+  LogInfo("a table is to be copied anew, as asked",
+          {{"table", Quoted(request.table)}, {"asked", request.action}});
+  return absl::OkStatus();
+}
+
+absl::Status Attempt::Leave(const TableRequest& request, const std::string& state) {
+  Connection& session = store_->connection();
+  absl::Status stored = InTransaction(session, [&]() -> absl::Status {
+    TOWLINE_RETURN_IF_ERROR(CheckEpoch(session, store_->claim()));
+    TOWLINE_RETURN_IF_ERROR(SetPieceState(session, store_->claim(), request.table, state,
+                                          state == "parked" ? "asked for" : ""));
+    return ForgetTableRequest(session, store_->claim(), request);
+  });
+  TOWLINE_RETURN_IF_ERROR(stored);
+  FaultPoint("tables:left");
+  LogInfo(state == "parked" ? "a table leaves the stream, as asked; its rows stay as they are"
+                            : "a table leaves the task, as asked; its rows stay at the destination",
+          {{"table", Quoted(request.table)}, {"position", row_.position.ToString()}});
+  return absl::OkStatus();
+}
+
+}  // namespace towline

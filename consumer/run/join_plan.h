@@ -1,0 +1,42 @@
+// Whether a table can be copied by itself while the task streams, exactly, and what its copy needs.
+// It is emptied at the destination and copied under a snapshot of its own, so whatever would act on
+// other rows than the task's, or could not be placed between snapshot and stream, is refused before
+// anything is touched.
+#pragma once
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "config/config.h"
+#include "model/table.h"
+#include "pg/connection.h"
+#include "snapshot/copier.h"
+#include "snapshot/copy_statements.h"
+#include "state/state_store.h"
+
+namespace towline {
+
+struct JoinPlan {
+  Table table;  // of the source, as it is published
+  Table there;  // of the destination
+  CopyTarget target;
+  std::string source_form;  // snapshot/range_plan.h
+  std::string rule;
+};
+
+// Of the task as a whole. `is_two_phase`: of its slot.
+absl::Status CheckMayJoin(const Config& config, bool is_two_phase);
+
+// `existing`: what was asked for the table when it was copied first; empty: it was not.
+// `destination`: a session of the copy's (OpenDestination()). What is refused is such an error as
+// IsTableFault() knows.
+absl::StatusOr<JoinPlan> PlanJoin(Connection& source, Connection& destination,
+                                  const CopierOptions& options, const TableName& table,
+                                  const std::string& existing);
+
+// The table, or what it is to be, is to blame: another try meets the same, and the other tables
+// would suffer for it.
+bool IsTableFault(const absl::Status& status);
+
+}  // namespace towline

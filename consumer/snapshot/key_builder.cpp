@@ -1,0 +1,79 @@
+#include "snapshot/key_builder.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/time/clock.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "pg/quoting.h"
+#include "schema/catalog_reader.h"
+#include "schema/post_data.h"
+#include "snapshot/copy_finish.h"
+#include "snapshot/post_data_runner.h"
+#include "snapshot/table_copier.h"
+
+namespace towline {
+namespace {
+
+absl::StatusOr<bool> ReadHasKey(Connection& session, const TableName& table,
+                                const KeyBuilder::Columns& columns) {
+  if (columns.empty()) return true;
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> found, ReadTablesByName(session, {table}));
+  const std::vector<UniqueIndex>& indexes = found.front().unique_indexes;
+  return std::any_of(indexes.begin(), indexes.end(), [&columns](const UniqueIndex& index) {
+    return !index.is_partial && std::is_permutation(index.columns.begin(), index.columns.end(),
+                                                    columns.begin(), columns.end());
+  });
+}
+
+bool MakesKeyOf(const PostData& found, absl::string_view statement, const TableName& table) {
+  return found.table == table &&
+         (found.kind == PostDataKind::kKey || absl::StartsWith(statement, "CREATE UNIQUE INDEX "));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<KeyBuilder>> KeyBuilder::Open(const CopierOptions& options,
+                                                             StateStore& store,
+                                                             CopyProgress& progress,
+                                                             const Shutdown& shutdown) {
+  TOWLINE_ASSIGN_OR_RETURN(SchemaRun run, PreparePostData(options, kPostSection, store, progress));
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<SchemaStatement> statements,
+                           store.ReadSchemaStatements(kPostSection));
+  KeepWanted([](const PostData&) { return true; }, &statements);
+  TOWLINE_ASSIGN_OR_RETURN(Connection session,
+                           OpenDestination(options, "index", kSchemaOrigin, store, shutdown));
+  TOWLINE_RETURN_IF_ERROR(SetIndexMemory(session, options.index_memory));
+  return std::unique_ptr<KeyBuilder>(
+      new KeyBuilder(std::move(session), store.claim(), std::move(run), std::move(statements)));
+}
+
+absl::StatusOr<bool> KeyBuilder::HasKey(const TableName& table, const Columns& columns) {
+  absl::MutexLock lock(&mutex_);
+  return ReadHasKey(session_, table, columns);
+}
+
+absl::StatusOr<bool> KeyBuilder::Build(const TableName& table, const Columns& columns) {
+  absl::MutexLock lock(&mutex_);
+  const absl::Time began = absl::Now();
+  for (SchemaStatement& statement : statements_) {
+    if (statement.is_setting) {
+      TOWLINE_RETURN_IF_ERROR(ApplySchemaSetting(session_, statement.statement));
+      continue;
+    }
+    if (statement.is_done ||
+        !MakesKeyOf(ClassifyPostData(statement.statement), statement.statement, table)) {
+      continue;
+    }
+    TOWLINE_RETURN_IF_ERROR(RunSchemaStatement(session_, claim_, run_, statement));
+    statement.is_done = true;
+  }
+  LogDebug("key built", {{"table", QuoteQualified(table.schema, table.name)},
+                         {"duration", absl::FormatDuration(absl::Trunc(absl::Now() - began,
+                                                                       absl::Milliseconds(1)))}});
+  return ReadHasKey(session_, table, columns);
+}
+
+}  // namespace towline

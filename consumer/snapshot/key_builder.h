@@ -1,0 +1,56 @@
+// Keys of tables that the stream follows while others are copied, one at a time and as soon as each
+// is due: without its key a table cannot take the stream's changes at any speed.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "base/shutdown.h"
+#include "model/name.h"
+#include "pg/connection.h"
+#include "snapshot/copier.h"
+#include "snapshot/schema_runner.h"
+#include "state/state_store.h"
+
+namespace towline {
+
+class KeyBuilder {
+ public:
+  static absl::StatusOr<std::unique_ptr<KeyBuilder>> Open(const CopierOptions& options,
+                                                          StateStore& store, CopyProgress& progress,
+                                                          const Shutdown& shutdown);
+
+  // Ends its waits from now on.
+  void set_shutdown(const Shutdown& shutdown) {
+    absl::MutexLock lock(&mutex_);
+    session_.set_shutdown(shutdown);
+  }
+
+  // Both on any thread, one at a time. Whether the table has a unique index on these columns; none
+  // are asked for: it has.
+  using Columns = std::vector<std::string>;
+  absl::StatusOr<bool> HasKey(const TableName& table, const Columns& columns);
+  // Runs those statements of post-data that make the table's keys, and looks then. False where
+  // another statement has to run before them.
+  absl::StatusOr<bool> Build(const TableName& table, const Columns& columns);
+
+ private:
+  KeyBuilder(Connection session, TaskClaim claim, SchemaRun run,
+             std::vector<SchemaStatement> statements)
+      : claim_(std::move(claim)),
+        run_(std::move(run)),
+        session_(std::move(session)),
+        statements_(std::move(statements)) {}
+
+  const TaskClaim claim_;
+  const SchemaRun run_;
+  absl::Mutex mutex_;
+  Connection session_ ABSL_GUARDED_BY(mutex_);
+  std::vector<SchemaStatement> statements_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace towline

@@ -1,0 +1,36 @@
+#include "snapshot/live_source.h"
+
+#include "base/status_macros.h"
+#include "snapshot/copy_start.h"
+#include "snapshot/exported_snapshot.h"
+
+namespace towline {
+namespace {
+
+// How often the source is asked which transactions need not be remembered any more.
+constexpr absl::Duration kForgetInterval = absl::Seconds(5);
+
+}  // namespace
+
+absl::Status LiveSource::Flush() {
+  absl::MutexLock lock(&mutex_);
+  return FlushSourceLog(session_);
+}
+
+absl::Status LiveSource::ForgetIfDue() {
+  absl::MutexLock lock(&mutex_);
+  if (absl::Now() - forgot_at_ < kForgetInterval) return absl::OkStatus();
+  forgot_at_ = absl::Now();
+  TOWLINE_ASSIGN_OR_RETURN(std::string text,
+                           session_.QueryValue("SELECT pg_catalog.pg_current_snapshot()"));
+  TOWLINE_ASSIGN_OR_RETURN(Snapshot seen, Snapshot::Parse(text));
+  live_.Forget(seen);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> LiveSource::LockHolders() {
+  absl::MutexLock lock(&mutex_);
+  return DescribeLockHolders(session_);
+}
+
+}  // namespace towline

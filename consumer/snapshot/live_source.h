@@ -1,0 +1,35 @@
+// What a copy with the stream beside it asks of the source, on a session of its own. Any thread.
+#pragma once
+
+#include <string>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "model/live_copy.h"
+#include "pg/connection.h"
+
+namespace towline {
+
+class LiveSource {
+ public:
+  LiveSource(Connection session, LiveCopy& live)
+      : live_(live), session_(std::move(session)), forgot_at_(absl::Now()) {}
+
+  // FlushSourceLog().
+  absl::Status Flush();
+  // What need not be remembered any more, every few seconds; call it more often.
+  absl::Status ForgetIfDue();
+  // DescribeLockHolders().
+  absl::StatusOr<std::string> LockHolders();
+
+ private:
+  LiveCopy& live_;
+  absl::Mutex mutex_;
+  Connection session_ ABSL_GUARDED_BY(mutex_);
+  absl::Time forgot_at_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace towline

@@ -1,0 +1,161 @@
+#include "snapshot/piece_copier.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "base/error.h"
+#include "base/fault_point.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "model/copy_again.h"
+#include "pg/quoting.h"
+#include "snapshot/copy_plan.h"
+#include "snapshot/exported_snapshot.h"
+#include "snapshot/range_plan.h"
+#include "snapshot/table_copier.h"
+#include "state/position.h"
+
+namespace towline {
+namespace {
+
+// How long a lock, or the end of transactions, is waited for before the log says so, and how often.
+constexpr absl::Duration kTellAfter = absl::Seconds(1);
+constexpr absl::Duration kTellInterval = absl::Seconds(10);
+constexpr absl::Duration kLockPause = absl::Milliseconds(100);
+// A transaction that has committed ends within microseconds, unless it waits for a standby.
+constexpr absl::Duration kRetakePause = absl::Milliseconds(10);
+
+std::string Qualified(const Table& table) {
+  return QuoteQualified(table.name.schema, table.name.name);
+}
+
+class PieceCopier {
+ public:
+  PieceCopier(const PieceCopy& copy, const OwnPiece& piece, const Shutdown& shutdown)
+      : copy_(copy), piece_(piece), table_(piece.copy.table), shutdown_(shutdown) {}
+
+  // `number`: of the piece, for its origins.
+  absl::Status Copy(size_t number);
+
+ private:
+  absl::StatusOr<ExportedSnapshot> TakeSnapshot(int readers);
+  absl::Status CheckColumns(Connection& source);
+  absl::Status Wait(const absl::Status& taken);
+
+  const PieceCopy& copy_;
+  const OwnPiece& piece_;
+  const Table& table_;
+  const Shutdown& shutdown_;
+  absl::Time deadline_;
+  absl::Time tell_at_;
+};
+
+absl::Status PieceCopier::CheckColumns(Connection& source) {
+  absl::StatusOr<std::string> form = ReadSourceForm(source, table_.name);
+  if (!form.ok() && !absl::IsNotFound(form.status())) return form.status();
+  if (form.ok() && HaveSameColumns(*form, piece_.copy.source_form)) return absl::OkStatus();
+  return CopyAgainError(table_.oid, absl::StrCat("table ", Qualified(table_),
+                                                 " was altered before its rows were copied"));
+}
+
+// `taken`: what the last try came to; OK: to a snapshot that was refused.
+absl::Status PieceCopier::Wait(const absl::Status& taken) {
+  TOWLINE_RETURN_IF_ERROR(copy_.on_tick());
+  const absl::Time now = absl::Now();
+  if (now >= tell_at_ || now >= deadline_) {
+    std::string text = absl::StrCat("the copy of table ", Qualified(table_),
+                                    " waits for transactions that are committed and not ended yet");
+    std::string hint =
+        "They wait for a synchronous standby, as a rule: see synchronous_standby_names of the "
+        "source and pg_stat_activity there, then run the same command again.";
+    if (!taken.ok()) {
+      TOWLINE_ASSIGN_OR_RETURN(std::string holders, copy_.source.LockHolders());
+      text = absl::StrCat("the copy waits for a lock on table ", Qualified(table_),
+                          ", held or wished for by ", holders.empty() ? "somebody" : holders);
+      hint = "Let that transaction end, then run the same command again.";
+    }
+    if (now >= deadline_) return WithHint(absl::DeadlineExceededError(text), hint);
+    LogInfo(text);
+    tell_at_ = now + kTellInterval;
+  }
+  return shutdown_.SleepFor(taken.ok() ? kRetakePause : kLockPause)
+             ? absl::OkStatus()
+             : absl::CancelledError("shutting down");
+}
+
+// The stream waits at the table from the first try with a lock on, so that one of the next is good.
+absl::StatusOr<ExportedSnapshot> PieceCopier::TakeSnapshot(int readers) {
+  deadline_ = absl::Now() + copy_.options.snapshot_wait_max;
+  tell_at_ = absl::Now() + kTellAfter;
+  bool is_announced = false;
+  ExportedSnapshot::Options take;
+  take.source = copy_.options.source;
+  take.task = copy_.options.task;
+  take.readers = readers;
+  take.tables = {table_};
+  take.on_locked = [&] {
+    if (!std::exchange(is_announced, true)) copy_.live.Announce(piece_.place);
+  };
+  std::optional<ExportedSnapshot> snapshot;
+  while (true) {
+    absl::Status taken;
+    if (snapshot.has_value()) {
+      taken = snapshot->Retake(take);
+    } else {
+      absl::StatusOr<ExportedSnapshot> first = ExportedSnapshot::Take(take, shutdown_);
+      taken = first.status();
+      if (first.ok()) snapshot.emplace(*std::move(first));
+    }
+    if (taken.ok()) {
+      TOWLINE_RETURN_IF_ERROR(CheckColumns(snapshot->connection()));
+      TOWLINE_ASSIGN_OR_RETURN(Snapshot found, Snapshot::Parse(snapshot->text()));
+      if (copy_.live.Accept(piece_.place, {std::move(found), snapshot->lsn_after()})) {
+        return *std::move(snapshot);
+      }
+    } else if (IsLockRefused(taken)) {
+      snapshot.reset();
+    } else {
+      return taken;
+    }
+    TOWLINE_RETURN_IF_ERROR(Wait(taken));
+  }
+}
+
+absl::Status PieceCopier::Copy(size_t number) {
+  TableCopyJob job;
+  job.tables = {table_};
+  job.targets = {piece_.copy.target};
+  job.is_staged = {false};
+  PlanOptions plan;
+  plan.part_bytes = copy_.options.part_bytes;
+  plan.has_ctid_ranges = copy_.has_ctid_ranges;
+  job.parts = PlanParts(job.tables, plan);
+  job.are_own_pieces = true;
+  const int workers = std::max(copy_.options.workers, 1);
+  job.origins_behind = OriginsBehind(workers, number);
+  job.on_tick = copy_.on_tick;
+  const int readers = std::min(workers, static_cast<int>(job.parts.size()));
+  TOWLINE_ASSIGN_OR_RETURN(ExportedSnapshot snapshot, TakeSnapshot(readers));
+  TOWLINE_RETURN_IF_ERROR(copy_.source.Flush());
+  TOWLINE_RETURN_IF_ERROR(StartRange(copy_.store.connection(), copy_.store.claim(), table_.name,
+                                     piece_.copy.ranges.front().ordinal, snapshot.text(),
+                                     snapshot.lsn_after()));
+  FaultPoint("copy:piece-begun");
+  TOWLINE_RETURN_IF_ERROR(CopyTables(copy_.options, job, snapshot, snapshot.TakeReaders(),
+                                     copy_.store, copy_.progress, shutdown_));
+  return snapshot.Release();
+}
+
+}  // namespace
+
+int OriginsBehind(int workers, size_t number) { return number % 2 == 0 ? workers : 0; }
+
+absl::Status CopyPiece(const PieceCopy& copy, const OwnPiece& piece, size_t number,
+                       const Shutdown& shutdown) {
+  return PieceCopier(copy, piece, shutdown).Copy(number);
+}
+
+}  // namespace towline

@@ -1,0 +1,55 @@
+// Copies large tables that cannot be divided by a key, one after the other and each under an
+// exported snapshot of its own, in ranges of its pages by all workers, the stream beside it:
+//
+//   lock the table, in the exporter ─▶ announce ─▶ snapshot, export ─▶ readers join and lock ─▶
+//   does it hold what the stream has passed over (model/live_copy.h)? ─▶ store the snapshot,
+//   durably ─▶ copy the rows; the last part's end marks range and table at once ─▶ let go
+//
+// So what is old at the source, and what an ALTER TABLE has to wait for, is one table's and no
+// more. Ranges of pages are one piece (hazards A4): without its mark the table is emptied and
+// copied from its beginning under another snapshot.
+//
+// Within the table all is as it was at one moment, so all its unique indexes and exclusion
+// constraints may be made before the stream has passed anything (hazards A3). A TRUNCATE or rewrite
+// before the snapshot does no harm, and during the copy the lock keeps them out.
+#pragma once
+
+#include <functional>
+
+#include "absl/status/status.h"
+#include "base/shutdown.h"
+#include "model/live_copy.h"
+#include "snapshot/copier.h"
+#include "snapshot/live_source.h"
+#include "snapshot/range_copier.h"
+#include "state/state_store.h"
+
+namespace towline {
+
+struct OwnPiece {
+  RangedCopy copy;   // without key, one range
+  size_t place = 0;  // in `live`
+};
+
+struct PieceCopy {
+  const CopierOptions& options;
+  StateStore& store;
+  CopyProgress& progress;
+  LiveCopy& live;
+  LiveSource& source;
+  bool has_ctid_ranges = true;  // of the source (copy_plan.h)
+  // Several times a second; an error ends the copy.
+  std::function<absl::Status()> on_tick;
+};
+
+// By how much the numbers of the workers' origins begin behind those of the small tables. Two sets
+// take turns: those who have just ended hold theirs for a moment. `number`: of the piece, or of all
+// for whoever follows them.
+int OriginsBehind(int workers, size_t number);
+
+// The number-th of those that follow one another. At the destination the table is empty. When it
+// returns the rows are committed, and the piece is taken: it may be finished when its key is there.
+absl::Status CopyPiece(const PieceCopy& copy, const OwnPiece& piece, size_t number,
+                       const Shutdown& shutdown);
+
+}  // namespace towline

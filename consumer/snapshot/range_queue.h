@@ -1,0 +1,128 @@
+// What the workers that copy ranges of keys share: the ranges in their order, and how far each
+// table is.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "model/live_copy.h"
+#include "snapshot/range_copier.h"
+
+namespace towline {
+
+struct RangeJob {
+  size_t table = 0;
+  size_t range = 0;
+};
+
+// Any thread.
+class RangeQueue {
+ public:
+  // `places`: of each table's ranges in `live`.
+  RangeQueue(const std::vector<RangedCopy>& tables, std::vector<std::vector<size_t>> places,
+             LiveCopy& live)
+      : places_(std::move(places)),
+        live_(live),
+        has_key_(tables.size()),
+        rows_(tables.size()),
+        ranges_left_(tables.size()) {
+    for (size_t table = 0; table < tables.size(); ++table) {
+      for (size_t range = 0; range < tables[table].ranges.size(); ++range) {
+        const RangeRow& row = tables[table].ranges[range];
+        if (row.state == "copied") {
+          rows_[table] += row.rows_done;
+        } else {
+          jobs_.push_back({table, range});
+          ++ranges_left_[table];
+        }
+      }
+    }
+  }
+
+  size_t job_count() const { return jobs_.size(); }
+  LiveCopy& live() { return live_; }
+  size_t PlaceOf(const RangeJob& job) const { return places_[job.table][job.range]; }
+  bool is_done(size_t table) ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::MutexLock lock(&mutex_);
+    return ranges_left_[table] == 0;
+  }
+  int64_t rows(size_t table) {
+    absl::MutexLock lock(&mutex_);
+    return rows_[table];
+  }
+
+  // Null: nothing left, or the copy has failed.
+  const RangeJob* Next() {
+    absl::MutexLock lock(&mutex_);
+    if (!failure_.ok() || next_ == jobs_.size()) return nullptr;
+    return &jobs_[next_++];
+  }
+
+  // Whether it was the table's last. Where the key is there already the stream goes on in it.
+  bool Finish(const RangeJob& job, int64_t rows) {
+    absl::MutexLock lock(&mutex_);
+    rows_[job.table] += rows;
+    if (has_key_[job.table]) live_.Finish(PlaceOf(job));
+    return --ranges_left_[job.table] == 0;
+  }
+
+  bool has_key(size_t table) {
+    absl::MutexLock lock(&mutex_);
+    return has_key_[table];
+  }
+
+  // The key is made: these ranges, which are done, join the stream, and each of the others when it
+  // is.
+  void SetHasKey(size_t table, const std::vector<size_t>& done) {
+    absl::MutexLock lock(&mutex_);
+    has_key_[table] = true;
+    for (size_t range : done) live_.Finish(places_[table][range]);
+  }
+
+  // The first error is the cause; those that follow (cancelled) are its consequences.
+  void Fail(const absl::Status& status) {
+    absl::MutexLock lock(&mutex_);
+    if (failure_.ok()) failure_ = status;
+  }
+
+  void WorkerBegins() {
+    absl::MutexLock lock(&mutex_);
+    ++running_;
+  }
+  void WorkerEnds() {
+    absl::MutexLock lock(&mutex_);
+    --running_;
+  }
+
+  // Waits for the workers' end or the timeout. True: all have ended.
+  bool Await(absl::Duration timeout) {
+    absl::MutexLock lock(&mutex_);
+    auto has_ended = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return running_ == 0; };
+    return mutex_.AwaitWithTimeout(absl::Condition(&has_ended), timeout);
+  }
+
+  absl::Status failure() {
+    absl::MutexLock lock(&mutex_);
+    return failure_;
+  }
+
+ private:
+  const std::vector<std::vector<size_t>> places_;
+  LiveCopy& live_;
+  std::vector<RangeJob> jobs_;
+  absl::Mutex mutex_;
+  std::vector<bool> has_key_ ABSL_GUARDED_BY(mutex_);
+  size_t next_ ABSL_GUARDED_BY(mutex_) = 0;
+  int running_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::vector<int64_t> rows_ ABSL_GUARDED_BY(mutex_);  // of the table's ranges that are done
+  std::vector<int64_t> ranges_left_ ABSL_GUARDED_BY(mutex_);
+  absl::Status failure_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace towline

@@ -1,0 +1,103 @@
+#include "verify/table_recorder.h"
+
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "pg/quoting.h"
+#include "verify/report_record.h"
+
+namespace towline {
+namespace {
+
+// What is done in less time is done again after an interruption.
+constexpr absl::Duration kSaveInterval = absl::Seconds(1);
+
+}  // namespace
+
+void WarnUnlessRecorded(const absl::Status& written) {
+  if (written.ok()) return;
+  LogWarning("cannot write what was found into towline_state",
+             {{"reason", std::string(written.message())}, {"hint", GetHint(written)}});
+}
+
+absl::Status TakeOver(const VerifyProgressRow& begun, const std::string& form, VerifyRecord* record,
+                      TableJob* job) {
+  const std::string name = QuoteQualified(job->report.table.schema, job->report.table.name);
+  std::vector<DifferingRow> repaired;
+  TableReport report = FromRecord(begun.so_far);
+  for (const DifferingRow& row : report.rows) {
+    if (row.is_repaired) repaired.push_back(row);
+  }
+  if (begun.form == form) {
+    // Repairs that are younger than what was saved last are counted nowhere yet.
+    TableReport uncounted;
+    for (auto i = static_cast<size_t>(report.repaired); i < repaired.size(); ++i) {
+      AddDifference(repaired[i], &uncounted);
+    }
+    report.missing += uncounted.missing;
+    report.extra += uncounted.extra;
+    report.different += uncounted.different;
+    report.repaired += uncounted.repaired;
+    report.verdict = VerifyVerdict::kEqual;
+    job->report = std::move(report);
+    job->resumed = RangeProgress{begun.bounds, begun.ranges_done};
+    job->seconds_before = begun.so_far.seconds;
+    LogInfo("verify goes on within a table",
+            {{"table", name},
+             {"ranges done", absl::StrCat(begun.ranges_done, " of ", begun.bounds.size() + 1)}});
+    return absl::OkStatus();
+  }
+  if (!begun.form.empty()) {
+    LogInfo("verify begins a table anew: it, its rule or what is compared has changed since",
+            {{"table", name}});
+  }
+  for (DifferingRow& row : repaired) AddDifference(std::move(row), &job->report);
+  return record->ForgetTable(job->report.table);
+}
+
+TableRecorder::TableRecorder(VerifyRecord* record, TableJob* job, std::string form)
+    : record_(record),
+      job_(job),
+      form_(std::move(form)),
+      started_(absl::Now()),
+      rows_recorded_(job->report.rows.size()),
+      is_begun_(job->resumed.has_value()) {}
+
+absl::Duration TableRecorder::Elapsed() const {
+  return absl::Now() - started_ + absl::Seconds(job_->seconds_before);
+}
+
+VerifiedTable TableRecorder::NewlyFound() {
+  VerifiedTable table = ToRecord(job_->report, Elapsed());
+  table.rows.erase(table.rows.begin(),
+                   table.rows.begin() + static_cast<std::ptrdiff_t>(rows_recorded_));
+  return table;
+}
+
+void TableRecorder::Save(const RangeProgress& progress) {
+  if (record_ == nullptr || is_refused_ || absl::Now() - saved_at_ < kSaveInterval) return;
+  saved_at_ = absl::Now();
+  VerifyProgressRow row{NewlyFound(), "", {}, progress.ranges_done};
+  if (!is_begun_) {
+    row.form = form_;
+    row.bounds = progress.bounds;
+  }
+  absl::Status saved = record_->SaveProgress(row);
+  WarnUnlessRecorded(saved);
+  is_refused_ = !saved.ok();
+  if (is_refused_) return;
+  is_begun_ = true;
+  rows_recorded_ = job_->report.rows.size();
+}
+
+void TableRecorder::End() {
+  if (record_ == nullptr) return;
+  WarnUnlessRecorded(record_->AddTable(NewlyFound()));
+}
+
+}  // namespace towline

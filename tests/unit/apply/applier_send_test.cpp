@@ -1,0 +1,134 @@
+// Batches that are sent while the answers to the one before are missing, against a real server: as
+// applier_server_test.cpp.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+#include "absl/strings/str_cat.h"
+#include "apply/mirror.h"
+#include "base/error.h"
+
+namespace towline {
+namespace {
+
+using ::testing::HasSubstr;
+
+std::vector<std::string> Destinations() {
+  const char* uri = std::getenv("TOWLINE_TEST_DESTINATION");
+  return uri != nullptr ? std::vector<std::string>{uri} : std::vector<std::string>{};
+}
+
+class ApplierSendTest : public testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override {
+    mirror_.Create("t", "(id int PRIMARY KEY, a text)");
+    mirror_.Record("t");
+  }
+  absl::Status Send() { return mirror_.applier().Send(mirror_.TakeBatch()); }
+  void SendAll(const std::string& sql) {
+    mirror_.Source(sql);
+    absl::Status sent = Send();
+    ASSERT_TRUE(sent.ok()) << Describe(sent);
+  }
+  std::string Position() { return mirror_.Value("SELECT position FROM towline_state.task"); }
+
+  Mirror mirror_{GetParam()};
+};
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(ApplierSendTest);
+INSTANTIATE_TEST_SUITE_P(Server, ApplierSendTest, testing::ValuesIn(Destinations()));
+
+TEST_P(ApplierSendTest, OneBatchIsCommittedWhenTheNextIsSent) {
+  mirror_.Create("bare", "(n int, a text)");
+  mirror_.Sql("ALTER TABLE src.bare REPLICA IDENTITY FULL");
+  mirror_.Record("bare");
+  // COPY, sets, statements, and nothing at all.
+  SendAll("INSERT INTO t SELECT g, 'a' FROM generate_series(1, 500) g");
+  EXPECT_EQ(Position(), Lsn{1000}.ToString());
+  EXPECT_FALSE(mirror_.applier().is_settled());
+  SendAll("UPDATE t SET a = 'b' WHERE id < 300; INSERT INTO bare VALUES (1, 'x'), (1, 'x')");
+  SendAll("DELETE FROM t WHERE id % 3 = 0; UPDATE bare SET a = 'y' WHERE ctid = '(0,1)'");
+  SendAll("DELETE FROM t WHERE id = -1");
+  SendAll("INSERT INTO t SELECT g, 'c' FROM generate_series(1000, 1020) g");
+  SendAll(
+      "UPDATE t SET id = id + 5000; INSERT INTO bare SELECT g, 'z' FROM generate_series(1, 99) g");
+  ASSERT_TRUE(mirror_.applier().Settle().ok());
+  EXPECT_TRUE(mirror_.applier().is_settled());
+  EXPECT_EQ(Position(), mirror_.applier().position().ToString());
+  EXPECT_EQ(mirror_.applier().counts().batches, 6);
+  for (const char* table : {"t", "bare"}) {
+    EXPECT_EQ(mirror_.Rows("dst", table), mirror_.Rows("src", table)) << table;
+  }
+}
+
+TEST_P(ApplierSendTest, NothingBehindACommitThatFailsHasAnEffect) {
+  mirror_.Create("u", "(id int PRIMARY KEY)");
+  mirror_.Record("u");
+  SendAll("INSERT INTO t VALUES (1, 'a'); INSERT INTO u VALUES (1)");
+  ASSERT_TRUE(mirror_.applier().Settle().ok());
+  mirror_.Sql(
+      "CREATE FUNCTION dst.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not this'; "
+      "END $$; CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON dst.u DEFERRABLE INITIALLY "
+      "DEFERRED "
+      "FOR EACH ROW EXECUTE FUNCTION dst.refuse(); ALTER TABLE dst.u ENABLE ALWAYS TRIGGER refuse");
+  for (const char* next : {"INSERT INTO t VALUES (3, 'a')",
+                           "INSERT INTO t SELECT g, 'a' FROM generate_series(3, 900) g"}) {
+    const std::string position = Position();
+    mirror_.Source("INSERT INTO u SELECT 1 + count(*) FROM u");
+    ASSERT_TRUE(Send().ok());
+    mirror_.Source(next);
+    absl::Status status = Send();
+    if (status.ok()) status = mirror_.applier().Settle();
+    EXPECT_THAT(std::string(status.message()), HasSubstr("not this"));
+    mirror_.Restart();
+    EXPECT_EQ(Position(), position);
+    EXPECT_EQ(mirror_.Value("SELECT count(*) FROM dst.t"), "1");
+    EXPECT_EQ(mirror_.Value("SELECT count(*) FROM dst.u"), "1");
+    mirror_.Sql("DELETE FROM src.t WHERE id > 1; DELETE FROM src.u WHERE id > 1");
+    mirror_.Sql("TRUNCATE src.record_t, src.record_u");
+  }
+}
+
+TEST_P(ApplierSendTest, AnotherWriterIsNoticed) {
+  for (const char* next : {"INSERT INTO t VALUES (2, 'a')",
+                           "INSERT INTO t SELECT g, 'a' FROM generate_series(2, 900) g"}) {
+    SendAll("INSERT INTO t VALUES (1, 'a')");
+    ASSERT_TRUE(mirror_.applier().Settle().ok());
+    mirror_.Sql("UPDATE towline_state.task SET epoch = 4");
+    mirror_.Source(next);
+    absl::Status status = Send();
+    if (status.ok()) status = mirror_.applier().Settle();
+    EXPECT_EQ(status.code(), absl::StatusCode::kAborted) << status;
+    mirror_.Restart();
+    EXPECT_EQ(mirror_.Value("SELECT count(*) FROM dst.t"), "1");
+    mirror_.Sql("UPDATE towline_state.task SET epoch = 3; TRUNCATE src.t, dst.t, src.record_t");
+  }
+}
+
+TEST_P(ApplierSendTest, ARefusedBatchIsDealtWithBeforeTheNext) {
+  mirror_.options.policies.conflicts.task.actions.fill(ConflictAction::kSkip);
+  SendAll("INSERT INTO t SELECT g, 'a' FROM generate_series(1, 200) g");
+  ASSERT_TRUE(mirror_.applier().Settle().ok());
+  mirror_.Sql("DELETE FROM dst.t WHERE id = 77");
+  SendAll("UPDATE t SET a = 'b'");
+  SendAll("UPDATE t SET a = a || 'c' WHERE id > 100");
+  SendAll("DELETE FROM t WHERE id = 77");
+  SendAll("INSERT INTO t VALUES (77, 'again')");
+  ASSERT_TRUE(mirror_.applier().Settle().ok());
+  EXPECT_EQ(mirror_.applier().counts().conflicts, 2);
+  EXPECT_EQ(mirror_.Rows("dst", "t"), mirror_.Rows("src", "t"));
+}
+
+TEST_P(ApplierSendTest, DurableIsNoMoreThanWhatWasAnswered) {
+  mirror_.options.durable_interval_max = absl::ZeroDuration();
+  SendAll("INSERT INTO t VALUES (1, 'a')");
+  EXPECT_EQ(mirror_.applier().durable_lsn().value, 1000u);
+  SendAll("INSERT INTO t VALUES (2, 'a')");
+  EXPECT_LE(mirror_.applier().durable_lsn(), Lsn::Parse(Position()).value());
+  ASSERT_TRUE(mirror_.applier().MakeDurable().ok());
+  ASSERT_TRUE(mirror_.applier().Settle().ok());
+  EXPECT_EQ(mirror_.applier().durable_lsn().ToString(), Position());
+}
+
+}  // namespace
+}  // namespace towline

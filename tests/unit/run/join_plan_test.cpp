@@ -1,0 +1,48 @@
+// Which tasks may copy single tables again, and which errors are a table's own.
+#include "run/join_plan.h"
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+
+namespace towline {
+namespace {
+
+TEST(JoinPlanTest, APlainTaskMay) { EXPECT_TRUE(CheckMayJoin(Config(), false).ok()); }
+
+TEST(JoinPlanTest, WhereItCouldNotBeExactTheTaskIsToldWhatMendsIt) {
+  Config with_ddl;
+  with_ddl.ddl.is_on = true;
+  Config with_two_phase;
+  with_two_phase.two_phase = true;
+  Config of_its_own;
+  of_its_own.foreign_origins = false;
+  for (const absl::Status& refusal :
+       {CheckMayJoin(with_ddl, false), CheckMayJoin(with_two_phase, false),
+        CheckMayJoin(Config(), true), CheckMayJoin(of_its_own, false)}) {
+    EXPECT_EQ(ExitCode(refusal), 3);
+    EXPECT_FALSE(GetHint(refusal).empty()) << refusal;
+    EXPECT_TRUE(IsTableFault(refusal));
+  }
+}
+
+TEST(JoinPlanTest, WhatPassesOrIsTheTasksIsNotATablesFault) {
+  EXPECT_FALSE(IsTableFault(absl::OkStatus()));
+  EXPECT_FALSE(IsTableFault(absl::UnavailableError("gone")));
+  EXPECT_FALSE(IsTableFault(absl::AbortedError("deadlock")));
+  EXPECT_FALSE(IsTableFault(absl::ResourceExhaustedError("disk full")));
+  EXPECT_FALSE(IsTableFault(absl::CancelledError("")));
+  EXPECT_FALSE(IsTableFault(absl::DataLossError("slot lost")));
+  EXPECT_FALSE(IsTableFault(absl::InternalError("bug")));
+}
+
+TEST(JoinPlanTest, WhatTheDestinationRefusesIs) {
+  EXPECT_TRUE(IsTableFault(WithSqlState(absl::UnknownError("check"), "23514")));
+  EXPECT_TRUE(IsTableFault(WithSqlState(absl::UnknownError("encoding"), "22P05")));
+  EXPECT_FALSE(IsTableFault(WithSqlState(absl::UnknownError("crash"), "XX000")));
+  EXPECT_TRUE(IsTableFault(absl::PermissionDeniedError("no right")));
+  EXPECT_TRUE(IsTableFault(absl::DeadlineExceededError("a lock")));
+}
+
+}  // namespace
+}  // namespace towline
