@@ -26,14 +26,17 @@ from matrix import sanitized, servers
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "build" / "test-results"
 BUDGET = {"build": 600, "lint": 30, "unit": 60, "fuzz": 60, "regress": 150, "support": 60, "smoke": 60,
-          "matrix": 240, "sanitized": 900, "kills": 420, "types": 120}
+          "matrix": 400, "sanitized": 900, "kills": 420, "heal": 300, "beside": 240, "bulk": 240, "errors": 240,
+          "network": 240, "verify": 240, "types": 120, "regression": 1500}
 BUDGET_OTHER = 180
 BUDGET_ALL = 2400
 LIMIT = 4
+FUZZED = ("table_patterns", "wire_reader")  # the plugin's
 SANITIZERS = ("asan", "tsan")
 NO_TESTS = 5  # pytest's exit status
+MATRIX_FILES = ("test_matrix", "test_standby")  # which need servers of other versions
 # Groups of outside tests that run at once: each waits for servers, commits and deadlines much of its time.
-AT_ONCE = 2
+AT_ONCE = 3
 PRINTING = threading.Lock()
 RUNNING = set()  # child processes, for an interrupt
 
@@ -112,7 +115,7 @@ class Runner:
         self.preset = options.preset
         self.directory = ROOT / ("build" if self.preset == "dev" else f"build-{self.preset}")
         self.env = dict(os.environ, PYTHONDONTWRITEBYTECODE="1", ASAN_OPTIONS="detect_leaks=1",
-                        TSAN_OPTIONS="halt_on_error=1:second_deadlock_stack=1")
+                        TSAN_OPTIONS=f"halt_on_error=1:second_deadlock_stack=1:suppressions={ROOT}/tests/tsan.supp")
         self.outcomes = []
         self.side_by_side = False
         self.started = time.monotonic()
@@ -160,7 +163,9 @@ class Runner:
         return process.returncode
 
     def fuzz(self, outcome, seconds):
-        status, text = run([str(ROOT / "tests/fuzz/run"), "--seconds", "5"], seconds, self.env, capture=True)
+        # The service's targets take minutes to build for the fuzzer: their corpora are among the unit tests.
+        command = [str(ROOT / "tests/fuzz/run"), "--seconds", "5", *FUZZED]
+        status, text = run(command, seconds, self.env, capture=True)
         outcome.passed = len(re.findall(r"^PASS ", text, re.M))
         outcome.failed = len(re.findall(r"^FAIL ", text, re.M))
         return status
@@ -229,7 +234,7 @@ class Runner:
             outcome.failed += run(lint, seconds, capture=True)[0] != 0
             status = self.regress(outcome, seconds, programs) or status
         env = dict(self.env, TOWLINE_MATRIX=" ".join(f"{version}={programs}" for version, programs in found.items()))
-        return self.pytest(outcome, seconds, ["tests/e2e/test_matrix.py"], env) or status
+        return self.pytest(outcome, seconds, [f"tests/e2e/{name}.py" for name in MATRIX_FILES], env) or status
 
     def sanitized(self, outcome, seconds):
         """pg_regress on a server built with assertions and sanitizers, and the plugin with it."""
@@ -267,6 +272,10 @@ class Runner:
             directory.rmdir()  # what failed tests keep stays
         read_junit(file, outcome)
         return status
+
+    def regression(self, outcome, seconds):
+        """PostgreSQL's own suite as a load; what differs is in build/test-results/regression.txt."""
+        return self.pytest(outcome, seconds, ["tests/e2e/test_regression.py"])
 
     def files(self, name, files):
         long = [] if self.options.long else ["-m", "not long"]
@@ -310,7 +319,7 @@ def outside_groups():
     # The smoke test first, then what takes longest, so that the end is not one group alone.
     def order(file):
         return file.stem != "test_smoke", -BUDGET.get(file.stem[len("test_"):], BUDGET_OTHER), file.stem
-    files = sorted((file for file in (ROOT / "tests/e2e").glob("test_*.py") if file.stem != "test_matrix"), key=order)
+    files = sorted((file for file in (ROOT / "tests/e2e").glob("test_*.py") if file.stem not in (*MATRIX_FILES, "test_regression")), key=order)
     for file in files:
         groups[file.stem[len("test_"):]] = [str(file.relative_to(ROOT))]
     return groups
@@ -326,14 +335,14 @@ def main():
     parser.add_argument("--all", action="store_true", help="matrix: all versions, not only those of CI")
     parser.add_argument("--long", action="store_true", help="also the tests marked long")
     options = parser.parse_args()
-    known = ["build", "lint", "unit", "fuzz", "regress", "matrix", "sanitized", *outside]
+    known = ["build", "lint", "unit", "fuzz", "regress", "matrix", "sanitized", "regression", *outside]
     if options.list:
         print("\n".join([*known, "e2e = " + " ".join(outside)]))
         return 0
     options.preset = next((name for name in options.names if name in SANITIZERS), "dev")
     names = [name for name in options.names if name not in SANITIZERS]
     if not names:
-        usual = [name for name in known if name != "sanitized"]  # which builds a server
+        usual = [name for name in known if name not in ("sanitized", "regression")]  # a server is built, minutes
         names = usual if options.preset == "dev" else ["unit", "smoke", *(["kills"] if "kills" in outside else [])]
     names = [part for name in names for part in (outside if name == "e2e" else [name])]
 
@@ -357,6 +366,8 @@ def run_groups(runner, names, outside):
                 continue
             if name in ("lint", "unit", "fuzz", "regress", "sanitized"):
                 runner.group(name, getattr(runner, name))
+            elif name == "regression":
+                runner.group(name, runner.regression)
             elif name == "matrix":
                 functions.append(functools.partial(runner.group, name, runner.matrix))
             elif name in outside:

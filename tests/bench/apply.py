@@ -2,6 +2,7 @@
 """How fast a backlog is drained: Towline against native logical replication, on the same backlog.
 
     ./dev bench apply [--size 1.0] [--rounds 5] [--workloads inserts,tpcb,...] [--results FILE]
+                      [--kinds "native text,native binary,towline"] [--delay MS] [--option NAME=VALUE]...
 
 Two private servers. Towline copies the (nearly empty) tables once and is stopped; then the backlog is
 written. Every run gets a copy of the slot that was kept from before it (for native replication with
@@ -15,6 +16,10 @@ Sizes at --size 1: inserts 2 million rows in transactions of 1000; tpcb 200,000 
 updates 1 million rows in ten statements; mixed 100,000 transactions of ten changes; toast 100,000 updates beside an
 unchanged value of 8 KB; nokey 10,000 updates of a table of a million rows under FULL; hot 500,000 updates of 100 rows;
 large one transaction of 5 million rows. (Of nokey native replication reads half the table for each change: hours.)
+
+Kind `far` is Towline with its destination behind a proxy that keeps every byte back --delay milliseconds, each way; `near`
+is the same proxy without delay. stream_seconds is the time since the slot is read from: a start takes many round trips.
+A subscription has its destination beside it, so native has no such kinds.
 """
 import argparse
 import json
@@ -27,6 +32,7 @@ import sys
 import time
 
 from support.cluster import ROOT, Cluster, server_bin, session_directory
+from support.proxy import Proxy
 from support.towline import Towline
 
 SETTINGS = {"shared_buffers": "1GB", "maintenance_work_mem": "256MB", "max_wal_size": "8GB",
@@ -215,12 +221,12 @@ WORKLOADS = {workload.name: workload for workload in (Inserts, TpcB, Updates, Mi
 # --- one workload
 
 class Drain:
-    def __init__(self, workload, source_server, destination_server, directory, binary, report):
-        self.workload, self.report = workload, report
-        self.source_server, self.destination_server = source_server, destination_server
+    def __init__(self, workload, servers, directory, binary, options, report):
+        self.workload, self.options, self.report = workload, options, report
+        self.source_server, self.destination_server = servers
         self.directory, self.binary = directory, binary
         self.task = f"apply_{workload.name}"
-        self.source = source_server.create_database(self.task)
+        self.source = self.source_server.create_database(self.task)
         self.run_number = 0
 
     def prepare(self):
@@ -278,14 +284,22 @@ class Drain:
         cursor = look.cursor()
         began = time.monotonic()
         start()
+        source = self.source.connect()
+        source_cursor = source.cursor()
+        streaming = None
         while True:
+            if streaming is None:
+                source_cursor.execute("SELECT 1 FROM pg_stat_replication WHERE state = 'streaming' OR state = 'catchup'")
+                streaming = time.monotonic() if source_cursor.fetchone() else None
             cursor.execute("SELECT count(*) FROM bench_end")
             if cursor.fetchone()[0]:
                 break
             if time.monotonic() - began > LAST_ROW_SECONDS:
                 raise TimeoutError(f"{kind} did not drain the backlog")
             time.sleep(0.02)
-        wall = time.monotonic() - began
+        ended = time.monotonic()
+        wall = ended - began
+        source.close()
         total = sum(cpu_of_server(server) for server in servers) - before
         walsender = sum(cpu_of(pid) for pid, in self.source_server.database().query(
             "SELECT pid FROM pg_stat_replication"))
@@ -299,7 +313,7 @@ class Drain:
         row = {"workload": self.workload.name, "changes": self.workload.changes, "kind": kind,
                "wall_seconds": round(wall, 2), "cpu_seconds": round(total + client, 2),
                "walsender_seconds": round(walsender, 2), "backend_seconds": round(backends, 2),
-               "client_seconds": round(client, 2), "verified": is_equal, "at": time.strftime("%Y-%m-%dT%H:%M:%S")}
+               "client_seconds": round(client, 2), "stream_seconds": round(ended - (streaming or began), 2), "verified": is_equal, "at": time.strftime("%Y-%m-%dT%H:%M:%S")}
         self.report(row)
         if not is_equal:
             raise AssertionError(f"{kind} left other rows than the source has: {database.name}")
@@ -322,30 +336,38 @@ class Drain:
             self.drop_slot(slot)
         return self.measure(kind, database, start, lambda: None, finish)
 
-    def towline(self):
+    def towline(self, kind="towline", delay_ms=None):
+        """delay_ms: through a proxy."""
         self.copy_slot(self.keep, self.slot)
         database = self.destination("towline")
         # A copy of the destination is another database: the task is told that it is meant.
         database.execute("UPDATE towline_state.task SET destination_database = current_database(), "
                          "destination_database_oid = (SELECT oid FROM pg_database WHERE datname = current_database())")
         service = Towline(self.source, database, self.directory / f"service-{self.run_number}", self.binary,
-                          task=self.task)
+                          task=self.task, arguments=self.options)
+        proxy = None
+        if delay_ms is not None:
+            proxy = Proxy(database.cluster.port)
+            proxy.delay(delay_ms / 1000)
+            service.command_uris = (self.source.uri(), proxy.uri(database.uri()))
 
         def finish():
             service.stop(60)
             self.drop_slot(self.slot)
         try:
-            row = self.measure("towline", database, service.start, lambda: service.process.pid, finish)
+            return self.measure(kind, database, service.start, lambda: service.process.pid, finish)
         except Exception:
             print(service.tail(), file=sys.stderr)
             service.close()
             raise
-        return row
+        finally:
+            if proxy is not None:
+                proxy.close()
 
 
 def table(rows, rounds):
     print(f"\n{'workload':10} {'kind':14} {'wall s':>15} {'CPU us/change':>14} {'walsender':>10} {'backend':>8} "
-          f"{'client':>7}   against the better native run, per round")
+          f"{'client':>7} {'stream s':>18}   against the better native run, per round")
     for workload in dict.fromkeys(row["workload"] for row in rows):
         of_workload = [row for row in rows if row["workload"] == workload]
         # The better of the two, by round.
@@ -356,6 +378,7 @@ def table(rows, rounds):
         for kind in dict.fromkeys(row["kind"] for row in of_workload):
             runs = [row for row in of_workload if row["kind"] == kind]
             walls = [row["wall_seconds"] for row in runs]
+            streams = [row["stream_seconds"] for row in runs]
 
             def per_change(key, runs=runs):
                 return statistics.median(row[key] / row["changes"] * 1e6 for row in runs)
@@ -363,7 +386,8 @@ def table(rows, rounds):
             cpu = sorted(w["cpu_seconds"] / n["cpu_seconds"] for n, w in zip(native_rows, runs))
             print(f"{workload:10} {kind:14} {statistics.median(walls):6.1f} [{min(walls):.1f}-{max(walls):.1f}]".ljust(41) +
                   f" {per_change('cpu_seconds'):14.1f} {per_change('walsender_seconds'):10.2f} "
-                  f"{per_change('backend_seconds'):8.2f} {per_change('client_seconds'):7.2f}   " +
+                  f"{per_change('backend_seconds'):8.2f} {per_change('client_seconds'):7.2f} "
+                  f"{statistics.median(streams):6.2f} [{min(streams):.2f}-{max(streams):.2f}]   " +
                   (f"{statistics.median(ratios):.2f}x faster [{ratios[0]:.2f}-{ratios[-1]:.2f}], CPU "
                    f"{statistics.median(cpu):.2f} [{cpu[0]:.2f}-{cpu[-1]:.2f}]" if ratios else ""))
     print(f"{rounds} interleaved rounds; every run's rows were compared with the source's and equal.")
@@ -376,6 +400,9 @@ def main():
     parser.add_argument("--workloads", default="inserts,tpcb,updates,mixed,toast,hot")
     parser.add_argument("--kinds", default="native text,native binary,towline")
     parser.add_argument("--binary", type=pathlib.Path, default=ROOT / "build-release" / "bin" / "towline")
+    parser.add_argument("--delay", type=float, default=20, metavar="MS", help="each way, of kind far")
+    parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE",
+                        help="of Towline: batch-rows-max=200000")
     parser.add_argument("--results", type=pathlib.Path, help="rows are appended here as JSON lines")
     arguments = parser.parse_args()
     directory = session_directory("towline-apply-")
@@ -386,19 +413,26 @@ def main():
 
     def report(row):
         row.update(size=arguments.size, commit=commit)
+        if row["kind"] == "far":
+            row["delay_ms"] = arguments.delay
+        if arguments.option:
+            row["options"] = arguments.option
         rows.append(row)
         print(json.dumps(row), file=sys.stderr)
         if arguments.results:
             with open(arguments.results, "a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
+    options = [part for option in arguments.option for part in ("--" + option).split("=", 1)]
     source = Cluster(directory, "source", SETTINGS, fsync=True).start()
     destination = Cluster(directory, "destination", SETTINGS, fsync=True).start()
     try:
         for name in arguments.workloads.split(","):
-            drain = Drain(WORKLOADS[name](arguments.size), source, destination, directory, arguments.binary.resolve(), report)
+            drain = Drain(WORKLOADS[name](arguments.size), (source, destination), directory, arguments.binary.resolve(),
+                          options, report)
             drain.prepare()
             runs = {"native text": lambda d=drain: d.native(False), "native binary": lambda d=drain: d.native(True),
-                    "towline": drain.towline}
+                    "towline": drain.towline, "near": lambda d=drain: d.towline("near", 0),
+                    "far": lambda d=drain: d.towline("far", arguments.delay)}
             kinds = arguments.kinds.split(",")
             for number in range(arguments.rounds):
                 turn = number % len(kinds)

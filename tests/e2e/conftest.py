@@ -4,6 +4,7 @@ On failure the directories stay and their paths are printed. Random tests take `
 with the command that replays the test. Every service that a test started is held to the memory limit.
 """
 import faulthandler
+import itertools
 import os
 import pathlib
 import random
@@ -15,6 +16,8 @@ import pytest
 
 from support import cluster as clusters
 from support.towline import MEMORY_LIMIT, Towline, wait_until_caught_up  # noqa: F401 (for tests)
+
+DIRECTORY_NUMBERS = itertools.count(1)  # a count of what is there would repeat: servers' directories are removed
 
 
 def pytest_addoption(parser):
@@ -158,7 +161,7 @@ def towline_factory(request, session_directory):
 
     def make(source, destination, **options):
         options.setdefault("binary", request.config.getoption("--towline-binary"))
-        directory = session_directory / f"towline-{os.getpid()}-{len(list(session_directory.iterdir()))}"
+        directory = session_directory / f"towline-{os.getpid()}-{next(DIRECTORY_NUMBERS)}"
         made.append(Towline(source, destination, directory=directory, **options))
         return made[-1]
 

@@ -53,20 +53,39 @@ PAIRS = [
       for name in TEXTABLE],
     ("int4[]", "text", ["{}", "{1,NULL}", "[0:1]={3,4}"]), ("text[]", "varchar", ["{}", "{\"a b\",NULL,\"\"}"]),
     ("bool", "varchar", ["true", "false"]), ("inet", "varchar", ["192.168.1.5", "10.0.0.0/8"]),
+    ("int4[]", "int8[]", ["{}", "{1,NULL}", "[0:1]={3,4}", "{{1,2},{3,4}}"]), ("int2[]", "numeric[]", ["{}", "{-1}"]),
+    ("float4[]", "float8[]", ["{0.1,NaN}", "{}"]), ("date[]", "timestamp[]", ["{infinity}", "{2000-02-29,NULL}"]),
+    ("varchar(20)[]", "text[]", ["{}", "{\"a b\",NULL,\"\"}", "{" + LONG[:20].replace("x", "y") + "}"]),
+    ("varchar(20)[]", "varchar(30)[]", ["{}", "{a}"]), ("char(5)[]", "text[]", ["{}", "{a,\"  x\"}"]),
+    ("json[]", "jsonb[]", ["{}", '{"{\\"a\\": 1}"}']), ("bool[]", "text[]", ["{t,f}"]), ("timestamptz[]", "varchar[]", ["{epoch}"]),
+    ("small", "int4", ["1", "-99999", "0"]), ("small", "int8", ["1", "-99999", "0"]), ("smaller", "numeric(12,2)", ["1", "2"]),
+    ("smaller", "text", ["1", "-7"]), ("word", "text", ["", "a ", "\\N"]), ("word", "varchar(30)", ["", "a "]),
+    ("numbers", "int8[]", ["{}", "{1,NULL}"]), ("feeling", "text", MOODS), ("document", "jsonb", JSON),
+    ("int4", "large", ["1", "-99999"]), ("small", "large", ["1", "-99999"]), ("varchar(20)", "phrase", ["", "a "]),
+    ("int8", "whole", ["1", "-9223372036854775808"]), ("same", "same", ["1", "-32768"]),
 ]
+# Only on their side; "same" is another one there.
+DOMAINS = (["CREATE DOMAIN small AS int CHECK (VALUE > -100000)", "CREATE DOMAIN smaller AS small", "CREATE DOMAIN word AS varchar(20)",
+            "CREATE DOMAIN numbers AS int4[]", "CREATE DOMAIN feeling AS mood", "CREATE DOMAIN document AS json",
+            "CREATE DOMAIN same AS int2"],
+           ["CREATE DOMAIN large AS int8 CHECK (VALUE < 1000000)", "CREATE DOMAIN phrase AS text", "CREATE DOMAIN whole AS numeric",
+            "CREATE DOMAIN same AS int8"])
+BENEATH = {"large": "int8", "phrase": "text", "whole": "numeric", "same": "int8"}
 # Refused: narrower, rounding, padding, depending on a setting, or just not on the list.
 REFUSED = [("int8", "int4"), ("int4", "numeric(9,0)"), ("int4", "numeric(12,3)"), ("float8", "float4"), ("int4", "float8"),
            ("numeric", "float8"), ("numeric(7,2)", "numeric(9,3)"), ("numeric", "numeric(20,2)"), ("text", "varchar(20)"),
            ("varchar(20)", "varchar(10)"), ("char(5)", "char(7)"), ("text", "char(5)"), ("text", "int4"), ("text", "jsonb"),
            ("date", "timestamptz"), ("timestamp", "date"), ("timestamp", "timestamptz"), ("timestamp(3)", "timestamp(0)"),
-           ("mood", "other_mood"), ("mood", "varchar(40)"), ("int4[]", "int8[]"), ("money", "text"), ("regclass", "text"),
+           ("mood", "other_mood"), ("mood", "varchar(40)"), ("int8[]", "int4[]"), ("text[]", "int4[]"), ("mood[]", "text[]"),
+           ("money", "text"), ("regclass", "text"),
            ("\"char\"", "text"), ("bool", "int4"), ("uuid", "bytea"), ("int4", "varchar(20)")]
 
 
 def has_equality(database, type_name):
     return database.value("SELECT EXISTS (SELECT FROM pg_opclass o, pg_type t WHERE t.oid = %s::regtype AND o.opcmethod = 403 "
                           "AND o.opcdefault AND (o.opcintype = t.oid OR t.typname IN ('varchar', 'cidr') OR t.typtype IN ('e', 'r', 'm') "
-                          "OR t.typelem <> 0 AND t.typsubscript = 'array_subscript_handler'::regproc))", [type_name])
+                          "OR t.typtype = 'd' AND t.typbasetype <> 'json'::regtype "
+                          "OR t.typelem NOT IN (0, 'json'::regtype) AND t.typsubscript = 'array_subscript_handler'::regproc))", [type_name])
 
 
 class Case:
@@ -130,18 +149,19 @@ class Case:
             yield "DROP TABLE taken"
 
     def selects(self):
-        cast = f"::public.{self.destination_type}" if self.destination_type == "mood" else f"::{self.destination_type}"
+        beneath = BENEATH.get(self.destination_type, self.destination_type)
+        cast = f"::public.{beneath}" if beneath == "mood" else f"::{beneath}"
         for table, column, others in ((self.c, "v", ", id, n"), (self.f, "v", ", n"), (self.k, "k", ", n")):
             if table in self.tables:
                 yield f"public.{table}", (f"SELECT {column}{cast}{others} FROM public.{table}",
                                           f"SELECT {column}{others} FROM public.{table}")
 
 
-def cases(database):
+def cases(source, destination):
     numbers = itertools.count(1)
     made = []
     for source_type, destination_type, literals in PAIRS:
-        has_key = has_equality(database, source_type) and has_equality(database, destination_type)
+        has_key = has_equality(source, source_type) and has_equality(destination, destination_type)
         made.append(Case(next(numbers), source_type, destination_type, literals, has_key))
     return made
 
@@ -154,9 +174,9 @@ def judge(source, destination, pairs, binary=True):
 
 
 def prepare(source, destination):
-    for database in (source, destination):
-        database.execute(MOOD)
-    pairs = cases(source)
+    for database, domains in zip((source, destination), DOMAINS):
+        database.script(MOOD, *domains)
+    pairs = cases(source, destination)
     source.script(*[statement for case in pairs for statement in (*case.create(True), *case.fill())])
     destination.script(*[statement for case in pairs for statement in case.create(False)])
     return pairs
@@ -171,12 +191,15 @@ def test_every_listed_pair_arrives_as_the_sources_cast_says(towline, source, des
         source.execute("; ".join(case.live()))
     towline.wait_until_caught_up()
     judge(source, destination, pairs)
+    verified = towline.call("verify", seconds=200)
+    assert verified.returncode == 0, verified.stdout + verified.stderr
     assert towline.stop() == 0
 
 
 def test_changes_in_steps_and_by_append_are_cast_as_well(towline, source, destination):
     """Large values go to the destination one by one; rows of the destination's own give way by a key that is cast."""
-    pairs = [("json", "jsonb", JSON), ("bpchar", "text", ["a", "x" * 30000 + "  "]), ("varchar", "text", ["a", "y" * 30000]),
+    source.execute(DOMAINS[0][5])
+    pairs = [("json", "jsonb", JSON), ("document", "jsonb", JSON), ("bpchar", "text", ["a", "x" * 30000 + "  "]), ("varchar", "text", ["a", "y" * 30000]),
              ("bytea", "text", ["\\x00", "\\x" + "00ff" * 20000]), ("int4", "int8", ["1", "2"])]
     made = [Case(number, *pair, pair[0] == "int4") for number, pair in enumerate(pairs)]
     source.script(*[statement for case in made for statement in (*case.create(True), *case.fill())])
@@ -194,6 +217,23 @@ def test_changes_in_steps_and_by_append_are_cast_as_well(towline, source, destin
     towline.wait_until_caught_up()
     destination.execute(f"DELETE FROM {keyed.k} WHERE k = 3000000000")
     judge(source, destination, made)
+    assert towline.stop() == 0
+
+
+def test_a_domain_of_the_destination_checks_what_arrives(towline, source, destination):
+    source.script("CREATE TABLE t (id int PRIMARY KEY, v int)", "INSERT INTO t VALUES (1, 5)")
+    destination.script(DOMAINS[1][0], "CREATE TABLE t (id int PRIMARY KEY, v large)")
+    towline.start().wait_for_state("streaming")
+    source.execute("INSERT INTO t VALUES (2, 999999)")
+    towline.wait_until_caught_up()  # or both may be in one batch, which is taken back as a whole
+    source.execute("INSERT INTO t VALUES (3, 1000000)")
+    assert towline.wait_exit(60) == 4, towline.tail()
+    assert destination.query("SELECT type, sqlstate FROM towline_state.conflict") == [("check_violation", "23514")]
+    assert destination.query("SELECT id FROM t ORDER BY id") == [(1,), (2,)]
+    destination.execute("ALTER TABLE t ALTER v TYPE bigint")
+    towline.start().wait_for_state("streaming")
+    towline.wait_until_caught_up()
+    assert destination.query("SELECT v FROM t WHERE id = 3") == [(1000000,)]
     assert towline.stop() == 0
 
 

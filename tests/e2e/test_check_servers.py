@@ -137,6 +137,47 @@ def test_a_setting_of_the_database_or_role_is_mended_there(towline, source):
             source.execute(f"ALTER {altered} RESET wal_sender_timeout")
 
 
+def test_a_stream_that_would_be_a_synchronous_standby(towline_factory, new_cluster, destination):
+    """The source's commits would wait for the destination, and a range of the copy for the commits."""
+    cluster = new_cluster("source", settings={"max_slot_wal_keep_size": "1GB"})
+    source = cluster.create_database("app")
+    source.execute("CREATE TABLE t (id int PRIMARY KEY, v text)")
+    service = towline_factory(source, destination, task="mine")
+
+    def find(setting):
+        source.script(f"ALTER SYSTEM SET synchronous_standby_names = {clusters.quote_literal(setting)}")
+        cluster.reload()
+        return check(service)["source.synchronous_standby_names"]
+    assert find("")["level"] == "pass"
+    assert find("FIRST 1 (one, two)")["found"] == "synchronous_standby_names does not name us: FIRST 1 (one, two)"
+    assert find('ANY 1 (one, "TOWLINE_mine src stream")')["level"] == "fail"
+    finding = find("FIRST 1 (*)")
+    assert finding["level"] == "fail" and not finding["statement"]
+    assert finding["mend"].startswith("ALTER SYSTEM SET synchronous_standby_names to the names")
+    service.start()
+    assert service.wait_exit(30) == 3 and "would count as a synchronous standby" in service.output()
+    find("")
+    service.start().wait_for_state("streaming")
+    # Set while it streams, it is as the finding says; and with a standby there the mend is exact.
+    find("*")
+    service.wait_for_log("counts our stream among its synchronous standbys")
+    assert source.value("SELECT sync_state FROM pg_stat_replication") == "sync"
+    follower = new_cluster("follower", start=False)
+    follower.follow(cluster)
+    follower.settings["primary_conninfo"] += " application_name='good \"one'"
+    follower.start()
+    source.wait_for("SELECT count(*) = 2 FROM pg_stat_replication WHERE state = 'streaming'")
+    finding = find("ANY 1 (*)")
+    statement = "ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (\"good \"\"one\")';"
+    assert statement in finding["mend"], finding
+    source.execute(statement)
+    cluster.reload()
+    assert check(service)["source.synchronous_standby_names"]["level"] == "pass"
+    assert source.query("SELECT application_name, sync_state FROM pg_stat_replication ORDER BY 1") == [
+        ('good "one', "quorum"), ("towline_mine src stream", "async")]
+    assert service.stop() == 0
+
+
 def make_certificate(cluster):
     key, certificate = cluster.directory / "key", cluster.directory / "certificate"
     subprocess.run(["openssl", "req", "-new", "-x509", "-nodes", "-days", "2", "-subj", "/CN=towline", "-keyout", str(key),

@@ -238,7 +238,7 @@ def test_tables_that_are_there(towline, source, destination):
                        "CREATE RULE seen AS ON DELETE TO fires DO ALSO NOTIFY seen", "ALTER TABLE fires ENABLE ALWAYS RULE seen")
     found = check(towline)
     assert levels(found) == dict.fromkeys(["destination.keys", "destination.constraints", "destination.triggers"], "warn")
-    assert found["destination.keys"]["found"] == '1 table with another primary key: "public"."k" (other instead of id)'
+    assert found["destination.keys"]["found"] == '1 table without the source\'s key: "public"."k" (other instead of id)'
     assert found["destination.triggers"]["found"].endswith(
         ": acts of public.fires, seen of public.fires, noted of public.coming (comes with the schema)")
     constraints = found["destination.constraints"]
@@ -252,6 +252,22 @@ def test_tables_that_are_there(towline, source, destination):
     assert levels(check(towline)) == {"destination.triggers": "warn"}  # the source's
     source.execute("ALTER TABLE coming ENABLE TRIGGER noted")
     assert levels(check(towline)) == {}
+
+
+def test_keys_that_nobody_makes(towline, source, destination):
+    """Without the schema: each update and delete would read the whole table."""
+    source.script("CREATE TABLE p (id int PRIMARY KEY, v text)", "CREATE TABLE u (a int NOT NULL, b int NOT NULL, v text)",
+                  "CREATE UNIQUE INDEX u_key ON u (b, a)", "ALTER TABLE u REPLICA IDENTITY USING INDEX u_key",
+                  "CREATE TABLE whole (a int)", "ALTER TABLE whole REPLICA IDENTITY FULL")
+    destination.script("CREATE TABLE p (id int NOT NULL, v text)", "CREATE TABLE u (a int PRIMARY KEY, b int NOT NULL, v text)",
+                       "CREATE TABLE whole (a int)", "CREATE INDEX ON p (id)")
+    assert "destination.keys" not in levels(check(towline))
+    finding = check(towline, "--stages", "copy,stream")["destination.keys"]
+    assert finding["level"] == "warn"
+    assert finding["found"] == ('2 tables without the source\'s key: "public"."p" (none instead of id), '
+                                '"public"."u" (a instead of b, a)')
+    mend(destination, finding)
+    assert check(towline, "--stages", "copy,stream")["destination.keys"]["level"] == "pass"
 
 
 def test_patterns_that_select_nothing(towline, source):
@@ -331,6 +347,7 @@ def test_settings_of_the_source(towline, source, source_cluster):
     assert found["source.logical_decoding_work_mem"]["found"] == "logical_decoding_work_mem is 64kB"
     assert found["capacity.wal_kept"]["where"] == "source" and found["capacity.wal_kept"]["needs"] == "reload"
     assert "of tables and" in found["capacity.disk_space"]["found"]
+    assert "the source's the log that is written until then" in found["capacity.disk_space"]["found"]
 
 
 def own_address():
@@ -353,7 +370,7 @@ def older_plugin(session_directory):
     for part in (programs.parent, tree / "share" / "postgresql" / programs.parent.name):
         shutil.copytree(part, copy / part.relative_to(tree), symlinks=True)
     control, = copy.rglob("towline.control")
-    control.write_text(control.read_text().replace("default_version = '0.2'", "default_version = '0.1'"))
+    control.write_text(control.read_text().replace("default_version = '0.3'", "default_version = '0.1'"))
     assert "'0.1'" in control.read_text()
     return copy / programs.relative_to(tree)
 
@@ -400,7 +417,7 @@ def test_limits_of_the_source(towline_factory, new_cluster, older_plugin, destin
     value = finding["statement"].split("'")[1]
     # The newer plugin is put in, as the other finding says.
     control, = older_plugin.parents[3].rglob("towline.control")
-    control.write_text(control.read_text().replace("default_version = '0.1'", "default_version = '0.2'"))
+    control.write_text(control.read_text().replace("default_version = '0.1'", "default_version = '0.3'"))
     cluster.configure(restart=True, max_locks_per_transaction=value)
     found = check(service)
     assert found["capacity.locks"]["level"] == found["source.plugin_version"]["level"] == "pass"

@@ -4,13 +4,11 @@ the table and what mends it, and the same command then ends exact.
 Where the copy must stand still the service stops itself between two pieces of a table's rows. Restarts of servers
 and kills: test_crashes.py, test_kills.py; waits for transactions: test_xids.py.
 """
-import os
-import subprocess
-
 import pytest
 
 from support import probes
 from support.compare import assert_equal
+from support.full_disk import FullDisk
 from support.waiting import wait_until
 
 ROWS = 40000  # more than one piece of rows is on its way, also with the smallest buffers
@@ -140,93 +138,22 @@ def test_a_right_is_revoked_during_the_copy(towline_factory, source, destination
 
 # --- no room
 
-SHIM = """
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <sys/uio.h>
-#include <unistd.h>
-
-/* While the file of that name exists no file of a table can grow. */
-static int is_full(int fd, off_t end) {
-  char link[64], path[1024];
-  struct stat status;
-  const char* flag = getenv("TOWLINE_TEST_FULL");
-  if (flag == NULL || access(flag, F_OK) != 0 || fstat(fd, &status) != 0 || end <= status.st_size) return 0;
-  snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-  ssize_t length = readlink(link, path, sizeof(path) - 1);
-  if (length < 0) return 0;
-  path[length] = 0;
-  return strstr(path, "/base/") != NULL;
-}
-
-#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
-#define REFUSE(fd, end) do { if (is_full(fd, end)) { errno = ENOSPC; return -1; } } while (0)
-
-static off_t sum(const struct iovec* parts, int count) {
-  off_t total = 0;
-  for (int i = 0; i < count; ++i) total += (off_t)parts[i].iov_len;
-  return total;
-}
-ssize_t pwrite(int fd, const void* data, size_t size, off_t at) {
-  REFUSE(fd, at + (off_t)size);
-  return REAL(pwrite)(fd, data, size, at);
-}
-ssize_t pwrite64(int fd, const void* data, size_t size, off_t at) {
-  REFUSE(fd, at + (off_t)size);
-  return REAL(pwrite64)(fd, data, size, at);
-}
-ssize_t pwritev(int fd, const struct iovec* parts, int count, off_t at) {
-  REFUSE(fd, at + sum(parts, count));
-  return REAL(pwritev)(fd, parts, count, at);
-}
-ssize_t pwritev64(int fd, const struct iovec* parts, int count, off_t at) {
-  REFUSE(fd, at + sum(parts, count));
-  return REAL(pwritev64)(fd, parts, count, at);
-}
-int posix_fallocate(int fd, off_t at, off_t size) {
-  if (is_full(fd, at + size)) return ENOSPC;
-  return REAL(posix_fallocate)(fd, at, size);
-}
-int posix_fallocate64(int fd, off_t at, off_t size) {
-  if (is_full(fd, at + size)) return ENOSPC;
-  return REAL(posix_fallocate64)(fd, at, size);
-}
-"""
-
-
 @pytest.fixture
-def filling(session_directory, new_cluster, monkeypatch):
-    """A destination whose disk is full while the file exists: (database, file). The server is told so by a library
-    that stands before its calls; a real small disk would need root."""
-    directory = session_directory / f"full-{len(list(session_directory.iterdir()))}"
-    directory.mkdir(mode=0o755)
-    (directory / "shim.c").write_text(SHIM)
-    built = subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", directory / "shim.so", directory / "shim.c", "-ldl"], check=False,
-                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert built.returncode == 0, built.stdout
-    os.chmod(directory / "shim.so", 0o755)
-    cluster = new_cluster("filling", start=False)
-    monkeypatch.setenv("LD_PRELOAD", str(directory / "shim.so"))
-    monkeypatch.setenv("TOWLINE_TEST_FULL", str(directory / "full"))
-    cluster.start()
-    monkeypatch.undo()
-    yield cluster.create_database("app"), directory / "full"
-    (directory / "full").unlink(missing_ok=True)
+def filling(session_directory, new_cluster):
+    """A destination whose disk is full on demand: (database, disk)."""
+    disk = FullDisk(session_directory / f"full-{len(list(session_directory.iterdir()))}")
+    yield new_cluster("filling", environment=disk.environment).create_database("app"), disk
+    disk.free()
 
 
 @pytest.mark.parametrize("how", ["it goes on by itself", "it is started again"])
 def test_the_destination_s_disk_fills_up(how, source, filling, towline_factory):
-    destination, full = filling
+    destination, disk = filling
     make_tables(source)
     service = towline_factory(source, destination, fault="copy:in-table:stop:2", arguments=["--copy-workers", "1"])
     service.start()
     probes.wait_until_stopped(service)
-    full.touch()
+    disk.fill()
     probes.go_on(service)
     service.wait_for_log(r'"?public"?\."?big"?.*No space left on device|No space left on device[^\n]*big', 60)
     wait_until(lambda: service.status()["state"] == "retrying", 30, "status to say so", explain=service.status)
@@ -236,7 +163,7 @@ def test_the_destination_s_disk_fills_up(how, source, filling, towline_factory):
         service.fault = None
         service.start()
         service.wait_for_log("No space left on device", 60)
-    full.unlink()
+    disk.free()
     service.wait_for_state("streaming")
     service.wait_until_caught_up()
     assert_equal(source.uri(), destination.uri())
@@ -245,14 +172,14 @@ def test_the_destination_s_disk_fills_up(how, source, filling, towline_factory):
 
 @pytest.mark.long
 def test_a_disk_that_stays_full_ends_the_task_with_4(source, filling, towline_factory):
-    destination, full = filling
+    destination, disk = filling
     make_tables(source)
     service = towline_factory(source, destination, arguments=["--retry-other", "1"])
-    full.touch()
+    disk.fill()
     service.start()
     assert service.wait_exit(150) == 4, service.tail()
     assert "No space left on device" in service.tail()
-    full.unlink()
+    disk.free()
     service.start().wait_until_caught_up()
     assert_equal(source.uri(), destination.uri())
 

@@ -150,6 +150,38 @@ def test_crashes_under_load_never_find_more_confirmed_than_durable(source, desti
     assert service.stop() == 0
 
 
+@pytest.mark.parametrize("is_prepared", [False, True])
+def test_a_crash_after_large_values_were_taken_back_leaves_a_server_that_starts(is_prepared, source, destination,
+                                                                                destination_cluster, towline_factory):
+    """What they wait in was made by a transaction that is rolled back; the crash loses that from the log, and not the
+    table's making. Of an unlogged table recovery would find a file in its way, and the server would not start."""
+    source.script("CREATE TABLE wide (id int PRIMARY KEY, a text)", "INSERT INTO wide VALUES (1, 'small')")
+    service = towline_factory(source, destination, fault="apply:values-staged:stop",
+                              arguments=["--statement-bytes-max", "16kB", *(("--two-phase", "on") if is_prepared else ())])
+    start_and_catch_up(service)
+    if is_prepared:
+        source.wait_for("SELECT two_phase FROM pg_replication_slots WHERE database = current_database()")
+    source.psql("BEGIN; UPDATE wide SET a = repeat(md5('x'), 2000); "
+                + ("PREPARE TRANSACTION 'large'" if is_prepared else "COMMIT"))
+    probes.wait_until_stopped(service)
+    writer = probes.wal_writer(destination_cluster)
+    with probes.frozen(writer):
+        backends = probes.sessions(destination, "apply")
+        destination.execute("CREATE TABLE public.what_was_made_is_on_disk ()")
+        service.kill()
+        wait_until(lambda: all(probes.is_gone(destination, pid) for pid in backends), 30, "its transaction to be rolled back")
+        probes.crash_without_last_log(destination_cluster, writer)
+    destination_cluster.start()
+    destination.execute("DROP TABLE public.what_was_made_is_on_disk")
+    service.fault = None
+    service.start()
+    if is_prepared:
+        source.execute("COMMIT PREPARED 'large'")
+    service.wait_until_caught_up()
+    assert_equal(source.uri(), destination.uri())
+    assert service.stop() == 0
+
+
 # --- the source loses commits that the copy's snapshot has seen
 
 def test_a_source_cannot_take_back_what_was_copied(source, destination, source_cluster, towline_factory):

@@ -58,6 +58,7 @@ POINTS = {
     "run:before-stream": Point(("indexing", *STREAM)),
     "run:before-ack": Point(STREAM, passage=3),
     "apply:in-batch": Point(STREAM, passage=4),
+    "apply:sent": Point(STREAM, passage=5),
     "apply:before-commit": Point(STREAM, passage=5),
     "apply:after-commit": Point(STREAM, passage=5),
     "apply:in-part": Point(STREAM, passage=3, arguments=IN_PARTS),
@@ -73,12 +74,24 @@ TWO_PHASE_POINTS = ("apply:before-prepare", "apply:after-prepare", "apply:prepar
 RULE_POINTS = ("copy:before-adjusting",)
 # Of a table that is copied in ranges of its key: test_ranges.py.
 RANGE_POINTS = ("copy:ranges-stored", "copy:range-begun", "copy:range-marked", "copy:range-done", "stream:copy-again")
+# With the stream beside them: test_beside.py.
+BESIDE_POINTS = ("copy:indexed-ahead", "copy:key-built", "stream:await-copy")
+# Of large tables that are one piece each: test_pieces.py.
+PIECE_POINTS = ("copy:piece-begun", "copy:piece-indexed")
 # Of a change in steps: test_large.py.
 STEP_POINTS = ("apply:values-staged",)
 # Where a batch was refused: test_conflicts.py.
 FALLBACK_POINTS = ("apply:in-fallback",)
+# Of captured DDL: test_ddl.py.
+DDL_POINTS = ("apply:after-ddl",)
 # Of large objects: test_large_objects.py.
 LARGE_OBJECT_POINTS = ("copy:large-objects-made",)
+# test_parked.py kills there.
+PARK_POINTS = ("stream:parked",)
+# test_tables.py kills there.
+TABLE_POINTS = ("tables:left", "tables:joining", "join:emptied", "join:copied")
+# Of a task that is healed: test_heal.py.
+HEAL_POINTS = ("heal:begun", "heal:slot-dropped", "heal:snapshot-taken", "heal:in-table", "heal:rows-done", "heal:ended")
 
 
 def fault_points_in_the_code():
@@ -91,8 +104,9 @@ def fault_points_in_the_code():
 
 
 def test_every_fault_point_is_tested():
-    assert fault_points_in_the_code() == {*POINTS, *TWO_PHASE_POINTS, *RULE_POINTS, *RANGE_POINTS, *STEP_POINTS,
-                                          *FALLBACK_POINTS, *LARGE_OBJECT_POINTS}
+    assert fault_points_in_the_code() == {*POINTS, *TWO_PHASE_POINTS, *RULE_POINTS, *RANGE_POINTS, *BESIDE_POINTS,
+                                          *PIECE_POINTS, *STEP_POINTS, *FALLBACK_POINTS, *LARGE_OBJECT_POINTS, *DDL_POINTS,
+                                          *PARK_POINTS, *TABLE_POINTS, *HEAL_POINTS}
 
 
 def make_load(source, seed, clients=2):

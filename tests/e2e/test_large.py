@@ -41,7 +41,7 @@ def destination_cluster(module_clusters):
 
 def steps(destination):
     """Changes that went in steps since the server started."""
-    return destination.cluster.log.read_text(errors="replace").count("CREATE UNLOGGED TABLE \"towline_state\".\"large_")
+    return len(re.findall(r'CREATE TABLE "(?:pg_temp|towline_state)"\."large_', destination.cluster.log.read_text(errors="replace")))
 
 
 def assert_nothing_left(destination):

@@ -3,6 +3,7 @@
 TOWLINE_MATRIX holds `version=directory of its programs`, parted by blanks; `./dev test matrix` sets it.
 Besides those there is the usual server. pg_dump is the source's own.
 """
+import json
 import os
 import pathlib
 import re
@@ -99,6 +100,20 @@ def test_compression_that_the_source_lacks_is_found(cluster_of, towline_factory)
     assert "compression is lz4, the server is built without it" in checked.stdout
 
 
+def check_verify(towline, destination):
+    """`verify` says of this pair what the tests' own comparison has said, and sees what is planted."""
+    compared = towline.call("verify", "--json")
+    assert compared.returncode == 0, compared.stdout + compared.stderr
+    destination.script("UPDATE types SET t = t || ' ' WHERE i2 = 0", "DELETE FROM large WHERE id = 17",
+                       "UPDATE large SET v = 'x' WHERE id = 18", "INSERT INTO large VALUES (-1, '')")
+    compared = towline.call("verify", "--json")
+    assert compared.returncode == 1, compared.stdout + compared.stderr
+    found = {(table["table"], row["kind"], row["key"], *row["columns"])
+             for table in json.loads(compared.stdout)["tables"] for row in table["rows"]}
+    assert found == {("types", "different", "(1)", "t"), ("large", "missing", "(17)"),
+                     ("large", "different", "(18)", "v"), ("large", "extra", "(-1)")}
+
+
 @pytest.mark.parametrize("source_version,destination_version", pairs())
 def test_pair(cluster_of, towline_factory, source_version, destination_version, seed, size):
     source, destination, towline = make_service(cluster_of, towline_factory, source_version, destination_version)
@@ -131,6 +146,7 @@ def test_pair(cluster_of, towline_factory, source_version, destination_version, 
     if source_version >= 14:
         assert source.value("SELECT sum(stream_txns) FROM pg_stat_replication_slots") > 0
     assert len(result.rows) >= len(load.shapes)
+    check_verify(towline, destination)
     assert towline.stop() == 0
     towline.call("drop", check=True)
     assert source.query("SELECT slot_name FROM pg_replication_slots WHERE database = %s", [source.name]) == []
@@ -173,3 +189,57 @@ def test_column_added_in_a_run_cut_short(cluster_of, version):
     decoding_equal.check_column_added_in_a_run_cut_short(source)
     for slot, in source.query("SELECT slot_name FROM pg_replication_slots WHERE database = 'cut_short'"):
         source.query("SELECT pg_drop_replication_slot(%s)", [slot])
+
+
+@pytest.mark.parametrize("is_behind", [False, True], ids=["synchronised", "behind"])
+@pytest.mark.parametrize("version", [version for version in VERSIONS if version >= 17])
+def test_a_promoted_standby(version, is_behind, new_cluster, cluster_of, towline_factory):
+    """It has kept the slot: the task goes on, if nothing is at the destination that it never got; else --heal does."""
+    primary = new_cluster(f"primary{int(is_behind)}", programs=VERSIONS[version])
+    source = primary.create_database("shop")
+    source.script("CREATE EXTENSION towline", "CREATE TABLE t (id int PRIMARY KEY, v text)",
+                  "INSERT INTO t SELECT i, 'copied' FROM generate_series(1, 500) i",
+                  "SELECT pg_create_physical_replication_slot('standby', true)")
+    destination = cluster_of(version, "d").create_database(f"promoted{version}{int(is_behind)}")
+    service = towline_factory(source, destination, environment={"TOWLINE_PG_DUMP": str(VERSIONS[version] / "pg_dump")})
+    standby = new_cluster(f"standby{int(is_behind)}", programs=VERSIONS[version], start=False)
+    standby.follow(primary)
+    standby.settings["primary_conninfo"] += " dbname=postgres"
+    standby.settings.update(primary_slot_name="standby", hot_standby_feedback="on", sync_replication_slots="on")
+    standby.start()
+    primary.database().wait_for("SELECT active FROM pg_replication_slots WHERE slot_name = 'standby'")
+    found = {finding["id"]: finding for finding in json.loads(service.call("check", "--json").stdout)["findings"]}
+    assert found["source.failover_slots"]["level"] == "warn" and "standby" in found["source.failover_slots"]["statement"]
+    if not is_behind:
+        primary.configure(synchronized_standby_slots="standby")
+    service.start()
+    service.wait_for_state("streaming")
+    number = iter(range(1000, 100000))
+
+    def is_synced():
+        source.execute("INSERT INTO t VALUES (%s, 'while it is synchronised')", [next(number)])
+        return standby.database().value("SELECT count(*) FROM pg_replication_slots WHERE synced AND NOT temporary") == 1
+    wait_until(is_synced, 120, "the slot to be synchronised", interval=0.5)
+    if is_behind:
+        standby.stop()
+    source.execute("UPDATE t SET v = 'last' WHERE id % 7 = 0; INSERT INTO t VALUES (777778, 'last')")
+    service.wait_until_caught_up()
+    assert service.stop() == 0
+    primary.stop("immediate")
+    if is_behind:
+        standby.start()
+    standby.database().execute("SELECT pg_promote()")
+    standby.database().wait_for("SELECT NOT pg_is_in_recovery()")
+    promoted = standby.database("shop")
+    promoted.execute("DELETE FROM t WHERE id % 11 = 0; INSERT INTO t VALUES (888888, 'after')")
+    service.source_uri = promoted.uri()
+    service.start()
+    if is_behind:
+        assert service.wait_exit(60) == 5, service.tail()
+        assert "the timelines part at" in service.output() and "--heal" in service.output(), service.tail()
+        service.start("--heal")
+    service.wait_until_caught_up()
+    assert_equal(promoted.uri(), destination.uri())
+    assert destination.value("SELECT count(*) FROM t WHERE id = 777778") == (0 if is_behind else 1)
+    assert destination.value("SELECT count(*) FROM towline_state.heal") == int(is_behind)
+    assert service.stop() == 0

@@ -270,6 +270,43 @@ def test_a_commit_without_an_answer(outcome, wire, source, destination):
     finish(wire)
 
 
+@pytest.mark.parametrize("outcome", ["committed", "not committed"])
+def test_a_commit_that_travels_with_the_next_batch(outcome, wire, source, destination):
+    """Under a backlog a COMMIT leaves with the first statements of the batch behind it."""
+    small(source)
+    wire.service.start("--batch-rows-max", "1")
+    wire.service.wait_for_state("streaming")
+    wire.service.wait_until_caught_up()
+    pid, = probes.sessions(destination, "apply")
+    with probes.frozen(pid):
+        if outcome == "committed":
+            rule = wire.to_destination.cut_in_answer(b"COMMIT\0", only=is_apply)
+        else:  # of the extended protocol: a COMMIT that is waited for is a message of its own
+            rule = wire.to_destination.cut_before(re.compile(rb"^P.{4}\0COMMIT\0", re.S), only=is_apply)
+        for _ in range(40):
+            source.execute("INSERT INTO keyless VALUES ('once')")
+    rule.wait(60)
+    wire.service.wait_until_caught_up()
+    assert destination.value("SELECT count(*) FROM keyless WHERE v = 'once'") == 40
+    finish(wire)
+
+
+def test_a_destination_that_is_far_away(wire, source, seed):
+    """Round trips are weighed: what goes by COPY to a near one goes in sets. Rows of many forms, exact."""
+    load = make_load(source, seed)
+    small(source)
+    with load:
+        wire.service.start()
+        wire.service.wait_for_state("streaming")
+        wire.to_destination.delay(0.02)
+        wire.to_destination.cut(is_apply)  # the next session measures
+        source.execute("INSERT INTO keyed SELECT i, CASE WHEN i % 3 > 0 THEN repeat('it''s \"{,}\\', i % 7) END "
+                       "FROM generate_series(1001, 6000) i")
+        source.execute("UPDATE keyed SET v = v || 'x' WHERE id > 3000; DELETE FROM keyed WHERE id % 5 = 0; "
+                       "INSERT INTO keyless SELECT v FROM keyed")
+        finish(wire, load)
+
+
 def test_a_commit_that_is_still_at_work_when_the_service_comes_back(wire, source, destination):
     """The old backend waits for a synchronous standby that is not there, its row written and its commit
     in the log, but invisible to all others; the service is back before it ends."""

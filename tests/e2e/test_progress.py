@@ -2,8 +2,12 @@
 and `towline set`."""
 import time
 
+import re
+import urllib.request
+
 import pytest
 
+from support.cluster import free_port
 from support.compare import assert_equal
 from support.waiting import wait_until
 
@@ -45,6 +49,10 @@ def test_each_table_is_shown_while_it_is_copied(towline, filled, destination):
     assert [table["table"] for table in first["tables"]] == ["big", "small1", "small2", "small3"]
     big = first["tables"][0]
     assert big["schema"] == "public" and big["state"] == "copying" and big["rows_estimate"] == ROWS
+    assert big["copied_by"] == "keys" and big["reason"].startswith('its key "id" follows the order of its rows'), big
+    assert 1 <= big["workers"] <= 2 and big["seconds"] > 0
+    assert {table["copied_by"] for table in first["tables"][1:]} == {"whole"}
+    assert {table["reason"] for table in first["tables"][1:]} == {"it is no larger than 2048 kB"}
     size = filled.value("SELECT pg_table_size('big')")
     assert 0.9 * size < big["bytes_total"] < 1.1 * size
     assert 0 < big["bytes_done"] < big["bytes_total"] and 0 < big["rows_done"] < ROWS
@@ -56,13 +64,16 @@ def test_each_table_is_shown_while_it_is_copied(towline, filled, destination):
     assert later["copy_rows_per_second"] > 0
     text = towline.call("status", check=True).stdout
     assert '"public"."big"' in text and "copy limit   1024 kB/s" in text and "ETA" in text, text
-    assert "small" not in text
+    assert "small" not in text and 'keys because its key "id" follows' in text
     # SQL can ask as well.
     piece = "SELECT state, rows_done, bytes_done, bytes_total FROM towline_state.piece WHERE table_name = 'big'"
     destination.wait_for(f"SELECT rows_done > 0 FROM ({piece}) p", 15)
     state, rows, size_done, size_total = destination.query(piece)[0]
     assert state == "copying" and 0 < rows < ROWS and 0 < size_done < size_total
     finish(towline, filled, destination)
+    told = [line for line in towline.output().splitlines() if "copied table" in line]
+    assert len(told) == 4 and '"public"."big"' in told[0] and "rows=20,000" in told[0], told
+    assert re.search(r"duration=[0-9.]+s .*workers=[12] by=keys because its key", told[0]), told[0]
     assert destination.query(piece) == [("copied", ROWS, size_total, size_total)]
     # What the destination remembers of a task that does not run.
     stopped = towline.status()
@@ -127,3 +138,52 @@ def test_ten_thousand_tables_are_shown_by_the_largest(towline, source, destinati
     towline.wait_for_state("streaming")
     assert towline.stop() == 0
     assert len(towline.status()["tables"]) == 100 and towline.status()["tables"][0]["table"] == "t77"
+
+
+def scrape(port):
+    """{series with its labels: value}"""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
+
+
+def test_the_stream_is_measured_by_transaction_table_and_stage(towline, source, destination):
+    """Latency is never below 0 and of the right order; the stages of the applier are all of its time."""
+    source.script("CREATE TABLE few (id int PRIMARY KEY, v text)", "CREATE TABLE many (id int PRIMARY KEY, v text)")
+    port = free_port()
+    towline.task = "measured"
+    towline.start("--metrics-port", port).wait_for_state("streaming")
+    began = time.monotonic()
+    before = towline.status()
+    for number in range(20):
+        source.script(f"INSERT INTO many SELECT i, 'a' FROM generate_series({number * 10}, {number * 10 + 9}) i",
+                      f"UPDATE many SET v = 'b' WHERE id < {number}")
+    source.script("INSERT INTO few VALUES (1), (2)", "UPDATE few SET v = 'x'", "DELETE FROM few WHERE id = 1", "TRUNCATE few")
+    towline.wait_until_caught_up()
+    # The board is looked at four times a second.
+    series = wait_until(lambda: (found := scrape(port))['towline_transactions_total{task="measured"}'] == 43 and found, 10,
+                        "the counts")
+    of = lambda name, **labels: series.get(
+        name + "{" + ",".join(f'{key}="{value}"' for key, value in {"task": "measured", **labels}.items()) + "}", 0)
+    assert of("towline_latency_seconds_count") == 43
+    assert 0 < of("towline_latency_seconds_sum") < 43 * 5
+    # The clocks are compared over a round trip, which a busy machine draws out: a few may come out as nothing.
+    assert of("towline_latency_seconds_bucket", le="0.0001") < 43, "faster than a commit can be"
+    table = lambda name, op: of("towline_table_rows_applied_total", schema="public", table=name, op=op)
+    assert (table("many", "insert"), table("many", "update")) == (200, sum(range(20)))
+    assert [table("few", op) for op in ("insert", "update", "delete", "truncate")] == [2, 2, 1, 1]
+    assert of("towline_batch_rows_count") == of("towline_apply_seconds_count") <= of("towline_batches_total")
+    assert of("towline_batch_rows_sum") == 200 + sum(range(20)) + 6
+    status = towline.status()
+    stages = {stage: seconds - before["stage_seconds"][stage] for stage, seconds in status["stage_seconds"].items()}
+    assert set(stages) == {"receive", "queue_full", "wait", "assemble", "fold", "apply", "commit"}
+    passed = time.monotonic() - began
+    applier = sum(stages[stage] for stage in ("wait", "assemble", "fold", "apply", "commit"))
+    assert 0.5 * passed - 2 < applier < passed + 2
+    assert all(stages[stage] > 0 for stage in ("receive", "assemble", "fold", "apply", "commit")), stages
+    assert 0 < status["latency_p50_seconds"] <= status["latency_p99_seconds"] < 10
+    assert 1 <= status["batch_rows_p50"] <= status["batch_rows_p99"]
+    assert [(table["table"], table["inserted"]) for table in status["table_changes"]] == [("many", 200), ("few", 2)]
+    text = towline.call("status", "measured", ends=False, check=True).stdout
+    assert re.search(r"latency +median [0-9.]+ m?s, 99% within", text) and '"public"."many"' in text, text
+    assert towline.stop() == 0

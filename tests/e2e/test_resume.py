@@ -3,6 +3,7 @@ of their own, and what the stream brings is judged table by table (I4).
 
 The load makes transactions that one table's snapshot holds and another's does not: rows move from table to
 table, with TOAST, key changes, duplicates without a key, partitions and TRUNCATE of two tables at once.
+All are small, so that they share snapshots: test_pieces.py has large ones.
 That copied tables stay is read off the destination: their files and the rows' xmin are the same.
 """
 import json
@@ -22,7 +23,6 @@ MOVED = ("r.t1", "r.t2", "r.t3", "r.t4", "r.t5")
 PARTITIONS = ("r.p0", "r.p1", "r.p2")
 # Rows that no load touches: what is copied of them stays as it was written.
 STILL = 50
-ARGUMENTS = ("--copy-part-bytes", "64kB")
 # Large transactions pass in runs and in parts.
 IN_PARTS = ("--batch-bytes-max", "64kB", "--queue-bytes-max", "256kB")
 
@@ -215,7 +215,7 @@ def finish(service, source, destination):
 # Each is a chain of kills; the counts say how many tables are done before each.
 CHAINS = {
     "one-snapshot-more": ("copy:table-done:kill:5",),
-    "in-a-table": ("copy:in-table:kill:30",),
+    "in-a-table": ("copy:in-table:kill:8",),
     "three-snapshots": ("copy:table-done:kill:4", "copy:table-done:kill:3", "copy:in-table:kill:2"),
     "before-it-has-copied": ("copy:table-done:kill:6", "copy:resume-stored:kill:1", "copy:resume-emptied:kill:1"),
 }
@@ -226,7 +226,7 @@ CHAINS = {
 def test_tables_that_are_done_stay(chain, source, destination, towline_factory, seed):
     make_tables(source)
     workers = "1" if chain == "in-a-table" else "2"
-    service = towline_factory(source, destination, arguments=[*ARGUMENTS, *IN_PARTS, "--copy-workers", workers])
+    service = towline_factory(source, destination, arguments=[*IN_PARTS, "--copy-workers", workers])
     done = {}
     with Load(source, seed) as load:
         for fault in CHAINS[chain]:
@@ -256,8 +256,8 @@ def test_killed_at_random_moments(source, destination, towline_factory, seed, si
     """The same at any moment of the copy, until it is through; what is done is never lost."""
     dice = random.Random(seed)
     make_tables(source, rows=1500)
-    # Slow enough to be met: one worker, small parts.
-    service = towline_factory(source, destination, arguments=["--copy-part-bytes", "16kB", "--copy-workers", "1"])
+    # Slow enough to be met.
+    service = towline_factory(source, destination, arguments=["--copy-workers", "1", "--copy-rows-max", "6000"])
     done = {}
     with Load(source, seed) as load:
         for _ in range(4 * size):
@@ -482,7 +482,12 @@ def test_tables_with_rows_of_their_own_start_over(source, destination, towline_f
 # --- state of an older version
 
 # Takes back what the versions since have done.
-DOWNGRADE = ("DROP TABLE towline_state.conflict_total",
+DOWNGRADE = ("DROP TABLE towline_state.table_request",
+             "ALTER TABLE towline_state.piece DROP COLUMN is_added, DROP COLUMN reason",
+             "DROP TABLE towline_state.verify_progress", "DROP TABLE towline_state.heal",
+             "ALTER TABLE towline_state.task DROP COLUMN is_slot_on_standby",
+             "DROP TABLE towline_state.verify_run, towline_state.verify_result, towline_state.verify_row",
+             "DROP TABLE towline_state.ddl_history, towline_state.conflict_total",
              "ALTER TABLE towline_state.conflict DROP COLUMN existing_values",
              "DROP TABLE towline_state.column_type, towline_state.made_object",
              "ALTER TABLE towline_state.piece DROP COLUMN bytes_done",

@@ -1,5 +1,7 @@
 """Stages by themselves: a copy that ends, a stream from a slot that somebody else has made, and what is refused
 because it would lose changes."""
+import json
+
 import psycopg2
 import pytest
 
@@ -202,6 +204,50 @@ def test_a_slot_whose_taking_over_was_cut_short_is_taken_over_by_the_same_comman
     assert towline.stop() == 0
 
 
+def slot_finding(towline, *arguments):
+    """What `check` says of the slot that a stream alone is to take."""
+    done = towline.call("check", "--json", "--stages", "stream", *arguments)
+    finding, = [found for found in json.loads(done.stdout)["findings"] if found["id"] == "task.slot"]
+    assert done.returncode == (1 if finding["level"] == "fail" else 0), done.stdout
+    return finding
+
+
+def test_check_looks_at_the_slot_that_is_named(towline_factory, source, destination):
+    position = copied_by_hand(source, destination)
+    towline = towline_factory(source, destination, task="moving")
+    high, low = position_of(source).split("/")
+    begin = source.value("SELECT confirmed_flush_lsn::text FROM pg_replication_slots WHERE slot_name = 'given'")
+    make_slot(source, "strange", "test_decoding")
+    source.value("SELECT slot_name::text FROM pg_create_physical_replication_slot('physical')")
+    source.value("SELECT slot_name::text FROM pg_create_logical_replication_slot('twofold', 'towline', false, true)")
+    try:
+        assert slot_finding(towline, "--slot", "given")["found"] == f'slot "given" is there and begins at {begin}'
+        assert slot_finding(towline, "--slot", "given", "--position", position)["level"] == "pass"
+        for arguments, found, mend in (
+                ([], 'there is no slot "towline_moving"', "pg_create_logical_replication_slot('towline_moving', 'towline')"),
+                (["--slot", "given", "--position", "0/100"], "changes between the two would be lost", "up to which"),
+                (["--slot", "given", "--position", f"{int(high, 16) + 1:X}/{low}"], "would be passed over", "up to which"),
+                (["--slot", "strange"], "plugin test_decoding", "--slot"),
+                (["--slot", "twofold"], "at their PREPARE", "without two_phase"),
+                (["--slot", "physical"], "of physical replication", "--slot")):
+            finding = slot_finding(towline, *arguments)
+            assert finding["level"] == "fail" and found in finding["found"] and mend in finding["mend"], finding
+    finally:
+        source.query("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots "
+                     "WHERE slot_name IN ('physical', 'strange', 'twofold')")
+    towline.start("--stages", "stream", "--slot", "given", "--position", position).wait_for_state("streaming")
+    other = towline_factory(source, destination, task="other")
+    assert slot_finding(other, "--slot", "given")["found"] == 'slot "given" belongs to task moving'
+    # The task's own is no longer given to it.
+    assert slot_finding(towline, "--slot", "given")["found"] == 'slot "given" is there'
+    # Nothing at this destination tells whose it is.
+    elsewhere = destination.cluster.create_database(f"{destination.name}_elsewhere")
+    finding = slot_finding(towline_factory(source, elsewhere), "--slot", "given")
+    assert "is in use by pid" in finding["found"] and "(towline_moving src stream)" in finding["found"]
+    elsewhere.drop()
+    assert towline.stop() == 0
+
+
 def test_what_would_lose_changes_is_refused_and_stores_nothing(towline_factory, source, destination, source_cluster):
     position = copied_by_hand(source, destination)
     towline = towline_factory(source, destination, task="moving")
@@ -226,6 +272,7 @@ def test_what_would_lose_changes_is_refused_and_stores_nothing(towline_factory, 
     refused.append((["--slot", "far"], 3, "in database elsewhere"))
     for arguments, status, text in refused:
         assert text in ends(towline, "--stages", "stream", *arguments, status=status), (arguments, towline.output())
+        assert slot_finding(towline, *arguments)["level"] == "fail", arguments
         assert destination.query("SELECT phase, position::text, is_slot_created FROM towline_state.task") in (
             [("checking", None, False)], [("new", None, False)])
     source.value("SELECT pg_drop_replication_slot('physical')")

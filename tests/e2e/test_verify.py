@@ -7,12 +7,15 @@ import json
 import math
 import resource
 import struct
+import subprocess
 import threading
 import time
 
 import psycopg2
 import pytest
 
+from support import probes
+from support.waiting import wait_until
 from support.workload import Workload
 
 EQUAL, DIFFERENT, UNDECIDED = 0, 1, 2
@@ -267,6 +270,31 @@ def test_rules_and_casts_say_what_should_be_there(source, destination, towline):
                                     ("t", "different", "(8)", "c")])
 
 
+def test_between_encodings_rows_are_compared_by_md5_of_their_utf8(source, destination_cluster, towline_factory):
+    """What servers of different versions do too (test_matrix.py)."""
+    destination = destination_cluster.create_database("latin", "ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+    try:
+        source.execute("CREATE TABLE t (id int PRIMARY KEY, v text, f float8); CREATE TABLE bare (v text, n int);"
+                       "ALTER TABLE bare REPLICA IDENTITY FULL;"
+                       "INSERT INTO t SELECT i, 'é' || i, i / 3.0 FROM generate_series(1, 9000) i;"
+                       "INSERT INTO bare SELECT 'ü' || i / 2, NULLIF(i % 3, 0) FROM generate_series(1, 6000) i")
+        towline = towline_factory(source, destination).start()
+        towline.wait_until_caught_up()
+        assert verify(towline)[0] == EQUAL
+        destination.script("UPDATE t SET v = v || ' ' WHERE id = 1", "UPDATE t SET v = '\u00e8' || 2 WHERE id = 2",
+                           f"UPDATE t SET f = {next_float(1.0)!r} WHERE id = 3", "DELETE FROM t WHERE id = 4",
+                           "UPDATE t SET v = NULL WHERE id = 5", "UPDATE bare SET n = 9 WHERE v = '\u00fc7'")
+        status, tables = verify(towline)
+        assert status == DIFFERENT
+        assert [row for row in found(tables) if row[0] == "t"] == sorted(
+            [("t", "different", "(1)", "v"), ("t", "different", "(2)", "v"), ("t", "different", "(3)", "f"),
+             ("t", "missing", "(4)", ""), ("t", "different", "(5)", "v")])
+        assert (tables["bare"]["missing"], tables["bare"]["extra"]) == (2, 2)
+        towline.close()
+    finally:
+        destination.drop()
+
+
 def test_many_differences_are_counted_in_bounded_memory(source, destination, towline):
     # The destination's keys lie where the source has none, so that ranges of the source's do not part them.
     source.execute("CREATE TABLE t (id int PRIMARY KEY, v text);"
@@ -296,3 +324,178 @@ def test_what_cannot_be_told_has_status_2(source, destination, towline):
     assert "no such database" in fails("--source", source.uri() + "x", "--destination", destination.uri(), ends=False) \
         .replace("does not exist", "no such database")
     assert "has no option" in fails("--tabel", "x")
+
+
+def test_a_comparison_that_was_killed_goes_on(source, destination, streaming):
+    assert "no interrupted comparison" in streaming.call("verify", "--resume").stderr
+    destination.script("UPDATE wide SET v = 'x' WHERE id = 1", "DELETE FROM quiet WHERE id = 1000000007")
+    lock = destination.connect(autocommit=False)
+    with lock.cursor() as cursor:
+        cursor.execute("LOCK quiet IN ACCESS EXCLUSIVE MODE")
+        killed = subprocess.Popen(streaming.command("verify"), env=streaming.environment, stdout=subprocess.DEVNULL)
+        wait_until(lambda: destination.value("SELECT count(*) FROM towline_state.verify_result WHERE table_name IN "
+                                             "('wide', 'texts', 'bare')") == 3, 60, "three tables to be done")
+        killed.kill()
+        killed.wait(10)
+    lock.rollback()
+    lock.close()
+    # What was done is not looked at again, and stands in the report.
+    destination.execute("DELETE FROM texts")
+    assert "the last one was another" in streaming.call("verify", "--resume", "--counts").stderr
+    status, tables = verify(streaming, "--resume")
+    assert status == DIFFERENT and tables["texts"]["verdict"] == "equal", tables
+    assert found(tables) == [("quiet", "missing", "(1000000007)", ""), ("wide", "different", "(1)", "v")]
+    assert "come to its end" in streaming.call("verify", "--resume").stderr
+    # The last twenty stay.
+    for _ in range(20):
+        streaming.call("verify", "--include", "public.quiet", "--counts")
+    assert destination.query("SELECT count(*), min(run) FROM towline_state.verify_run") == [(20, 2)]
+    assert destination.value("SELECT min(run) FROM towline_state.verify_row") is None
+
+
+def test_a_role_that_may_only_read_compares(source, destination, streaming):
+    destination.script("CREATE ROLE reader LOGIN", "GRANT USAGE ON SCHEMA towline_state TO reader",
+                       "GRANT pg_read_all_data TO reader")
+    try:
+        streaming.command_uris = (source.uri(), destination.uri(user="reader"))
+        done = streaming.call("verify")
+        assert done.returncode == EQUAL and "cannot write what was found" in done.stderr
+        done = streaming.call("verify", "--repair")
+        assert done.returncode == UNDECIDED and "permission denied" in done.stderr
+    finally:
+        destination.script("DROP OWNED BY reader", "DROP ROLE reader")
+
+
+def test_differences_all_over_a_large_table_are_all_found(source, destination, towline):
+    for database in (source, destination):
+        database.execute("CREATE TABLE large (id int PRIMARY KEY, v text);"
+                         "INSERT INTO large SELECT i, 'v' FROM generate_series(1, 60000) i; ANALYZE large")
+    destination.execute("UPDATE large SET v = 'w' WHERE id % 100 = 0")
+    status, tables = verify(towline)
+    assert status == DIFFERENT and tables["large"]["different"] == 600 and tables["large"]["ranges"] > 20, tables
+    assert sorted(int(row["key"][1:-1]) for row in tables["large"]["rows"]) == list(range(100, 60001, 100))
+
+
+def test_a_sample_is_of_ranges_and_a_seed_chooses_the_same(source, destination, streaming):
+    source.execute("CREATE TABLE large (id int PRIMARY KEY, v text); INSERT INTO large SELECT i, 'v' FROM generate_series(1, 60000) i;"
+                   "CREATE TABLE hashed (id text PRIMARY KEY, v text); INSERT INTO hashed SELECT i, 'v' FROM generate_series(1, 60000) i")
+    destination.execute("CREATE TABLE large (id int PRIMARY KEY, v text); CREATE TABLE hashed (id text PRIMARY KEY, v text)")
+    streaming.wait_until_caught_up()
+    source.execute("ANALYZE large; ANALYZE hashed")  # the ranges follow the size by the statistics
+    destination.execute("UPDATE large SET v = 'w' WHERE id % 100 = 0; UPDATE hashed SET v = 'w' WHERE id LIKE '%00'")
+
+    def sample(*more):
+        done = streaming.call("verify", "--json", "--include", "public.(large|hashed)", *more)
+        assert done.returncode == DIFFERENT, done.stdout + done.stderr
+        report = json.loads(done.stdout)
+        return report["mode"], {table["table"]: table for table in report["tables"]}
+
+    mode, tables = sample("--sample", "20", "--seed", "7")
+    assert mode == "rows, sample 20 %, seed 7"
+    for table in tables.values():
+        assert 5000 < table["source_rows"] < 24000 and 40 < table["different"] < 250, table
+    assert found(sample("--sample", "20", "--seed", "7")[1]) == found(tables)
+    assert found(sample("--sample", "20", "--seed", "8")[1]) != found(tables)
+    # Repaired ranges are not all of them.
+    done = streaming.call("verify", "--include", "public.(large|hashed)", "--sample", "20", "--seed", "7", "--repair")
+    assert done.returncode == EQUAL and "sample 20 %, repair, seed 7" in done.stdout, done.stdout
+    assert verify(streaming, "--include", "public.(large|hashed)")[0] == DIFFERENT
+    done = streaming.call("verify", "--sample", "5", "--counts")
+    assert done.returncode == UNDECIDED and "Give one of them" in done.stderr
+
+
+def test_a_key_that_is_null_at_the_destination_alone_is_found(source, destination, streaming):
+    source.execute("CREATE TABLE large (id int PRIMARY KEY, v text); INSERT INTO large SELECT i, 'v' FROM generate_series(1, 20000) i")
+    destination.execute("CREATE TABLE large (id int UNIQUE, v text)")
+    streaming.wait_until_caught_up()
+    destination.execute("INSERT INTO large VALUES (NULL, 'v')")
+    status, tables = verify(streaming, "--include", "public.large")
+    assert status == DIFFERENT and tables["large"]["extra"] == 1, tables
+
+
+def test_a_rate_is_kept(source, destination, streaming):
+    source.execute("CREATE TABLE large (id int PRIMARY KEY, v text); INSERT INTO large SELECT i, 'v' FROM generate_series(1, 60000) i")
+    destination.execute("CREATE TABLE large (id int PRIMARY KEY, v text)")
+    streaming.wait_until_caught_up()
+    destination.execute("UPDATE large SET v = 'w' WHERE id IN (1, 30000, 60000)")
+    for limit in (("--rows-max", "20000"), ("--rate-max", "700kB")):
+        began = time.monotonic()
+        status, tables = verify(streaming, "--include", "public.large", *limit)
+        assert time.monotonic() - began > 2, limit
+        assert status == DIFFERENT and len(found(tables)) == 3 and tables["large"]["source_rows"] == 60000
+    done = streaming.call("verify", "--rate-max", "fast")
+    assert done.returncode == UNDECIDED and "--rate-max" in done.stderr
+
+
+def test_schemas_and_sequences(source, destination, towline):
+    source.execute("""
+        CREATE TYPE mood AS ENUM ('a', 'b'); CREATE TABLE t (id serial PRIMARY KEY, m mood DEFAULT 'a', n int CHECK (n > 0));
+        CREATE INDEX t_n ON t (n); CREATE VIEW v AS SELECT id, n FROM t WHERE n > 1; CREATE TABLE other (id int);
+        CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'; INSERT INTO t (n) SELECT 1 FROM generate_series(1, 50)""")
+    towline.start()
+    towline.wait_until_caught_up()
+
+    def schema(*more):
+        done = towline.call("verify", "--schema-only", "--json", *more)
+        assert done.stdout, done.stderr
+        return done.returncode, json.loads(done.stdout)["schema"]
+
+    status, found_there = schema()
+    assert status == EQUAL and found_there["statements"] > 8, found_there
+    destination.script("ALTER TABLE t ALTER n SET DEFAULT 5", "DROP INDEX t_n", "CREATE TABLE extra (id int)",
+                       "CREATE OR REPLACE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 2'")
+    status, found_there = schema()
+    assert status == DIFFERENT
+    assert sorted(text.split("\n")[0][:40] for text in found_there["missing"]) == sorted(
+        ['CREATE TABLE "public"."t" (', 'CREATE INDEX "t_n" ON "public"."t" USING', 'CREATE FUNCTION "public"."f"() RETURNS i']), found_there
+    assert len(found_there["extra"]) == 3 and any("extra" in text for text in found_there["extra"])
+    text = towline.call("verify", "--schema-only")
+    assert text.returncode == DIFFERENT and "only at the destination:" in text.stdout and "CREATE INDEX" in text.stdout
+    selected = schema("--include", "public.other")[1]  # functions are not a table's
+    assert [text[:15] for text in selected["missing"] + selected["extra"]] == ["CREATE FUNCTION"] * 2, selected
+    towline.stop()
+    destination.script("ALTER TABLE t ALTER n DROP DEFAULT", "CREATE INDEX t_n ON t (n)", "DROP TABLE extra",
+                       "CREATE OR REPLACE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'", "SELECT setval('t_id_seq', 9)")
+    status, found_there = schema()
+    assert status == DIFFERENT and (found_there["missing"], found_there["extra"]) == ([], []), found_there
+    assert found_there["sequences_behind"] == ['"public"."t_id_seq" is at 9, the source\'s at 50']
+
+
+# --- schema changes on their way
+
+@pytest.mark.parametrize("arrives", [True, False])
+def test_a_schema_change_that_is_on_its_way_is_no_difference(arrives, source, destination, towline_factory):
+    source.script("SELECT towline.enable_ddl()", "CREATE TABLE t (id int PRIMARY KEY, v text)", "INSERT INTO t VALUES (1, 'one')")
+    service = towline_factory(source, destination, arguments=["--ddl", "apply"])
+    service.start()
+    service.wait_for_state("streaming")
+    service.wait_until_caught_up()
+    probes.stand_still(service)
+    source.script("ALTER TABLE t ADD COLUMN n int DEFAULT 5", "CREATE TABLE made (id int PRIMARY KEY)", "INSERT INTO made VALUES (1)")
+    if not arrives:
+        status, tables = verify(service, "--wait", "1")
+        assert status == UNDECIDED
+        assert all("still to come" in tables[name]["note"] for name in ("t", "made"))
+        probes.go_on(service)
+        return
+    verifying = probes.InBackground(verify, service, "--wait", "60")
+    destination.wait_for("SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = 'towline verify' "
+                         "AND query LIKE '%FROM towline_state.task WHERE task%' AND state = 'idle' AND datname = current_database()")
+    probes.go_on(service)
+    status, tables = verifying.result(90)
+    assert status == EQUAL and tables["made"]["source_rows"] == 1
+    assert service.stop() == 0
+
+
+def test_a_quiet_source_is_compared_at_once(source, streaming):
+    """What reads have logged (rows that they tidied up) nobody flushes there; it must not be waited for. The background
+    writer, whose record every 15 seconds would end that, stands still."""
+    writer = next(pid for pid, line in probes.children(source.cluster.process.pid).items() if "background writer" in line)
+    with probes.frozen(writer):
+        source.execute("UPDATE wide SET n = n + 1; UPDATE texts SET v = v || '.'; DELETE FROM bare WHERE id % 3 = 0")
+        streaming.wait_until_caught_up()
+        source.execute("UPDATE wide SET n = n + 1; UPDATE texts SET v = v || '.'")
+        streaming.wait_until_caught_up()
+        began = time.monotonic()
+        assert verify(streaming, "--wait", "40")[0] == EQUAL
+        assert time.monotonic() - began < 30

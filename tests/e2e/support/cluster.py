@@ -185,10 +185,12 @@ class Database:
 class Cluster:
     """settings: name → value for postgresql.conf. fsync: leave it on only for tests that take the
     machine's power away in thought; killing processes loses nothing that was written. programs: of
-    another server than the usual one."""
+    another server than the usual one. environment: variables of the server's processes, besides ours."""
 
-    def __init__(self, directory, name="server", settings=None, hba=TRUST, fsync=False, initdb=(), programs=None):
+    def __init__(self, directory, name="server", settings=None, hba=TRUST, fsync=False, initdb=(), programs=None,
+                 environment=None):
         self.name, self.programs = name, programs or server_bin()
+        self.environment = dict(os.environ, **(environment or {}))
         self.directory = make_directory(pathlib.Path(directory) / name, 0o755)
         self.data = self.directory / "data"
         self.sockets = make_directory(self.directory / "run", 0o755)
@@ -242,7 +244,7 @@ class Cluster:
             with open(self.log, "ab") as log:
                 self.process = subprocess.Popen([str(self.programs / "postgres"), "-D", str(self.data)],
                                                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/",
-                                                start_new_session=True, **as_server_user())
+                                                env=self.environment, start_new_session=True, **as_server_user())
             wait_until(lambda: self.process.poll() is not None or self._answers(), seconds,
                        f"server {self.name} to start (log: {self.log})")
             if self.process.poll() is None:

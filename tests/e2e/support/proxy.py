@@ -33,6 +33,7 @@ TO_SERVER, TO_CLIENT = "to_server", "to_client"
 DIRECTIONS = (TO_SERVER, TO_CLIENT)
 MATCHED_BYTES = 1 << 20   # longer messages are forwarded without a look into them
 BUFFERED_BYTES = 1 << 18  # of a direction; beyond it nothing is read, so back-pressure passes through
+DELAYED_BYTES_PER_SECOND = 200 << 20  # what a delay keeps back comes on top: a line holds that much
 SSL_REQUEST, GSS_REQUEST, PROTOCOL_3 = 80877103, 80877104, 3 << 16
 
 
@@ -68,7 +69,8 @@ class Flow:
         self.swallow = None                    # called with the bytes instead of forwarding them
 
     def wants_read(self):
-        return not self.ended and self.out_bytes < BUFFERED_BYTES and not self.is_paused()
+        buffered = BUFFERED_BYTES + self.connection.proxy.delay_seconds * DELAYED_BYTES_PER_SECOND
+        return not self.ended and self.out_bytes < buffered and not self.is_paused()
 
     def wants_write(self, now):
         if self.is_paused():
@@ -214,7 +216,7 @@ class ProxyConnection:
             return
         self.closed = True
         for flow in self.flows.values():
-            if not reset:
+            if not reset and flow.sink.fileno() >= 0:  # else it was abandoned
                 flow.sink.settimeout(1)
                 try:
                     flow.sink.sendall(b"".join(data for _, data in flow.out))
@@ -278,8 +280,7 @@ class Proxy:
             now = time.monotonic()
             for connection in list(self.connections):
                 self._tend(connection, now)
-            busy = self.delay_seconds or any(connection.timers for connection in self.connections)
-            for key, mask in self.selector.select(0.005 if busy else 1):
+            for key, mask in self.selector.select(self._wait_seconds(now)):
                 if key.fileobj is self.listener:
                     self._accept()
                 elif key.fileobj is self.wake_out:
@@ -289,6 +290,13 @@ class Proxy:
         for connection in list(self.connections):
             connection.close()
         self.listener.close()
+
+    def _wait_seconds(self, tended):
+        """Until the next delayed bytes are due. What was due when they were tended waits for its socket."""
+        if any(connection.timers for connection in self.connections):
+            return 0.005
+        due = [flow.out[0][0] for connection in self.connections for flow in connection.flows.values() if flow.out]
+        return min([max(0, when - time.monotonic()) for when in due if when > tended] + [1])
 
     def _tend(self, connection, now):
         for timer in [timer for timer in connection.timers if timer[0] <= now]:
@@ -428,9 +436,9 @@ class Proxy:
     def resume(self):
         self._do(lambda: [waiting.clear() for waiting in self.paused.values()])
 
-    def pause_present(self):
+    def pause_present(self, only=None):
         """The connections of this moment fall silent; new ones pass."""
-        present = self._do(lambda: list(self.connections))
+        present = self._do(lambda: self._chosen(only))
         self.pause(only=lambda connection: connection in present)
 
     def abandon_clients(self, only=None):

@@ -159,7 +159,7 @@ class StreamReader:
         kept.count += counts
 
     def on_hello(self, body):
-        assert body.protocol_version == 2 and body.server_encoding == "UTF8"
+        assert body.protocol_version == 3 and body.server_encoding == "UTF8"
 
     def on_relation(self, body):
         assert body.number not in self.tables and body.number > 0

@@ -189,14 +189,15 @@ class Client:
 
 
 class Workload:
-    """shapes: names of table shapes (all). rate: transactions a second of all clients together.
-    survive: clients reconnect when the server goes away, instead of failing."""
+    """shapes: names of table shapes (all); more_shapes: other shapes, besides. rate: transactions a second of all
+    clients together. survive: clients reconnect when the server goes away, instead of failing."""
 
     def __init__(self, dsn, seed, clients=2, shapes=None, rate=None, survive=False, prepared_share=0.04,
-                 rollback_share=0.1):
+                 rollback_share=0.1, more_shapes=()):
         self.dsn, self.seed, self.rate, self.survive = dsn, seed, rate, survive
         self.prepared_share, self.rollback_share = prepared_share, rollback_share
         self.shapes = [shape for shape in workload_tables.SHAPES if shapes is None or shape.name in shapes]
+        self.shapes += more_shapes
         assert self.shapes, f"no table shape is named one of {shapes}"
         self.gid_prefix = f"load {seed} {uuid.uuid4().hex[:6]} "
         self.replay = (f"python3 -m support.workload URI --seed {seed} --clients {clients}"

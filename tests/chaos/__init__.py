@@ -1,0 +1,1 @@
+"""The chaos suite: a running task under random faults, see chaos.py."""

@@ -1,0 +1,221 @@
+"""on_ddl_error: park. What cannot be carried is recorded, its tables leave the stream, and the rest goes on (docs/ddl.md)."""
+import signal
+
+import pytest
+
+from support.compare import assert_equal, compare
+
+PARK = ("--ddl", "apply", "--on-ddl-error", "park")
+
+
+@pytest.fixture
+def captured(source):
+    source.script("CREATE EXTENSION IF NOT EXISTS towline", "SELECT towline.enable_ddl()",
+                  *(f"CREATE TABLE {table} (id int PRIMARY KEY, v int)" for table in ("a", "b", "c")),
+                  *(f"INSERT INTO {table} SELECT i, i FROM generate_series(1, 50) i" for table in ("a", "b", "c")))
+    return source
+
+
+def parked(destination):
+    return [name for name, in destination.query("SELECT table_name FROM towline_state.piece WHERE state = 'parked' ORDER BY 1")]
+
+
+def fates(destination):
+    return destination.query("SELECT tag, fate FROM towline_state.ddl_history ORDER BY number")
+
+
+def others_equal(towline, source, destination, *tables):
+    towline.wait_until_caught_up()
+    assert_equal(source.uri(), destination.uri(), tables=[f"public.{table}" for table in tables])
+
+
+def test_a_refused_change_takes_its_table_out_and_the_rest_of_the_transaction_goes_on(towline, captured, destination):
+    towline.start(*PARK).wait_for_state("streaming")
+    destination.execute("ALTER TABLE a ADD COLUMN w int")
+    captured.execute("UPDATE b SET v = 7; UPDATE a SET v = 1; ALTER TABLE a ADD COLUMN w int DEFAULT 3; UPDATE a SET v = 2;"
+                     "UPDATE c SET v = 7; CREATE TABLE d (id int PRIMARY KEY); INSERT INTO d VALUES (1)")
+    others_equal(towline, captured, destination, "b", "c", "d")
+    assert parked(destination) == ["a"]
+    # What came before the change is there, what came behind it is not.
+    assert destination.query("SELECT DISTINCT v, w FROM a") == [(1, None)]
+    assert fates(destination) == [("ALTER TABLE", "parked"), ("CREATE TABLE", "applied")]
+    status = towline.status()
+    assert (status["parked_total"], status["parked"]) == (1, [{"schema": "public", "table": "a"}])
+    listed = towline.call("ddl", "list", "--destination", towline.destination_uri, ends=False).stdout
+    assert "parked" in listed and "42701" in listed and "ADD COLUMN w" in listed, listed
+    # Under another name and with another column it is parked still, also after a restart; TRUNCATE empties the others only.
+    captured.execute("ALTER TABLE a RENAME TO a2; INSERT INTO a2 VALUES (100, 100)")
+    captured.execute("TRUNCATE a2, c; INSERT INTO c VALUES (1, 1)")
+    others_equal(towline, captured, destination, "b", "c", "d")
+    assert parked(destination) == ["a2"]
+    assert towline.stop() == 0
+    towline.start("--ddl", "apply")
+    captured.execute("INSERT INTO a2 VALUES (101); UPDATE b SET v = 8; ALTER TABLE a2 ALTER COLUMN v TYPE text USING v::text || random()")
+    captured.execute("INSERT INTO a2 VALUES (102); UPDATE b SET v = 9")
+    others_equal(towline, captured, destination, "b", "c", "d")
+    assert destination.value("SELECT count(*) FROM a2") == 50
+    # When it is gone its name is free.
+    captured.execute("DROP TABLE a2; CREATE TABLE a2 (id int PRIMARY KEY, x text); INSERT INTO a2 VALUES (1, 'new')")
+    others_equal(towline, captured, destination, "a2", "b", "c", "d")
+    assert parked(destination) == [] and towline.status()["parked_total"] == 0
+    assert towline.stop() == 0
+
+
+def test_a_long_history_keeps_what_is_not_as_at_the_source(towline, captured, destination):
+    towline.start(*PARK).wait_for_state("streaming")
+    destination.execute("CREATE TABLE i (x int)")
+    captured.execute("CREATE INDEX i ON a (v)")
+    towline.wait_until_caught_up()
+    destination.execute("INSERT INTO towline_state.ddl_history (task, end_lsn, ordinal, xid, tag, kind, statement, search_path, role, objects, fate, reason)"
+                        "SELECT task, end_lsn, 1 + n, xid, tag, kind, statement, search_path, role, objects, 'applied', reason"
+                        "  FROM towline_state.ddl_history, generate_series(1, 10050) n")
+    destination.execute("ALTER TABLE towline_state.ddl_history ALTER COLUMN number RESTART WITH 10239")
+    captured.execute("CREATE INDEX j ON a (v); CREATE INDEX k ON a (v)")
+    towline.wait_until_caught_up()
+    assert destination.query("SELECT fate, count(*) FROM towline_state.ddl_history GROUP BY 1 ORDER BY 1") == [("applied", 10000), ("parked", 1)]
+    assert towline.stop() == 0
+
+
+# Each is refused by the destination as the test has prepared it, with what it leaves parked.
+REFUSED = (
+    ("CREATE TABLE taken (id int PRIMARY KEY, v text); INSERT INTO taken VALUES (1, 'x')", ["taken"]),
+    ("CREATE TABLE taken_as AS SELECT id FROM b; INSERT INTO taken_as VALUES (500)", ["taken_as"]),
+    ("ALTER TABLE a ALTER COLUMN v TYPE numeric USING refused(v)", ["a"]),
+    ("CREATE INDEX taken_index ON b (v)", []),
+    ("CREATE FUNCTION taken_function() RETURNS text LANGUAGE sql AS 'SELECT 1::text'", []),
+    ("DROP TABLE stays", []),
+    # It changes no row of the table.
+    ("CREATE TRIGGER fires AFTER INSERT ON a FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();"
+     "ALTER TABLE a ENABLE ALWAYS TRIGGER fires", []),
+)
+
+
+@pytest.mark.parametrize("change, left", REFUSED, ids=[" ".join(change.split()[:4]) for change, _ in REFUSED])
+def test_refused(towline, captured, destination, change, left):
+    captured.execute("CREATE FUNCTION refused(int) RETURNS numeric LANGUAGE sql AS 'SELECT $1 + 0.5'; CREATE TABLE stays (id int PRIMARY KEY)")
+    towline.start(*PARK).wait_for_state("streaming")
+    destination.execute("CREATE TABLE taken (x int); CREATE TABLE taken_as (x int); CREATE TABLE taken_index (x int);"
+                        "CREATE FUNCTION taken_function() RETURNS int LANGUAGE sql AS 'SELECT 1'; DROP FUNCTION refused(int);"
+                        "CREATE VIEW holds AS SELECT * FROM stays")
+    captured.execute(f"UPDATE b SET v = 70; {change}; UPDATE c SET v = 70")
+    others_equal(towline, captured, destination, "b", "c")
+    assert parked(destination) == left
+    assert [fate for _, fate in fates(destination) if fate != "applied"] == ["parked"]
+    assert destination.value("SELECT count(*) FROM a") == 50
+    assert destination.value("SELECT to_regclass('stays') IS NOT NULL")
+    assert towline.stop() == 0
+
+
+def test_a_name_means_no_table_of_another_schema(towline, captured, destination):
+    """The source's `t` is in `one`; where that one was never made the name would be the other's."""
+    captured.execute("CREATE SCHEMA one; CREATE TABLE public.t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
+    towline.start(*PARK).wait_for_state("streaming")
+    destination.execute("CREATE TABLE one.t ()")
+    captured.execute("SET search_path = one, public; CREATE TABLE t (id int PRIMARY KEY)")
+    towline.wait_until_caught_up()
+    destination.execute("DROP TABLE one.t")
+    for change in ("ALTER TABLE t ADD COLUMN v int DEFAULT 3", "CREATE INDEX ON t (v)", "ALTER TABLE t RENAME TO u", "DROP TABLE u"):
+        captured.execute(f"SET search_path = one, public; {change}; INSERT INTO public.t SELECT max(id) + 1 FROM public.t")
+    others_equal(towline, captured, destination, "a", "t")
+    assert [fate for _, fate in fates(destination)] == ["parked"] * 4 + ["applied"]
+    assert parked(destination) == []
+    assert towline.stop() == 0
+
+
+def test_a_dropped_name_means_nothing_of_another_schema(towline, captured, destination):
+    captured.execute("CREATE SCHEMA one; CREATE VIEW w AS SELECT 1 AS n; CREATE VIEW one.w AS SELECT 2 AS n; CREATE TYPE ty AS (n int);"
+                     "CREATE TYPE one.ty AS (n int); CREATE TABLE typed (id int PRIMARY KEY, v public.ty); INSERT INTO typed VALUES (1, '(3)')")
+    towline.start(*PARK).wait_for_state("streaming")
+    destination.execute("DROP VIEW one.w; DROP TYPE one.ty")
+    captured.execute("SET search_path = one, public; DROP VIEW w; DROP TYPE ty CASCADE; INSERT INTO typed VALUES (2, '(4)')")
+    others_equal(towline, captured, destination, "a", "typed")
+    assert destination.query("SELECT n FROM w") == [(1,)]
+    assert [fate for _, fate in fates(destination)] == ["applied"] * 2
+    assert towline.stop() == 0
+
+
+def test_create_table_as_that_makes_nothing_leaves_no_row_out(towline, captured, destination):
+    towline.start(*PARK, "--ddl", "table=ignore").wait_for_state("streaming")
+    captured.execute("CREATE TABLE IF NOT EXISTS a AS SELECT 1 AS n; INSERT INTO a VALUES (99, 99)")
+    others_equal(towline, captured, destination, "a", "b")
+    assert towline.stop() == 0
+
+
+def test_what_waits_for_the_operator_still_waits(towline, captured, destination):
+    towline.start(*PARK, "--ddl", "drop_table=hold").wait_for_state("streaming")
+    captured.execute("DROP TABLE a")
+    assert towline.wait_exit() == 4
+    assert "held: DROP TABLE" in towline.output()
+    # And of what the source could not capture it is not known which tables it is about.
+    destination.execute("UPDATE towline_state.ddl_history SET decision = 'approve'")
+    captured.execute("REVOKE EXECUTE ON FUNCTION pg_event_trigger_ddl_commands() FROM PUBLIC;"
+                     "CREATE ROLE park_nobody; GRANT CREATE ON SCHEMA public TO park_nobody")
+    try:
+        captured.execute("SET ROLE park_nobody; CREATE TABLE unseen (id int)")
+    finally:
+        captured.execute("GRANT EXECUTE ON FUNCTION pg_event_trigger_ddl_commands() TO PUBLIC; DROP OWNED BY park_nobody;"
+                         "DROP ROLE park_nobody")
+    towline.start(*PARK)
+    assert towline.wait_exit() == 4
+    assert "the source could not capture it" in towline.output()
+
+
+def test_killed_when_it_has_parked(towline, captured, destination):
+    towline.fault = "apply:after-ddl:kill:1"
+    destination_only = "ALTER TABLE a ADD COLUMN w int"
+    towline.start(*PARK)
+    towline.wait_for_state("streaming")
+    destination.execute(destination_only)
+    captured.execute("UPDATE b SET v = 7; ALTER TABLE a ADD COLUMN w int DEFAULT 3; UPDATE a SET v = 2; UPDATE c SET v = 7")
+    assert towline.wait_exit(60) == -signal.SIGKILL, towline.tail()
+    assert parked(destination) == []
+    towline.fault = None
+    towline.start(*PARK)
+    others_equal(towline, captured, destination, "b", "c")
+    assert parked(destination) == ["a"]
+    assert not compare(captured.uri(), destination.uri(), tables=["public.a"])
+    assert towline.stop() == 0
+
+
+def test_a_conflict_parks_a_table_whose_schema_is_followed(towline, captured, destination):
+    towline.start("--ddl", "apply", "--on-failure", "park").wait_for_state("streaming")
+    destination.execute("ALTER TABLE a ADD CONSTRAINT small CHECK (v < 100)")
+    captured.execute("UPDATE b SET v = 5; UPDATE a SET v = 500 WHERE id = 7; UPDATE c SET v = 5")
+    towline.wait_for_log('table "public"."a" is parked, as on_failure says')
+    captured.execute("ALTER TABLE a ADD COLUMN w int DEFAULT 3; ALTER TABLE a RENAME TO z; UPDATE z SET v = 1; ALTER TABLE b ADD COLUMN w int DEFAULT 4")
+    others_equal(towline, captured, destination, "b", "c")
+    assert parked(destination) == ["z"]
+    # Its schema goes along, its rows do not.
+    assert destination.query("SELECT DISTINCT w, v = id FROM z") == [(3, True)]
+    assert towline.stop() == 0
+
+
+def test_a_rewrite_that_would_lose_what_only_the_destination_has(towline, captured, destination):
+    towline.start("--ddl", "apply").wait_for_state("streaming")
+    destination.execute("ALTER TABLE a ADD COLUMN mine int DEFAULT 9")
+    captured.execute("ALTER TABLE a ALTER COLUMN v TYPE text USING v || 'x'")
+    assert towline.wait_exit() == 4
+    assert destination.query("SELECT fate, reason ~ 'which the source does not send' FROM towline_state.ddl_history") == [("held", True)]
+    towline.start(*PARK)
+    captured.execute("UPDATE b SET v = 5")
+    others_equal(towline, captured, destination, "b", "c")
+    assert parked(destination) == ["a"]
+    assert destination.query("SELECT count(*), min(mine) FROM a") == [(50, 9)]
+    assert towline.stop() == 0
+
+
+# Found by the server's own regression suite.
+UNFIT = (
+    ("CREATE TABLE bare (id int, v int); INSERT INTO bare VALUES (1, 1); UPDATE bare SET v = 2", "bare", "arrived without identity"),
+    ("CREATE TABLE defaulted (id int DEFAULT 1); CREATE TABLE odd AS SELECT adnum, adbin FROM pg_attrdef", "odd", "cannot accept a value of type pg_node_tree"),
+)
+
+
+@pytest.mark.parametrize("change, table, why", UNFIT, ids=[table for _, table, _ in UNFIT])
+def test_rows_that_cannot_be_written_park_their_table(towline, captured, destination, change, table, why):
+    towline.start(*PARK, "--on-failure", "park").wait_for_state("streaming")
+    captured.script(*change.split("; "), "UPDATE b SET v = 5")
+    towline.wait_for_log(f'table "public"."{table}" is parked.*{why}')
+    others_equal(towline, captured, destination, "b", "c")
+    assert parked(destination) == [table]
+    assert towline.stop() == 0

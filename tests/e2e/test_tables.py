@@ -1,0 +1,273 @@
+"""towline table: single tables leave a task that streams, under load."""
+import random
+import signal
+
+import pytest
+
+from support.background_load import BackgroundLoad
+from support.compare import assert_equal
+from support.probes import Session, assert_confirmed_is_applied
+from support.waiting import wait_until
+
+TABLES = ("a", "b", "c")
+
+
+class Writer:
+    """Each transaction changes all tables; ids of its own, so that nobody waits for it."""
+
+    def __init__(self, source, seed, number, clients=2):
+        self.random = random.Random(f"{seed}/{number}")
+        self.number, self.clients = number, clients
+        self.connection = source.connect(autocommit=False)
+        self.done = 0
+
+    def transaction(self):
+        with self.connection.cursor() as cursor:
+            for table in self.random.sample(TABLES, len(TABLES)):
+                key = self.random.randrange(3000) * self.clients + self.number
+                what = self.random.randrange(4)
+                if what == 0:
+                    cursor.execute(f"DELETE FROM {table} WHERE id = %s", (key,))
+                elif what == 1:
+                    cursor.execute(f"UPDATE {table} SET v = v + 1 WHERE id BETWEEN %s AND %s AND id %% %s = %s",
+                                   (key, key + 20, self.clients, self.number))
+                else:
+                    cursor.execute(f"INSERT INTO {table} VALUES (%s, 0, repeat('n', %s)) "
+                                   "ON CONFLICT (id) DO UPDATE SET v = excluded.v - 1",
+                                   (key, self.random.choice((0, 5, 3000))))
+        if self.random.random() < 0.1:
+            self.connection.rollback()
+        else:
+            self.connection.commit()
+        self.done += 1
+
+
+class Load(BackgroundLoad):
+    def __init__(self, source, seed):
+        super().__init__(Writer(source, seed, number) for number in range(2))
+
+
+@pytest.fixture
+def three(source, destination):
+    for table in TABLES:
+        source.script(f"CREATE TABLE {table} (id int PRIMARY KEY, v int, note text)",
+                      f"CREATE UNIQUE INDEX ON {table} (v, id)",
+                      f"INSERT INTO {table} SELECT i, 0, repeat(md5(i::text), 3) FROM generate_series(1, 3000) i")
+    return source, destination
+
+
+def ask(service, action, table, status=0):
+    done = service.call("table", action, table)
+    assert done.returncode == status, (done.returncode, done.stdout, done.stderr)
+    return done.stdout if status == 0 else done.stderr
+
+
+def piece(destination, table):
+    rows = destination.query("SELECT state, reason FROM towline_state.piece WHERE table_name = %s", [table])
+    return rows[0] if rows else (None, None)
+
+
+def wait_for_piece(service, destination, table, state, seconds=30):
+    wait_until(lambda: piece(destination, table)[0] == state, seconds, f"{table} to be {state}", explain=service.tail)
+
+
+def rows(destination, table):
+    return destination.query(f"SELECT * FROM {table} ORDER BY id")
+
+
+def assert_others(service, source, destination, *tables):
+    service.wait_until_caught_up()
+    assert_equal(source.uri(), destination.uri(), tables=[f"public.{table}" for table in tables])
+
+
+def notes(service):
+    return {note["table"]: (note["state"], note["text"]) for note in service.status()["table_notes"]}
+
+
+def test_tables_leave_the_stream_and_the_task(towline, three, seed):
+    source, destination = three
+    towline.start().wait_for_state("streaming")
+    for words, text in (((), "what to do with a table is missing"), (("park",), "the table is missing"),
+                        (("lose", "public.a"), '"lose" cannot be asked'), (("park", "a"), 'expected "schema.table"'),
+                        (("park", "public.nothing"), 'the task has no table "public"."nothing"')):
+        done = towline.call("table", *words)
+        assert done.returncode == 2 and text in done.stderr and "HINT" in done.stderr, done.stderr
+    with Load(source, seed) as load:
+        load.wait_for(20)
+        assert 'table "public"."a" has left the stream' in ask(towline, "park", "public.a")
+        wait_for_piece(towline, destination, "a", "parked")
+        ask(towline, "remove", "public.b")
+        wait_for_piece(towline, destination, "b", "removed")
+        towline.wait_until_caught_up()
+        left = rows(destination, "a"), rows(destination, "b")
+        load.wait_for(30)
+    assert_others(towline, source, destination, "c")
+    assert (rows(destination, "a"), rows(destination, "b")) == left
+    assert notes(towline) == {"a": ("parked", "asked for"), "b": ("removed", "")}
+    assert towline.status()["parked"] == [{"schema": "public", "table": "a"}]
+    shown = towline.call("status").stdout
+    assert '"public"."a" is parked: asked for' in shown and '"public"."b" has left the task' in shown
+    assert "parked already" in ask(towline, "park", "public.a", status=3)
+    assert "has left the task already" in ask(towline, "remove", "public.b", status=3)
+    # What was removed is nobody's business; what is parked differs.
+    verified = towline.call("verify", "--json")
+    assert '"a"' in verified.stdout and '"b"' not in verified.stdout
+    assert towline.stop() == 0
+    # Asked while nobody runs it; and the others' TRUNCATE goes on.
+    ask(towline, "remove", "public.a")
+    assert notes(towline)["a"] == ("parked", "asked for") or notes(towline)["a"][0] == "asked"
+    source.script("INSERT INTO a VALUES (-1, 1, 'x')", "INSERT INTO b VALUES (-1, 1, 'x')",
+                  "TRUNCATE a, b, c", "INSERT INTO c VALUES (-1, 1, 'x')")
+    towline.start()
+    wait_for_piece(towline, destination, "a", "removed")
+    assert_others(towline, source, destination, "c")
+    assert (rows(destination, "a"), rows(destination, "b")) == left
+    assert towline.call("verify").returncode == 0
+    assert towline.status()["parked_total"] == 0
+    assert towline.stop() == 0
+
+
+def test_tables_come_back_and_join_under_load(source, destination, three, towline_factory, seed):
+    service = towline_factory(source, destination, arguments=["--copy-part-bytes", "64kB"])
+    service.start().wait_for_state("streaming")
+    with Load(source, seed) as load:
+        ask(service, "park", "public.a")
+        load.wait_for(20)
+        assert "is copied by task" in ask(service, "rejoin", "public.a")
+        wait_for_piece(service, destination, "a", "copied")
+        # Given up in the midst, and begun again.
+        assert service.call("set", "copy_rows_max", "300").returncode == 0
+        ask(service, "recopy", "public.b")
+        service.wait_for_log('asked=recopy(.|\n)*tables are copied by themselves')
+        assert service.call("pause").returncode == 3
+        ask(service, "park", "public.b")
+        wait_for_piece(service, destination, "b", "parked")
+        assert service.call("set", "copy_rows_max", "0").returncode == 0
+        ask(service, "rejoin", "public.b")
+        ask(service, "remove", "public.c")
+        wait_for_piece(service, destination, "b", "copied")
+        wait_for_piece(service, destination, "c", "removed")
+        assert "holds rows already" in ask(service, "add", "public.c", status=3)
+        destination.execute("TRUNCATE c")
+        ask(service, "add", "public.c")
+        wait_for_piece(service, destination, "c", "copied")
+        load.wait_for(20)
+    # A transaction of the source that lasts delays the table, and not the stream.
+    with Session(source) as session:
+        session.execute("BEGIN; UPDATE a SET v = v + 1 WHERE id < 50")
+        ask(service, "recopy", "public.a")
+        source.script("UPDATE a SET v = -9 WHERE id > 2900", "INSERT INTO b VALUES (-7, -9, 'beside')")
+        wait_until(lambda: destination.value("SELECT count(*) FROM b WHERE id = -7"), 30, "the stream to go on")
+        assert piece(destination, "a")[0] == "joining"
+        session.execute("COMMIT")
+    wait_for_piece(service, destination, "a", "copied")
+    source.execute("TRUNCATE b; INSERT INTO b VALUES (1, 1, 'behind it')")
+    assert_others(service, source, destination, *TABLES)
+    wait_until(lambda: destination.value("SELECT count(*) FROM towline_state.range") == 0, 30, "the snapshots to be passed")
+    assert notes(service) == {}
+    assert service.stop() == 0
+
+
+def test_what_is_refused_and_what_is_not_included(source, destination, three, towline_factory):
+    service = towline_factory(source, destination, arguments=["--on-failure", "park", "--exclude", "public.d"])
+    service.arguments += ["--include", "public.a", "--include", "public.b", "--include", "public.d"]
+    source.execute("CREATE TABLE d (id int PRIMARY KEY); CREATE UNLOGGED TABLE quick (id int PRIMARY KEY)")
+    service.start().wait_for_state("streaming")
+    destination.execute("ALTER TABLE a ADD CONSTRAINT small CHECK (v < 100)")
+    source.execute("UPDATE a SET v = 500 WHERE id = 7")
+    wait_for_piece(service, destination, "a", "parked")
+    for table, text in (("nothing", "is not at the source"), ("quick", "is unlogged"), ("d", "tables.exclude leaves"),
+                        ("c", "is missing at the destination")):
+        assert text in ask(service, "add", f"public.{table}", status=3)
+    assert "is streamed" in ask(service, "rejoin", "public.b", status=3)
+    destination.execute("CREATE TABLE c (id int PRIMARY KEY, v int); ALTER TABLE b ADD own int; UPDATE b SET own = 1 WHERE id = 1")
+    assert 'column "note" (text) is missing' in ask(service, "add", "public.c", status=3)
+    assert 'columns that the task does not write ("own")' in ask(service, "recopy", "public.b", status=3)
+    # What parked it is still there: it is parked again, and the others go on.
+    ask(service, "rejoin", "public.a")
+    wait_until(lambda: "small" in (piece(destination, "a")[1] or ""), 30, "a to be parked again", explain=service.tail)
+    destination.execute("ALTER TABLE c ADD note text; ALTER TABLE a DROP CONSTRAINT small")
+    source.execute("UPDATE b SET v = 5; UPDATE a SET v = 6; UPDATE c SET v = 7")
+    ask(service, "add", "public.c")
+    ask(service, "rejoin", "public.a")
+    wait_for_piece(service, destination, "a", "copied")
+    wait_for_piece(service, destination, "c", "copied")
+    assert service.stop() == 0
+    # What joined belongs to it for good.
+    source.execute("UPDATE a SET v = 2; UPDATE c SET v = 2; DELETE FROM c WHERE id < 100")
+    service.start().wait_for_state("streaming")
+    assert_others(service, source, destination, "a", "c")
+    assert service.stop() == 0
+
+
+def test_foreign_keys_that_act(source, destination, towline_factory):
+    """A role that may not set session_replication_role any more: other tables would lose rows."""
+    source.script("CREATE TABLE parent (id int PRIMARY KEY)",
+                  "CREATE TABLE child (id int REFERENCES parent (id) ON DELETE CASCADE)",
+                  "INSERT INTO parent VALUES (1)", "INSERT INTO child VALUES (1)", "ALTER TABLE child REPLICA IDENTITY FULL")
+    role, setting = f"plain_{destination.name}", "SET ON PARAMETER session_replication_role"
+    destination.execute(f"CREATE ROLE {role} LOGIN; ALTER DATABASE {destination.name} OWNER TO {role}; "
+                        f"ALTER SCHEMA public OWNER TO {role}; GRANT {setting} TO {role}")
+    service = towline_factory(source, destination)
+    service.command_uris = (source.uri(), destination.uri(user=role))
+    try:
+        service.start().wait_for_state("streaming")
+        assert service.stop() == 0
+        destination.execute(f"REVOKE {setting} FROM {role}")
+        ask(service, "recopy", "public.parent")
+        service.start()
+        # Nor can the stream run so.
+        assert service.wait_exit(30) == 3, service.tail()
+        assert notes(service)["parent"][0] == "refused" and "foreign keys of table" in notes(service)["parent"][1]
+        assert destination.value("SELECT count(*) FROM child") == 1
+    finally:
+        service.close()
+        destination.execute(f"REASSIGN OWNED BY {role} TO CURRENT_USER; DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+def test_killed_between_any_two_steps(source, destination, three, towline_factory, seed):
+    """What is begun before one kill goes on to the next."""
+    service = towline_factory(source, destination, arguments=["--copy-part-bytes", "64kB"])
+    service.start().wait_for_state("streaming")
+    assert service.stop() == 0
+
+    def dies_at(point):
+        service.fault = f"{point}:kill:1"
+        service.start()
+        assert service.wait_exit(60) == -signal.SIGKILL, service.tail()
+        assert f"fault point {point}" in service.output()
+        assert_confirmed_is_applied(service, source)
+
+    ask(service, "park", "public.b")
+    ask(service, "recopy", "public.a")
+    with Load(source, seed) as load:
+        load.wait_for(10)
+        dies_at("tables:left")
+        left = rows(destination, "b")
+        for point in ("tables:joining", "join:emptied", "copy:piece-begun", "copy:in-table"):
+            dies_at(point)
+            load.wait_for(5)
+        assert piece(destination, "a")[0] == "joining"
+        # Its rows are there.
+        dies_at("copy:table-done")
+        assert piece(destination, "a")[0] == "copied"
+        load.wait_for(10)
+        service.fault = None
+        service.start().wait_for_state("streaming")
+        load.wait_for(10)
+    assert_others(service, source, destination, "a", "c")
+    assert service.stop() == 0
+    ask(service, "recopy", "public.c")
+    ask(service, "rejoin", "public.b")
+    with Load(source, f"{seed}/2") as load:
+        assert rows(destination, "b") == left
+        # One is done, the other is not.
+        dies_at("copy:table-done")
+        assert sorted(piece(destination, table)[0] for table in ("b", "c")) == ["copied", "joining"]
+        dies_at("join:copied")
+        load.wait_for(10)
+        service.fault = None
+        service.start().wait_for_state("streaming")
+        load.wait_for(10)
+    assert_others(service, source, destination, *TABLES)
+    assert service.stop() == 0
