@@ -20,6 +20,7 @@ import urllib.parse
 
 import psycopg2
 
+from . import sessions
 from .waiting import wait_until
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -121,13 +122,10 @@ class Database:
         return connection
 
     def run(self, sql, parameters=None, **options):
-        connection = self.connect(**options)
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute(sql, parameters)
-                return cursor.fetchall() if cursor.description else []
-        finally:
-            connection.close()
+        def work(cursor):
+            cursor.execute(sql, parameters)
+            return cursor.fetchall() if cursor.description else []
+        return sessions.use(self.uri(**options), work)
 
     def execute(self, sql, parameters=None, **options):
         """Runs statements; several in one string run as one transaction."""

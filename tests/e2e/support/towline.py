@@ -14,6 +14,7 @@ import time
 
 import psycopg2
 
+from . import sessions
 from .waiting import Deadline, wait_until
 
 MEMORY_LIMIT = 256 << 20  # P13; plus three times the largest row
@@ -169,25 +170,20 @@ class Towline:
 
     def row(self):
         """(epoch, position as an integer, state, slot) of the task row; None if there is none yet."""
+        def work(cursor):
+            cursor.execute("SELECT to_regclass('towline_state.task') IS NOT NULL")
+            if not cursor.fetchone()[0]:
+                return None
+            cursor.execute("""SELECT epoch, coalesce("position", '0/0') - '0/0'::pg_lsn, state::text, slot
+                                FROM towline_state.task WHERE %(task)s IS NULL OR task = %(task)s
+                               ORDER BY task""", {"task": self.task})
+            rows = cursor.fetchall()
+            assert len(rows) <= 1, "several tasks at this destination: name one"
+            return (rows[0][0], int(rows[0][1]), rows[0][2], rows[0][3]) if rows else None
         try:
-            connection = psycopg2.connect(self.destination_uri, connect_timeout=5)
-        except psycopg2.OperationalError:
-            return None
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT to_regclass('towline_state.task') IS NOT NULL")
-                if not cursor.fetchone()[0]:
-                    return None
-                cursor.execute("""SELECT epoch, coalesce("position", '0/0') - '0/0'::pg_lsn, state::text, slot
-                                    FROM towline_state.task WHERE %(task)s IS NULL OR task = %(task)s
-                                   ORDER BY task""", {"task": self.task})
-                rows = cursor.fetchall()
-                assert len(rows) <= 1, "several tasks at this destination: name one"
-                return (rows[0][0], int(rows[0][1]), rows[0][2], rows[0][3]) if rows else None
+            return sessions.use(self.destination_uri, work, connect_timeout=5)
         except (psycopg2.OperationalError, psycopg2.errors.UndefinedTable):
             return None
-        finally:
-            connection.close()
 
     def state(self):
         row = self.row()
