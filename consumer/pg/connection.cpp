@@ -341,7 +341,8 @@ absl::StatusOr<std::optional<Connection::CopyChunk>> Connection::CopyRead(
       return std::optional<CopyChunk>(std::move(chunk));
     }
     if (length == -1) {
-      TOWLINE_RETURN_IF_ERROR(LastResult(PGRES_NONFATAL_ERROR).status());
+      TOWLINE_ASSIGN_OR_RETURN(Result ended, LastResult(PGRES_NONFATAL_ERROR));
+      copied_out_rows_ = ended.affected_rows();
       return std::optional<CopyChunk>();
     }
     if (length == -2) return ErrorOf(nullptr);

@@ -95,6 +95,8 @@ class Connection {
   // of it is taken.
   absl::StatusOr<std::optional<CopyChunk>> CopyRead(absl::FunctionRef<absl::Status()> on_large =
                                                         [] { return absl::OkStatus(); });
+  // How many rows the server says that the COPY TO STDOUT which ended last was of.
+  int64_t copied_out_rows() const { return copied_out_rows_; }
 
   // COPY FROM STDIN. CopyWrite waits for the socket, so libpq's buffer stays bounded. CopyInEnd
   // gives the number of rows.
@@ -147,6 +149,7 @@ class Connection {
   std::string side_;
   const Shutdown* shutdown_;
   absl::Duration answer_wait_max_ = absl::InfiniteDuration();
+  int64_t copied_out_rows_ = 0;
 };
 
 }  // namespace towline

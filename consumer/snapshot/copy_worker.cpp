@@ -80,6 +80,16 @@ absl::Status ExplainTableError(const absl::Status& status, const Table& table,
   return explained;
 }
 
+absl::Status RowsMissing(const Table& table, const CopyTarget& target, int64_t sent, int64_t rows) {
+  return WithHint(
+      absl::FailedPreconditionError(absl::StrCat("the source sent ", sent, " rows of table ",
+                                                 QuoteQualified(table.name.schema, table.name.name),
+                                                 ", and ", rows, " have come to be in ",
+                                                 target.relation, " at the destination")),
+      "A trigger there keeps rows away: disable it, or the rule or policy that does (ALTER TABLE "
+      "... DISABLE TRIGGER ...), and run again.");
+}
+
 }  // namespace
 
 // Of one part; see copy_progress.h for what is counted.
@@ -167,7 +177,10 @@ absl::StatusOr<int64_t> CopyWorker::CopyRows(const Table& table, const CopyTarge
     int64_t rows = 0;
     if (!absl::SimpleAtoi(count, &rows)) return absl::InternalError("a count is no number");
     TOWLINE_ASSIGN_OR_RETURN(Result made, destination_.Query(MakeRowsSql(target, rows)));
-    return made.affected_rows();
+    if (made.affected_rows() != rows) {
+      return RowsMissing(table, target, rows, made.affected_rows());
+    }
+    return rows;
   }
   if (!target.inexact.empty()) TOWLINE_RETURN_IF_ERROR(RefuseInexact(table, target, part));
   TOWLINE_RETURN_IF_ERROR(destination_.CopyInBegin(CopyInSql(target)));
@@ -177,7 +190,9 @@ absl::StatusOr<int64_t> CopyWorker::CopyRows(const Table& table, const CopyTarge
     destination_.CopyInAbort("the source failed");
     return read;
   }
-  return destination_.CopyInEnd();
+  TOWLINE_ASSIGN_OR_RETURN(const int64_t rows, destination_.CopyInEnd());
+  const int64_t sent = source_.copied_out_rows();
+  return rows == sent ? absl::StatusOr<int64_t>(rows) : RowsMissing(table, target, sent, rows);
 }
 
 // Binary carries these values, but another column of the table has to go as text, and COPY takes
