@@ -66,6 +66,7 @@ void CheckOtherTask(CheckContext& context) {
       context.Ask(kId, *context.destination,
                   "SELECT p.task, pg_catalog.count(*), pg_catalog.min(pg_catalog.format('%I.%I', "
                   "p.schema_name, p.table_name)) FROM towline_state.piece p WHERE p.task <> $1 AND "
+                  "p.state <> 'removed' AND "
                   "(p.schema_name, p.table_name) IN (SELECT * FROM unnest($2::text[], $3::text[])) "
                   "GROUP BY p.task ORDER BY p.task",
                   {{context.options.task, schemas.ToString(), tables.ToString()}});

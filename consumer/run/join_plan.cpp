@@ -58,6 +58,11 @@ absl::Status CheckSource(const Table& table, const std::string& name) {
   return absl::OkStatus();
 }
 
+// verify --repair would take the others' rows as well, and refuses.
+constexpr char kMendByHand[] =
+    "Let towline verify --repair-sql FILE write the statements that would make it equal, and run "
+    "those that are right.";
+
 absl::Status CheckBeside(Connection& destination, const CopierOptions& options, const Table& there,
                          const std::string& name) {
   TOWLINE_ASSIGN_OR_RETURN(Result found,
@@ -79,7 +84,7 @@ absl::Status CheckBeside(Connection& destination, const CopierOptions& options, 
   if (const std::string other = found.GetString(0, 2); !other.empty()) {
     return Refuse(absl::StrCat("task ", other, " writes table ", name,
                                " as well: emptying it would take that one's rows"),
-                  "Mend its rows with towline verify --repair.");
+                  kMendByHand);
   }
   return absl::OkStatus();
 }
@@ -138,7 +143,7 @@ absl::StatusOr<JoinPlan> PlanJoin(Connection& source, Connection& destination,
   const std::string name = QuoteQualified(table.schema, table.name);
   if (existing == "append" || options.existing(table) == "append") {
     return Refuse(absl::StrCat("table ", name, " keeps rows of its own (existing: append)"),
-                  "Mend its rows with towline verify --repair.");
+                  kMendByHand);
   }
   // Before the columns that are copied by it: one that is added in between shows under the
   // snapshot.

@@ -345,11 +345,29 @@ absl::Status Repairer::HoldTask(PairReader& reader, const ComparedTable& table) 
   // Held to the end: a table that is to be copied again is emptied after this repair or before.
   TOWLINE_ASSIGN_OR_RETURN(
       Result piece,
-      session_.Query("SELECT state IN ('copied', 'streamed') FROM towline_state.piece WHERE task = "
-                     "$1 AND schema_name = $2 AND table_name = $3 FOR SHARE",
-                     std::vector<Param>{options_.task, table.name.schema, table.name.name}));
-  if (piece.row_count() == 0 || piece.GetBool(0, 0)) return absl::OkStatus();
-  return absl::FailedPreconditionError("the table is being copied again");
+      session_.Query(
+          "SELECT p.state IN ('copied', 'streamed'), p.existing = 'append', "
+          "COALESCE((SELECT pg_catalog.min(o.task) FROM towline_state.piece o WHERE o.task <> $1 "
+          "AND o.schema_name = $2 AND o.table_name = $3 AND o.state <> 'removed'), '') "
+          "FROM towline_state.piece p WHERE p.task = $1 AND p.schema_name = $2 "
+          "AND p.table_name = $3 FOR SHARE OF p",
+          std::vector<Param>{options_.task, table.name.schema, table.name.name}));
+  if (piece.row_count() == 0) return absl::OkStatus();
+  if (!piece.GetBool(0, 0)) {
+    return absl::FailedPreconditionError("the table is being copied again");
+  }
+  // Rows that the source lacks may belong there.
+  if (piece.GetBool(0, 1)) {
+    return absl::FailedPreconditionError(
+        "the table keeps rows of its own (existing: append): --repair-sql writes the statements "
+        "to be looked through");
+  }
+  if (const std::string other = piece.GetString(0, 2); !other.empty()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "task ", other,
+        " writes the table as well: --repair-sql writes the statements to be looked through"));
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<Lsn> Repairer::BeginSettled(PairReader& reader, absl::Duration wait_max) {

@@ -190,6 +190,17 @@ def test_what_cannot_be_repaired_says_why(source, destination, streaming):
     assert done.returncode == UNDECIDED and "cannot write /nowhere/x" in done.stderr
 
 
+def test_rows_of_others_are_not_taken(source, destination, towline):
+    source.execute("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'a'), (2, 'b');"
+                   "CREATE TABLE shared (id int PRIMARY KEY); INSERT INTO shared VALUES (1)")
+    destination.execute("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (7, 'mine')")
+    towline.start("--existing", "append").wait_for_state("streaming")
+    status, tables = verify(towline, "--repair")
+    assert status == DIFFERENT and "existing: append" in tables["t"]["repair_note"], tables["t"]
+    assert destination.query("SELECT id FROM t ORDER BY id") == [(1,), (2,), (7,)]
+    assert towline.stop() == 0
+
+
 def test_two_databases_without_a_task_are_made_equal(source, destination, towline):
     source.execute("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'a'), (2, 'b')")
     destination.execute("CREATE TABLE t (v text, id int); INSERT INTO t VALUES ('a', 1), ('b', 2), ('b', 2), ('c', 3)")
