@@ -102,6 +102,7 @@ class Attempt {
   absl::StatusOr<std::vector<std::string>> ParkedPatterns();
   void ShowParked(const std::vector<TableName>& parked);
   absl::Status SelectTables();
+  absl::Status ParkUnselected();
   absl::Status ShowTables(const std::vector<PieceRow>& pieces);
   absl::StatusOr<bool> AreTablesDue();
   absl::Status ChangeTables();

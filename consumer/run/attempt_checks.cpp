@@ -22,9 +22,9 @@ absl::Status Attempt::Check(bool may_have_slot) {
   const Config& config = context_.config;
   CheckOptions options = CheckOptionsOf(config);
   // A crash may have left our slot: PrepareSlot() knows what to do with it.
-  if (!may_have_slot && config.stages.copy && config.stages.stream) {
+  if (!may_have_slot && config.stages.stream) {
     options.task = context_.task;
-    options.slot = SlotName(context_.task);
+    if (config.stages.copy) options.slot = SlotName(context_.task);
   }
   return RunCheck(options);
 }
@@ -32,6 +32,7 @@ absl::Status Attempt::Check(bool may_have_slot) {
 // The servers may be others than those of the first start. The tables are there.
 absl::Status Attempt::CheckForHealing() {
   CheckOptions options = CheckOptionsOf(context_.config);
+  options.task = context_.task;
   options.copies_schema = false;
   options.copies_rows = false;
   return RunCheck(options);
@@ -107,7 +108,12 @@ absl::Status Attempt::CompareSlot() {
   }
   TOWLINE_RETURN_IF_ERROR(CheckFailover(row_, source_identity_, slot, fork));
   TOWLINE_RETURN_IF_ERROR(CheckSlot(row_, source_identity_.database, slot));
-  if (!context_.config.has_source_standby) return absl::OkStatus();
+  if (!context_.config.has_source_standby) {
+    TOWLINE_ASSIGN_OR_RETURN(std::string end,
+                             server.QueryValue("SELECT pg_catalog.pg_current_wal_insert_lsn()"));
+    TOWLINE_ASSIGN_OR_RETURN(Lsn log_end, Lsn::Parse(end));
+    return CheckNotPutBack(row_, log_end);
+  }
   return EndSessionsAtSource(server, context_.task, shutdown_);
 }
 

@@ -12,6 +12,8 @@
 #include "base/status_macros.h"
 #include "pg/quoting.h"
 #include "run/attempt.h"
+#include "run/start_checks.h"
+#include "schema/catalog_reader.h"
 #include "snapshot/constraints.h"
 #include "state/joining_piece.h"
 #include "state/parked_piece.h"
@@ -48,6 +50,27 @@ absl::Status Attempt::SelectTables() {
     } else if (piece.is_added && !config.include.empty()) {
       config.include.push_back(Quoted(piece.table));
     }
+  }
+  return absl::OkStatus();
+}
+
+// A table that the stream passes over is no exact copy any more. That is kept for the time when the
+// selection takes it again; until the others' keys are made it cannot leave.
+absl::Status Attempt::ParkUnselected() {
+  TOWLINE_ASSIGN_OR_RETURN(row_, store_->ReadTask());
+  TOWLINE_ASSIGN_OR_RETURN(has_constraints_left_, HasConstraintsLeft(*store_));
+  if (row_.lsn_after.is_valid() || has_constraints_left_) return absl::OkStatus();
+  TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenSource());
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<ListedTable> tables,
+                           ListTables(source, SelectionOf(context_.config)));
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_->ReadPieces());
+  for (const FailedTable& table : UnselectedPieces(pieces, tables, context_.config.ddl.is_on)) {
+    TOWLINE_RETURN_IF_ERROR(store_->ParkTable(
+        table,
+        "include and exclude do not select it any more: what is written to it at the source "
+        "does not come"));
+    LogWarning("a table is parked, because include and exclude do not select it any more",
+               {{"table", Quoted(table.name)}, {"position", row_.position.ToString()}});
   }
   return absl::OkStatus();
 }

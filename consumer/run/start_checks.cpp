@@ -1,6 +1,7 @@
 #include "run/start_checks.h"
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "absl/strings/numbers.h"
@@ -178,6 +179,17 @@ absl::Status CheckSlot(const TaskRow& task, const std::string& database,
   return absl::OkStatus();
 }
 
+absl::Status CheckNotPutBack(const TaskRow& task, Lsn log_end) {
+  if (task.position <= log_end) return absl::OkStatus();
+  return WithHint(
+      WithDetail(absl::DataLossError("the source was put back to an older state"),
+                 absl::StrCat("The destination holds all before ", task.position.ToString(),
+                              ", and the source's log ends at ", log_end.ToString(),
+                              ": what was between the two is only there, and what the source "
+                              "writes up to there would be passed over.")),
+      HealHint(task));
+}
+
 absl::Status CheckHealable(const TaskRow& task, const ServerIdentity& source,
                            const std::optional<SlotInfo>& slot, const std::vector<PieceRow>& pieces,
                            const TableRules& rules, bool takes_foreign_origins) {
@@ -260,6 +272,31 @@ absl::Status RefuseRuleChange(const TaskRow& task, const std::vector<PieceRow>& 
           "Put them back; or run with --accept-rule-change: the new ones count for changes "
           "from here on, rows already copied are not looked at again. ",
           StartAgainHint(task)));
+}
+
+std::vector<FailedTable> UnselectedPieces(const std::vector<PieceRow>& pieces,
+                                          const std::vector<ListedTable>& tables,
+                                          bool follows_ddl) {
+  std::map<TableName, const ListedTable*> by_name;
+  std::map<Oid, const ListedTable*> by_oid;
+  for (const ListedTable& table : tables) {
+    by_name[table.name] = &table;
+    by_oid[table.oid] = &table;
+  }
+  std::vector<FailedTable> left;
+  for (const PieceRow& piece : pieces) {
+    if (piece.state != "copied" && piece.state != "streamed") continue;
+    auto found = by_name.find(piece.table);
+    const ListedTable* table = found != by_name.end() ? found->second : nullptr;
+    if (table == nullptr && !follows_ddl) {
+      auto renamed = by_oid.find(piece.source_oid);
+      if (renamed != by_oid.end()) table = renamed->second;
+    }
+    if (table == nullptr || table->is_selected) continue;
+    if (follows_ddl && !table->is_excluded) continue;
+    left.push_back({piece.table, piece.source_oid});
+  }
+  return left;
 }
 
 }  // namespace towline

@@ -9,7 +9,9 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "model/failed_table.h"
 #include "model/table.h"
+#include "schema/catalog_reader.h"
 #include "schema/table_rules.h"
 #include "snapshot/slot.h"
 #include "state/state_store.h"
@@ -45,6 +47,10 @@ Lsn ForkOf(absl::string_view history, uint32_t timeline);
 absl::Status CheckSlot(const TaskRow& task, const std::string& database,
                        const std::optional<SlotInfo>& slot);
 
+// Of a slot on the source itself: a source whose log ends before the task's position was put back
+// to an older state, without a timeline of its own by which that would show. kDataLoss.
+absl::Status CheckNotPutBack(const TaskRow& task, Lsn log_end);
+
 // Whether a task whose slot does not lead on from its position may be healed: compared with the
 // source and made equal. kFailedPrecondition says why not; kDataLoss: it is another source. The
 // destination may be another database than the task was made for, a backup that was restored into a
@@ -65,5 +71,11 @@ std::vector<PieceRow> ChangedRules(const std::vector<PieceRow>& pieces,
 
 // kInvalidArgument that names tables and both ways to go on.
 absl::Status RefuseRuleChange(const TaskRow& task, const std::vector<PieceRow>& changed);
+
+// Of the tables that stream those that the stream passes over from here on, because the selection
+// of now does not take them any more. Where schema changes are followed, a name tells only of what
+// is excluded: the stream itself comes to a renamed table.
+std::vector<FailedTable> UnselectedPieces(const std::vector<PieceRow>& pieces,
+                                          const std::vector<ListedTable>& tables, bool follows_ddl);
 
 }  // namespace towline

@@ -1,6 +1,7 @@
 #include "schema/catalog_reader.h"
 
 #include <map>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -267,44 +268,67 @@ absl::StatusOr<std::vector<std::vector<Oid>>> MatchPatterns(
   return matches;
 }
 
-// Exclusion wins: callers mark the included ones first.
-absl::Status Mark(const std::vector<std::string>& patterns,
-                  const std::vector<std::vector<Oid>>& matches, bool is_include,
-                  std::map<Oid, bool>* is_selected) {
-  for (size_t i = 0; i < patterns.size(); ++i) {
-    if (matches[i].empty() && is_include) {
-      return WithHint(
-          absl::InvalidArgumentError(absl::StrCat("no table matches the pattern ", patterns[i])),
-          "Check the name; names with capitals must stand in double quotes.");
-    }
-    // A table that was excluded and has been dropped since is no reason to stop a running task.
-    if (matches[i].empty()) {
-      LogWarning("no table matches an exclude pattern", {{"pattern", patterns[i]}});
-    }
-    for (Oid oid : matches[i]) (*is_selected)[oid] = is_include;
+// A table that was excluded and has been dropped since is no reason to stop a running task.
+absl::Status CheckMatches(const TableSelection& selection,
+                          const std::vector<std::vector<Oid>>& included,
+                          const std::vector<std::vector<Oid>>& excluded) {
+  for (size_t i = 0; i < included.size(); ++i) {
+    if (!included[i].empty()) continue;
+    return WithHint(absl::InvalidArgumentError(
+                        absl::StrCat("no table matches the pattern ", selection.include[i])),
+                    "Check the name; names with capitals must stand in double quotes.");
+  }
+  for (size_t i = 0; i < excluded.size(); ++i) {
+    if (!excluded[i].empty()) continue;
+    LogWarning("no table matches an exclude pattern", {{"pattern", selection.exclude[i]}});
   }
   return absl::OkStatus();
 }
 
+std::set<Oid> AllOf(const std::vector<std::vector<Oid>>& matches) {
+  std::set<Oid> all;
+  for (const std::vector<Oid>& of_pattern : matches)
+    all.insert(of_pattern.begin(), of_pattern.end());
+  return all;
+}
+
+absl::StatusOr<std::vector<ListedTable>> List(Connection& connection,
+                                              const TableSelection& selection, bool is_strict) {
+  const std::string tables_sql = UserTablesSql(selection);
+  TOWLINE_ASSIGN_OR_RETURN(auto included, MatchPatterns(connection, tables_sql, selection.include));
+  TOWLINE_ASSIGN_OR_RETURN(auto excluded, MatchPatterns(connection, tables_sql, selection.exclude));
+  if (is_strict) TOWLINE_RETURN_IF_ERROR(CheckMatches(selection, included, excluded));
+  const std::set<Oid> wanted = AllOf(included);
+  const std::set<Oid> left_out = AllOf(excluded);
+  TOWLINE_ASSIGN_OR_RETURN(
+      Result all, connection.Query(absl::StrCat(tables_sql, " ORDER BY n.nspname, c.relname")));
+  std::vector<ListedTable> tables;
+  for (int row = 0; row < all.row_count(); ++row) {
+    ListedTable table;
+    table.oid = GetOid(all, row, 0);
+    table.name = {all.GetString(row, 1), all.GetString(row, 2)};
+    table.is_excluded = left_out.contains(table.oid);
+    table.is_selected =
+        !table.is_excluded && (selection.include.empty() || wanted.contains(table.oid));
+    tables.push_back(std::move(table));
+  }
+  return tables;
+}
+
 }  // namespace
+
+absl::StatusOr<std::vector<ListedTable>> ListTables(Connection& connection,
+                                                    const TableSelection& selection) {
+  return List(connection, selection, /*is_strict=*/false);
+}
 
 absl::StatusOr<std::vector<Table>> ReadTables(Connection& connection,
                                               const TableSelection& selection) {
-  const std::string tables_sql = UserTablesSql(selection);
-  std::map<Oid, bool> is_selected;
-  TOWLINE_ASSIGN_OR_RETURN(auto included, MatchPatterns(connection, tables_sql, selection.include));
-  TOWLINE_RETURN_IF_ERROR(Mark(selection.include, included, true, &is_selected));
-  TOWLINE_ASSIGN_OR_RETURN(auto excluded, MatchPatterns(connection, tables_sql, selection.exclude));
-  TOWLINE_RETURN_IF_ERROR(Mark(selection.exclude, excluded, false, &is_selected));
-
-  TOWLINE_ASSIGN_OR_RETURN(
-      Result all, connection.Query(absl::StrCat(tables_sql, " ORDER BY n.nspname, c.relname")));
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<ListedTable> listed,
+                           List(connection, selection, /*is_strict=*/true));
   std::vector<Oid> oids;
-  for (int row = 0; row < all.row_count(); ++row) {
-    Oid oid = GetOid(all, row, 0);
-    auto mark = is_selected.find(oid);
-    bool is_wanted = mark != is_selected.end() ? mark->second : selection.include.empty();
-    if (is_wanted) oids.push_back(oid);
+  for (const ListedTable& table : listed) {
+    if (table.is_selected) oids.push_back(table.oid);
   }
   return ReadTablesByOid(connection, oids, /*has_sizes=*/true);
 }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "model/oid.h"
 #include "model/table.h"
 #include "pg/connection.h"
 
@@ -24,6 +25,18 @@ struct TableSelection {
 // kInvalidArgument naming it.
 absl::StatusOr<std::vector<Table>> ReadTables(Connection& connection,
                                               const TableSelection& selection);
+
+struct ListedTable {
+  Oid oid = 0;
+  TableName name;
+  bool is_selected = false;
+  bool is_excluded = false;  // by a pattern of the selection's
+};
+
+// All tables that a selection could name (ReadTables), by name only, and whether it does. A pattern
+// that matches nothing is no error here.
+absl::StatusOr<std::vector<ListedTable>> ListTables(Connection& connection,
+                                                    const TableSelection& selection);
 
 // The tables of these names, in their order; a missing one has oid 0.
 absl::StatusOr<std::vector<Table>> ReadTablesByName(Connection& connection,

@@ -186,6 +186,28 @@ def test_a_destination_that_was_put_back(source, destination, destination_cluste
     heals(service, source, destination)
 
 
+def test_a_source_that_was_put_back(source, destination, source_cluster, towline_factory):
+    """On its own timeline, with a slot as of then: its next transactions would be passed over, up to the position."""
+    service = begin(source, towline_factory, destination)
+    assert service.stop() == 0
+    source_cluster.stop()
+    source_cluster.save("backup")
+    source_cluster.start()
+    service.start()
+    write(source, 2, "lost with the volume")
+    source.execute("SELECT pg_switch_wal()")
+    source.execute("INSERT INTO keyed VALUES (777777, 'ahead', 1)")
+    service.wait_until_caught_up()
+    assert service.stop() == 0
+    source_cluster.stop()
+    source_cluster.restore("backup")
+    source_cluster.start()
+    write(source, 3, "would be passed over")
+    stops_and_names_the_command(service)
+    assert "put back to an older state" in service.output()
+    heals(service, source, destination)
+
+
 def test_a_promoted_standby_without_the_slot_and_the_last_transactions(source, destination, source_cluster,
                                                                        new_cluster, towline_factory):
     """What the standby never got is at the destination: it is taken back, and told."""

@@ -52,6 +52,45 @@ TEST(StartChecksTest, AnotherSystemOrDatabaseAtEitherEndStops) {
   }
 }
 
+TEST(StartChecksTest, ASourceWhoseLogEndsBeforeThePositionWasPutBack) {
+  EXPECT_TRUE(CheckNotPutBack(NewTask(), Lsn{0x1000}).ok());
+  absl::Status status = CheckNotPutBack(NewTask(), Lsn{0xFFF});
+  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
+  EXPECT_NE(GetHint(status).find("--heal"), std::string::npos);
+}
+
+TEST(StartChecksTest, OnlyWhatTheSelectionPassesOverHasLeftTheStream) {
+  auto piece = [](const char* name, Oid oid, const char* state) {
+    PieceRow row;
+    row.table = {"public", name};
+    row.source_oid = oid;
+    row.state = state;
+    return row;
+  };
+  const std::vector<PieceRow> pieces = {
+      piece("taken", 1, "copied"),    piece("excluded", 2, "streamed"),
+      piece("unnamed", 3, "copied"),  piece("renamed", 4, "copied"),
+      piece("hidden", 5, "copied"),   piece("gone", 6, "copied"),
+      piece("parked", 7, "parked"),   piece("anew", 8, "copied"),
+      piece("copying", 9, "copying"),
+  };
+  const std::vector<ListedTable> tables = {
+      {1, {"public", "taken"}, true, false},    {2, {"public", "excluded"}, false, true},
+      {3, {"public", "unnamed"}, false, false}, {4, {"public", "other"}, true, false},
+      {5, {"public", "outside"}, false, true},  {7, {"public", "parked"}, false, true},
+      {18, {"public", "anew"}, true, false},    {9, {"public", "copying"}, false, true},
+  };
+  auto names = [&](bool follows_ddl) {
+    std::string text;
+    for (const FailedTable& table : UnselectedPieces(pieces, tables, follows_ddl)) {
+      text += table.name.name + " ";
+    }
+    return text;
+  };
+  EXPECT_EQ(names(false), "excluded unnamed hidden ");
+  EXPECT_EQ(names(true), "excluded ");
+}
+
 TEST(StartChecksTest, AFailedOverSourceStopsAndADestinationIsLeftToItsSlot) {
   TaskRow task = NewTask();
   ServerIdentity source = task.source;
