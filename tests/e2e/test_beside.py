@@ -21,7 +21,7 @@ MANY = ("--copy-planner", "keys", "--copy-part-bytes", "8kB")
 FEW = ("--copy-planner", "keys", "--copy-part-bytes", "64kB")
 
 
-def slowly(rows=700):
+def slowly(rows=200):
     return ("--copy-rows-max", str(rows))
 
 
@@ -38,12 +38,22 @@ def copied(destination, table="main"):
 
 
 def at_full_speed(service):
+    set_limit(service, 0)
+
+
+def nearly_stand_still(service):
+    """What is looked at next is of this moment of the copy, however long the looks take."""
+    set_limit(service, 5)
+
+
+def set_limit(service, rows):
     # The task listens for it when its copy has begun, not when the process has.
-    wait_until(lambda: service.call("set", "copy_rows_max", "0").returncode == 0, 30, "the limit to be taken off")
+    wait_until(lambda: service.call("set", "copy_rows_max", str(rows)).returncode == 0, 60, "the limit to be taken",
+               explain=service.tail)
 
 
 def arrives(destination, sql):
-    wait_until(lambda: destination.value(f"SELECT EXISTS ({sql})"), 20, sql)
+    wait_until(lambda: destination.value(f"SELECT EXISTS ({sql})"), 60, sql)
 
 
 # --- what arrives meanwhile
@@ -55,7 +65,7 @@ def test_tables_that_are_done_follow_and_the_log_is_let_go(source, destination, 
                   "DELETE FROM g.child WHERE id = 3")
     arrives(destination, "SELECT 1 FROM g.side WHERE id = 5 AND v = 7")
     arrives(destination, "SELECT 1 FROM g.side WHERE id = 9999")
-    wait_until(lambda: slot(source).confirmed != before, 20, "the slot to move")
+    wait_until(lambda: slot(source).confirmed != before, 60, "the slot to move")
     assert_confirmed_is_applied(service, source)
     assert service.state() == "copying" and copied(destination) < len(ranges(destination))
     # Its key and indexes are there: changes find their rows.
@@ -69,7 +79,7 @@ def test_tables_that_are_done_follow_and_the_log_is_let_go(source, destination, 
 def test_each_of_many_ranges_joins_by_itself(source, destination, towline_factory):
     service = begin(towline_factory, source, destination, [*MANY, *ONE, *slowly()])
     assert len(ranges(destination)) > 32
-    wait_until(lambda: copied(destination) > 3, 20, "some ranges")
+    wait_until(lambda: copied(destination) > 3, 60, "some ranges")
     source.script("UPDATE g.main SET v = 7 WHERE id = 20", "INSERT INTO g.main VALUES (21, 1, 'new')",
                   # Of ranges that are not begun: their snapshots hold it.
                   "UPDATE g.main SET v = 8 WHERE id = 39900", "INSERT INTO g.main VALUES (39901, 1, 'new')",
@@ -86,13 +96,14 @@ def test_each_of_many_ranges_joins_by_itself(source, destination, towline_factor
 
 
 def test_a_table_of_few_ranges_joins_whole(source, destination, towline_factory):
-    service = begin(towline_factory, source, destination, [*FEW, *ONE, *slowly()])
-    wait_until(lambda: copied(destination) > 1, 20, "some ranges")
+    service = begin(towline_factory, source, destination, [*FEW, *ONE, *slowly(350)])
+    wait_until(lambda: copied(destination) > 1, 60, "some ranges")
     source.script("UPDATE g.side SET v = 7 WHERE id = 5", "UPDATE g.main SET v = 7 WHERE id = 20",
                   "UPDATE g.side SET v = 8 WHERE id = 6")
     arrives(destination, "SELECT 1 FROM g.side WHERE id = 5 AND v = 7")
     # It waits for the table, and what comes behind it as well.
-    wait_until(lambda: copied(destination) > 3, 20, "more ranges")
+    wait_until(lambda: copied(destination) > 3, 60, "more ranges")
+    nearly_stand_still(service)
     assert not destination.query("SELECT 1 FROM g.main WHERE id = 20 AND v = 7")
     assert not destination.query("SELECT 1 FROM g.side WHERE v = 8")
     assert not destination.query("SELECT 1 FROM pg_index WHERE indrelid = 'g.main'::regclass AND indisprimary")
@@ -103,11 +114,12 @@ def test_a_table_of_few_ranges_joins_whole(source, destination, towline_factory)
 
 def test_a_large_transaction_waits_in_its_middle(source, destination, towline_factory):
     """Its first parts are at the destination, uncommitted, while it waits for ranges that come there."""
-    service = begin(towline_factory, source, destination, [*FEW, *ONE, *slowly(), "--batch-rows-max", "20"])
-    wait_until(lambda: copied(destination) > 1, 20, "some ranges")
+    service = begin(towline_factory, source, destination, [*FEW, *ONE, *slowly(350), "--batch-rows-max", "20"])
+    wait_until(lambda: copied(destination) > 1, 60, "some ranges")
     source.execute("BEGIN; UPDATE g.side SET v = v + 1; UPDATE g.main SET v = v + 1 WHERE id % 7 = 0;"
                    "DELETE FROM g.side WHERE id % 2 = 0; COMMIT")
-    wait_until(lambda: copied(destination) > 3, 20, "more ranges")
+    wait_until(lambda: copied(destination) > 3, 60, "more ranges")
+    nearly_stand_still(service)
     assert not destination.query("SELECT 1 FROM g.side WHERE v = 1")
     at_full_speed(service)
     finish(service, source, destination)
@@ -116,7 +128,7 @@ def test_a_large_transaction_waits_in_its_middle(source, destination, towline_fa
 @pytest.mark.parametrize("parts", [MANY, FEW], ids=["many", "few"])
 def test_under_load(parts, source, destination, towline_factory, seed):
     make_tables(source)
-    service = towline_factory(source, destination, arguments=[*parts, *slowly(1500)])
+    service = towline_factory(source, destination, arguments=[*parts, *slowly(700)])
     with Load(source, seed) as load:
         service.start()
         service.wait_for_state("catching_up", "constraints", "streaming")
@@ -137,13 +149,14 @@ FAULTS = ("copy:indexed-ahead:kill:1", "copy:key-built:kill:1", "stream:await-co
 def test_killed_beside_the_copy(fault, source, destination, towline_factory, seed):
     make_tables(source)
     parts = FEW if "await" in fault else MANY
-    service = towline_factory(source, destination, arguments=[*parts, *slowly(2000)])
+    service = towline_factory(source, destination, arguments=[*parts, *slowly(500)])
     with Load(source, seed) as load:
         load.wait_for(20)
         dies_at(service, fault)
         assert service.state() == "copying"
         assert_confirmed_is_applied(service, source)
         load.wait_for(40)
+        service.arguments = [*parts, *slowly(2000)]
         service.start()
         service.wait_for_state("catching_up", "constraints", "streaming")
         load.wait_for(20)
@@ -194,7 +207,7 @@ def test_a_transaction_that_is_streamed_before_anybody_sees_it(source, source_cl
     changes of it were passed over must not be copied under such a one."""
     source_cluster.configure(synchronous_standby_names="nobody", synchronous_commit="local")
     try:
-        service = begin(towline_factory, source, destination, [*MANY, *ONE, *slowly(1500)])
+        service = begin(towline_factory, source, destination, [*MANY, *ONE, *slowly(500)])
         with Session(source) as session:
             session.execute("SET synchronous_commit = on")
             waiting = InBackground(session.execute, "UPDATE g.main SET v = 77 WHERE id IN (20, 39900)")
@@ -204,6 +217,7 @@ def test_a_transaction_that_is_streamed_before_anybody_sees_it(source, source_cl
             assert copied(destination) < len(ranges(destination))
             source_cluster.configure(synchronous_standby_names="")
             waiting.result()
+        at_full_speed(service)
         finish(service, source, destination)
         assert destination.value("SELECT count(*) FROM g.main WHERE v = 77") == 2
     finally:
@@ -213,7 +227,7 @@ def test_a_transaction_that_is_streamed_before_anybody_sees_it(source, source_cl
 @pytest.mark.parametrize("parts", [MANY, FEW], ids=["many", "few"])
 def test_a_table_that_is_truncated(parts, source, destination, towline_factory):
     service = begin(towline_factory, source, destination, [*parts, *slowly()])
-    wait_until(lambda: copied(destination) > 1, 20, "some ranges")
+    wait_until(lambda: copied(destination) > 1, 60, "some ranges")
     source.script("TRUNCATE g.main CASCADE", "INSERT INTO g.main VALUES (5, 1, 'n'), (39995, 1, 'n')")
     at_full_speed(service)
     service.wait_for_log("main.* is copied again|was emptied, rewritten or altered")
@@ -222,9 +236,10 @@ def test_a_table_that_is_truncated(parts, source, destination, towline_factory):
 
 def test_a_row_that_moves_without_its_large_value(source, destination, towline_factory):
     service = begin(towline_factory, source, destination, [*MANY, *ONE, *slowly()])
-    wait_until(lambda: copied(destination) > 10, 20, "some ranges")
+    wait_until(lambda: copied(destination) > 10, 60, "some ranges")
     source.execute("UPDATE g.main SET id = 21 WHERE id = 39600")
     service.wait_for_log("g.main is copied again: a row has moved between ranges without its large values")
+    at_full_speed(service)
     finish(service, source, destination)
 
 
@@ -235,7 +250,7 @@ def test_what_stops_the_stream_does_not_stop_the_copy(source, destination, towli
     source.execute("INSERT INTO tiny VALUES (9999)")
     service.wait_for_log("the stream cannot run beside the copy, which goes on.*tiny")
     done = copied(destination)
-    wait_until(lambda: copied(destination) > done, 20, "the copy to go on")
+    wait_until(lambda: copied(destination) > done, 60, "the copy to go on")
     at_full_speed(service)
     # The stream that follows meets the same.
     assert service.wait_exit(60) == 4, service.tail()

@@ -14,7 +14,7 @@ from support.compare import assert_equal
 from support.probes import InBackground, Session, assert_confirmed_is_applied, slot
 from support.proxy import Proxy
 from support.waiting import wait_until
-from test_beside import arrives, at_full_speed
+from test_beside import arrives, at_full_speed, nearly_stand_still
 from test_ranges import Load, dies_at, finish, make_tables, ranges
 
 WHOLE = ("--copy-planner", "ctid", "--copy-part-bytes", "64kB")
@@ -31,7 +31,7 @@ def make(source):
                   "CREATE INDEX ON g.bag (n)")
 
 
-def slowly(rows=1500):
+def slowly(rows=400):
     return ("--copy-rows-max", str(rows))
 
 
@@ -48,7 +48,7 @@ def state(destination, table):
 
 
 def wait_for_state(destination, table, wanted):
-    wait_until(lambda: state(destination, table) == wanted, 30, f"{table} to be {wanted}")
+    wait_until(lambda: state(destination, table) == wanted, 90, f"{table} to be {wanted}")
 
 
 def test_what_is_done_follows_and_what_is_not_is_passed_over(source, destination, towline_factory):
@@ -64,6 +64,7 @@ def test_what_is_done_follows_and_what_is_not_is_passed_over(source, destination
     # News to the table that is being copied: it waits, and what is behind it.
     source.script("UPDATE g.main SET v = 9 WHERE id = 30", "UPDATE g.side SET v = 9 WHERE id = 7")
     wait_for_state(destination, SECOND, "copying")
+    nearly_stand_still(service)
     service.wait_for_log("a table joins the stream.*main")
     arrives(destination, "SELECT 1 FROM g.side WHERE id = 7 AND v = 9")
     assert destination.value("SELECT v FROM g.main WHERE id = 30") == 9
@@ -72,7 +73,7 @@ def test_what_is_done_follows_and_what_is_not_is_passed_over(source, destination
     before = slot(source).confirmed
     source.execute("UPDATE g.main SET id = 31, note = 'moved' WHERE id = 30")
     arrives(destination, "SELECT 1 FROM g.main WHERE id = 31")
-    wait_until(lambda: slot(source).confirmed != before, 20, "the slot to move")
+    wait_until(lambda: slot(source).confirmed != before, 60, "the slot to move")
     assert_confirmed_is_applied(service, source)
     assert service.state() == "copying" and state(destination, SECOND) == "copying"
     at_full_speed(service)
@@ -87,6 +88,7 @@ def test_a_lock_is_let_go_with_its_table(source, destination, towline_factory):
     with Session(source) as session:
         locking = InBackground(session.execute, "BEGIN; TRUNCATE g.main CASCADE; COMMIT")
         wait_for_state(destination, SECOND, "copying")
+        nearly_stand_still(service)
         locking.result()
     assert state(destination, SECOND) == "copying"
     source.execute("INSERT INTO g.main VALUES (5, 1, 'behind it')")

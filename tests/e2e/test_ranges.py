@@ -367,10 +367,10 @@ def test_a_table_that_was_streamed_before_another_is_copied_again(source, destin
     make_tables(source)
     # Slow enough to do something between two ranges; it must not be interrupted there.
     service = towline_factory(source, destination, arguments=[
-        *KEYS, *ONE, "--copy-rows-max", "1500", "--batch-rows-max", "1"])
+        *KEYS, *ONE, "--copy-rows-max", "300", "--batch-rows-max", "1"])
     service.fault = "stream:copy-again:kill:1"
     service.start()
-    wait_until(lambda: [state for state, *_ in ranges(destination).values()].count("copied") > 3, 30, "some ranges")
+    wait_until(lambda: [state for state, *_ in ranges(destination).values()].count("copied") > 3, 90, "some ranges")
     source.script("CREATE TABLE g.late (id int PRIMARY KEY)", "INSERT INTO g.late VALUES (1)",
                   "UPDATE g.main SET id = 401 WHERE id = 39600")
     destination.execute("CREATE TABLE g.late (id int PRIMARY KEY)")
@@ -378,7 +378,7 @@ def test_a_table_that_was_streamed_before_another_is_copied_again(source, destin
     assert destination.value("SELECT state FROM towline_state.piece WHERE table_name = 'late'") == "streamed"
     source.script("INSERT INTO g.late VALUES (2)", "UPDATE g.late SET id = 3 WHERE id = 1")
     # Somebody has made it there, so it is not ours to empty.
-    service.fault = None
+    service.fault, service.arguments = None, [*KEYS, *ONE, "--batch-rows-max", "1"]
     service.start()
     assert service.wait_exit(90) == 3, service.tail()
     assert '"g"."late" of the destination holds rows already' in service.output(), service.tail()

@@ -257,7 +257,7 @@ def test_killed_at_random_moments(source, destination, towline_factory, seed, si
     dice = random.Random(seed)
     make_tables(source, rows=1500)
     # Slow enough to be met.
-    service = towline_factory(source, destination, arguments=["--copy-workers", "1", "--copy-rows-max", "6000"])
+    service = towline_factory(source, destination, arguments=["--copy-workers", "1", "--copy-rows-max", "1500"])
     done = {}
     with Load(source, seed) as load:
         for _ in range(4 * size):

@@ -31,10 +31,10 @@ class Verify:
     def log(self):
         return self.errors.read_text()
 
-    def wait_for_log(self, text, seconds=30):
+    def wait_for_log(self, text, seconds=120):
         wait_until(lambda: text in self.log(), seconds, f"verify to say {text!r}")
 
-    def report(self, seconds=60):
+    def report(self, seconds=120):
         """(exit status, {table: report})."""
         status = self.process.wait(seconds)
         return status, {table["table"]: table for table in json.loads(self.output.read_text())["tables"]}
@@ -58,7 +58,7 @@ def at_work(database, count):
 
     def sleep(session):
         with contextlib.suppress(psycopg2.Error):
-            session.execute("SELECT pg_sleep(60)")
+            session.execute("SELECT pg_sleep(600)")
 
     threads = [threading.Thread(target=sleep, args=[session]) for session in sessions]
     for thread in threads:
@@ -89,14 +89,15 @@ def test_it_gives_way_to_a_task_that_is_behind(source, destination, streaming):
     source.execute("UPDATE small SET v = 'later'")
     verifying = Verify(streaming, "--lag-max", "1")  # waits for the task, with its first table
     try:
-        destination.wait_for("SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = 'towline verify load'")
+        destination.wait_for("SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = 'towline verify load'", 120)
         # What it knows of the lag from then on is old.
         began = time.monotonic()
-        wait_until(lambda: time.monotonic() - began > 6, 10, "a lag that can be told from none")
+        wait_until(lambda: time.monotonic() - began > 6, 60, "a lag that can be told from none")
         with probes.frozen(probes.sessions(destination, "verify load")[0]):
             probes.go_on(streaming)
             verifying.wait_for_log("verify gives way")
-            assert re.search(r"lag [4-9]\.\d s > 1 s", verifying.log()), verifying.log()
+            lag = re.search(r"lag (\d+\.\d) s > 1 s", verifying.log())
+            assert lag and float(lag.group(1)) >= 4, verifying.log()
             assert destination.value("SELECT count(*) FROM towline_state.verify_result") == 1
         assert verifying.report()[0] == EQUAL
     finally:
@@ -129,7 +130,7 @@ def test_parts_of_tables_show_every_difference_under_load_and_no_other(source, d
         assert sum(table["undecided"] for table in tables.values()) == 0, tables
         for name in ("wide", "texts", "bare", "quiet", "parts_1", "parts_2"):
             walking.wait_for_log(f'a table differs table="public"."{name}"')
-        wait_until(lambda: re.search(r"verdict=different(.|\n)*verdict=different", walking.log()), 60, "a whole round of them")
+        wait_until(lambda: re.search(r"verdict=different(.|\n)*verdict=different", walking.log()), 120, "a whole round of them")
         walking.process.send_signal(signal.SIGTERM)
         status, tables = walking.report()
         assert status == DIFFERENT and len(tables["wide"]["rows"]) == 10 and tables["wide"]["missing"] == 2, tables
@@ -141,10 +142,10 @@ def test_parts_of_tables_show_every_difference_under_load_and_no_other(source, d
 
 def killed_within(service, destination, *more):
     """Kills a comparison that has done part of a table; gives how many ranges of it are written down."""
-    killed = Verify(service, "--rows-max", "12000", *more)
-    wait_until(lambda: destination.value("SELECT max(ranges_done) FROM towline_state.verify_progress") or 0 > 0, 30, "some ranges")
-    first = destination.value("SELECT max(ranges_done) FROM towline_state.verify_progress")
-    wait_until(lambda: destination.value("SELECT max(ranges_done) FROM towline_state.verify_progress") > first, 30, "more")
+    killed = Verify(service, "--rows-max", "3000", *more)
+    ranges_done = "SELECT coalesce(max(ranges_done), 0) FROM towline_state.verify_progress"
+    first = wait_until(lambda: destination.value(ranges_done), 60, "some ranges", explain=killed.log)
+    wait_until(lambda: destination.value(ranges_done) > first, 60, "more", explain=killed.log)
     killed.process.kill()
     killed.process.wait()
     done, total = destination.query("SELECT ranges_done, cardinality(bounds) + 1 FROM towline_state.verify_progress")[0]
@@ -223,32 +224,33 @@ def test_a_continuous_comparison_goes_on_behind_kills_and_lost_connections(desti
                             "AND datname = current_database()")
         return "verify tries again" in walking.log()
 
-    wait_until(is_cut, 30, "a lost connection")  # between two rounds there is none to lose
+    wait_until(is_cut, 120, "a lost connection")  # between two rounds there is none to lose
     rounds = walking.log().count("verify has compared all tables")
-    wait_until(lambda: walking.log().count("verify has compared all tables") > rounds + 1, 60, "another round")
+    wait_until(lambda: walking.log().count("verify has compared all tables") > rounds + 1, 120, "another round")
     destination.execute("UPDATE large SET v = 'v' WHERE id = 4")
     rounds = walking.log().count("verdict=equal")
-    wait_until(lambda: walking.log().count("verdict=equal") > rounds, 60, "a round that finds it mended")
+    wait_until(lambda: walking.log().count("verdict=equal") > rounds, 120, "a round that finds it mended")
     walking.process.send_signal(signal.SIGINT)
     status, tables = walking.report()
     assert (status, tables["large"]["verdict"]) == (DIFFERENT, "equal")  # it was, in a round
 
 
+@pytest.mark.limit(600)
 def test_rounds_are_few_in_the_state_and_push_no_other_out(destination, streaming):
     assert compare(streaming)[0] == EQUAL
     walking = Verify(streaming, "--continuous", "--interval", "0", "--include", "public.small", "--lag-max", "0")
     walking.wait_for_log("round=3 ")
     destination.execute("UPDATE small SET v = 'x'")
     walking.wait_for_log("verdict=different")
-    wait_until(lambda: streaming.status()["verify_rows_different"] == 1, 30, "the status to tell")
+    wait_until(lambda: streaming.status()["verify_rows_different"] == 1, 120, "the status to tell")
     destination.execute("UPDATE small SET v = 'v'")
     number = walking.log().count("round=")
-    walking.wait_for_log(f"round={number + 25} ", 60)
+    walking.wait_for_log(f"round={number + 25} ", 240)
     destination.execute("UPDATE towline_state.task SET phase = 'healing'")
     walking.wait_for_log("is being healed")
     destination.execute("UPDATE towline_state.task SET phase = 'streaming'")
     rounds = walking.log().count("round=")
-    wait_until(lambda: walking.log().count("round=") > rounds, 30, "another round")
+    wait_until(lambda: walking.log().count("round=") > rounds, 120, "another round")
     walking.process.send_signal(signal.SIGTERM)
     assert walking.report()[0] == DIFFERENT
     kept = dict(destination.query("SELECT CASE WHEN mode = 'rows' THEN 'other' ELSE coalesce(verdict, 'equal') END, count(*) "
@@ -269,9 +271,9 @@ def test_a_heal_that_begins_meanwhile_ends_it(destination, streaming):
         session.execute("BEGIN; LOCK t IN ACCESS EXCLUSIVE MODE")
         verifying = Verify(streaming)
         destination.wait_for("SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = 'towline verify' "
-                             "AND wait_event_type = 'Lock' AND datname = current_database()")
+                             "AND wait_event_type = 'Lock' AND datname = current_database()", 120)
         destination.execute("UPDATE towline_state.task SET phase = 'healing'")
-    assert verifying.process.wait(30) == UNDECIDED
+    assert verifying.process.wait(120) == UNDECIDED
     assert "is being healed since this comparison began" in verifying.log()
     destination.execute("UPDATE towline_state.task SET phase = 'streaming'")
     assert compare(streaming, "--resume")[0] == EQUAL
