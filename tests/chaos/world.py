@@ -22,9 +22,7 @@ from .watch import Watch, short
 
 TASK = "chaos"
 PROTECTED = 5  # exit status: stopped to protect data
-RECOVERY_SECONDS = 200
-COPY_SECONDS = 240
-DRAIN_SECONDS = 240
+RECOVERY_SECONDS = COPY_SECONDS = DRAIN_SECONDS = VERIFY_SECONDS = 400
 BURST = 0.25  # how often a fault is followed by the next one at once
 
 
@@ -156,8 +154,10 @@ class World:
         return f"task row is {self.service.row()}; {self.service.tail(60)}"
 
     def full_speed(self):
-        """For the process that runs already; another one reads it from the configuration."""
-        self.service.call("set", "copy_rows_max", "0")
+        """For the process that runs already; another one reads it from the configuration. It listens when its copy has
+        begun."""
+        wait_until(lambda: self.service.call("set", "copy_rows_max", "0").returncode == 0 or self.is_copied(), 120,
+                   "the limit to be taken off", explain=self.explain)
 
     def fault(self, chosen, dice, number):
         self.look_for_problems()
@@ -219,7 +219,7 @@ class World:
         _, drained = self.wait_until_applied(DRAIN_SECONDS)
         result = assert_equal(self.source.uri(), self.destination.uri(), definitions=True)
         verify_began = time.monotonic()
-        done = self.verify(seconds=120)
+        done = self.verify(seconds=VERIFY_SECONDS)
         verified = round(time.monotonic() - verify_began, 2)
         assert done.returncode == 0, f"both are equal, towline verify says {done.returncode}: {short(done.stdout)}{done.stderr}"
         prepared = self.destination_cluster.database().query("SELECT gid FROM pg_prepared_xacts")

@@ -1,5 +1,10 @@
-"""A small size of `./dev chaos` (tests/chaos): one seed, random faults from the copy on, and both databases equal."""
+"""A small size of `./dev chaos` (tests/chaos): one seed, random faults from the copy on, and both databases equal.
+
+New seeds are for `./dev chaos`, which looks for faults; here they are known, so that a failure is of the change that
+is tested.
+"""
 import pathlib
+import random
 
 import pytest
 
@@ -7,10 +12,17 @@ from chaos import world
 from chaos.plan import Plan
 
 FAULTS = 15
+SEEDS = (3, 23, 38)  # of which one is taken, where none is given; the service keeps up with their load on slow machines too
 VERSION = 15  # of the usual server
 
 
-@pytest.mark.limit(600)
+@pytest.fixture
+def seed(request):
+    chosen = request.config.getoption("--seed")
+    return random.SystemRandom().choice(SEEDS) if chosen is None else chosen
+
+
+@pytest.mark.limit(1200)
 def test_random_faults_end_in_equality(request, seed, size, session_directory):
     directory = session_directory / "chaos"
     directory.mkdir(mode=0o755)
