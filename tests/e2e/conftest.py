@@ -4,6 +4,7 @@ On failure the directories stay and their paths are printed. Random tests take `
 with the command that replays the test. Every service that a test started is held to the memory limit.
 """
 import faulthandler
+import fcntl
 import itertools
 import os
 import pathlib
@@ -203,11 +204,16 @@ def probe_extension(source):
     """The name of an extension of our own, in the private copy of the server that the tests run: what is the
     users' in table system are the ids above 100, in job all, in inner_part nothing."""
     directory = pathlib.Path(source.value("SELECT setting FROM pg_config WHERE name = 'SHAREDIR'")) / "extension"
-    for name, text in PROBE_EXTENSION.items():
-        (directory / name).write_text(text)
-    yield "towline_probe"
-    for name in PROBE_EXTENSION:
-        (directory / name).unlink()
+    lock = os.open(directory, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)  # other groups of tests run by the same copy at the same time
+    try:
+        for name, text in PROBE_EXTENSION.items():
+            (directory / name).write_text(text)
+        yield "towline_probe"
+        for name in PROBE_EXTENSION:
+            (directory / name).unlink(missing_ok=True)
+    finally:
+        os.close(lock)
 
 
 @pytest.fixture

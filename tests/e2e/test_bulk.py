@@ -26,7 +26,7 @@ def test_value_of_many_megabytes_is_copied_and_streamed(towline_factory, source,
     sizes = destination.query("SELECT id, octet_length(v), n FROM t ORDER BY id")
     assert sizes == [(3, MEGABYTES << 20, 1), (10, MEGABYTES << 20, 1)]
     assert_equal(source.uri(), destination.uri(), binary=True)
-    assert towline.stop(seconds=30) == 0
+    assert towline.stop() == 0
 
 
 @pytest.mark.limit(300)

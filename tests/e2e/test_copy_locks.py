@@ -6,6 +6,8 @@ session that is to copy the table, which would wait for the TRUNCATE, which wait
 """
 import threading
 
+import pytest
+
 from support.compare import assert_equal
 from support.waiting import wait_until
 
@@ -14,6 +16,7 @@ LOCKED = "SELECT count(*) > 0 FROM pg_locks WHERE relation = 'last'::regclass AN
 WAITING = "SELECT count(*) > 0 FROM pg_locks WHERE relation = 'last'::regclass AND NOT granted"
 
 
+@pytest.mark.limit(600)
 def test_truncate_waits_for_the_copy_and_not_the_copy_for_it(towline_factory, source, destination):
     source.script("CREATE TABLE last (id int PRIMARY KEY)", "INSERT INTO last VALUES (1)",
                   *(f"CREATE TABLE first_{i} (id int PRIMARY KEY, v text)" for i in range(20)),
@@ -24,9 +27,9 @@ def test_truncate_waits_for_the_copy_and_not_the_copy_for_it(towline_factory, so
     source.wait_for(LOCKED, 60)
     truncating = threading.Thread(target=source.execute, args=("TRUNCATE last",), daemon=True)
     truncating.start()
-    wait_until(lambda: source.value(WAITING) or not truncating.is_alive(), 10, "TRUNCATE to wait")
-    service.wait_until_caught_up(60)
-    truncating.join(10)
+    wait_until(lambda: source.value(WAITING) or not truncating.is_alive(), 60, "TRUNCATE to wait")
+    service.wait_until_caught_up(180)
+    truncating.join(60)
     assert not truncating.is_alive()
     service.wait_until_caught_up()
     assert_equal(source.uri(), destination.uri())

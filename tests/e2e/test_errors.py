@@ -440,7 +440,7 @@ def test_condition_is_found_and_its_hint_mends_it(case, place, towline_factory):
     if case.run_status is None:  # retried for hours: it waits, saying why
         service.start()
         service.wait_for_log(expand(case.found, place).replace('"', ".").replace("(", ".").replace(")", "."),
-                             seconds=20)
+                             seconds=90)
         assert service.is_running
         assert service.stop() == 0
     elif case.level == "fail":

@@ -4,11 +4,13 @@ says what it leaves (B11, I3, I7).
 import re
 import signal
 import threading
+import time
 
 import pytest
 
 from support import probes
 from support.compare import assert_equal
+from support.towline import STOP_SECONDS
 from support.waiting import wait_until
 from support.workload import Workload
 
@@ -23,7 +25,7 @@ def one(status):
     return status[0] if isinstance(status, list) else status
 
 
-@pytest.mark.limit(150)
+@pytest.mark.limit(300)
 def test_an_idle_database_follows_a_busy_cluster(source, destination, source_cluster, towline_factory):
     """The slot's confirmed and restart LSN within a minute, without anybody's help (no CHECKPOINT, no
     write here); a lag in seconds never shows, for nothing is pending."""
@@ -44,10 +46,12 @@ def test_an_idle_database_follows_a_busy_cluster(source, destination, source_clu
         target = probes.insert_lsn(busy)
         wait_until(lambda: probes.insert_lsn(busy) > target + 100000, 30, "the neighbour to write")
         target = probes.insert_lsn(busy)
+        lags = [0]
 
         def followed():
-            status = one(service.status())
-            assert status["lag_seconds"] == 0, status
+            # One look may meet what is just passing.
+            lags.append(one(service.status())["lag_seconds"])
+            assert 0 in lags[-2:], lags
             slot = probes.slot(source)
             return slot.confirmed >= target and slot.restart >= target
         wait_until(followed, 60, "the slot to follow", interval=0.3,
@@ -65,19 +69,32 @@ def test_an_idle_database_follows_a_busy_cluster(source, destination, source_clu
     busy.drop()
 
 
-def test_an_idle_source_writes_no_log_for_our_sake(source, destination, source_cluster, towline_factory):
+@pytest.fixture
+def no_autovacuum(source_cluster, destination_cluster):
+    for cluster in (source_cluster, destination_cluster):
+        cluster.configure(autovacuum="off")
+        cluster.database().wait_for("SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'autovacuum worker')", 120)
+    yield
+    for cluster in (source_cluster, destination_cluster):
+        cluster.configure(autovacuum=None)
+
+
+@pytest.mark.usefixtures("no_autovacuum")
+def test_an_idle_source_writes_no_log_for_our_sake(source, destination, towline_factory):
     """Following costs nothing when there is nothing to follow: no markers, no writes at the source."""
     source.execute("CREATE TABLE t (id int PRIMARY KEY)")
     service = towline_factory(source, destination)
     start_and_catch_up(service)
     wait_until(lambda: probes.slot(source).confirmed >= service.position(), 30, "the slot to be confirmed")
+    began = time.monotonic()
     count = source.value("SELECT pg_current_xact_id()::text::bigint")
     connects = destination.value("SELECT pg_current_xact_id()::text::bigint")
     moment = source.value("SELECT clock_timestamp()")
     source.wait_for(f"SELECT clock_timestamp() > timestamptz '{moment}' + interval '5 s'")
     assert source.value("SELECT pg_current_xact_id()::text::bigint") - count <= 2
     # The destination: at most one progress commit a second and the sign of life.
-    assert destination.value("SELECT pg_current_xact_id()::text::bigint") - connects <= 12
+    written = destination.value("SELECT pg_current_xact_id()::text::bigint") - connects
+    assert written <= 2 * (time.monotonic() - began) + 3
     assert service.stop() == 0
 
 
@@ -115,7 +132,7 @@ def test_a_stop_under_load_is_quick_whole_and_says_what_it_leaves(number, source
             position = service.position()
             wait_until(lambda: service.position() > position + 200000, 60, "batches to be applied", explain=service.tail)
             service.process.send_signal(number)
-            assert service.wait_exit(5) == 0, service.tail()
+            assert service.wait_exit(STOP_SECONDS) == 0, service.tail()
             assert destination.value(whole)
             slot = probes.slot(source)
             said = re.search(rf"{re.escape(slot.name)}.*keeps? .*(WAL|log)", service.output())
@@ -141,7 +158,7 @@ def test_a_stop_in_the_midst_of_a_large_transaction(source, destination, towline
     probes.wait_until_stopped(service)
     service.process.send_signal(signal.SIGTERM)
     probes.go_on(service)
-    assert service.wait_exit(5) == 0, service.tail()
+    assert service.wait_exit(STOP_SECONDS) == 0, service.tail()
     assert destination.value("SELECT count(*) FROM t") in (0, 60000)
     service.fault = None
     service.start()
@@ -159,7 +176,7 @@ def test_a_stop_before_the_stream(point, source, destination, towline_factory, s
         probes.wait_until_stopped(service)
         service.process.send_signal(signal.SIGTERM)
         probes.go_on(service)
-        assert service.wait_exit(5) == 0, service.tail()
+        assert service.wait_exit(STOP_SECONDS) == 0, service.tail()
         assert probes.slot(source).name in service.output()
         service.fault = None
         service.start()

@@ -93,7 +93,7 @@ def test_fold_off_writes_every_change(towline, source, destination):
     source.execute("; ".join(f"UPDATE {table} SET v = {i}" for table in ("folded", "kept") for i in range(1, 51)))
     towline.wait_until_caught_up()
     updated = "SELECT n_tup_upd FROM pg_stat_user_tables WHERE relname = '{}'"
-    wait_until(lambda: destination.value(updated.format("kept")) == 50, 20, "50 updates",
+    wait_until(lambda: destination.value(updated.format("kept")) == 50, 60, "50 updates",
                explain=lambda: str(destination.query("SELECT relname, n_tup_upd FROM pg_stat_user_tables")))
     assert destination.value(updated.format("folded")) == 1
     assert_equal(source.uri(), destination.uri())

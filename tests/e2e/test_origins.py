@@ -138,7 +138,7 @@ def test_every_write_into_a_table_is_marked(source, destination, towline_factory
     assert destination.value(changes, ["1"]) == 0
     # The copy's origins are given back, the applier's stays until drop.
     applier = [origin_name(destination, "marked")]
-    wait_until(lambda: origins(destination, "marked") == applier, 10, "the copy's origins to be dropped",
+    wait_until(lambda: origins(destination, "marked") == applier, 60, "the copy's origins to be dropped",
                explain=lambda: origins(destination, "marked"))
     assert service.stop() == 0
     destination.query("SELECT pg_drop_replication_slot('looks_on')")

@@ -34,7 +34,7 @@ def plant_100(destination):
     destination.script(*statements)
 
 
-@pytest.mark.limit(150)
+@pytest.mark.limit(600)
 def test_100_rows_planted_under_load_are_found_and_repaired_and_no_other(source, destination, streaming):
     source.execute("ALTER TABLE wide ADD UNIQUE (id, v)")
     with Load(source):
@@ -62,7 +62,7 @@ def test_100_rows_planted_under_load_are_found_and_repaired_and_no_other(source,
     assert result == [("equal", 5, 1, 1, 7)]
 
 
-@pytest.mark.limit(150)
+@pytest.mark.limit(600)
 def test_rows_that_are_written_all_the_time_are_not_set_back(source, destination, streaming):
     """Somebody spoils the very rows that the load writes, and repairs run against the stream."""
     stop, spoiled = threading.Event(), [0]
@@ -168,7 +168,7 @@ def test_what_cannot_be_repaired_says_why(source, destination, streaming):
     with connection.cursor() as cursor:
         cursor.execute("INSERT INTO quiet VALUES (0, '')")
         source.execute("UPDATE quiet SET v = 'p' WHERE id = 3000000021")  # has the log written
-        status, tables = verify(streaming, "--repair", "--wait", "2")
+        status, tables = verify(streaming, "--repair", "--wait", "15")
     assert status == DIFFERENT and tables["quiet"]["repaired"] == 0, str(tables["quiet"])
     assert "transaction of the source" in tables["quiet"]["repair_note"]
     connection.rollback()
@@ -209,7 +209,7 @@ def test_two_databases_without_a_task_are_made_equal(source, destination, towlin
     assert destination.query("SELECT id, v FROM t ORDER BY id") == [(1, "a"), (2, "b")]
 
 
-@pytest.mark.limit(120)
+@pytest.mark.limit(600)
 def test_what_a_standby_has_not_answered_is_neither_different_nor_set_back(new_cluster, destination, towline_factory):
     """Such a transaction is applied at the destination, and not yet seen by others at the source."""
     cluster = new_cluster("source")

@@ -67,7 +67,7 @@ def piece(destination, table):
     return rows[0] if rows else (None, None)
 
 
-def wait_for_piece(service, destination, table, state, seconds=30):
+def wait_for_piece(service, destination, table, state, seconds=120):
     wait_until(lambda: piece(destination, table)[0] == state, seconds, f"{table} to be {state}", explain=service.tail)
 
 

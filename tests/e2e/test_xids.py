@@ -236,7 +236,7 @@ def test_the_wait_for_older_transactions_is_limited(what, when, source, destinat
     else:
         session.execute("COMMIT")
     session.close()
-    service.fault = None
+    service.fault, service.arguments = None, []
     service.start()
     finish(service, source, destination)
 
@@ -331,7 +331,7 @@ def test_the_transaction_counter_wraps_during_the_copy(new_cluster, destination,
     source = cluster.create_database("wrapping")
     source.execute("CREATE EXTENSION towline")
     small(source)
-    load = Workload(source.uri(), seed, clients=2, rate=100, shapes=NO_TRUNCATE).create().run(transactions=40)
+    load = Workload(source.uri(), seed, clients=2, rate=30, shapes=NO_TRUNCATE).create().run(transactions=40)
     service = towline_factory(source, destination, fault="run:slot-stored:stop,copy:in-table:stop")
     with load:
         service.start()

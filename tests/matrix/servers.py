@@ -27,7 +27,7 @@ KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 LIBRARY = re.compile(r"(lib|zlib)")
 UNWANTED = re.compile(r"lib(llvm|z3|perl|systemd-shared|c-l10n|c-bin|c-gconv|pam-|semanage|sepol|apt|proc|.*-perl)")
 OF_C_LIBRARY = re.compile(r"lib(c6|gcc-s1|stdc\+\+6|crypt1)$")
-PAUSES = (5, 20, 0)  # seconds after each attempt to get packages
+PAUSES = (5, 30, 120, 0)  # seconds after each attempt to get packages
 
 
 class Unavailable(Exception):

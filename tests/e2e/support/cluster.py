@@ -106,6 +106,14 @@ def quote_literal(text):
     return "'" + text.replace("'", "''") + "'"
 
 
+def in_use_to_false(action):
+    """What action() returns; somebody may take what it ends, between its look and its end."""
+    try:
+        return action()
+    except psycopg2.errors.ObjectInUse:
+        return False
+
+
 class Database:
     """One database of a cluster. Every call opens a connection of its own, so it works across
     restarts; use connect() for sessions."""
@@ -157,7 +165,7 @@ class Database:
             raise AssertionError(f"psql ended with {done.returncode}: {done.stdout[-2000:]}")
         return done.stdout
 
-    def wait_for(self, sql, seconds=30, what=None):
+    def wait_for(self, sql, seconds=60, what=None):
         """Waits until the query's first value is true."""
         return wait_until(lambda: self.value(sql), seconds, what or sql)
 
@@ -176,8 +184,14 @@ class Database:
                             return False
                         postgres.query("SELECT pg_drop_replication_slot(%s)", [slot])
                 return True
-            wait_until(gone, 30, f"slot {slot} to be released")
-        postgres.execute(f"DROP DATABASE IF EXISTS {quote_identifier(self.name)} WITH (FORCE)")
+            wait_until(lambda: in_use_to_false(gone), 60, f"slot {slot} to be released")
+
+        def dropped():
+            postgres.execute(f"DROP DATABASE IF EXISTS {quote_identifier(self.name)} WITH (FORCE)")
+            return True
+        wait_until(lambda: in_use_to_false(dropped), 60, f"database {self.name} to be left",
+                   explain=lambda: postgres.query("SELECT pid, backend_type, application_name, state FROM pg_stat_activity "
+                                                  "WHERE datname = %s", [self.name]))
 
 
 class Cluster:
@@ -302,7 +316,7 @@ class Cluster:
         """Returns when the server has read its files again."""
         before = self.database().value("SELECT pg_conf_load_time()")
         self.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: self.database().value("SELECT pg_conf_load_time()") != before, 10, "reload")
+        wait_until(lambda: self.database().value("SELECT pg_conf_load_time()") != before, 60, "reload")
 
     # --- older states of the server, and its counters
 

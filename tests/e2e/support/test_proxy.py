@@ -1,4 +1,5 @@
 """The proxy does to the network what it says, and nothing when nothing is asked."""
+import contextlib
 import threading
 
 import psycopg2
@@ -133,11 +134,14 @@ def test_commit_that_never_arrives(proxy, database):
 def test_client_is_gone_while_the_server_still_works(proxy, database):
     connection = connect(proxy, database, application_name="abandoned")
     connection.autocommit = True
-    rule = proxy.lose_answer(b"pg_sleep", answer_seconds=0)
-    with pytest.raises(psycopg2.OperationalError):
-        connection.cursor().execute("INSERT INTO t SELECT 1 FROM pg_sleep(0.5)")
-    rule.wait(5)
-    assert database.value("SELECT count(*) FROM t") == 0
+    rule = proxy.lose_answer(b"pg_advisory", answer_seconds=0)
+    with contextlib.closing(database.connect()) as holder:
+        holder.cursor().execute("SELECT pg_advisory_lock(1)")
+        with pytest.raises(psycopg2.OperationalError):
+            connection.cursor().execute("INSERT INTO t SELECT 1 FROM pg_advisory_xact_lock(1)")
+        rule.wait(5)
+        database.wait_for("SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+        assert database.value("SELECT count(*) FROM t") == 0
     database.wait_for("SELECT count(*) = 1 FROM t")
     alive = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'abandoned'"
     assert database.value(alive) == 1
