@@ -101,6 +101,9 @@ class Attempt {
   absl::Status ReadDomains(Connection& source);
   absl::StatusOr<std::vector<std::string>> ParkedPatterns();
   void ShowParked(const std::vector<TableName>& parked);
+  absl::Status ReadTask();
+  bool MayTablesLeave() const;
+  bool MayTablesCome() const;
   absl::Status SelectTables();
   absl::Status ParkUnselected();
   absl::Status ShowTables(const std::vector<PieceRow>& pieces);
@@ -156,6 +159,7 @@ class Attempt {
   DomainBases domains_;          // of the source
   bool uses_two_phase_ = false;  // the present stream
   bool has_constraints_left_ = false;
+  bool has_first_snapshots_ = false;  // of the first copy; not passed while lsn_after is there
   std::atomic<bool> may_park_ddl_ = false;  // the applier asks
   bool is_constraints_due_ = false;         // the stream has passed the copy and was caught up
   absl::Time tables_looked_at_;             // for what is asked of single tables

@@ -107,8 +107,7 @@ absl::Status Attempt::Constrain() {
 }
 
 absl::Status Attempt::PrepareStream() {
-  TOWLINE_ASSIGN_OR_RETURN(row_, store_->ReadTask());
-  TOWLINE_ASSIGN_OR_RETURN(has_constraints_left_, HasConstraintsLeft(*store_));
+  TOWLINE_RETURN_IF_ERROR(ReadTask());
   TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenSource());
   TOWLINE_ASSIGN_OR_RETURN(Connection server, OpenStreamServer());
   TOWLINE_ASSIGN_OR_RETURN(std::optional<SlotInfo> slot, ReadSlot(server, row_.slot));
@@ -175,12 +174,11 @@ absl::Status Attempt::Stream() {
   return ended;
 }
 
-// Only what would stop the task for good, and not before the stream has passed the copy: until then
-// the others' rows and keys still wait for it.
+// Only what would stop the task for good.
 bool Attempt::MayPark(const absl::Status& ended) const {
   const std::optional<FailedTable> table = FailedTableOf(ended);
   if (!absl::IsUnimplemented(ended) && !absl::IsFailedPrecondition(ended)) return false;
-  if (!table.has_value() || row_.lsn_after.is_valid() || has_constraints_left_) return false;
+  if (!table.has_value() || !MayTablesLeave()) return false;
   const Config& config = context_.config;
   auto own = config.on_failure_by_table.find(table->name);
   return (own != config.on_failure_by_table.end() ? own->second : config.on_failure) ==
@@ -307,8 +305,7 @@ absl::Status Attempt::WatchStream(StreamSession& session, SequenceKeeper* keeper
 }
 
 void Attempt::LetDdlPark() {
-  may_park_ddl_ = context_.config.on_ddl_error == FailedTables::kPark &&
-                  !row_.lsn_after.is_valid() && !has_constraints_left_;
+  may_park_ddl_ = context_.config.on_ddl_error == FailedTables::kPark && MayTablesLeave();
 }
 
 // The applier holds the task row's lock while its transaction lasts. Waiting for it must not end a
@@ -465,7 +462,6 @@ absl::StatusOr<StreamSession::Options> Attempt::StreamOptions(LiveCopy* live) {
   options.applier.policies.domains = domains_;
   options.applier.policies.folds = config.folds;
   TOWLINE_ASSIGN_OR_RETURN(options.applier.ddl, DdlOptionsOf(config));
-  // Until the stream has passed the copy the others' rows and keys wait for every table.
   LetDdlPark();
   options.applier.ddl.parks_refused = &may_park_ddl_;
   options.applier.ddl.on_parked = [this](const std::vector<TableName>& parked) {

@@ -1,6 +1,6 @@
 // The part of an attempt that takes tables out of the stream and back into it, as it is asked
-// (state/table_request.h). Only while no copy stands between: the others' rows and keys would wait
-// for what leaves, and what comes back needs a time of its own.
+// (state/table_request.h). What comes back needs a time of its own, while no copy stands between;
+// what leaves waits for the first copy only.
 #include <algorithm>
 #include <utility>
 
@@ -30,6 +30,10 @@ const PieceRow* FindPiece(const std::vector<PieceRow>& pieces, const TableName& 
   return found == pieces.end() ? nullptr : &*found;
 }
 
+bool IsToLeave(const TableRequest& request) {
+  return request.action == "park" || request.action == "remove";
+}
+
 std::string NumbersOf(const std::vector<TableRequest>& requests) {
   std::string text;
   for (const TableRequest& request : requests) absl::StrAppend(&text, request.number, " ");
@@ -37,6 +41,26 @@ std::string NumbersOf(const std::vector<TableRequest>& requests) {
 }
 
 }  // namespace
+
+// With what decides which tables may leave and come.
+absl::Status Attempt::ReadTask() {
+  TOWLINE_ASSIGN_OR_RETURN(row_, store_->ReadTask());
+  TOWLINE_ASSIGN_OR_RETURN(has_constraints_left_, HasConstraintsLeft(*store_));
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<SnapshotRow> snapshots, store_->ReadSnapshots());
+  has_first_snapshots_ = !snapshots.empty();
+  return absl::OkStatus();
+}
+
+// Not before the stream has passed the first copy and its constraints are made: until then the
+// others' rows and keys wait for every table. The snapshot of one that was copied by itself decides
+// about its own changes and no others: that one may leave as well, and what its rows held is
+// forgotten.
+bool Attempt::MayTablesLeave() const {
+  return !has_constraints_left_ && !(row_.lsn_after.is_valid() && has_first_snapshots_);
+}
+
+// One after the other: what is copied by itself begins with no snapshot beside it.
+bool Attempt::MayTablesCome() const { return !has_constraints_left_ && !row_.lsn_after.is_valid(); }
 
 // A table that was removed is as good as excluded, one that was added as good as included.
 absl::Status Attempt::SelectTables() {
@@ -57,9 +81,8 @@ absl::Status Attempt::SelectTables() {
 // A table that the stream passes over is no exact copy any more. That is kept for the time when the
 // selection takes it again; until the others' keys are made it cannot leave.
 absl::Status Attempt::ParkUnselected() {
-  TOWLINE_ASSIGN_OR_RETURN(row_, store_->ReadTask());
-  TOWLINE_ASSIGN_OR_RETURN(has_constraints_left_, HasConstraintsLeft(*store_));
-  if (row_.lsn_after.is_valid() || has_constraints_left_) return absl::OkStatus();
+  TOWLINE_RETURN_IF_ERROR(ReadTask());
+  if (!MayTablesCome()) return absl::OkStatus();
   TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenSource());
   TOWLINE_ASSIGN_OR_RETURN(std::vector<ListedTable> tables,
                            ListTables(source, SelectionOf(context_.config)));
@@ -121,14 +144,16 @@ absl::StatusOr<std::vector<std::string>> Attempt::ParkedPatterns() {
 absl::StatusOr<bool> Attempt::AreTablesDue() {
   if (absl::Now() - tables_looked_at_ < kTablesLookInterval) return false;
   tables_looked_at_ = absl::Now();
-  const bool is_passed = !row_.lsn_after.is_valid() && !has_constraints_left_;
-  if (is_passed && has_joining_left_) return true;
+  const bool may_come = MayTablesCome();
+  if (may_come && has_joining_left_) return true;
   TOWLINE_ASSIGN_OR_RETURN(std::vector<TableRequest> requests,
                            ReadTableRequests(store_->connection(), context_.task));
-  const bool is_asked =
-      std::any_of(requests.begin(), requests.end(),
-                  [](const TableRequest& request) { return request.refusal.empty(); });
-  if (is_asked && is_passed) return true;
+  const bool may_leave = MayTablesLeave();
+  const bool is_due =
+      std::any_of(requests.begin(), requests.end(), [&](const TableRequest& request) {
+        return request.refusal.empty() && (may_come || (may_leave && IsToLeave(request)));
+      });
+  if (is_due) return true;
   if (NumbersOf(requests) == shown_requests_) return false;
   TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_->ReadPieces());
   TOWLINE_RETURN_IF_ERROR(ShowTables(pieces));
@@ -138,18 +163,19 @@ absl::StatusOr<bool> Attempt::AreTablesDue() {
 // The stream stands still.
 absl::Status Attempt::ChangeTables() {
   TOWLINE_RETURN_IF_ERROR(SettleJoined(store_->connection(), store_->claim()));
-  TOWLINE_ASSIGN_OR_RETURN(row_, store_->ReadTask());
-  TOWLINE_ASSIGN_OR_RETURN(has_constraints_left_, HasConstraintsLeft(*store_));
-  if (row_.lsn_after.is_valid() || has_constraints_left_) return absl::OkStatus();
+  TOWLINE_RETURN_IF_ERROR(ReadTask());
+  if (!MayTablesLeave()) return absl::OkStatus();
+  const bool may_come = MayTablesCome();
   TOWLINE_ASSIGN_OR_RETURN(std::vector<TableRequest> requests,
                            ReadTableRequests(store_->connection(), context_.task));
   for (const TableRequest& request : requests) {
-    if (!request.refusal.empty()) continue;
+    if (!request.refusal.empty() || (!may_come && !IsToLeave(request))) continue;
     TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_->ReadPieces());
     TOWLINE_RETURN_IF_ERROR(TakeUp(request, pieces));
     has_progressed_ = true;
   }
   TOWLINE_RETURN_IF_ERROR(SelectTables());
+  if (!may_come) return absl::OkStatus();
   TOWLINE_RETURN_IF_ERROR(JoinTables());
   return SettleJoined(store_->connection(), store_->claim());
 }

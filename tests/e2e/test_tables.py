@@ -271,3 +271,42 @@ def test_killed_between_any_two_steps(source, destination, three, towline_factor
         load.wait_for(10)
     assert_others(service, source, destination, *TABLES)
     assert service.stop() == 0
+
+
+def test_others_leave_before_the_stream_has_passed_a_table_that_joined(source, destination, three, towline_factory):
+    """Its snapshot decides about its own changes and no others."""
+    service = towline_factory(source, destination)
+    service.start().wait_for_state("streaming")
+    assert service.stop() == 0
+    # What is refused comes before the snapshot, which is passed behind it.
+    destination.execute("ALTER TABLE b ADD CONSTRAINT small CHECK (v < 100)")
+    source.script("UPDATE b SET v = 500 WHERE id = 7", "UPDATE a SET v = 5 WHERE id < 50")
+    ask(service, "recopy", "public.a")
+    service.start()
+    assert service.wait_exit(60) == 4, service.tail()
+    assert piece(destination, "a")[0] == "copied"
+    assert destination.value("SELECT count(*) FROM towline_state.range") == 1
+    ask(service, "park", "public.b")
+    ask(service, "park", "public.a")
+    left = rows(destination, "a"), rows(destination, "b")
+    source.script("UPDATE a SET v = 6", "UPDATE c SET v = 6")
+    service.start()
+    wait_for_piece(service, destination, "a", "parked")
+    wait_for_piece(service, destination, "b", "parked")
+    assert_others(service, source, destination, "c")
+    assert (rows(destination, "a"), rows(destination, "b")) == left
+    destination.execute("ALTER TABLE b DROP CONSTRAINT small")
+    for table in ("a", "b"):
+        ask(service, "rejoin", f"public.{table}")
+        wait_for_piece(service, destination, table, "copied")
+    assert_others(service, source, destination, *TABLES)
+    assert service.stop() == 0
+    # As on_failure says.
+    destination.execute("ALTER TABLE c ADD CONSTRAINT small CHECK (v < 100)")
+    source.script("UPDATE c SET v = 500 WHERE id = 7", "UPDATE a SET v = 7", "UPDATE b SET v = 7")
+    ask(service, "recopy", "public.a")
+    service.start("--on-failure", "park")
+    wait_for_piece(service, destination, "c", "parked", 60)
+    assert_others(service, source, destination, "a", "b")
+    assert "check_violation" in piece(destination, "c")[1]
+    assert service.stop() == 0
