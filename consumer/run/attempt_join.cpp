@@ -1,13 +1,13 @@
 // The part of an attempt that copies single tables while the task streams, so that they come back
 // to the stream, or come to it, exactly by I4:
 //
-//   the table is out of the stream (joining) ─▶ emptied, with its range noted, in one transaction
-//   ─▶ stream restarted with the table: what changes it is passed over ─▶ marker (hazards A1) ─▶
-//   snapshot, rows, mark: as a large table of the first copy (snapshot/piece_copier.h) ─▶ its
-//   changes are applied ─▶ when the position has passed the snapshot it is as any other
+//   the table is out of the stream (joining) ─▶ its range is noted ─▶ stream restarted with the
+//   table: what changes it is passed over ─▶ marker (hazards A1) ─▶ snapshot ─▶ emptied ─▶ rows,
+//   mark: as a large table of the first copy (snapshot/piece_copier.h) ─▶ its changes are applied
+//   ─▶ when the position has passed the snapshot it is as any other
 //
-// A crash before the mark leaves it joining, and it is emptied and copied anew; after it the range
-// says what its rows hold. docs/decisions/012.
+// A crash before the mark leaves it joining, and it is copied anew; after it the range says what
+// its rows hold. docs/decisions/012.
 #include <algorithm>
 #include <map>
 #include <optional>
@@ -37,7 +37,25 @@
 namespace towline {
 namespace {
 
+// Of a table that streams, which the stream waits for meanwhile; within the time that `towline
+// table` waits for the answer.
+constexpr char kAskedLockTimeoutSql[] = "SET LOCAL lock_timeout = '5s'";
+
 std::string Quoted(const TableName& table) { return QuoteQualified(table.schema, table.name); }
+
+// Of one that was found empty under a lock when it was added: what came then is not the task's.
+absl::Status CheckStillEmpty(Connection& session, const CopierOptions& options,
+                             const Table& there) {
+  auto stop = [](const TableName&) { return std::string("stop"); };
+  absl::Status empty =
+      CheckExistingRows(session, {there}, {there}, {stop, {}, options.extension_rows});
+  if (!absl::IsFailedPrecondition(empty)) return empty;
+  return WithHint(absl::FailedPreconditionError(
+                      absl::StrCat("somebody has written table ", Quoted(there.name),
+                                   " of the destination since it was added, when it was empty")),
+                  "Keep them from that, and take these rows away if they are needed: towline table "
+                  "rejoin empties the table.");
+}
 
 }  // namespace
 
@@ -53,8 +71,8 @@ absl::Status Attempt::CheckMayJoinNow() {
   return CheckMayJoin(context_.config, slot.has_value() && slot->is_two_phase);
 }
 
-// Before it is taken up: what is refused then leaves the table as it is.
-absl::Status Attempt::CheckJoin(const TableRequest& request, const std::string& existing) {
+// Before it is taken up: what is refused then leaves the table as it is. Gives the destination's.
+absl::StatusOr<Table> Attempt::CheckJoin(const TableRequest& request, const std::string& existing) {
   TOWLINE_RETURN_IF_ERROR(CheckMayJoinNow());
   TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenJoinSource());
   if (request.action == "add") TOWLINE_RETURN_IF_ERROR(RefuseExcluded(source, request.table));
@@ -68,10 +86,32 @@ absl::Status Attempt::CheckJoin(const TableRequest& request, const std::string& 
     TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> tables, ReadTablesByName(source, {request.table}));
     TOWLINE_RETURN_IF_ERROR(CheckRulesOf(tables));
   }
-  // Of a table of the task its rows are the task's.
-  if (request.action != "add") return absl::OkStatus();
-  return CheckExistingRows(destination, {plan.table}, {plan.there},
-                           {options.existing, {}, options.extension_rows});
+  return std::move(plan.there);
+}
+
+// In the session's transaction, which locks the table: what would be in the way when it is emptied
+// must not take it out of the stream first. Of a table of the task its rows are the task's.
+absl::Status Attempt::LockToJoin(Connection& session, const TableRequest& request,
+                                 const Table& there) {
+  const CopierOptions options = CopyOptions();
+  TOWLINE_RETURN_IF_ERROR(session.Exec(kAskedLockTimeoutSql).status());
+  TOWLINE_RETURN_IF_ERROR(LockToEmpty(session, there, options.extension_rows));
+  if (request.action != "add" || options.existing(there.name) != "stop") return absl::OkStatus();
+  TOWLINE_RETURN_IF_ERROR(
+      CheckExistingRows(session, {there}, {there}, {options.existing, {}, options.extension_rows}));
+  found_empty_.insert(there.name);
+  return absl::OkStatus();
+}
+
+// Another try would meet the same, and the other tables would wait for it.
+absl::Status Attempt::BlameLock(const absl::Status& failed, const Table& there) {
+  const std::string sqlstate = GetSqlState(failed);
+  if (sqlstate != "55P03" && sqlstate != "40P01") return failed;
+  TOWLINE_ASSIGN_OR_RETURN(std::string holders, DescribeHolders(store_->connection(), there));
+  return WithHint(absl::FailedPreconditionError(absl::StrCat(
+                      "table ", Quoted(there.name),
+                      " cannot be emptied: at the destination it is locked by ", holders)),
+                  "Let that transaction end, and ask for the table once more.");
 }
 
 absl::Status Attempt::RefuseExcluded(Connection& source, const TableName& table) {
@@ -105,7 +145,7 @@ absl::Status Attempt::JoinTables() {
   return plans.empty() ? absl::OkStatus() : CopyJoining(options, plans);
 }
 
-// Those that may be copied are empty when it returns, the others parked.
+// Those that may be copied have their ranges when it returns, the others are parked.
 absl::StatusOr<std::vector<JoinPlan>> Attempt::BeginJoining(const CopierOptions& options) {
   std::vector<JoinPlan> plans;
   TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_->ReadPieces());
@@ -128,14 +168,11 @@ absl::StatusOr<std::vector<JoinPlan>> Attempt::BeginJoining(const CopierOptions&
     TOWLINE_RETURN_IF_ERROR(ParkJoining(piece.table, plan.status()));
   }
   if (plans.empty()) return plans;
-  TOWLINE_RETURN_IF_ERROR(EmptyJoining(destination, options, plans));
-  FaultPoint("join:emptied");
+  TOWLINE_RETURN_IF_ERROR(NoteJoining(destination, plans));
   return plans;
 }
 
-// Durable when it returns: what is copied behind it relies on nothing being there.
-absl::Status Attempt::EmptyJoining(Connection& session, const CopierOptions& options,
-                                   const std::vector<JoinPlan>& plans) {
+absl::Status Attempt::NoteJoining(Connection& session, const std::vector<JoinPlan>& plans) {
   std::vector<Table> here;
   std::vector<Table> there;
   std::vector<JoiningPiece> pieces;
@@ -150,10 +187,30 @@ absl::Status Attempt::EmptyJoining(Connection& session, const CopierOptions& opt
   return InTransaction(session, [&]() -> absl::Status {
     TOWLINE_RETURN_IF_ERROR(session.Exec("SET LOCAL synchronous_commit = on").status());
     TOWLINE_RETURN_IF_ERROR(CheckEpoch(session, store_->claim()));
-    TOWLINE_RETURN_IF_ERROR(EmptyTables(session, there, options.extension_rows));
     TOWLINE_RETURN_IF_ERROR(StartJoining(session, store_->claim(), pieces));
     return CheckEpoch(session, store_->claim());
   });
+}
+
+// Not before there is a snapshot to replace its rows: without one they stay. The stream passes its
+// changes over, or waits, so nobody of ours writes the table. Durable when it returns: what is
+// copied behind it relies on nothing being there.
+absl::Status Attempt::EmptyJoining(const CopierOptions& options, const Table& there) {
+  TOWLINE_ASSIGN_OR_RETURN(Connection session,
+                           OpenDestination(options, "schema", kSchemaOrigin, *store_, shutdown_));
+  const bool was_found_empty = found_empty_.erase(there.name) > 0;
+  absl::Status emptied = InTransaction(session, [&]() -> absl::Status {
+    TOWLINE_RETURN_IF_ERROR(session.Exec("SET LOCAL synchronous_commit = on").status());
+    TOWLINE_RETURN_IF_ERROR(CheckEpoch(session, store_->claim()));
+    TOWLINE_RETURN_IF_ERROR(LockToEmpty(session, there, options.extension_rows));
+    TOWLINE_RETURN_IF_ERROR(was_found_empty
+                                ? CheckStillEmpty(session, options, there)
+                                : EmptyTables(session, {there}, options.extension_rows));
+    return CheckEpoch(session, store_->claim());
+  });
+  TOWLINE_RETURN_IF_ERROR(BlameLock(emptied, there));
+  FaultPoint("join:emptied");
+  return absl::OkStatus();
 }
 
 absl::Status Attempt::CopyJoining(const CopierOptions& options,
@@ -252,7 +309,8 @@ absl::Status Attempt::CopyEach(const CopierOptions& options, const std::vector<J
                        .live = live,
                        .source = source,
                        .has_ctid_ranges = watcher.server_version() >= kCtidRangesVersionMin,
-                       .on_tick = on_tick};
+                       .on_tick = on_tick,
+                       .on_snapshot = [&] { return EmptyJoining(options, (*current)->there); }};
   for (size_t number = 0; number < plans.size(); ++number) {
     const JoinPlan& plan = plans[number];
     *current = &plan;

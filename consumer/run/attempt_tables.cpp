@@ -187,9 +187,10 @@ absl::Status Attempt::TakeUp(const TableRequest& request, const std::vector<Piec
     if (request.action == "park") return Leave(request, "parked");
     if (request.action == "remove") return Leave(request, "removed");
     const bool is_added = request.action == "add";
-    refusal = CheckJoin(request, piece == nullptr || is_added ? "" : piece->existing);
-    if (refusal.ok()) return Come(request);
-    if (!IsTableFault(refusal)) return refusal;
+    absl::StatusOr<Table> there =
+        CheckJoin(request, piece == nullptr || is_added ? "" : piece->existing);
+    refusal = there.ok() ? Come(request, *there) : there.status();
+    if (refusal.ok() || !IsTableFault(refusal)) return refusal;
   }
   LogWarning("what is asked of a table cannot be done", {{"table", Quoted(request.table)},
                                                          {"asked", request.action},
@@ -201,17 +202,18 @@ absl::Status Attempt::TakeUp(const TableRequest& request, const std::vector<Piec
 }
 
 // Out of the stream from here on, and copied anew next (JoinTables()).
-absl::Status Attempt::Come(const TableRequest& request) {
+absl::Status Attempt::Come(const TableRequest& request, const Table& there) {
   Connection& session = store_->connection();
   absl::Status stored = InTransaction(session, [&]() -> absl::Status {
     TOWLINE_RETURN_IF_ERROR(CheckEpoch(session, store_->claim()));
+    TOWLINE_RETURN_IF_ERROR(LockToJoin(session, request, there));
     TOWLINE_RETURN_IF_ERROR(
         request.action == "add"
             ? AddPiece(session, store_->claim(), request.table)
             : SetPieceState(session, store_->claim(), request.table, "joining", ""));
     return ForgetTableRequest(session, store_->claim(), request);
   });
-  TOWLINE_RETURN_IF_ERROR(stored);
+  TOWLINE_RETURN_IF_ERROR(BlameLock(stored, there));
   FaultPoint("tables:joining");
   LogInfo("a table is to be copied anew, as asked",
           {{"table", Quoted(request.table)}, {"asked", request.action}});

@@ -83,6 +83,24 @@ absl::StatusOr<std::set<Oid>> FindReferenced(Connection& session,
   return deleted;
 }
 
+// Of $1: whether it may be filled and emptied, and who we are. $2: how it is emptied.
+constexpr char kRightsSql[] = R"sql(
+SELECT pg_catalog.has_any_column_privilege($1::bigint::oid, 'INSERT'),
+       pg_catalog.has_table_privilege($1::bigint::oid, $2), pg_catalog.quote_ident(current_user)
+)sql";
+
+// The strongest first: a reader does not always stand in the way.
+constexpr char kHoldersSql[] = R"sql(
+SELECT l.pid, COALESCE(a.usename, ''), COALESCE(a.state, '')
+FROM pg_catalog.pg_locks l
+LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+WHERE l.locktype = 'relation' AND l.granted AND l.relation = $1::bigint::oid
+  AND l.database = (SELECT oid FROM pg_catalog.pg_database
+                    WHERE datname = pg_catalog.current_database())
+  AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()
+GROUP BY 1, 2, 3 ORDER BY bool_and(l.mode = 'AccessShareLock'), 1 LIMIT 3
+)sql";
+
 }  // namespace
 
 absl::Status CheckExistingRows(Connection& session, const std::vector<Table>& source,
@@ -155,6 +173,44 @@ absl::StatusOr<TableName> FindEmptied(Connection& session, const std::vector<Tab
 absl::StatusOr<bool> AreReferenced(Connection& session, const std::vector<Table>& tables) {
   TOWLINE_ASSIGN_OR_RETURN(std::set<Oid> referenced, FindReferenced(session, tables));
   return !referenced.empty();
+}
+
+absl::Status LockToEmpty(Connection& session, const Table& table,
+                         const ExtensionRows& extension_rows) {
+  const std::string name = Qualified(table);
+  TOWLINE_ASSIGN_OR_RETURN(std::set<Oid> referenced, FindReferenced(session, {table}));
+  const bool is_truncated = referenced.empty() && WhoseRows(extension_rows, table.name).empty();
+  const std::string emptying = is_truncated ? "TRUNCATE" : "DELETE";
+  TOWLINE_ASSIGN_OR_RETURN(Result rights,
+                           session.Query(kRightsSql, {{absl::StrCat(table.oid), emptying}}));
+  std::vector<std::string> missing;
+  if (!rights.GetBool(0, 0)) missing.emplace_back("INSERT");
+  if (!rights.GetBool(0, 1)) missing.push_back(emptying);
+  if (!missing.empty()) {
+    const std::string list = absl::StrJoin(missing, ", ");
+    return WithHint(absl::FailedPreconditionError(absl::StrCat(
+                        "the destination's role has no right to ", list, " on table ", name)),
+                    absl::StrCat("At the destination: GRANT ", list, " ON ", name, " TO ",
+                                 rights.Get(0, 2), ";"));
+  }
+  return WithContext(
+      session
+          .Exec(absl::StrCat("LOCK TABLE ONLY ", name, " IN ",
+                             is_truncated ? "ACCESS EXCLUSIVE" : "EXCLUSIVE", " MODE"))
+          .status(),
+      absl::StrCat("cannot lock table ", name, " of the destination"));
+}
+
+absl::StatusOr<std::string> DescribeHolders(Connection& session, const Table& table) {
+  TOWLINE_ASSIGN_OR_RETURN(Result rows, session.Query(kHoldersSql, {{absl::StrCat(table.oid)}}));
+  std::vector<std::string> holders;
+  for (int row = 0; row < rows.row_count(); ++row) {
+    holders.push_back(rows.IsNull(row, 0)
+                          ? "a prepared transaction"
+                          : absl::StrCat("pid ", rows.Get(row, 0), " (user ", rows.Get(row, 1),
+                                         ", ", rows.Get(row, 2), ")"));
+  }
+  return holders.empty() ? "somebody" : absl::StrJoin(holders, ", ");
 }
 
 absl::Status EmptyTables(Connection& session, const std::vector<Table>& tables,

@@ -38,6 +38,15 @@ absl::StatusOr<TableName> FindEmptied(Connection& session, const std::vector<Tab
 // Whether foreign keys of other tables refer to these.
 absl::StatusOr<bool> AreReferenced(Connection& session, const std::vector<Table>& tables);
 
+// In the session's transaction: nobody else writes the table until its end, nor reads it where
+// EmptyTables() will truncate it; the session's lock_timeout is the limit. kFailedPrecondition
+// naming the rights that are missing for emptying and filling it.
+absl::Status LockToEmpty(Connection& session, const Table& table,
+                         const ExtensionRows& extension_rows);
+
+// Who holds locks on the table just now, as people read it.
+absl::StatusOr<std::string> DescribeHolders(Connection& session, const Table& table);
+
 // Empties them in the session's transaction: by one TRUNCATE, and by DELETE what tables outside the
 // list refer to, as TRUNCATE refuses those even in the replica role (hazards C2). Partitioned
 // tables, and tables with oid 0, are passed over.

@@ -139,6 +139,7 @@ absl::Status PieceCopier::Copy(size_t number) {
   job.on_tick = copy_.on_tick;
   const int readers = std::min(workers, static_cast<int>(job.parts.size()));
   TOWLINE_ASSIGN_OR_RETURN(ExportedSnapshot snapshot, TakeSnapshot(readers));
+  TOWLINE_RETURN_IF_ERROR(copy_.on_snapshot());
   TOWLINE_RETURN_IF_ERROR(copy_.source.Flush());
   TOWLINE_RETURN_IF_ERROR(StartRange(copy_.store.connection(), copy_.store.claim(), table_.name,
                                      piece_.copy.ranges.front().ordinal, snapshot.text(),

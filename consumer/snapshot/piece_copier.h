@@ -40,6 +40,8 @@ struct PieceCopy {
   bool has_ctid_ranges = true;  // of the source (copy_plan.h)
   // Several times a second; an error ends the copy.
   std::function<absl::Status()> on_tick;
+  // There is a snapshot, and the rows come next.
+  std::function<absl::Status()> on_snapshot = [] { return absl::OkStatus(); };
 };
 
 // By how much the numbers of the workers' origins begin behind those of the small tables. Two sets
@@ -47,7 +49,8 @@ struct PieceCopy {
 // for whoever follows them.
 int OriginsBehind(int workers, size_t number);
 
-// The number-th of those that follow one another. At the destination the table is empty. When it
+// The number-th of those that follow one another. At the destination the table is empty, from
+// on_snapshot() on. When it
 // returns the rows are committed, and the piece is taken: it may be finished when its key is there.
 absl::Status CopyPiece(const PieceCopy& copy, const OwnPiece& piece, size_t number,
                        const Shutdown& shutdown);

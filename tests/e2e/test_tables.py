@@ -1,4 +1,5 @@
 """towline table: single tables leave a task that streams, under load."""
+import json
 import random
 import signal
 
@@ -6,7 +7,7 @@ import pytest
 
 from support.background_load import BackgroundLoad
 from support.compare import assert_equal
-from support.probes import Session, assert_confirmed_is_applied
+from support.probes import InBackground, Session, assert_confirmed_is_applied
 from support.waiting import wait_until
 
 TABLES = ("a", "b", "c")
@@ -60,6 +61,21 @@ def ask(service, action, table, status=0):
     done = service.call("table", action, table)
     assert done.returncode == status, (done.returncode, done.stdout, done.stderr)
     return done.stdout if status == 0 else done.stderr
+
+
+def refusal(service, action, table):
+    """Who asks is told, or if the answer comes late whoever looks."""
+    done = service.call("table", action, table)
+    if done.returncode == 3:
+        return done.stderr
+    name = table.split(".")[1]
+    wait_until(lambda: notes(service).get(name, ("",))[0] == "refused", 60, f"{action} of {table} to be refused",
+               explain=service.tail)
+    return notes(service)[name][1]
+
+
+def waits_for_table(database, table):
+    return database.value("SELECT count(*) FROM pg_locks WHERE relation = %s::regclass AND NOT granted", [table]) > 0
 
 
 def piece(destination, table):
@@ -310,3 +326,97 @@ def test_others_leave_before_the_stream_has_passed_a_table_that_joined(source, d
     assert_others(service, source, destination, "a", "b")
     assert "check_violation" in piece(destination, "c")[1]
     assert service.stop() == 0
+
+
+def test_a_lock_at_the_destination_is_that_tables_own(towline, three):
+    source, destination = three
+    towline.start().wait_for_state("streaming")
+    with Session(destination) as reader:
+        reader.execute("BEGIN; SELECT count(*) FROM a")
+        assert f"locked by pid {reader.pid}" in refusal(towline, "recopy", "public.a")
+        source.script("UPDATE a SET v = 5", "UPDATE b SET v = 5", "UPDATE c SET v = 5")
+        assert_others(towline, source, destination, *TABLES)
+        assert piece(destination, "a")[0] == "copied"
+    ask(towline, "recopy", "public.a")
+    wait_until(lambda: notes(towline) == {}, 30, "the table to be copied", explain=towline.tail)
+    assert_others(towline, source, destination, *TABLES)
+    assert towline.stop() == 0
+
+
+def test_rows_go_when_there_is_a_snapshot_and_not_before(source, destination, three, towline_factory):
+    """And what keeps them from being emptied, or the snapshot from being taken, is that table's own."""
+    role, setting = f"plain_{destination.name}", "SET ON PARAMETER session_replication_role"
+    destination.execute(f"CREATE ROLE {role} LOGIN; ALTER DATABASE {destination.name} OWNER TO {role}; "
+                        f"ALTER SCHEMA public OWNER TO {role}; GRANT {setting} TO {role}")
+    service = towline_factory(source, destination)
+    service.command_uris = (source.uri(), destination.uri(user=role))
+    try:
+        service.start().wait_for_state("streaming")
+        destination.execute(f"ALTER TABLE a OWNER TO CURRENT_USER; GRANT SELECT, INSERT, UPDATE, DELETE ON a TO {role}")
+        assert "no right to TRUNCATE" in refusal(service, "recopy", "public.a")
+        destination.execute(f"GRANT TRUNCATE ON a TO {role}")
+        with Session(source) as session:
+            session.execute("BEGIN; UPDATE c SET v = 1 WHERE id = 1")
+            ask(service, "recopy", "public.a")
+            wait_for_piece(service, destination, "a", "joining")
+            left = rows(destination, "a")
+            assert len(left) == 3000
+            source.script("UPDATE a SET v = 9", "INSERT INTO b VALUES (-7, -9, 'beside')")
+            destination.execute(f"REVOKE TRUNCATE ON a FROM {role}")
+            session.execute("COMMIT")
+        wait_for_piece(service, destination, "a", "parked")
+        assert "no right to TRUNCATE" in piece(destination, "a")[1] and rows(destination, "a") == left
+        assert_others(service, source, destination, "b", "c")
+        destination.execute(f"GRANT TRUNCATE ON a TO {role}")
+        assert service.stop() == 0
+        # No snapshot in time.
+        with Session(source) as session:
+            session.execute("BEGIN; UPDATE c SET v = 2 WHERE id = 1")
+            ask(service, "recopy", "public.b")
+            left = rows(destination, "b")
+            service.start("--snapshot-wait-max", "2s")
+            wait_for_piece(service, destination, "b", "parked", 60)
+            session.execute("COMMIT")
+        assert rows(destination, "b") == left
+        assert_others(service, source, destination, "c")
+        assert service.stop() == 0
+        service.start()
+        for table in ("a", "b"):
+            ask(service, "rejoin", f"public.{table}")
+            wait_for_piece(service, destination, table, "copied")
+        assert_others(service, source, destination, *TABLES)
+        assert service.stop() == 0
+    finally:
+        service.close()
+        destination.execute(f"REASSIGN OWNED BY {role} TO CURRENT_USER; DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+def test_add_keeps_rows_that_come_meanwhile(towline, three):
+    source, destination = three
+    towline.start().wait_for_state("streaming")
+    ask(towline, "remove", "public.c")
+    wait_for_piece(towline, destination, "c", "removed")
+    destination.execute("TRUNCATE c")
+    with Session(destination) as writer:
+        writer.execute("BEGIN; INSERT INTO c VALUES (-5, 0, 'theirs')")
+        asked = InBackground(refusal, towline, "add", "public.c")
+        wait_until(lambda: asked.is_done or waits_for_table(destination, "c"), 60, "the task to look at the table")
+        writer.execute("COMMIT")
+    said = asked.result(90)
+    assert "holds rows already" in said or "locked by" in said, said
+    assert rows(destination, "c") == [(-5, 0, "theirs")]
+    # The same while its snapshot is waited for.
+    destination.execute("TRUNCATE c")
+    with Session(source) as session:
+        session.execute("BEGIN; UPDATE a SET v = 1 WHERE id = 1")
+        ask(towline, "add", "public.c")
+        wait_for_piece(towline, destination, "c", "joining")
+        destination.execute("INSERT INTO c VALUES (-6, 0, 'theirs')")
+        session.execute("COMMIT")
+    wait_for_piece(towline, destination, "c", "parked")
+    assert "somebody has written" in piece(destination, "c")[1]
+    assert rows(destination, "c") == [(-6, 0, "theirs")]
+    ask(towline, "rejoin", "public.c")
+    wait_for_piece(towline, destination, "c", "copied")
+    assert_others(towline, source, destination, *TABLES)
+    assert towline.stop() == 0
