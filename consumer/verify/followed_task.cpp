@@ -71,6 +71,19 @@ absl::Status NoSuchTask(const std::string& task, const std::vector<TaskRow>& tas
 
 }  // namespace
 
+absl::StatusOr<CopyMark> ReadCopyMark(Connection& destination, const std::string& recorded,
+                                      const TableName& table) {
+  CopyMark mark;
+  if (recorded.empty()) return mark;
+  TOWLINE_ASSIGN_OR_RETURN(
+      Result rows, destination.Query("SELECT state IN ('copied', 'streamed'), xmin "
+                                     "FROM towline_state.piece WHERE task = $1 AND schema_name = "
+                                     "$2 AND table_name = $3",
+                                     {{recorded, table.schema, table.name}}));
+  if (rows.row_count() == 0) return mark;
+  return CopyMark{rows.GetBool(0, 0), rows.GetString(0, 1)};
+}
+
 absl::StatusOr<FollowedTask> FindFollowedTask(const TaskSearch& search, Connection& source,
                                               Connection& destination, const Shutdown& shutdown) {
   TOWLINE_ASSIGN_OR_RETURN(std::vector<TaskRow> tasks, StateStore::ListTasks(destination));

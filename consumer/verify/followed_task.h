@@ -35,6 +35,21 @@ struct TaskSearch {
 // What is selected of the task, without what has left it.
 TableSelection FollowedSelection(const FollowedTask& task, TableSelection selected);
 
+// Whether the table follows the source just now.
+struct CopyMark {
+  bool is_streamed = true;  // or not known to the task
+  std::string row;          // another one: it was copied again; empty: not known
+
+  bool Fits(const CopyMark& later) const {
+    return is_streamed && later.is_streamed &&
+           (row.empty() || later.row.empty() || row == later.row);
+  }
+};
+
+// A table may leave the stream, and come back, while it is compared. `recorded`: as above.
+absl::StatusOr<CopyMark> ReadCopyMark(Connection& destination, const std::string& recorded,
+                                      const TableName& table);
+
 // kFailedPrecondition: it is of other databases. kUnavailable: it is being healed.
 absl::StatusOr<FollowedTask> FindFollowedTask(const TaskSearch& search, Connection& source,
                                               Connection& destination, const Shutdown& shutdown);

@@ -420,3 +420,28 @@ def test_add_keeps_rows_that_come_meanwhile(towline, three):
     wait_for_piece(towline, destination, "c", "copied")
     assert_others(towline, source, destination, *TABLES)
     assert towline.stop() == 0
+
+
+def test_verify_leaves_open_what_is_copied_again_meanwhile(towline, three):
+    source, destination = three
+    source.execute("INSERT INTO c SELECT i, 0, 'the largest' FROM generate_series(3001, 20000) i")
+    towline.start().wait_until_caught_up()
+    assert towline.call("set", "copy_rows_max", "1").returncode == 0
+    with Session(source) as holder:
+        holder.execute("BEGIN; LOCK TABLE c IN ACCESS EXCLUSIVE MODE")
+        verified = InBackground(towline.call, "verify", "--json")
+        wait_until(lambda: waits_for_table(source, "c"), 60, "verify to have begun")
+        ask(towline, "recopy", "public.a")
+        wait_for_piece(towline, destination, "a", "joining")
+        source.execute("UPDATE a SET v = 77")
+        holder.execute("ROLLBACK")
+    done = verified.result(120)
+    tables = {table["table"]: table for table in json.loads(done.stdout)["tables"]}
+    assert done.returncode == 2, done.stdout
+    assert "copied again, meanwhile" in tables["a"]["note"] and tables["a"]["verdict"] == "undecided"
+    assert tables["b"]["verdict"] == tables["c"]["verdict"] == "equal"
+    assert towline.call("set", "copy_rows_max", "0").returncode == 0
+    wait_for_piece(towline, destination, "a", "copied")
+    assert_others(towline, source, destination, *TABLES)
+    assert towline.call("verify").returncode == 0
+    assert towline.stop() == 0
