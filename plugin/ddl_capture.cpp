@@ -233,7 +233,7 @@ bool FillPhase(RunningCommand* command, Node* parsetree, DdlFields* ddl) {
       ddl->wants_rows = true;
       break;
     case DdlPhase::kRewrite:
-      if (!ReadRewrittenTable(ddl)) return false;
+      if (!ReadRewrittenTable(parsetree, ddl)) return false;
       ddl->wants_rows = true;
       break;
     case DdlPhase::kDrop:

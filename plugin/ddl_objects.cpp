@@ -15,7 +15,9 @@ namespace {
       ") WHEN 'pg_catalog.pg_rewrite'::pg_catalog.regclass THEN (SELECT ev_class FROM "       \
       "pg_catalog.pg_rewrite WHERE oid = " object                                             \
       ") WHEN 'pg_catalog.pg_constraint'::pg_catalog.regclass THEN (SELECT conrelid FROM "    \
-      "pg_catalog.pg_constraint WHERE oid = " object ") END"
+      "pg_catalog.pg_constraint WHERE oid = " object                                          \
+      ") WHEN 'pg_catalog.pg_statistic_ext'::pg_catalog.regclass THEN (SELECT stxrelid FROM " \
+      "pg_catalog.pg_statistic_ext WHERE oid = " object ") END"
 
 // A function or type that needs a temporary table or type is dropped with it when the session ends,
 // and no event trigger tells of that.
@@ -36,7 +38,7 @@ constexpr char kObjectsSql[] =
     "COALESCE(c.schema_name = 'pg_temp' OR r.relpersistence = 't', false) OR "
     TOWLINE_GOES_WITH_TEMPORARY("c.classid", "c.objid") ", "
     "COALESCE(c.schema_name = 'towline' OR c.object_type = 'extension' AND c.object_identity = "
-    "'towline', false) "
+    "'towline', false), c.command "
     "FROM pg_catalog.pg_event_trigger_ddl_commands() c "
     "LEFT JOIN pg_catalog.pg_class r ON r.oid = " TOWLINE_TABLE_OF("c.classid", "c.objid") " "
     "LEFT JOIN pg_catalog.pg_namespace n ON n.oid = r.relnamespace";
@@ -73,6 +75,20 @@ int64_t NumberAt(HeapTuple row, TupleDesc descriptor, int column) {
 bool BoolAt(HeapTuple row, TupleDesc descriptor, int column) {
   bool is_null = false;
   return DatumGetBool(SPI_getbinval(row, descriptor, column, &is_null)) && !is_null;
+}
+
+// The server keeps the schema that SET SCHEMA has taken something out of, and has no SQL for it.
+std::string_view SchemaBefore(HeapTuple row, TupleDesc descriptor) {
+  constexpr int kCommand = 12;
+  if (descriptor->natts < kCommand) return {};
+  bool is_null = false;
+  Datum value = SPI_getbinval(row, descriptor, kCommand, &is_null);
+  if (is_null) return {};
+  const auto* command = reinterpret_cast<const CollectedCommand*>(DatumGetPointer(value));
+  if (command->type != SCT_Simple || !IsA(command->parsetree, AlterObjectSchemaStmt)) return {};
+  const ObjectAddress& schema = command->d.simple.secondaryObject;
+  if (schema.classId != NamespaceRelationId) return {};
+  return DdlText(get_namespace_name(schema.objectId));
 }
 
 struct Found {
@@ -123,6 +139,7 @@ Found ReadRows(Query* query, DdlFields* ddl) {
       continue;
     }
     found.has_own |= BoolAt(row, descriptor, 11);
+    if (ddl->named_schema.empty()) ddl->named_schema = SchemaBefore(row, descriptor);
     objects[ddl->object_count++] = {static_cast<uint32_t>(NumberAt(row, descriptor, 1)),
                                     static_cast<uint32_t>(NumberAt(row, descriptor, 2)),
                                     static_cast<int32_t>(NumberAt(row, descriptor, 3)),
@@ -286,8 +303,16 @@ bool ReadDroppedObjects(DdlFields* ddl) {
   return ddl->object_count > 0;
 }
 
-bool ReadRewrittenTable(DdlFields* ddl) {
+bool ReadRewrittenTable(const Node* parsetree, DdlFields* ddl) {
   (void)ReadRows(&rewritten_query, ddl);
+  if (IsA(parsetree, AlterTableStmt)) {
+    // The command has locked it.
+    Oid named = RangeVarGetRelid(reinterpret_cast<const AlterTableStmt*>(parsetree)->relation,
+                                 NoLock, true);
+    if (OidIsValid(named)) {
+      ddl->named_schema = DdlText(get_namespace_name(get_rel_namespace(named)));
+    }
+  }
   return ddl->object_count > 0;
 }
 

@@ -16,12 +16,13 @@ enum class ObjectsFound {
   kOwn,  // the extension towline itself
   kSome,
 };
-// What it has made or altered.
+// What it has made or altered, and which schema SET SCHEMA has taken it out of.
 ObjectsFound ReadObjects(DdlFields* ddl);
 // What it has dropped, of temporary things abstained. False: nothing else.
 bool ReadDroppedObjects(DdlFields* ddl);
-// The table that is about to be rewritten. False: a temporary one.
-bool ReadRewrittenTable(DdlFields* ddl);
+// The table that is about to be rewritten, and the schema of the one that the command names. False:
+// a temporary one.
+bool ReadRewrittenTable(const Node* parsetree, DdlFields* ddl);
 
 // What kinds of change an ALTER consists of, so that nobody else needs its tree.
 void ReadActions(const Node* parsetree, DdlFields* ddl);

@@ -71,6 +71,7 @@ extern "C" {
 #include "replication/snapbuild.h"
 #include "replication/walsender.h"
 #include "rewrite/rewriteHandler.h"
+#include "tcop/deparse_utility.h"
 #include "tcop/pquery.h"
 #include "tcop/utility.h"
 #include "utils/array.h"

@@ -85,7 +85,7 @@ constexpr uint32_t kTransactional = 1, kPrefix = 2, kContent = 3, kLsn = 4, kCon
 namespace ddl {
 constexpr uint32_t kNumber = 1, kPhase = 2, kTag = 3, kStatement = 4, kSearchPath = 5, kRole = 6,
                    kObjects = 7, kWantsRows = 9, kActions = 11, kSettings = 12, kFills = 13,
-                   kGap = 14, kStructure = 15;
+                   kGap = 14, kStructure = 15, kNamedSchema = 16;
 }
 namespace ddl_object {
 constexpr uint32_t kClassOid = 1, kOid = 2, kColumn = 3, kType = 4, kSchema = 5, kName = 6,

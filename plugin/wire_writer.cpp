@@ -411,6 +411,7 @@ void WriteDdlBody(ByteBuffer* out, const DdlFields& ddl) {
   }
   AppendBytesField(out, field::kGap, ddl.gap);
   AppendBytesField(out, field::kStructure, ddl.structure);
+  AppendBytesField(out, field::kNamedSchema, ddl.named_schema);
 }
 
 void WriteDdl(ByteBuffer* frame, std::string_view body) {

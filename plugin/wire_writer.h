@@ -136,6 +136,7 @@ struct DdlFields {
   size_t fill_count;
   std::string_view gap;
   std::string_view structure;
+  std::string_view named_schema;
 };
 
 // A whole frame up to its block, which follows: `raw_bytes` of entries were compressed to it.

@@ -8,13 +8,14 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
+#include "apply/ddl_text.h"
 #include "pg/quoting.h"
 
 namespace towline {
 namespace {
 
 // As pg_event_trigger_dropped_objects() names them; their identities are what DROP takes.
-constexpr std::array<absl::string_view, 28> kTypes = {"access method",
+constexpr std::array<absl::string_view, 29> kTypes = {"access method",
                                                       "aggregate",
                                                       "collation",
                                                       "conversion",
@@ -40,6 +41,7 @@ constexpr std::array<absl::string_view, 28> kTypes = {"access method",
                                                       "text search dictionary",
                                                       "text search parser",
                                                       "text search template",
+                                                      "trigger",
                                                       "type",
                                                       "view"};
 
@@ -49,26 +51,40 @@ std::string KeywordsOf(absl::string_view type) {
   return absl::AsciiStrToUpper(type);
 }
 
+bool IsDroppable(const DdlObject& object) {
+  return std::find(kTypes.begin(), kTypes.end(), object.type) != kTypes.end();
+}
+
+// The rest goes with it.
+bool IsNamedBy(absl::string_view tag, const DdlObject& object) {
+  if (!IsDroppable(object)) return false;
+  if (tag == "DROP DOMAIN") return object.type == "type";
+  if (tag == "DROP ROUTINE") {
+    return object.type == "function" || object.type == "procedure" || object.type == "aggregate";
+  }
+  return tag == absl::StrCat("DROP ", KeywordsOf(object.type));
+}
+
+std::string NameInDrop(absl::string_view tag, const DdlObject& object) {
+  const absl::string_view name = object.identity;
+  if (tag != "DROP AGGREGATE" || !absl::EndsWith(name, "()")) return std::string(name);
+  return absl::StrCat(name.substr(0, name.size() - 1), "*)");
+}
+
 }  // namespace
 
-std::vector<DdlObject> ObjectsOfDrop(const DdlCommand& command,
-                                     const std::vector<DdlObject>& dropped) {
-  static constexpr std::array<absl::string_view, 7> kTags = {
-      "DROP INDEX", "DROP VIEW",  "DROP MATERIALIZED VIEW", "DROP SEQUENCE", "DROP FOREIGN TABLE",
-      "DROP TYPE",  "DROP DOMAIN"};
-  std::vector<DdlObject> objects;
-  if (std::find(kTags.begin(), kTags.end(), command.tag) == kTags.end()) return objects;
+std::string DropByWholeNames(const DdlCommand& command, const std::vector<DdlObject>& dropped) {
+  std::vector<std::string> names;
   for (const DdlObject& object : dropped) {
-    const bool is_own = absl::StrCat("DROP ", KeywordsOf(object.type)) == command.tag ||
-                        (command.tag == "DROP DOMAIN" && object.type == "type");
-    if (is_own) objects.push_back(object);
+    if (!IsNamedBy(command.tag, object)) continue;
+    names.push_back(NameInDrop(command.tag, object));
   }
-  return objects;
+  return names.empty() ? "" : AsDropOf(command.tag, command.statement, names);
 }
 
 std::vector<std::string> DropStatements(const DdlCommand& command,
                                         const std::vector<DdlObject>& dropped) {
-  const bool cascades = absl::EndsWithIgnoreCase(command.statement, "CASCADE");
+  const bool cascades = Cascades(command.tag, command.statement);
   std::vector<std::string> statements;
   for (const DdlObject& object : dropped) {
     if (object.type == "user mapping") {
@@ -78,9 +94,10 @@ std::vector<std::string> DropStatements(const DdlCommand& command,
                                         QuoteIdentifier(parts[1])));
       continue;
     }
-    if (std::find(kTypes.begin(), kTypes.end(), object.type) == kTypes.end()) continue;
-    statements.push_back(absl::StrCat("DROP ", KeywordsOf(object.type), " IF EXISTS ",
-                                      object.identity, cascades ? " CASCADE" : ""));
+    if (!IsDroppable(object)) continue;
+    const std::string tag = absl::StrCat("DROP ", KeywordsOf(object.type));
+    statements.push_back(
+        absl::StrCat(tag, " IF EXISTS ", NameInDrop(tag, object), cascades ? " CASCADE" : ""));
   }
   return statements;
 }

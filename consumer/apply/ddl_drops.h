@@ -9,10 +9,9 @@
 
 namespace towline {
 
-// Of what DROP INDEX, VIEW, SEQUENCE and others of relations, TYPE or DOMAIN has dropped, what is
-// of that kind itself; nothing of other commands.
-std::vector<DdlObject> ObjectsOfDrop(const DdlCommand& command,
-                                     const std::vector<DdlObject>& dropped);
+// The command, of what it has named itself, with schemas. Empty: of kinds that have none, and of
+// other commands.
+std::string DropByWholeNames(const DdlCommand& command, const std::vector<DdlObject>& dropped);
 
 // Those of kinds that can be dropped by name. Each of what may be missing.
 std::vector<std::string> DropStatements(const DdlCommand& command,

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "apply/ddl_names.h"
 #include "apply/ddl_text.h"
 #include "base/error.h"
 #include "base/status_macros.h"
@@ -43,7 +44,7 @@ bool IsOneOf(const std::string& tag, std::initializer_list<const char*> tags) {
 
 std::string TextToRun(const DdlCommand& command) {
   if (command.phase == DdlPhase::kStart && !command.structure.empty()) return command.structure;
-  std::string text = command.statement;
+  std::string text = WithWholeName(command);
   if (command.tag == "SELECT INTO") text = AsCreateTable(text);
   if (command.phase == DdlPhase::kStart) text = WithNoData(text);
   if (IsOneOf(command.tag, {"CREATE INDEX", "DROP INDEX", "ALTER TABLE"})) {

@@ -30,10 +30,6 @@ constexpr char kMissingTablesSql[] =
     "SELECT t.name FROM pg_catalog.unnest($1::pg_catalog.text[]) AS t(name) WHERE "
     "pg_catalog.to_regclass(t.name) IS NULL";
 
-constexpr char kMissingTypesSql[] =
-    "SELECT t.name FROM pg_catalog.unnest($1::pg_catalog.text[]) AS t(name) WHERE "
-    "pg_catalog.to_regtype(t.name) IS NULL";
-
 bool IsDrop(const DdlCommand& command) { return absl::StartsWith(command.tag, "DROP "); }
 
 // Tables, functions and operators, schemas, all else.
@@ -219,17 +215,10 @@ absl::Status DdlRunner::Execute(Running* running) {
     }
     return executor_.Execute(made);
   }
-  if (IsDrop(command)) {
-    const std::vector<DdlObject> objects = ObjectsOfDrop(command, running->dropped);
-    TOWLINE_ASSIGN_OR_RETURN(const bool misses, IsAnyMissing(command, objects));
-    if (misses) {
-      running->reason = "not all of it was here";
-      LogWarning("the source has dropped what is not at the destination",
-                 {{"command", Label(command, running->dropped)}});
-      return executor_.DropAll(DropStatements(command, objects));
-    }
-  }
-  absl::Status executed = executor_.Execute(command);
+  DdlCommand named = command;
+  const std::string drop = DropByWholeNames(command, running->dropped);
+  if (!drop.empty()) named.statement = drop;
+  absl::Status executed = executor_.Execute(named);
   if (!IsDrop(command) || !IsUndefined(executed)) return executed;
   // What was parked or skipped was never made, an index whose building failed stands at the source
   // only.
@@ -238,26 +227,11 @@ absl::Status DdlRunner::Execute(Running* running) {
   LogWarning(
       "the source has dropped what is not at the destination",
       {{"command", Label(command, running->dropped)}, {"reason", std::string(executed.message())}});
-  DdlCommand of_some = command;
-  of_some.statement = WithIfExists(command.tag, command.statement);
-  return executor_.Execute(of_some);
+  named.statement = WithIfExists(command.tag, named.statement);
+  return executor_.Execute(named);
 }
 
-// A name that means nothing here may mean what stands in a later schema of the search_path, which
-// is then dropped instead.
-absl::StatusOr<bool> DdlRunner::IsAnyMissing(const DdlCommand& command,
-                                             const std::vector<DdlObject>& objects) {
-  if (objects.empty()) return false;
-  ArrayLiteral names;
-  for (const DdlObject& object : objects) names.Add(object.identity);
-  const bool are_types = command.tag == "DROP TYPE" || command.tag == "DROP DOMAIN";
-  TOWLINE_ASSIGN_OR_RETURN(
-      Result missing,
-      connection_->Query(are_types ? kMissingTypesSql : kMissingTablesSql, {{names.ToString()}}));
-  return missing.row_count() > 0;
-}
-
-// Where the table itself is missing its name in the command may mean that of another schema.
+// The destination's own error would not say that the table is missed, and that it is this one.
 absl::StatusOr<DdlRunner::MaybeRefusal> DdlRunner::CheckTables(const Running& running) {
   const DdlCommand& command = running.command;
   static constexpr std::array<absl::string_view, 9> kTags = {
@@ -268,15 +242,8 @@ absl::StatusOr<DdlRunner::MaybeRefusal> DdlRunner::CheckTables(const Running& ru
     return std::find(command.actions.begin(), command.actions.end(), action) !=
            command.actions.end();
   };
-  std::vector<TableName> names;
-  if (has("RENAME TABLE") || has("SET SCHEMA")) {
-    for (const DdlObject& object : command.objects) {
-      std::optional<TableName> before = parked_.NameOf(object.oid);
-      if (before.has_value()) names.push_back(*std::move(before));
-    }
-  } else {
-    names = TablesOf(command, {});
-  }
+  if (has("RENAME TABLE") || has("SET SCHEMA")) return MaybeRefusal();
+  const std::vector<TableName> names = TablesOf(command, {});
   ArrayLiteral tables;
   for (const TableName& name : names) tables.Add(QuoteQualified(name.schema, name.name));
   if (names.empty()) return MaybeRefusal();
@@ -304,7 +271,8 @@ absl::StatusOr<DdlCommand> DdlRunner::DropOfSelected(const Running& running) {
     if (is_selected) tables.push_back(QuoteQualified(object.table.schema, object.table.name));
   }
   DdlCommand selected = running.command;
-  selected.statement = AsDropOf(running.command.statement, tables);
+  selected.statement =
+      WithIfExists(selected.tag, AsDropOf(selected.tag, selected.statement, tables));
   return selected;
 }
 

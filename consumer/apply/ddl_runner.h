@@ -87,8 +87,6 @@ class DdlRunner {
   absl::StatusOr<MaybeRefusal> CheckEnd(Running* running);
   absl::Status Execute(Running* running);
   absl::StatusOr<MaybeRefusal> CheckTables(const Running& running);
-  absl::StatusOr<bool> IsAnyMissing(const DdlCommand& command,
-                                    const std::vector<DdlObject>& objects);
   absl::StatusOr<MaybeRefusal> Empty(const Running& running);
   // DROP TABLE of the selected tables that are here, by their whole names.
   absl::StatusOr<DdlCommand> DropOfSelected(const Running& running);

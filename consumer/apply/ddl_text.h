@@ -28,7 +28,11 @@ std::string WithIfExists(absl::string_view tag, absl::string_view drop);
 // itself stays with `keeps_owner` only.
 std::string AsSchema(absl::string_view create_schema, absl::string_view name, bool keeps_owner);
 
-// DROP TABLE of these tables alone (quoted), of which some may be missing.
-std::string AsDropOf(absl::string_view drop_table, const std::vector<std::string>& tables);
+// Whether a DROP, whose kind the tag says, takes along what depends on its objects.
+bool Cascades(absl::string_view tag, absl::string_view drop);
+
+// DROP of these (quoted) and of nothing else.
+std::string AsDropOf(absl::string_view tag, absl::string_view drop,
+                     const std::vector<std::string>& names);
 
 }  // namespace towline

@@ -40,6 +40,7 @@ absl::StatusOr<DdlCommand> ReadDdl(const v1::Ddl& message) {
   command.role = message.role();
   command.gap = message.gap();
   command.structure = message.structure();
+  command.named_schema = message.named_schema();
   if (command.statement.empty() && command.gap.empty() && command.phase != DdlPhase::kDrop) {
     return absl::DataLossError(absl::StrCat("a DDL command (", command.tag, ") without its text"));
   }

@@ -45,9 +45,10 @@ struct DdlCommand {
   std::vector<std::string> actions;  // what an ALTER consists of
   std::vector<std::pair<std::string, std::string>> settings;
   std::vector<DdlFill> fills;  // values of added columns that cannot be computed again
-  std::string structure;  // kStart: makes the table, whatever its query reads; empty: not told.
-                          // kEnd of CREATE TABLE PARTITION OF: its bounds
-  std::string gap;        // not empty: why it could not be captured
+  std::string structure;     // kStart: makes the table, whatever its query reads; empty: not told.
+                             // kEnd of CREATE TABLE PARTITION OF: its bounds
+  std::string named_schema;  // of what the statement names first; empty: the objects tell
+  std::string gap;           // not empty: why it could not be captured
 };
 
 }  // namespace towline

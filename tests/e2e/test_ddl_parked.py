@@ -24,6 +24,25 @@ def fates(destination):
     return destination.query("SELECT tag, fate FROM towline_state.ddl_history ORDER BY number")
 
 
+DEFINITIONS = """
+SELECT 'relation', relname, relkind::text, COALESCE((SELECT seqincrement FROM pg_sequence WHERE seqrelid = c.oid), 0)::text FROM pg_class c WHERE relnamespace IN ({0})
+UNION ALL SELECT 'column', c.relname, attname, format_type(atttypid, atttypmod) FROM pg_attribute a JOIN pg_class c ON attrelid = c.oid
+    WHERE relnamespace IN ({0}) AND attnum > 0 AND relkind = 'r'
+UNION ALL SELECT 'type', typname, COALESCE(typdefault, ''), (SELECT string_agg(enumlabel, ' ' ORDER BY enumsortorder) FROM pg_enum WHERE enumtypid = t.oid)
+    FROM pg_type t WHERE typnamespace IN ({0})
+UNION ALL SELECT 'function', proname, proisstrict::text, pronamespace::regnamespace::text FROM pg_proc WHERE pronamespace IN ({0})
+UNION ALL SELECT 'collation', collname, '', '' FROM pg_collation WHERE collnamespace IN ({0})
+UNION ALL SELECT 'statistics', stxname, '', '' FROM pg_statistic_ext WHERE stxnamespace IN ({0})
+UNION ALL SELECT 'trigger', tgname, relname, '' FROM pg_trigger JOIN pg_class c ON c.oid = tgrelid WHERE relnamespace IN ({0})
+UNION ALL SELECT 'rule', rulename, relname, '' FROM pg_rewrite JOIN pg_class c ON c.oid = ev_class WHERE relnamespace IN ({0})
+UNION ALL SELECT 'policy', polname, relname, '' FROM pg_policy JOIN pg_class c ON c.oid = polrelid WHERE relnamespace IN ({0})
+ORDER BY 1, 2, 3, 4"""
+
+
+def definitions(database, *schemas):
+    return database.query(DEFINITIONS.format(", ".join(f"'{schema}'::regnamespace" for schema in schemas)))
+
+
 def others_equal(towline, source, destination, *tables):
     towline.wait_until_caught_up()
     assert_equal(source.uri(), destination.uri(), tables=[f"public.{table}" for table in tables])
@@ -131,6 +150,67 @@ def test_a_dropped_name_means_nothing_of_another_schema(towline, captured, desti
     others_equal(towline, captured, destination, "a", "typed")
     assert destination.query("SELECT n FROM w") == [(1,)]
     assert [fate for _, fate in fates(destination)] == ["applied"] * 2
+    assert towline.stop() == 0
+
+
+# In each of two schemas, of which `one` is earlier in the path. What the commands name is in `one`.
+NAMED = """CREATE TABLE {0}.of (id int PRIMARY KEY); CREATE VIEW {0}.w AS SELECT 1 AS n; CREATE VIEW {0}.gone AS SELECT 1 AS n; CREATE TYPE {0}.ty AS ENUM ('a');
+CREATE DOMAIN {0}.d AS int; CREATE SEQUENCE {0}.q; CREATE FUNCTION {0}.f(int) RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE FUNCTION {0}.g() RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE PROCEDURE {0}.p() LANGUAGE sql AS 'SELECT 1';
+CREATE AGGREGATE {0}.agg(int) (SFUNC = int4pl, STYPE = int); CREATE COLLATION {0}.c FROM "C"; CREATE INDEX i ON {0}.of (id);
+CREATE TRIGGER fires BEFORE INSERT ON {0}.of FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();
+CREATE RULE ru AS ON DELETE TO {0}.of DO ALSO NOTHING; CREATE POLICY po ON {0}.of; CREATE STATISTICS {0}.st ON (id + 1) FROM {0}.of"""
+RENAMED = ("ALTER VIEW w RENAME TO w2", "ALTER TYPE ty ADD VALUE 'b'", "ALTER TYPE ty RENAME TO ty2", "ALTER DOMAIN d SET DEFAULT 3",
+           "ALTER SEQUENCE q INCREMENT 7", "ALTER FUNCTION f(int) STRICT", "ALTER FUNCTION g() SET SCHEMA two", "ALTER PROCEDURE p() RENAME TO p2",
+           "ALTER ROUTINE p2() RENAME TO p3", "ALTER AGGREGATE agg(int) RENAME TO agg2", "ALTER COLLATION c RENAME TO c2", "ALTER INDEX i RENAME TO i2",
+           "ALTER TRIGGER fires ON of RENAME TO fires2", "ALTER RULE ru ON of RENAME TO ru2", "ALTER POLICY po ON of RENAME TO po2",
+           "ALTER STATISTICS st RENAME TO st2", "ALTER VIEW IF EXISTS gone SET SCHEMA two")
+DROPPED = ("DROP TRIGGER fires ON of", "DROP RULE ru ON of", "DROP POLICY po ON of", "DROP STATISTICS st", "DROP INDEX i", "DROP VIEW w, gone",
+           "DROP FUNCTION f", "DROP ROUTINE g, p", "DROP AGGREGATE agg(int)", "DROP TYPE ty", "DROP DOMAIN d", "DROP SEQUENCE q", "DROP COLLATION c")
+
+
+@pytest.mark.parametrize("changes", (RENAMED, DROPPED), ids=("alter", "drop"))
+@pytest.mark.parametrize("stands", (False, True), ids=("missing", "shadowed"))
+def test_names_mean_what_they_mean_at_the_source(towline, captured, destination, changes, stands):
+    """Of two objects of one name: the source's is not here, or here alone another stands before it in the path."""
+    captured.execute("CREATE SCHEMA one; CREATE SCHEMA two;" + NAMED.format("public") + ("" if stands else ";" + NAMED.format("one")))
+    towline.start(*PARK).wait_for_state("streaming")
+    if stands:
+        destination.execute(NAMED.format("one"))
+        others = definitions(destination, "one")
+    else:
+        destination.execute("DROP SCHEMA one CASCADE; CREATE SCHEMA one")
+        others = definitions(destination, "public")
+    captured.script("SET search_path = one, public", *changes, "INSERT INTO public.a VALUES (100)")
+    others_equal(towline, captured, destination, "a")
+    done = [fate for _, fate in fates(destination)]
+    assert len(done) == len(changes)
+    if stands:
+        assert set(done) == {"applied"}
+        assert definitions(destination, "one") == others
+        assert definitions(destination, "public", "two") == definitions(captured, "public", "two")
+    else:
+        assert set(done) == {"applied" if changes is DROPPED else "parked"}
+        assert definitions(destination, "public") == others
+    assert towline.stop() == 0
+
+
+def test_tables_mean_what_they_mean_at_the_source(towline, captured, destination):
+    """Here another table stands before the source's in the path."""
+    captured.execute("CREATE SCHEMA one; CREATE SCHEMA two; CREATE TABLE t (id int PRIMARY KEY, v text);"
+                     "INSERT INTO t SELECT i, i FROM generate_series(1, 50) i")
+    towline.start(*PARK).wait_for_state("streaming")
+    destination.execute("CREATE TABLE one.t (id int PRIMARY KEY, v text); CREATE TABLE one.u (id int); INSERT INTO one.t VALUES (1, 'mine')")
+    others = definitions(destination, "one")
+    captured.script("SET search_path = one, public", "ALTER TABLE t ADD COLUMN w int DEFAULT 3", "CREATE INDEX t_w ON t (w)",
+                    "ALTER TABLE t ALTER COLUMN v TYPE float8 USING random()", "ALTER TABLE IF EXISTS ONLY t ADD COLUMN r float8 DEFAULT random()",
+                    "CREATE STATISTICS public.both ON w, v FROM t", "ALTER TABLE t RENAME TO u", "INSERT INTO u VALUES (100)",
+                    "ALTER TABLE u SET SCHEMA two", "INSERT INTO two.u VALUES (101)")
+    towline.wait_until_caught_up()
+    assert_equal(captured.uri(), destination.uri(), tables=["two.u"])
+    assert definitions(destination, "public", "two") == definitions(captured, "public", "two")
+    assert {fate for _, fate in fates(destination)} == {"applied"}
+    assert definitions(destination, "one") == others and destination.query("TABLE one.t") == [(1, "mine")]
     assert towline.stop() == 0
 
 

@@ -1,5 +1,5 @@
 // Libraries: schema
-// Sources: consumer/apply/ddl_text.cpp
+// Sources: consumer/apply/ddl_text.cpp consumer/apply/ddl_words.cpp
 //
 // Texts of SQL, dumped or captured: reading ends, what is given back comes from the text, and a
 // change that was made once is not made twice.
@@ -29,6 +29,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   (void)WithNoData(text);
   (void)AsCreateTable(text);
-  (void)AsDropOf(text, {"\"a\".\"b\""});
+  (void)AsDropOf("DROP TABLE", text, {"\"a\".\"b\""});
   return 0;
 }

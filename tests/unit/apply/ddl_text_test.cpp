@@ -105,9 +105,9 @@ TEST(DdlTextTest, ASchemaHasItsNameAndNoOwner) {
 }
 
 TEST(DdlTextTest, OnlySomeTablesAreDropped) {
-  EXPECT_EQ(AsDropOf("DROP TABLE a, b, c cascade", {"s.a", "s.\"C\""}),
-            "DROP TABLE IF EXISTS s.a, s.\"C\" CASCADE");
-  EXPECT_EQ(AsDropOf("DROP TABLE a, b -- CASCADE", {"s.a"}), "DROP TABLE IF EXISTS s.a");
+  EXPECT_EQ(AsDropOf("DROP TABLE", "DROP TABLE a, b, c cascade", {"s.a", "s.\"C\""}),
+            "DROP TABLE s.a, s.\"C\" CASCADE");
+  EXPECT_EQ(AsDropOf("DROP TABLE", "DROP TABLE a, b -- CASCADE", {"s.a"}), "DROP TABLE s.a");
 }
 
 }  // namespace

@@ -348,6 +348,7 @@ TEST(DecoderDdlTest, CommandsComeAtTheirPlaceWithAllThatIsKnownOfThem) {
   ddl->set_statement("ALTER TABLE t ALTER c TYPE text");
   ddl->set_search_path("s, public");
   ddl->set_role("owner");
+  ddl->set_named_schema("s");
   ddl->add_actions("ALTER COLUMN TYPE");
   v1::Ddl::Object* object = ddl->add_objects();
   object->set_oid(16384);
@@ -370,6 +371,7 @@ TEST(DecoderDdlTest, CommandsComeAtTheirPlaceWithAllThatIsKnownOfThem) {
   EXPECT_EQ(command.number, 5u);
   EXPECT_EQ(command.statement, "ALTER TABLE t ALTER c TYPE text");
   EXPECT_EQ(command.search_path, "s, public");
+  EXPECT_EQ(command.named_schema, "s");
   ASSERT_EQ(command.objects.size(), 1u);
   EXPECT_EQ(command.objects[0].table, (TableName{"s", "t"}));
   EXPECT_EQ(command.actions, std::vector<std::string>{"ALTER COLUMN TYPE"});

@@ -263,6 +263,7 @@ void Ddl(ByteBuffer* frame) {
     Buffer body;
     ddl.gap = gap;
     ddl.structure = gap.empty() ? "" : "CREATE TABLE app.orders (id bigint)";
+    ddl.named_schema = gap.empty() ? "" : "app";
     WriteDdlBody(body, ddl);
     WriteDdl(frame, body.bytes());
   }

@@ -1,0 +1,17 @@
+// A name without schema means what the search_path finds, which is another object here where the
+// source's is missing, or where one of its name stands in an earlier schema. So commands name what
+// they are about with the schema that it has at the source. Pure.
+#pragma once
+
+#include <string>
+
+#include "model/ddl.h"
+
+namespace towline {
+
+// The statement of ALTER, REFRESH, or of CREATE INDEX, TRIGGER, RULE, POLICY or STATISTICS with the
+// schema before the name of what it alters, or of the table that it is about; and without ALTER's
+// IF EXISTS, as it did exist. As it came where the name has a schema, or is not found.
+std::string WithWholeName(const DdlCommand& command);
+
+}  // namespace towline

@@ -1,0 +1,113 @@
+// Which names get the schema that they have at the source.
+#include "apply/ddl_names.h"
+
+#include <gtest/gtest.h>
+
+namespace towline {
+namespace {
+
+constexpr Oid kOfTables = 1259;
+
+DdlCommand Command(const char* tag, const char* statement, std::vector<DdlObject> objects,
+                   std::vector<std::string> actions = {}) {
+  DdlCommand command;
+  command.tag = tag;
+  command.statement = statement;
+  command.objects = std::move(objects);
+  command.actions = std::move(actions);
+  return command;
+}
+
+std::vector<DdlObject> Table(const char* name = "t") {
+  const std::string identity = std::string("s.") + name;
+  return {{kOfTables, 1, "table", "s", name, identity, {"s", name}}};
+}
+
+std::vector<DdlObject> Other(const char* type, const char* identity) {
+  return {{0, 1, type, "s", "", identity, {}}};
+}
+
+TEST(DdlNamesTest, WhatIsAlteredGetsItsSchema) {
+  const std::pair<const char*, const char*> tables[] = {
+      {"ALTER TABLE t ADD c int", "ALTER TABLE \"s\".t ADD c int"},
+      {"alter table /* a */ \"t\" add t int", "alter table /* a */ \"s\".\"t\" add t int"},
+      {"ALTER TABLE ONLY T ADD c int", "ALTER TABLE ONLY \"s\".T ADD c int"},
+      {"ALTER TABLE IF EXISTS ONLY t ADD c int", "ALTER TABLE  ONLY \"s\".t ADD c int"},
+      {"ALTER TABLE IF EXISTS t ADD c int", "ALTER TABLE  \"s\".t ADD c int"}};
+  for (const auto& [from, to] : tables) {
+    EXPECT_EQ(WithWholeName(Command("ALTER TABLE", from, Table())), to);
+  }
+  EXPECT_EQ(
+      WithWholeName(Command("ALTER TABLE", "ALTER TABLE \"a\"\"b\" ADD c int", Table("a\"b"))),
+      "ALTER TABLE \"s\".\"a\"\"b\" ADD c int");
+  EXPECT_EQ(WithWholeName(
+                Command("ALTER TYPE", "ALTER TYPE mood ADD VALUE 'x'", Other("type", "s.mood"))),
+            "ALTER TYPE \"s\".mood ADD VALUE 'x'");
+  EXPECT_EQ(WithWholeName(Command("ALTER FUNCTION", "ALTER FUNCTION f(int) STABLE",
+                                  Other("function", "s.f(integer)"))),
+            "ALTER FUNCTION \"s\".f(int) STABLE");
+  EXPECT_EQ(
+      WithWholeName(Command("REFRESH MATERIALIZED VIEW", "REFRESH MATERIALIZED VIEW CONCURRENTLY m",
+                            Other("materialized view", "s.m"))),
+      "REFRESH MATERIALIZED VIEW CONCURRENTLY \"s\".m");
+}
+
+TEST(DdlNamesTest, WhatIsMadeForATableNamesTheTable) {
+  const std::pair<const char*, const char*> commands[] = {
+      {"CREATE INDEX", "CREATE UNIQUE INDEX t ON ONLY t (b)"},
+      {"CREATE TRIGGER", "CREATE TRIGGER x BEFORE UPDATE OF a, b ON t EXECUTE FUNCTION f()"},
+      {"CREATE RULE", "CREATE RULE x AS ON UPDATE TO t DO NOTHING"},
+      {"CREATE POLICY", "CREATE POLICY x ON t USING (true)"},
+      {"CREATE STATISTICS", "CREATE STATISTICS x (ndistinct) ON a, (extract(day FROM b)) FROM t"},
+      {"ALTER TRIGGER", "ALTER TRIGGER x ON t RENAME TO y"}};
+  for (const auto& [tag, statement] : commands) {
+    std::vector<DdlObject> object = {{0, 1, "object", "", "", "x on s.t", {"s", "t"}}};
+    const std::string named = WithWholeName(Command(tag, statement, object));
+    EXPECT_NE(named.find(" \"s\".t"), std::string::npos) << named;
+    EXPECT_EQ(named.size(), std::string(statement).size() + 4) << named;
+  }
+}
+
+TEST(DdlNamesTest, WhatIsRenamedIsInTheSchemaOfItsNewName) {
+  EXPECT_EQ(WithWholeName(
+                Command("ALTER TABLE", "ALTER TABLE old RENAME TO t", Table(), {"RENAME TABLE"})),
+            "ALTER TABLE \"s\".old RENAME TO t");
+  EXPECT_EQ(WithWholeName(Command("ALTER TYPE", "ALTER TYPE old RENAME TO new",
+                                  Other("type", "s.new"), {"RENAME"})),
+            "ALTER TYPE \"s\".old RENAME TO new");
+  DdlCommand moved =
+      Command("ALTER VIEW", "ALTER VIEW v SET SCHEMA s", Other("view", "s.v"), {"SET SCHEMA"});
+  EXPECT_EQ(WithWholeName(moved), moved.statement);
+  moved.named_schema = "before";
+  EXPECT_EQ(WithWholeName(moved), "ALTER VIEW \"before\".v SET SCHEMA s");
+}
+
+// The table that is rewritten may be another of the same name, below the one that is named.
+TEST(DdlNamesTest, ARewriteSaysWhatItNames) {
+  DdlCommand rewrite = Command("ALTER TABLE", "ALTER TABLE t ALTER c TYPE text", Table());
+  rewrite.phase = DdlPhase::kRewrite;
+  EXPECT_EQ(WithWholeName(rewrite), rewrite.statement);
+  rewrite.named_schema = "above";
+  EXPECT_EQ(WithWholeName(rewrite), "ALTER TABLE \"above\".t ALTER c TYPE text");
+}
+
+TEST(DdlNamesTest, WhatHasASchemaOrCannotBeToldStays) {
+  for (const char* statement :
+       {"ALTER TABLE s.t ADD c int", "ALTER TABLE other ADD t int", "ALTER TABLE U&\"t\" ADD c int",
+        "ALTER TABLE (t) ADD c int", "ALTER TABLE", ""}) {
+    EXPECT_EQ(WithWholeName(Command("ALTER TABLE", statement, Table())), statement);
+  }
+  DdlCommand extension = Command("ALTER EXTENSION", "ALTER EXTENSION t SET SCHEMA s", {});
+  extension.named_schema = "before";
+  EXPECT_EQ(WithWholeName(extension), extension.statement);
+  std::vector<DdlObject> two = Table();
+  two.push_back({kOfTables, 2, "table", "r", "t", "r.t", {"r", "t"}});
+  EXPECT_EQ(WithWholeName(Command("ALTER TABLE", "ALTER TABLE t ADD c int", two)),
+            "ALTER TABLE t ADD c int");
+  EXPECT_EQ(
+      WithWholeName(Command("CREATE VIEW", "CREATE VIEW v AS SELECT FROM t", Other("view", "s.v"))),
+      "CREATE VIEW v AS SELECT FROM t");
+}
+
+}  // namespace
+}  // namespace towline
