@@ -30,6 +30,17 @@ constexpr char kMissingTablesSql[] =
     "SELECT t.name FROM pg_catalog.unnest($1::pg_catalog.text[]) AS t(name) WHERE "
     "pg_catalog.to_regclass(t.name) IS NULL";
 
+constexpr char kMissingSchemasSql[] =
+    "SELECT s.name FROM pg_catalog.unnest($1::pg_catalog.text[]) AS s(name) WHERE NOT EXISTS "
+    "(SELECT "
+    "1 FROM pg_catalog.pg_namespace n WHERE n.nspname = s.name)";
+
+// What such a command makes stands in the schema of its object; ALTER names that itself.
+bool MakesInSchema(const DdlCommand& command) {
+  return (absl::StartsWith(command.tag, "CREATE ") || command.tag == "SELECT INTO") &&
+         command.tag != "CREATE SCHEMA" && command.tag != "CREATE EXTENSION";
+}
+
 bool IsDrop(const DdlCommand& command) { return absl::StartsWith(command.tag, "DROP "); }
 
 // Tables, functions and operators, schemas, all else.
@@ -174,8 +185,10 @@ absl::StatusOr<DdlRunner::MaybeRefusal> DdlRunner::DecideAndRun(Running* running
     running->has_savepoint = true;
   }
   running->fate = Fate::kApplied;
-  TOWLINE_ASSIGN_OR_RETURN(MaybeRefusal misses_table, CheckTables(*running));
-  if (misses_table.has_value()) return misses_table;
+  TOWLINE_ASSIGN_OR_RETURN(MaybeRefusal misses, CheckTables(command));
+  if (misses.has_value()) return misses;
+  TOWLINE_ASSIGN_OR_RETURN(misses, CheckSchemas(command));
+  if (misses.has_value()) return misses;
   const bool rewrites = command.phase == DdlPhase::kRewrite;
   bool empties_behind = false;
   if (rewrites) {
@@ -232,8 +245,7 @@ absl::Status DdlRunner::Execute(Running* running) {
 }
 
 // The destination's own error would not say that the table is missed, and that it is this one.
-absl::StatusOr<DdlRunner::MaybeRefusal> DdlRunner::CheckTables(const Running& running) {
-  const DdlCommand& command = running.command;
+absl::StatusOr<DdlRunner::MaybeRefusal> DdlRunner::CheckTables(const DdlCommand& command) {
   static constexpr std::array<absl::string_view, 9> kTags = {
       "ALTER TABLE",   "CREATE INDEX", "CREATE TRIGGER", "CREATE RULE",      "CREATE POLICY",
       "ALTER TRIGGER", "ALTER POLICY", "ALTER RULE",     "CREATE STATISTICS"};
@@ -251,6 +263,22 @@ absl::StatusOr<DdlRunner::MaybeRefusal> DdlRunner::CheckTables(const Running& ru
                            connection_->Query(kMissingTablesSql, {{tables.ToString()}}));
   if (missing.row_count() == 0) return MaybeRefusal();
   return Refusal{absl::StrCat("table ", missing.GetString(0, 0), " is not at the destination")};
+}
+
+// A name without schema would be made in the next one of the search_path.
+absl::StatusOr<DdlRunner::MaybeRefusal> DdlRunner::CheckSchemas(const DdlCommand& command) {
+  std::set<std::string> names;
+  for (const DdlObject& object : command.objects) {
+    if (!object.schema.empty()) names.insert(object.schema);
+  }
+  if (names.empty() || !MakesInSchema(command)) return MaybeRefusal();
+  ArrayLiteral schemas;
+  for (const std::string& name : names) schemas.Add(name);
+  TOWLINE_ASSIGN_OR_RETURN(Result missing,
+                           connection_->Query(kMissingSchemasSql, {{schemas.ToString()}}));
+  if (missing.row_count() == 0) return MaybeRefusal();
+  return Refusal{absl::StrCat("schema ", QuoteIdentifier(missing.GetString(0, 0)),
+                              " is not at the destination")};
 }
 
 absl::StatusOr<DdlRunner::MaybeRefusal> DdlRunner::Refused(const Running& running,

@@ -214,6 +214,22 @@ def test_tables_mean_what_they_mean_at_the_source(towline, captured, destination
     assert towline.stop() == 0
 
 
+def test_what_is_made_is_made_in_no_other_schema(towline, captured, destination):
+    towline.start(*PARK).wait_for_state("streaming")
+    captured.execute("CREATE SCHEMA one")
+    towline.wait_until_caught_up()
+    destination.execute("DROP SCHEMA one")
+    captured.script("SET search_path = one, public", "CREATE TABLE made (id int PRIMARY KEY); INSERT INTO made VALUES (1)", "CREATE VIEW w AS SELECT 1 AS n",
+                    "CREATE TABLE made_as AS SELECT 1 AS id", "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'", "CREATE TYPE ty AS ENUM ('a')",
+                    "CREATE TABLE public.here (id int PRIMARY KEY); INSERT INTO here VALUES (1)")
+    others_equal(towline, captured, destination, "a", "here")
+    assert [fate for _, fate in fates(destination)] == ["applied"] + ["parked"] * 5 + ["applied"]
+    assert definitions(destination, "public") == definitions(captured, "public")
+    assert destination.query("SELECT DISTINCT reason FROM towline_state.ddl_history WHERE fate = 'parked'") == [('schema "one" is not at the destination',)]
+    assert parked(destination) == ["made", "made_as"]
+    assert towline.stop() == 0
+
+
 def test_create_table_as_that_makes_nothing_leaves_no_row_out(towline, captured, destination):
     towline.start(*PARK, "--ddl", "table=ignore").wait_for_state("streaming")
     captured.execute("CREATE TABLE IF NOT EXISTS a AS SELECT 1 AS n; INSERT INTO a VALUES (99, 99)")
