@@ -51,8 +51,8 @@ constexpr char kDroppedSql[] =
     "CASE WHEN d.object_type IN ('table', 'table column') THEN d.address_names[2] END, "
     "d.is_temporary OR d.schema_name = 'pg_temp' OR d.address_names[1] = 'pg_temp' AND "
     "pg_catalog.array_length(d.address_names, 1) > 1, false "
-    "FROM pg_catalog.pg_event_trigger_dropped_objects() d WHERE d.original OR d.object_type = "
-    "'table'";
+    "FROM pg_catalog.pg_event_trigger_dropped_objects() d WHERE d.original OR d.object_type IN "
+    "('table', 'table column')";
 
 constexpr char kRewrittenSql[] =
     "SELECT 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid::pg_catalog.int8, "

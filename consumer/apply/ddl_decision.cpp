@@ -39,6 +39,16 @@ bool IsOfTable(const DdlObject& object) {
          !object.table.name.empty();
 }
 
+// Of a DROP that names no table and takes columns along, the destination's takes its own.
+bool TakesColumnsOnly(const DdlCommand& command, const std::vector<DdlObject>& dropped) {
+  auto is_column = [](const DdlObject& object) { return object.type == "table column"; };
+  return absl::StartsWith(command.tag, "DROP ") &&
+         std::any_of(dropped.begin(), dropped.end(), is_column) &&
+         std::all_of(dropped.begin(), dropped.end(), [&](const DdlObject& object) {
+           return is_column(object) || !IsOfTable(object);
+         });
+}
+
 // What the statement alone does not do right, or what its text does not say here.
 std::string WhyNotSupported(const DdlCommand& command, const DdlCircumstances& circumstances) {
   if (HasAction(command, "ENABLE ALWAYS")) {
@@ -85,9 +95,15 @@ std::string WhyNotSupported(const DdlCommand& command, const DdlCircumstances& c
   if (command.tag == "DROP OWNED" && !circumstances.selects_all) {
     return "it drops all that a role owns, and tables are selected by patterns";
   }
+  const bool takes_columns =
+      circumstances.selected_tables > 0 && TakesColumnsOnly(command, circumstances.dropped);
+  if (takes_columns && !circumstances.selects_all && KindOf(command) != DdlKind::kType) {
+    return "it takes a column of a selected table along, and tables are selected by patterns: what "
+           "else it would take here cannot be told";
+  }
   // Of DROP TABLE those that are selected are dropped.
   if (circumstances.selected_tables > 0 && circumstances.other_tables > 0 &&
-      command.tag != "DROP TABLE") {
+      command.tag != "DROP TABLE" && !takes_columns) {
     return "it names tables that are selected and others that are not";
   }
   return "";

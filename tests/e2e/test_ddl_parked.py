@@ -230,6 +230,28 @@ def test_what_is_made_is_made_in_no_other_schema(towline, captured, destination)
     assert towline.stop() == 0
 
 
+# What each takes of table `loses` at the source.
+TAKING = ("CREATE TYPE taken AS ENUM ('x'); ALTER TABLE loses ADD COLUMN c taken DEFAULT 'x' | DROP TYPE taken CASCADE",
+          "CREATE FUNCTION taken(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 1';"
+          "ALTER TABLE loses ADD COLUMN c int GENERATED ALWAYS AS (taken(id)) STORED | DROP FUNCTION taken CASCADE",
+          "CREATE SCHEMA taken; CREATE DOMAIN taken.d AS int; ALTER TABLE loses ADD COLUMN c taken.d | DROP SCHEMA taken CASCADE")
+
+
+@pytest.mark.parametrize("case", TAKING, ids=("type", "function", "schema"))
+def test_a_cascade_that_is_refused_parks_the_tables_that_lose_columns(towline, captured, destination, case):
+    prepare, drop = case.split(" | ")
+    captured.execute(f"CREATE TABLE loses (id int PRIMARY KEY); {prepare}; INSERT INTO loses SELECT i FROM generate_series(1, 20) i")
+    towline.start(*PARK).wait_for_state("streaming")
+    destination.execute("CREATE FUNCTION refuses() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not here'; END $$;"
+                        "CREATE EVENT TRIGGER refuses ON ddl_command_start WHEN TAG IN ('DROP TYPE', 'DROP FUNCTION', 'DROP SCHEMA') EXECUTE FUNCTION refuses(); ALTER EVENT TRIGGER refuses ENABLE ALWAYS")
+    captured.execute(f"{drop}; INSERT INTO loses VALUES (100); UPDATE b SET v = 5")
+    others_equal(towline, captured, destination, "a", "b", "c")
+    assert parked(destination) == ["loses"]
+    assert destination.query("SELECT count(*), count(c) FROM loses") in ([(20, 20)], [(20, 0)])
+    assert [fate for _, fate in fates(destination)] == ["parked"]
+    assert towline.stop() == 0
+
+
 def test_create_table_as_that_makes_nothing_leaves_no_row_out(towline, captured, destination):
     towline.start(*PARK, "--ddl", "table=ignore").wait_for_state("streaming")
     captured.execute("CREATE TABLE IF NOT EXISTS a AS SELECT 1 AS n; INSERT INTO a VALUES (99, 99)")

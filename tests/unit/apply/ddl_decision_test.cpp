@@ -163,6 +163,26 @@ TEST(DdlDecisionTest, SelectionByPatterns) {
             DdlAction::kApply);
 }
 
+TEST(DdlDecisionTest, ColumnsThatACascadeTakesAreOfNoTableThatIsNamed) {
+  DdlCircumstances circumstances;
+  circumstances.selects_all = false;
+  circumstances.selected_tables = circumstances.other_tables = 1;
+  circumstances.dropped = {{1247, 3, "type", "s", "", "s.ty", {}},
+                           {1259, 4, "table column", "s", "c", "s.t.c", {"s", "t"}},
+                           {1259, 5, "table column", "s", "c", "s.u.c", {"s", "u"}}};
+  DdlCommand drop;
+  drop.tag = "DROP TYPE";
+  EXPECT_EQ(Decide(drop, On(), circumstances).action, DdlAction::kApply);
+  drop.tag = "DROP FUNCTION";
+  EXPECT_EQ(Decide(drop, On(), circumstances).action, DdlAction::kHold);
+  circumstances.selects_all = true;
+  EXPECT_EQ(Decide(drop, On(), circumstances).action, DdlAction::kApply);
+  circumstances.selects_all = false;
+  circumstances.dropped.push_back({1259, 6, "index", "s", "i", "s.i", {"s", "t"}});
+  drop.tag = "DROP INDEX";
+  EXPECT_EQ(Decide(drop, On(), circumstances).action, DdlAction::kHold);
+}
+
 TEST(DdlDecisionTest, RewritesOfTablesWithRulesAreHeld) {
   DdlCircumstances circumstances = OfSelected();
   circumstances.has_own_rules = true;
