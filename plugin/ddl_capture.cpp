@@ -9,6 +9,7 @@
 #include "ddl_statement.h"
 #include "ddl_structure.h"
 #include "frame.h"
+#include "session_settings.h"
 #include "wire_writer.h"
 
 extern "C" {
@@ -246,8 +247,11 @@ bool FillPhase(RunningCommand* command, Node* parsetree, DdlFields* ddl) {
       bool has_dropped = seen->has_drops && !seen->drops_only_temporary;
       if (found == ObjectsFound::kOnlyTemporary || found == ObjectsFound::kOwn) return false;
       if (found == ObjectsFound::kNone && !has_dropped) return false;
+      // Their reader knows nothing of this session.
+      const int nest_level = PinTextSettings();
       ReadFills(parsetree, ddl);
       ReadBounds(parsetree, ddl);
+      RestoreSessionSettings(nest_level);
       break;
     }
   }

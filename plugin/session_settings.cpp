@@ -62,6 +62,12 @@ int PinSessionSettings() {
   return nest_level;
 }
 
+int PinTextSettings() {
+  int nest_level = NewGUCNestLevel();
+  for (const Setting& setting : kPinned) Set(setting.name, setting.value, GUC_ACTION_SAVE);
+  return nest_level;
+}
+
 void RestoreSessionSettings(int nest_level) {
   if (nest_level != kForTheSession) AtEOXact_GUC(true, nest_level);
 }

@@ -10,4 +10,7 @@ namespace towline::plugin {
 int PinSessionSettings();
 void RestoreSessionSettings(int nest_level);
 
+// The same within a transaction, but for the encoding, which the session's own client has chosen.
+int PinTextSettings();
+
 }  // namespace towline::plugin

@@ -36,8 +36,6 @@ constexpr char kBoundsSql[] =
 
 constexpr char kDependentObjects[] = "2BP01";
 
-constexpr char kSetLockTimeoutSql[] = "SELECT pg_catalog.set_config('lock_timeout', $1, true)";
-
 bool IsOneOf(const std::string& tag, std::initializer_list<const char*> tags) {
   return std::find(tags.begin(), tags.end(), tag) != tags.end();
 }
@@ -68,7 +66,8 @@ absl::Status DdlExecutor::Execute(const DdlCommand& command) {
 }
 
 // As one statement: the protocol for parameters takes no second one. The settings are put back at
-// once, because the values of rows are read under those of the session.
+// once, because the values of rows, and what the source has computed, are read under those of the
+// session.
 absl::Status DdlExecutor::RunUnderSettings(const DdlCommand& command,
                                            const std::string& statement) {
   std::vector<std::string> numbers;  // of the columns to fill, as they are before
@@ -81,24 +80,27 @@ absl::Status DdlExecutor::RunUnderSettings(const DdlCommand& command,
   std::vector<std::pair<std::string, std::string>> settings = command.settings;
   settings.emplace_back("search_path", command.search_path);
   settings.emplace_back("check_function_bodies", "off");
-  settings.emplace_back("lock_timeout", kLockTimeout);
   settings.emplace_back("enable_seqscan", "on");
-  std::vector<std::pair<std::string, std::string>> before;
-  for (const auto& [name, value] : settings) {
-    TOWLINE_ASSIGN_OR_RETURN(Result rows,
-                             connection_->Query("SELECT pg_catalog.current_setting($1), "
-                                                "pg_catalog.set_config($1, $2, true)",
-                                                {{name, value}}));
-    before.emplace_back(name, rows.GetString(0, 0));
+  TOWLINE_ASSIGN_OR_RETURN(const std::string lock_timeout,
+                           ReplaceSetting("lock_timeout", kLockTimeout));
+  for (auto& [name, value] : settings) {
+    TOWLINE_ASSIGN_OR_RETURN(value, ReplaceSetting(name, value));
   }
   TOWLINE_RETURN_IF_ERROR(connection_->Query(statement).status());
+  for (const auto& [name, value] : settings) {
+    TOWLINE_RETURN_IF_ERROR(ReplaceSetting(name, value).status());
+  }
   TOWLINE_RETURN_IF_ERROR(FillColumns(command, numbers));
   TOWLINE_RETURN_IF_ERROR(SetBounds(command));
-  for (const auto& [name, value] : before) {
-    TOWLINE_RETURN_IF_ERROR(
-        connection_->Query("SELECT pg_catalog.set_config($1, $2, true)", {{name, value}}).status());
-  }
-  return absl::OkStatus();
+  return ReplaceSetting("lock_timeout", lock_timeout).status();
+}
+
+absl::StatusOr<std::string> DdlExecutor::ReplaceSetting(const std::string& name,
+                                                        const std::string& value) {
+  TOWLINE_ASSIGN_OR_RETURN(Result rows, connection_->Query("SELECT pg_catalog.current_setting($1), "
+                                                           "pg_catalog.set_config($1, $2, true)",
+                                                           {{name, value}}));
+  return rows.GetString(0, 0);
 }
 
 // Of a new partition, where the statement computes them (now()).
@@ -172,11 +174,8 @@ absl::StatusOr<bool> DdlExecutor::IsReferenced(const DdlCommand& command) {
 }
 
 absl::Status DdlExecutor::DropAll(std::vector<std::string> statements) {
-  TOWLINE_ASSIGN_OR_RETURN(
-      std::string lock_timeout,
-      connection_->QueryValue("SELECT pg_catalog.current_setting('lock_timeout')"));
-  TOWLINE_RETURN_IF_ERROR(
-      connection_->Query(kSetLockTimeoutSql, {{std::string(kLockTimeout)}}).status());
+  TOWLINE_ASSIGN_OR_RETURN(const std::string lock_timeout,
+                           ReplaceSetting("lock_timeout", kLockTimeout));
   while (!statements.empty()) {
     std::vector<std::string> left;
     absl::Status last;
@@ -193,7 +192,7 @@ absl::Status DdlExecutor::DropAll(std::vector<std::string> statements) {
     if (left.size() == statements.size()) return last;
     statements = std::move(left);
   }
-  TOWLINE_RETURN_IF_ERROR(connection_->Query(kSetLockTimeoutSql, {{lock_timeout}}).status());
+  TOWLINE_RETURN_IF_ERROR(ReplaceSetting("lock_timeout", lock_timeout).status());
   return writer_->Renew();
 }
 
@@ -211,16 +210,13 @@ absl::StatusOr<std::string> DdlExecutor::EmptyTable(const TableName& table) {
                           ", and the role may not set session_replication_role");
     }
   }
-  TOWLINE_ASSIGN_OR_RETURN(
-      std::string lock_timeout,
-      connection_->QueryValue("SELECT pg_catalog.current_setting('lock_timeout')"));
-  TOWLINE_RETURN_IF_ERROR(
-      connection_->Query(kSetLockTimeoutSql, {{std::string(kLockTimeout)}}).status());
+  TOWLINE_ASSIGN_OR_RETURN(const std::string lock_timeout,
+                           ReplaceSetting("lock_timeout", kLockTimeout));
   TOWLINE_RETURN_IF_ERROR(
       connection_
           ->Query(absl::StrCat(is_referenced ? "DELETE FROM ONLY " : "TRUNCATE ONLY ", Sql(table)))
           .status());
-  TOWLINE_RETURN_IF_ERROR(connection_->Query(kSetLockTimeoutSql, {{lock_timeout}}).status());
+  TOWLINE_RETURN_IF_ERROR(ReplaceSetting("lock_timeout", lock_timeout).status());
   return std::string();
 }
 

@@ -37,6 +37,8 @@ class DdlExecutor {
 
  private:
   absl::Status RunUnderSettings(const DdlCommand& command, const std::string& statement);
+  // In the transaction. Gives what it was.
+  absl::StatusOr<std::string> ReplaceSetting(const std::string& name, const std::string& value);
   absl::Status FillColumns(const DdlCommand& command,
                            const std::vector<std::string>& numbers_before);
   absl::Status SetBounds(const DdlCommand& command);

@@ -137,6 +137,12 @@ CHANGES = (
     "ALTER TABLE numbered ADD COLUMN s serial PRIMARY KEY; INSERT INTO numbered (n) VALUES (1), (2)",
     "CREATE TABLE moments (at timestamptz) PARTITION BY RANGE (at);"
     "CREATE TABLE moments_1 PARTITION OF moments FOR VALUES FROM (clock_timestamp()) TO (MAXVALUE); INSERT INTO moments VALUES (clock_timestamp())",
+    # What is computed is sent as it is, however the session prints it.
+    "SET extra_float_digits = -3; SET DateStyle = 'German'; SET IntervalStyle = 'iso_8601'; SET bytea_output = 'escape'; SET quote_all_identifiers = on;"
+    "CREATE TABLE ratios (r float8, at timestamptz) PARTITION BY RANGE (r, at);"
+    "CREATE TABLE ratios_1 PARTITION OF ratios FOR VALUES FROM (1.0 / 3.0::float8, '3.4.2026') TO (2.0 / 3.0::float8, clock_timestamp());"
+    "ALTER TABLE t ADD COLUMN third float8 DEFAULT extract(epoch FROM now())::float8 / 3, ADD COLUMN age interval DEFAULT age(now(), '2.3.2001'),"
+    "ADD COLUMN bytes bytea DEFAULT decode(to_char(now(), 'US'), 'escape'), ADD COLUMN type regtype DEFAULT CASE WHEN now() IS NULL THEN 0::regtype ELSE 'mood' END",
     # What the query reads is at the source only.
     "CREATE TEMP TABLE passing AS SELECT id, v COLLATE \"C\" AS v, 1.5::numeric(5,2) AS n FROM t WHERE id < 20; CREATE RULE r AS ON DELETE TO passing DO NOTHING;"
     "CREATE TABLE kept (a, \"B b\") WITH (fillfactor = 70) AS SELECT * FROM passing; SELECT id INTO TABLE kept_too FROM passing;"
