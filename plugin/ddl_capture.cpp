@@ -212,10 +212,15 @@ bool NameNewTable(const CreateTableAsStmt* command, DdlFields* ddl) {
   return true;
 }
 
+// Null: the command makes none.
+const CreateStmt* PartitionIn(const Node* parsetree) {
+  if (!IsA(parsetree, CreateStmt)) return nullptr;
+  const auto* create = reinterpret_cast<const CreateStmt*>(parsetree);
+  return create->partbound == nullptr ? nullptr : create;
+}
+
 // now() as a bound of a partition means what it has meant here.
-void ReadBounds(const Node* parsetree, DdlFields* ddl) {
-  if (!IsA(parsetree, CreateStmt)) return;
-  if (reinterpret_cast<const CreateStmt*>(parsetree)->partbound == nullptr) return;
+void ReadBounds(DdlFields* ddl) {
   for (size_t i = 0; i < ddl->object_count; ++i) {
     if (ddl->objects[i].type != "table") continue;
     const char* bounds = BoundsOf(ddl->objects[i].oid);
@@ -247,10 +252,14 @@ bool FillPhase(RunningCommand* command, Node* parsetree, DdlFields* ddl) {
       bool has_dropped = seen->has_drops && !seen->drops_only_temporary;
       if (found == ObjectsFound::kOnlyTemporary || found == ObjectsFound::kOwn) return false;
       if (found == ObjectsFound::kNone && !has_dropped) return false;
+      const CreateStmt* partition = PartitionIn(parsetree);
+      if (partition != nullptr) {
+        ddl->named_schema = SchemaOfNamed(linitial_node(RangeVar, partition->inhRelations));
+      }
       // Their reader knows nothing of this session.
       const int nest_level = PinTextSettings();
       ReadFills(parsetree, ddl);
-      ReadBounds(parsetree, ddl);
+      if (partition != nullptr) ReadBounds(ddl);
       RestoreSessionSettings(nest_level);
       break;
     }

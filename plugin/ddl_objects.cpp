@@ -291,6 +291,12 @@ std::string_view DdlText(const char* stored) {
   return {sent, strlen(sent)};
 }
 
+std::string_view SchemaOfNamed(const RangeVar* name) {
+  Oid relation = RangeVarGetRelid(name, NoLock, true);
+  return OidIsValid(relation) ? DdlText(get_namespace_name(get_rel_namespace(relation)))
+                              : std::string_view();
+}
+
 ObjectsFound ReadObjects(DdlFields* ddl) {
   Found found = ReadRows(&objects_query, ddl);
   if (found.has_own) return ObjectsFound::kOwn;
@@ -306,12 +312,7 @@ bool ReadDroppedObjects(DdlFields* ddl) {
 bool ReadRewrittenTable(const Node* parsetree, DdlFields* ddl) {
   (void)ReadRows(&rewritten_query, ddl);
   if (IsA(parsetree, AlterTableStmt)) {
-    // The command has locked it.
-    Oid named = RangeVarGetRelid(reinterpret_cast<const AlterTableStmt*>(parsetree)->relation,
-                                 NoLock, true);
-    if (OidIsValid(named)) {
-      ddl->named_schema = DdlText(get_namespace_name(get_rel_namespace(named)));
-    }
+    ddl->named_schema = SchemaOfNamed(reinterpret_cast<const AlterTableStmt*>(parsetree)->relation);
   }
   return ddl->object_count > 0;
 }

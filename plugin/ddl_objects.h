@@ -10,6 +10,9 @@ namespace towline::plugin {
 // In UTF-8. Raises an error for what cannot be.
 std::string_view DdlText(const char* stored);
 
+// Of a relation that the command has locked, by the search_path of its session.
+std::string_view SchemaOfNamed(const RangeVar* name);
+
 enum class ObjectsFound {
   kNone,
   kOnlyTemporary,

@@ -39,6 +39,13 @@ std::optional<size_t> BehindWord(const DdlWords& words, absl::string_view word) 
   return std::nullopt;
 }
 
+std::optional<size_t> BehindPartitionOf(const DdlWords& words) {
+  for (size_t i = 0; i < words.size(); ++i) {
+    if (words[i].depth == 0 && words.Is(i, "PARTITION") && words.Is(i + 1, "OF")) return i + 2;
+  }
+  return std::nullopt;
+}
+
 std::optional<size_t> BehindKeywords(const DdlWords& words, absl::string_view tag) {
   size_t at = 0;
   for (absl::string_view word : absl::StrSplit(tag, ' ')) {
@@ -54,7 +61,9 @@ std::optional<Place> FindName(const DdlCommand& command, const DdlWords& words) 
   std::optional<size_t> at;
   auto of_table = std::find_if(kOfTables.begin(), kOfTables.end(),
                                [&](const auto& entry) { return entry.first == command.tag; });
-  if (of_table != kOfTables.end()) {
+  if (command.tag == "CREATE TABLE") {
+    at = BehindPartitionOf(words);
+  } else if (of_table != kOfTables.end()) {
     at = BehindWord(words, of_table->second);
   } else if (absl::StartsWith(command.tag, "ALTER ") ||
              command.tag == "REFRESH MATERIALIZED VIEW") {
@@ -84,8 +93,11 @@ bool HasAction(const DdlCommand& command, absl::string_view action) {
 // Nothing where it cannot be told.
 std::string SchemaOf(const DdlCommand& command, const std::string& name) {
   if (!command.named_schema.empty()) return command.named_schema;
-  // These name the tables that are rewritten, which may be others below.
-  if (command.phase == DdlPhase::kRewrite || HasAction(command, "SET SCHEMA")) return "";
+  // The objects of a rewrite are the tables below as well.
+  if (command.phase == DdlPhase::kRewrite || HasAction(command, "SET SCHEMA") ||
+      command.tag == "CREATE TABLE") {
+    return "";
+  }
   const bool is_renamed = HasAction(command, "RENAME") || HasAction(command, "RENAME TABLE");
   std::set<std::string> schemas;
   for (const DdlObject& object : command.objects) {

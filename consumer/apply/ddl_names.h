@@ -9,9 +9,10 @@
 
 namespace towline {
 
-// The statement of ALTER, REFRESH, or of CREATE INDEX, TRIGGER, RULE, POLICY or STATISTICS with the
-// schema before the name of what it alters, or of the table that it is about; and without ALTER's
-// IF EXISTS, as it did exist. As it came where the name has a schema, or is not found.
+// The statement of ALTER, REFRESH, CREATE TABLE PARTITION OF, or of CREATE INDEX, TRIGGER, RULE,
+// POLICY or STATISTICS with the schema before the name of what it alters, or of the table that it
+// is about; and without ALTER's IF EXISTS, as it did exist. As it came where the name has a schema,
+// or is not found.
 std::string WithWholeName(const DdlCommand& command);
 
 }  // namespace towline

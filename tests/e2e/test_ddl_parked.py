@@ -198,16 +198,19 @@ def test_names_mean_what_they_mean_at_the_source(towline, captured, destination,
 def test_tables_mean_what_they_mean_at_the_source(towline, captured, destination):
     """Here another table stands before the source's in the path."""
     captured.execute("CREATE SCHEMA one; CREATE SCHEMA two; CREATE TABLE t (id int PRIMARY KEY, v text);"
-                     "INSERT INTO t SELECT i, i FROM generate_series(1, 50) i")
+                     "INSERT INTO t SELECT i, i FROM generate_series(1, 50) i;"
+                     "CREATE TABLE above (id int PRIMARY KEY) PARTITION BY RANGE (id)")
     towline.start(*PARK).wait_for_state("streaming")
-    destination.execute("CREATE TABLE one.t (id int PRIMARY KEY, v text); CREATE TABLE one.u (id int); INSERT INTO one.t VALUES (1, 'mine')")
+    destination.execute("CREATE TABLE one.t (id int PRIMARY KEY, v text); CREATE TABLE one.u (id int); INSERT INTO one.t VALUES (1, 'mine');"
+                        "CREATE TABLE one.above (id int PRIMARY KEY) PARTITION BY RANGE (id)")
     others = definitions(destination, "one")
     captured.script("SET search_path = one, public", "ALTER TABLE t ADD COLUMN w int DEFAULT 3", "CREATE INDEX t_w ON t (w)",
                     "ALTER TABLE t ALTER COLUMN v TYPE float8 USING random()", "ALTER TABLE IF EXISTS ONLY t ADD COLUMN r float8 DEFAULT random()",
                     "CREATE STATISTICS public.both ON w, v FROM t", "ALTER TABLE t RENAME TO u", "INSERT INTO u VALUES (100)",
-                    "ALTER TABLE u SET SCHEMA two", "INSERT INTO two.u VALUES (101)")
+                    "ALTER TABLE u SET SCHEMA two", "INSERT INTO two.u VALUES (101)",
+                    "CREATE TABLE public.below PARTITION OF above FOR VALUES FROM (0) TO (10); INSERT INTO above VALUES (1)")
     towline.wait_until_caught_up()
-    assert_equal(captured.uri(), destination.uri(), tables=["two.u"])
+    assert_equal(captured.uri(), destination.uri(), tables=["two.u", "public.below"])
     assert definitions(destination, "public", "two") == definitions(captured, "public", "two")
     assert {fate for _, fate in fates(destination)} == {"applied"}
     assert definitions(destination, "one") == others and destination.query("TABLE one.t") == [(1, "mine")]

@@ -91,6 +91,16 @@ TEST(DdlNamesTest, ARewriteSaysWhatItNames) {
   EXPECT_EQ(WithWholeName(rewrite), "ALTER TABLE \"above\".t ALTER c TYPE text");
 }
 
+TEST(DdlNamesTest, ANewPartitionNamesTheTableAbove) {
+  DdlCommand made =
+      Command("CREATE TABLE", "CREATE TABLE partition PARTITION OF t (PRIMARY KEY (a)) DEFAULT",
+              Table("partition"));
+  EXPECT_EQ(WithWholeName(made), made.statement);
+  made.named_schema = "above";
+  EXPECT_EQ(WithWholeName(made),
+            "CREATE TABLE partition PARTITION OF \"above\".t (PRIMARY KEY (a)) DEFAULT");
+}
+
 TEST(DdlNamesTest, WhatHasASchemaOrCannotBeToldStays) {
   for (const char* statement :
        {"ALTER TABLE s.t ADD c int", "ALTER TABLE other ADD t int", "ALTER TABLE U&\"t\" ADD c int",
