@@ -255,7 +255,7 @@ absl::Status Attempt::PrepareSlot() {
   }
   if (is_ours) {
     LogInfo("taking the slot that was made before a crash and not noted", {{"slot", slot}});
-    return NoteSlotCreated(source);
+    return NoteOurSlot(source);
   }
   TOWLINE_RETURN_IF_ERROR(CheckNothingPrepared());
   return CreateOurSlot(source, slot);
@@ -291,6 +291,16 @@ absl::Status Attempt::CreateOurSlot(Connection& source, const std::string& name)
       WaitEnded(CreateSlot(config.source, config.StreamServer(), row_.slot,
                            config.limits.snapshot_wait_max, shutdown_, on_wait, on_position)));
   FaultPoint("run:after-slot");
+  return NoteOurSlot(source);
+}
+
+// Of a slot that we have made.
+absl::Status Attempt::NoteOurSlot(Connection& source) {
+  absl::StatusOr<Lsn> settled =
+      SettleSlot(source, context_.config.limits.snapshot_wait_max, shutdown_,
+                 [this](const std::string& waits_for) { NoteWait(waits_for); });
+  TOWLINE_RETURN_IF_ERROR(WaitEnded(settled.status()));
+  row_.position = std::max(row_.position, *settled);
   return NoteSlotCreated(source);
 }
 

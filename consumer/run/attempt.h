@@ -78,6 +78,7 @@ class Attempt {
   absl::Status FindExtensionRows();
   absl::Status CheckNothingPrepared();
   absl::Status CreateOurSlot(Connection& source, const std::string& name);
+  absl::Status NoteOurSlot(Connection& source);
   absl::Status NoteSlotCreated(Connection& source);
   CopierOptions CopyOptions() const;
   absl::Status CopySchema();

@@ -8,6 +8,7 @@
 #include "absl/time/clock.h"
 #include "base/error.h"
 #include "base/format.h"
+#include "base/log.h"
 #include "base/status_macros.h"
 #include "pg/quoting.h"
 #include "snapshot/copy_start.h"
@@ -167,6 +168,28 @@ class StandbyNudge {
   Connection& primary_;
 };
 
+// From 14 on a decoder that begins amid others' transactions may take a change of the catalogs for
+// one that has not ended, until another one is committed: a row is then read without a column that
+// has been added, or of a table that was truncated not at all (docs/plugin.md). This is another
+// one: a transaction that begins behind it is read right.
+void ChangeCatalogs(Connection& primary) {
+  absl::Status changed =
+      primary
+          .Exec(
+              "BEGIN READ WRITE; SET LOCAL synchronous_commit = local; CREATE TEMPORARY TABLE "
+              "towline_slot () ON COMMIT DROP; COMMIT")
+          .status();
+  if (changed.ok()) return;
+  primary.Exec("ROLLBACK").status().IgnoreError();
+  LogWarning(
+      "the slot is made without a change of the source's catalogs behind it: a column that "
+      "is added just now may be missing in the stream",
+      {{"reason", std::string(changed.message())},
+       {"mend",
+        "make it while no table is altered, or GRANT TEMPORARY ON DATABASE to the "
+        "source's role and start anew"}});
+}
+
 // The result of what was sent on `session`, looking at `primary` each second. `nudge`: null if the
 // session is the primary's.
 absl::StatusOr<std::string> AwaitSlot(Connection& session, Connection& primary, StandbyNudge* nudge,
@@ -313,6 +336,15 @@ absl::Status WaitForMarker(Connection& source, absl::Duration wait_max, const Sh
     }
     pause = std::min(pause * 2, kLookInterval);
   }
+}
+
+absl::StatusOr<Lsn> SettleSlot(Connection& primary, absl::Duration wait_max,
+                               const Shutdown& shutdown, WaitNotice on_wait) {
+  ChangeCatalogs(primary);
+  TOWLINE_RETURN_IF_ERROR(WaitForMarker(primary, wait_max, shutdown, on_wait));
+  TOWLINE_ASSIGN_OR_RETURN(std::string end,
+                           primary.QueryValue("SELECT pg_catalog.pg_current_wal_insert_lsn()"));
+  return Lsn::Parse(end);
 }
 
 absl::Status FreeSlot(Connection& source, const std::string& slot,

@@ -52,6 +52,12 @@ absl::Status CreateSlot(const ConnectOptions& primary, const ConnectOptions& ser
 absl::Status WaitForMarker(Connection& source, absl::Duration wait_max, const Shutdown& shutdown,
                            WaitNotice on_wait);
 
+// Of a new slot, before a snapshot is taken: the position from which on the server decodes what is
+// committed by the catalogs as they were. Between the slot's own and this one it may not
+// (docs/plugin.md); a snapshot that is taken later has all of that. Same wait rules.
+absl::StatusOr<Lsn> SettleSlot(Connection& primary, absl::Duration wait_max,
+                               const Shutdown& shutdown, WaitNotice on_wait);
+
 // Ends the walsender that still holds the slot if it is a predecessor of ours (its application name
 // is ours) and waits until the slot is free; kFailedPrecondition naming pid and application if it
 // is somebody else's.
