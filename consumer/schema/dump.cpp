@@ -4,6 +4,7 @@
 
 #include <map>
 #include <memory>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -146,16 +147,23 @@ std::vector<std::string> ExcludeArguments(const std::vector<TableName>& names) {
 absl::StatusOr<SchemaDump> DumpSchema(const DumpOptions& options, const Shutdown& shutdown) {
   TOWLINE_ASSIGN_OR_RETURN(std::string program,
                            FindPgDump(options.schema.pg_dump, options.server_version, shutdown));
+  // Both at once: a change of the user's that waits for the first one's locks would be in the way
+  // of a second one that comes after it (docs/decisions/001).
+  absl::StatusOr<std::string> post_script = absl::UnknownError("not run");
+  std::thread post([&] { post_script = RunPgDump(program, options, "post-data", shutdown); });
+  absl::StatusOr<std::string> pre_script = RunPgDump(program, options, "pre-data", shutdown);
+  post.join();
   SchemaDump dump;
-  auto add = [&](absl::string_view section, std::vector<DumpStatement>* into) -> absl::Status {
-    TOWLINE_ASSIGN_OR_RETURN(std::string script, RunPgDump(program, options, section, shutdown));
-    TOWLINE_ASSIGN_OR_RETURN(DumpScript parsed, ParseDumpScript(script, options.excluded));
+  auto add = [&](const absl::StatusOr<std::string>& script,
+                 std::vector<DumpStatement>* into) -> absl::Status {
+    TOWLINE_RETURN_IF_ERROR(script.status());
+    TOWLINE_ASSIGN_OR_RETURN(DumpScript parsed, ParseDumpScript(*script, options.excluded));
     *into = std::move(parsed.statements);
     dump.left_out.insert(dump.left_out.end(), parsed.left_out.begin(), parsed.left_out.end());
     return absl::OkStatus();
   };
-  TOWLINE_RETURN_IF_ERROR(add("pre-data", &dump.pre));
-  TOWLINE_RETURN_IF_ERROR(add("post-data", &dump.post));
+  TOWLINE_RETURN_IF_ERROR(add(pre_script, &dump.pre));
+  TOWLINE_RETURN_IF_ERROR(add(post_script, &dump.post));
   return dump;
 }
 

@@ -25,6 +25,9 @@ constexpr absl::Duration kTellInterval = absl::Seconds(10);
 constexpr absl::Duration kPauseMin = absl::Milliseconds(20);
 constexpr absl::Duration kPauseMax = absl::Seconds(1);
 
+// So often the schema may change between its dump and the locks; then the locks come first.
+constexpr int kChangesMax = 3;
+
 void AddShape(const Table& table, std::string* text) {
   absl::StrAppend(text, table.oid, " ", QuoteQualified(table.name.schema, table.name.name), " ",
                   static_cast<int>(table.kind), table.is_partition ? " p " : " - ", table.root_oid,
@@ -88,11 +91,17 @@ class Starter {
 
   // Nothing: the schema has changed while it was being read.
   absl::StatusOr<std::optional<CopyStart>> Try() {
-    if (reads_schema_ && !schema_.has_value()) TOWLINE_RETURN_IF_ERROR(ReadSchema());
+    const bool locks_first = reads_schema_ && changes_ >= kChangesMax;
+    if (reads_schema_ && !locks_first && !schema_.has_value()) {
+      TOWLINE_ASSIGN_OR_RETURN(schema_, ReadSchema());
+    }
     TOWLINE_ASSIGN_OR_RETURN(ExportedSnapshot snapshot,
                              ExportedSnapshot::Take(snapshot_options_, shutdown_));
-    if (reads_schema_ && !HaveSameShape(schema_->tables, snapshot.tables())) {
+    if (locks_first) {
+      TOWLINE_ASSIGN_OR_RETURN(schema_, ReadSchemaUnder(snapshot));
+    } else if (reads_schema_ && !HaveSameShape(schema_->tables, snapshot.tables())) {
       schema_.reset();
+      ++changes_;
       return std::optional<CopyStart>();
     }
     std::vector<Connection> readers = snapshot.TakeReaders();
@@ -105,12 +114,16 @@ class Starter {
   }
 
  private:
-  absl::Status ReadSchema() {
+  absl::StatusOr<DumpedSchema> ReadSchema() {
     ExportedSnapshot::Options unlocked = snapshot_options_;
     unlocked.readers = 0;
     unlocked.locks_tables = false;
     TOWLINE_ASSIGN_OR_RETURN(ExportedSnapshot snapshot,
                              ExportedSnapshot::Take(unlocked, shutdown_));
+    return ReadSchemaUnder(snapshot);
+  }
+
+  absl::StatusOr<DumpedSchema> ReadSchemaUnder(ExportedSnapshot& snapshot) {
     DumpOptions options;
     options.source = snapshot_options_.source;
     options.server_version = snapshot.connection().server_version();
@@ -123,10 +136,7 @@ class Starter {
     DumpedSchema schema;
     schema.tables = snapshot.tables();
     schema.is_partial = !options.excluded.tables.empty();
-    if (!copies_schema_) {
-      schema_ = std::move(schema);
-      return absl::OkStatus();
-    }
+    if (!copies_schema_) return schema;
     absl::StatusOr<SchemaDump> dump = DumpSchema(options, shutdown_);
     // A server that went away explains a failed dump better than the dump does.
     if (!dump.ok()) TOWLINE_RETURN_IF_ERROR(snapshot.CheckAlive());
@@ -136,8 +146,7 @@ class Starter {
     TOWLINE_ASSIGN_OR_RETURN(std::vector<std::string> refreshes,
                              ReadRefreshStatements(snapshot.connection(), options.excluded));
     for (std::string& refresh : refreshes) schema.dump.post.push_back({std::move(refresh), false});
-    schema_ = std::move(schema);
-    return absl::OkStatus();
+    return schema;
   }
 
   const Shutdown& shutdown_;
@@ -146,6 +155,7 @@ class Starter {
   SchemaOptions schema_options_;
   bool copies_schema_ = true;
   std::optional<DumpedSchema> schema_;  // kept while only locks are wanting
+  int changes_ = 0;                     // of the schema, between its dump and the locks
 };
 
 absl::StatusOr<CopyStart> Begin(const CopierOptions& options, bool reads_schema,

@@ -7,7 +7,8 @@
 // deadlock, since this session waits for its readers outside the server. So exporter and readers
 // take all locks at once and wait for each only briefly; if one cannot be had, all are given up
 // (which lets the user's statement pass) and the caller begins again. pg_dump, which takes its time
-// before it locks, therefore works under a snapshot without table locks of ours.
+// before it locks, therefore works under a snapshot without table locks of ours, as long as the
+// schema stands still for it (docs/decisions/001).
 #pragma once
 
 #include <cstdint>

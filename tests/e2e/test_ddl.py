@@ -454,6 +454,38 @@ def test_changes_while_tables_are_copied(towline, captured, destination):
     assert towline.stop() == 0
 
 
+def test_schema_changes_faster_than_it_is_dumped(towline_factory, captured, destination, tmp_path):
+    """Each dump is overtaken by a change: the locks come first then."""
+    slow = tmp_path / "pg_dump"
+    slow.write_text(f'#!/bin/sh\n"{captured.cluster.programs}/pg_dump" "$@" || exit\n'
+                    '[ "$1" = --version ] || sleep 1.5\n')
+    slow.chmod(0o755)
+    captured.script("CREATE TABLE small (id int PRIMARY KEY)")
+    stopping, failures = threading.Event(), []
+
+    def change():
+        try:
+            number = 0
+            while not stopping.wait(0.7):
+                number += 1
+                captured.script(f"ALTER TABLE small ADD COLUMN c{number} int DEFAULT {number}",
+                                f"INSERT INTO small VALUES ({number})")
+        except psycopg2.Error as error:
+            failures.append(error)
+
+    changes = threading.Thread(target=change, daemon=True)
+    changes.start()
+    service = towline_factory(captured, destination)
+    try:
+        service.start(*APPLY, "--pg-dump", str(slow)).wait_for_state("streaming")
+    finally:
+        stopping.set()
+        changes.join(60)
+    assert not failures, failures
+    equal(service, captured, destination)
+    assert service.stop() == 0
+
+
 # --- what a review found
 
 DEFAULTS = (
