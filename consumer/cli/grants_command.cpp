@@ -21,6 +21,8 @@ namespace {
 constexpr int kParameterGrantsVersionMin = 150000;
 // From 19 on a second argument, with a default, names the process that holds the origin.
 constexpr int kSharedOriginsVersionMin = 190000;
+// From 14 on the source's catalogs are changed behind a new slot (docs/decisions/014).
+constexpr int kTemporaryVersionMin = 140000;
 
 constexpr char kUserSchemasSql[] = R"sql(
 SELECT n.nspname FROM pg_catalog.pg_namespace n
@@ -162,6 +164,10 @@ std::string SourceScript(const Config& config, const Server& source, const Touch
   std::string attributes = config.stages.stream ? " REPLICATION" : "";
   if (config.stages.copy && touched.has_row_security) absl::StrAppend(&attributes, " BYPASSRLS");
   AddRole(source, attributes, script);
+  if (config.stages.stream && source.connection.server_version() >= kTemporaryVersionMin) {
+    script.Say("A temporary table is made and dropped behind a new slot, so that it reads all.");
+    script.Add(absl::StrCat("GRANT TEMPORARY ON DATABASE ", source.database, " TO ", source.role));
+  }
   Names schemas;
   for (const std::string& schema : SchemasOf(touched)) schemas.push_back(QuoteIdentifier(schema));
   Grant("USAGE ON SCHEMA", schemas, source, script);

@@ -38,6 +38,10 @@ const std::vector<CheckInfo>& CheckCatalog() {
        "quotes of its own; then reload."},
       {"source.replication_role", "fail", "Only a role with REPLICATION may stream.",
        "ALTER ROLE ... REPLICATION;"},
+      {"source.database_privileges", "warn",
+       "A new slot of 14 or later may miss a column that is added while the slot is made. A "
+       "temporary table, made and dropped behind the slot, rules that out.",
+       "GRANT TEMPORARY ON DATABASE ... TO ...;"},
       {"source.replication_connection", "fail",
        "Streaming uses a connection of its own kind, which limits and pg_hba.conf may refuse.",
        "As the server's message says; logical replication matches pg_hba.conf lines of the "
@@ -353,6 +357,7 @@ bool IsOfStages(absl::string_view id, bool copies_rows, bool streams) {
                                                  "source.plugin_version",
                                                  "source.output_plugin_libraries",
                                                  "source.replication_role",
+                                                 "source.database_privileges",
                                                  "source.replication_connection",
                                                  "source.max_slot_wal_keep_size",
                                                  "source.synchronous_standby_names",

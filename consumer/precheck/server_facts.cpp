@@ -12,7 +12,8 @@ SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_database(),
        COALESCE((SELECT s.ssl FROM pg_catalog.pg_stat_ssl s WHERE s.pid = pg_catalog.pg_backend_pid()), false),
        wanted.name, wanted.name = current_user, r.oid IS NOT NULL,
        COALESCE(r.rolsuper, false), COALESCE(r.rolreplication, false),
-       COALESCE(r.rolbypassrls, false)
+       COALESCE(r.rolbypassrls, false),
+       COALESCE(pg_catalog.has_database_privilege(r.oid, pg_catalog.current_database(), 'TEMPORARY'), true)
 FROM (SELECT COALESCE(NULLIF($1::text, ''), current_user) AS name) wanted
 LEFT JOIN pg_catalog.pg_roles r ON r.rolname = wanted.name
 )sql";
@@ -47,6 +48,7 @@ absl::StatusOr<ServerFacts> ReadServerFacts(Connection& connection, const std::s
   facts.is_superuser = result.GetBool(0, 8);
   facts.has_replication = result.GetBool(0, 9) || facts.is_superuser;
   facts.bypasses_row_security = result.GetBool(0, 10) || facts.is_superuser;
+  facts.has_temporary = result.GetBool(0, 11);
   TOWLINE_ASSIGN_OR_RETURN(Result settings, connection.Query(kSettingsSql));
   for (int row = 0; row < settings.row_count(); ++row) {
     facts.settings[settings.GetString(row, 0)] = {

@@ -34,6 +34,7 @@ struct ServerFacts {
   bool is_superuser = false;
   bool has_replication = false;
   bool bypasses_row_security = false;
+  bool has_temporary = true;                // may make temporary tables in the database
   std::map<std::string, Setting> settings;  // those that the session may see
 
   // Empty if the server has no such setting or hides it.

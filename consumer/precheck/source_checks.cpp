@@ -15,6 +15,8 @@ constexpr int kVersionMin = 130000;
 // Before, a slot can be made so at its creation only, which is before the copy.
 constexpr int kTwoPhaseVersionMin = 150000;
 constexpr int kFailoverVersionMin = 170000;
+// From there on a new slot may misread changes of the catalogs (docs/decisions/014).
+constexpr int kTemporaryVersionMin = 140000;
 
 // Transactions younger than this end by themselves while the start waits.
 constexpr int64_t kLongTransactionSeconds = 60;
@@ -74,6 +76,21 @@ void CheckReplicationRole(CheckContext& context) {
   } else {
     context.Fail("source.replication_role", absl::StrCat("role ", role, " has no REPLICATION"),
                  {.statement = absl::StrCat("ALTER ROLE ", role, " REPLICATION;")});
+  }
+}
+
+// A new slot is read from behind a change of the catalogs of our own (docs/decisions/014).
+void CheckTemporary(CheckContext& context) {
+  constexpr char kId[] = "source.database_privileges";
+  const ServerFacts& facts = context.source_facts;
+  if (facts.version < kTemporaryVersionMin) return;
+  const std::string role = facts.QuotedRole();
+  if (facts.has_temporary) {
+    context.Pass(kId, absl::StrCat("role ", role, " may make temporary tables"));
+  } else {
+    context.Warn(kId, absl::StrCat("role ", role, " may not make temporary tables"),
+                 {.statement = absl::StrCat("GRANT TEMPORARY ON DATABASE ",
+                                            QuoteIdentifier(facts.database), " TO ", role, ";")});
   }
 }
 
@@ -229,6 +246,7 @@ void CheckSourceServer(CheckContext& context) {
   CheckIsPrimary(context);
   CheckEncoding(context);
   CheckReplicationRole(context);
+  CheckTemporary(context);
   CheckPlugin(context);
   CheckLongTransactions(context);
   CheckTwoPhase(context);

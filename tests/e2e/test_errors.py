@@ -185,7 +185,7 @@ def extension_needed(place):
 
 
 def source(statement):
-    return lambda place: place.source.script(*[part.format(role=place.role) for
+    return lambda place: place.source.script(*[part.format(role=place.role, database=place.source.name) for
                                                part in statement.split(";;")])
 
 
@@ -253,6 +253,10 @@ CASES = [
     Case("no REPLICATION", "source.replication_role", "role \"{role}\" has no REPLICATION",
          source("ALTER ROLE {role} NOREPLICATION"),
          statement="ALTER ROLE \"{role}\" REPLICATION;"),
+    Case("no temporary tables", "source.database_privileges", "role \"{role}\" may not make temporary tables",
+         source("REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC"),
+         statement="GRANT TEMPORARY ON DATABASE \"{database}\" TO \"{role}\";", level="warn", check_status=0,
+         run_status=0),
     Case("no privilege on one table", "source.table_privileges",
          "role \"{role}\" lacks SELECT on 1 table (public.closed)",
          source("CREATE TABLE closed (id int PRIMARY KEY)"),
