@@ -12,6 +12,7 @@
 #include "run/start_checks.h"
 #include "schema/table_rules.h"
 #include "snapshot/slot.h"
+#include "state/prepared.h"
 #include "state/task_lock.h"
 #include "state/task_name.h"
 
@@ -164,6 +165,7 @@ absl::Status Attempt::Compare() {
                {{"timeline_before", absl::StrCat(row_.source.timeline)},
                 {"timeline", absl::StrCat(source_identity_.timeline)},
                 {"position", row_.position.ToString()}});
+    TOWLINE_RETURN_IF_ERROR(RollBackWithoutRow(store_->connection(), context_.task));
     TOWLINE_RETURN_IF_ERROR(store_->SetTimelines(source_identity_, row_.destination));
     row_.source.timeline = source_identity_.timeline;
   }

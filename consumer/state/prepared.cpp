@@ -2,7 +2,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "base/status_macros.h"
+#include "pg/quoting.h"
 
 namespace towline {
 namespace {
@@ -149,10 +151,24 @@ absl::StatusOr<std::vector<PreparedTransaction>> ListPrepared(Connection& sessio
       session.Query("SELECT gid, source_gid FROM towline_state.prepared WHERE task = $1", {task}));
   for (PreparedTransaction& transaction : prepared) {
     for (int row = 0; row < rows.row_count(); ++row) {
-      if (rows.Get(row, 0) == transaction.gid) transaction.source_gid = rows.GetString(row, 1);
+      if (rows.Get(row, 0) != transaction.gid) continue;
+      transaction.source_gid = rows.GetString(row, 1);
+      transaction.has_row = true;
     }
   }
   return prepared;
+}
+
+absl::Status RollBackWithoutRow(Connection& session, const std::string& task) {
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<PreparedTransaction> held, ListPrepared(session, task));
+  for (const PreparedTransaction& transaction : held) {
+    if (transaction.has_row) continue;
+    LogWarning("rolling back a prepared transaction of the source's former timeline",
+               {{"gid", transaction.gid}});
+    TOWLINE_RETURN_IF_ERROR(
+        session.Exec(absl::StrCat("ROLLBACK PREPARED ", QuoteLiteral(transaction.gid))).status());
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace towline

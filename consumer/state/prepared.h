@@ -80,9 +80,15 @@ struct PreparedTransaction {
   std::string gid;
   std::string source_gid;  // empty: not known
   int64_t age_seconds = 0;
+  bool has_row = false;
 };
 // Those of the task in this database, oldest first, whether they have a row or not.
 absl::StatusOr<std::vector<PreparedTransaction>> ListPrepared(Connection& session,
                                                               const std::string& task);
+
+// Rolls back those without a row. For a source whose log has another timeline now: there the xid
+// may become that of another transaction, and one that is still prepared comes again, since no
+// position has passed it. Only while nobody else prepares for the task.
+absl::Status RollBackWithoutRow(Connection& session, const std::string& task);
 
 }  // namespace towline

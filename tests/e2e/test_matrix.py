@@ -233,6 +233,12 @@ def test_a_promoted_standby(version, is_behind, new_cluster, cluster_of, towline
     promoted = standby.database("shop")
     promoted.execute("DELETE FROM t WHERE id % 11 = 0; INSERT INTO t VALUES (888888, 'after')")
     service.source_uri = promoted.uri()
+    # As a crash between PREPARE TRANSACTION and the position's move leaves it. Its xid may be another
+    # transaction's on the new timeline.
+    task, database = destination.query("SELECT task, (SELECT oid FROM pg_database WHERE datname = current_database()) "
+                                       "FROM towline_state.task")[0]
+    destination.execute(f"BEGIN; INSERT INTO t VALUES (-1, 'of the old timeline'); "
+                        f"PREPARE TRANSACTION 'towline_{task}_{database}_999'")
     service.start()
     if is_behind:
         assert service.wait_exit(60) == 5, service.tail()
@@ -240,6 +246,7 @@ def test_a_promoted_standby(version, is_behind, new_cluster, cluster_of, towline
         service.start("--heal")
     service.wait_until_caught_up()
     assert_equal(promoted.uri(), destination.uri())
+    assert destination.query("SELECT gid FROM pg_prepared_xacts WHERE database = current_database()") == []
     assert destination.value("SELECT count(*) FROM t WHERE id = 777778") == (0 if is_behind else 1)
     assert destination.value("SELECT count(*) FROM towline_state.heal") == int(is_behind)
     assert service.stop() == 0
