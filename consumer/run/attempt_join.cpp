@@ -336,7 +336,7 @@ absl::Status Attempt::AnalyzeJoined(const TableName& table) {
   return absl::OkStatus();
 }
 
-// Whether something is asked of a table that is being copied.
+// Whether a table that is being copied is to leave. What else is asked of it waits for its copy.
 absl::StatusOr<bool> Attempt::IsJoinCalledOff() {
   if (absl::Now() - tables_looked_at_ < kTablesLookInterval) return false;
   tables_looked_at_ = absl::Now();
@@ -345,7 +345,7 @@ absl::StatusOr<bool> Attempt::IsJoinCalledOff() {
   TOWLINE_ASSIGN_OR_RETURN(std::vector<TableRequest> requests,
                            ReadTableRequests(store_->connection(), context_.task));
   for (const TableRequest& request : requests) {
-    if (!request.refusal.empty()) continue;
+    if (!request.refusal.empty() || !request.is_to_leave()) continue;
     for (const PieceRow& piece : pieces) {
       if (piece.table == request.table && piece.state == "joining") return true;
     }

@@ -30,10 +30,6 @@ const PieceRow* FindPiece(const std::vector<PieceRow>& pieces, const TableName& 
   return found == pieces.end() ? nullptr : &*found;
 }
 
-bool IsToLeave(const TableRequest& request) {
-  return request.action == "park" || request.action == "remove";
-}
-
 std::string NumbersOf(const std::vector<TableRequest>& requests) {
   std::string text;
   for (const TableRequest& request : requests) absl::StrAppend(&text, request.number, " ");
@@ -151,7 +147,7 @@ absl::StatusOr<bool> Attempt::AreTablesDue() {
   const bool may_leave = MayTablesLeave();
   const bool is_due =
       std::any_of(requests.begin(), requests.end(), [&](const TableRequest& request) {
-        return request.refusal.empty() && (may_come || (may_leave && IsToLeave(request)));
+        return request.refusal.empty() && (may_come || (may_leave && request.is_to_leave()));
       });
   if (is_due) return true;
   if (NumbersOf(requests) == shown_requests_) return false;
@@ -169,7 +165,7 @@ absl::Status Attempt::ChangeTables() {
   TOWLINE_ASSIGN_OR_RETURN(std::vector<TableRequest> requests,
                            ReadTableRequests(store_->connection(), context_.task));
   for (const TableRequest& request : requests) {
-    if (!request.refusal.empty() || (!may_come && !IsToLeave(request))) continue;
+    if (!request.refusal.empty() || (!may_come && !request.is_to_leave())) continue;
     TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_->ReadPieces());
     TOWLINE_RETURN_IF_ERROR(TakeUp(request, pieces));
     has_progressed_ = true;

@@ -10,7 +10,14 @@ namespace {
 // How often the source is asked which transactions need not be remembered any more.
 constexpr absl::Duration kForgetInterval = absl::Seconds(5);
 
+constexpr absl::Duration kAnswerWaitMax = absl::Seconds(30);  // of small queries, under load too
+
 }  // namespace
+
+LiveSource::LiveSource(Connection session, LiveCopy& live)
+    : live_(live), session_(std::move(session)), forgot_at_(absl::Now()) {
+  session_.set_answer_wait_max(kAnswerWaitMax);
+}
 
 absl::Status LiveSource::Flush() {
   absl::MutexLock lock(&mutex_);

@@ -15,8 +15,9 @@ namespace towline {
 
 class LiveSource {
  public:
-  LiveSource(Connection session, LiveCopy& live)
-      : live_(live), session_(std::move(session)), forgot_at_(absl::Now()) {}
+  // An answer that does not come within 30 s fails as a lost connection does: whoever watches over
+  // the copy is among those that wait here.
+  LiveSource(Connection session, LiveCopy& live);
 
   // FlushSourceLog().
   absl::Status Flush();

@@ -406,7 +406,6 @@ absl::Status CopyRanges(const CopierOptions& options, std::vector<RangedCopy> ta
   TOWLINE_ASSIGN_OR_RETURN(Connection session,
                            OpenSource(options, "ranges", {kBoundsLockTimeoutSql}, shutdown));
   TOWLINE_RETURN_IF_ERROR(Divide(options, session, store, tables));
-  session.set_shutdown(stop);
   TOWLINE_ASSIGN_OR_RETURN(Stored stored, ReadStored(store, &tables));
   std::vector<OwnPiece> pieces = TakeOwnPieces(&tables, &stored.places);
   TOWLINE_ASSIGN_OR_RETURN(std::unique_ptr<KeyBuilder> keys,

@@ -24,6 +24,8 @@ struct TableRequest {
   TableName table;
   std::string action;   // park, remove, rejoin, recopy, add
   std::string refusal;  // empty: not taken up yet
+
+  bool is_to_leave() const { return action == "park" || action == "remove"; }
 };
 
 // Whether it can be asked of a table in that state; `piece` null: the task does not know the table.
