@@ -180,10 +180,8 @@ absl::StatusOr<DdlRunner::MaybeRefusal> DdlRunner::DecideAndRun(Running* running
   if (decided.action == DdlAction::kHold && !is_approved) {
     return Refusal{decided.reason, decided.waits};
   }
-  if (ParksRefused() || circumstances.all_parked || IsDrop(command)) {
-    TOWLINE_RETURN_IF_ERROR(connection_->Exec("SAVEPOINT towline_ddl").status());
-    running->has_savepoint = true;
-  }
+  TOWLINE_RETURN_IF_ERROR(connection_->Exec("SAVEPOINT towline_ddl").status());
+  running->has_savepoint = true;
   running->fate = Fate::kApplied;
   TOWLINE_ASSIGN_OR_RETURN(MaybeRefusal misses, CheckTables(command));
   if (misses.has_value()) return misses;
@@ -337,6 +335,10 @@ absl::StatusOr<DdlRunner::MaybeRefusal> DdlRunner::Empty(const Running& running)
 }
 
 absl::Status DdlRunner::HoldOrPark(Running* running, const Refusal& refusal) {
+  // The refused statement has aborted the transaction, and the selection is asked in it.
+  if (running->has_savepoint) {
+    TOWLINE_RETURN_IF_ERROR(connection_->Exec("ROLLBACK TO SAVEPOINT towline_ddl").status());
+  }
   // Of what a gap hides nobody knows which tables it is about; a schema's are all under new names.
   const std::vector<std::string>& actions = running->command.actions;
   const bool is_known =
@@ -359,10 +361,7 @@ absl::Status DdlRunner::RefuseRewrite(const absl::Status& why) {
 }
 
 absl::Status DdlRunner::Park(Running* running, const std::string& reason) {
-  if (running->has_savepoint) {
-    TOWLINE_RETURN_IF_ERROR(connection_->Exec("ROLLBACK TO SAVEPOINT towline_ddl").status());
-    TOWLINE_RETURN_IF_ERROR(writer_->Renew());
-  }
+  if (running->has_savepoint) TOWLINE_RETURN_IF_ERROR(writer_->Renew());
   running->fate = Fate::kParked;
   running->reason = reason;
   LogWarning(
