@@ -40,16 +40,23 @@ bool IsOneOf(const std::string& tag, std::initializer_list<const char*> tags) {
   return std::find(tags.begin(), tags.end(), tag) != tags.end();
 }
 
+bool IsOfTable(const DdlCommand& command) {
+  return IsOneOf(command.tag, {"CREATE TABLE", "CREATE TABLE AS", "SELECT INTO"});
+}
+
 std::string TextToRun(const DdlCommand& command) {
-  if (command.phase == DdlPhase::kStart && !command.structure.empty()) return command.structure;
+  if (command.phase == DdlPhase::kStart && !command.structure.empty()) {
+    return WithoutIfNotExists(command.structure);
+  }
   std::string text = WithWholeName(command);
+  if (IsOfTable(command)) text = WithoutIfNotExists(text);
   if (command.tag == "SELECT INTO") text = AsCreateTable(text);
   if (command.phase == DdlPhase::kStart) text = WithNoData(text);
   if (IsOneOf(command.tag, {"CREATE INDEX", "DROP INDEX", "ALTER TABLE"})) {
     text = WithoutConcurrently(text);
   }
-  if (IsOneOf(command.tag, {"CREATE TABLE", "CREATE TABLE AS", "SELECT INTO", "CREATE INDEX",
-                            "CREATE MATERIALIZED VIEW", "ALTER TABLE"})) {
+  if (IsOfTable(command) ||
+      IsOneOf(command.tag, {"CREATE INDEX", "CREATE MATERIALIZED VIEW", "ALTER TABLE"})) {
     text = WithoutTablespace(text);
   }
   return text;

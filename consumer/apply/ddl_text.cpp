@@ -27,6 +27,17 @@ std::string WithoutConcurrently(absl::string_view statement) {
   return std::string(statement);
 }
 
+std::string WithoutIfNotExists(absl::string_view create_table) {
+  const DdlWords words(create_table);
+  for (size_t i = 0; i + 3 < words.size() && words[i].depth == 0; ++i) {
+    if (!words.Is(i, "TABLE")) continue;
+    const bool has_if =
+        words.Is(i + 1, "IF") && words.Is(i + 2, "NOT") && words.Is(i + 3, "EXISTS");
+    return has_if ? words.Without(i + 1, i + 4) : std::string(create_table);
+  }
+  return std::string(create_table);
+}
+
 std::string WithNoData(absl::string_view statement) {
   const DdlWords words(statement);
   size_t end = words.size();

@@ -97,8 +97,8 @@ def test_a_long_history_keeps_what_is_not_as_at_the_source(towline, captured, de
 
 # Each is refused by the destination as the test has prepared it, with what it leaves parked.
 REFUSED = (
-    ("CREATE TABLE taken (id int PRIMARY KEY, v text); INSERT INTO taken VALUES (1, 'x')", ["taken"]),
-    ("CREATE TABLE taken_as AS SELECT id FROM b; INSERT INTO taken_as VALUES (500)", ["taken_as"]),
+    ("CREATE TABLE IF NOT EXISTS taken (id int PRIMARY KEY, v text); INSERT INTO taken VALUES (1, 'x')", ["taken"]),
+    ("CREATE TABLE IF NOT EXISTS taken_as AS SELECT id FROM b; INSERT INTO taken_as VALUES (500)", ["taken_as"]),
     ("ALTER TABLE a ALTER COLUMN v TYPE numeric USING refused(v)", ["a"]),
     ("CREATE INDEX taken_index ON b (v)", []),
     ("CREATE FUNCTION taken_function() RETURNS text LANGUAGE sql AS 'SELECT 1::text'", []),
@@ -112,7 +112,8 @@ REFUSED = (
 @pytest.mark.parametrize("change, left", REFUSED, ids=[" ".join(change.split()[:4]) for change, _ in REFUSED])
 def test_refused(towline, captured, destination, change, left):
     captured.execute("CREATE FUNCTION refused(int) RETURNS numeric LANGUAGE sql AS 'SELECT $1 + 0.5'; CREATE TABLE stays (id int PRIMARY KEY)")
-    towline.start(*PARK).wait_for_state("streaming")
+    # Whether a table is selected is asked at the destination, in the transaction that the refusal has aborted.
+    towline.start(*PARK, "--exclude", "public.none_*").wait_for_state("streaming")
     destination.execute("CREATE TABLE taken (x int); CREATE TABLE taken_as (x int); CREATE TABLE taken_index (x int);"
                         "CREATE FUNCTION taken_function() RETURNS int LANGUAGE sql AS 'SELECT 1'; DROP FUNCTION refused(int);"
                         "CREATE VIEW holds AS SELECT * FROM stays")

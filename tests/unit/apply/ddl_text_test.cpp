@@ -6,6 +6,15 @@
 namespace towline {
 namespace {
 
+TEST(DdlTextTest, IfNotExistsGoes) {
+  EXPECT_EQ(WithoutIfNotExists("CREATE UNLOGGED TABLE if not /* so */ exists t (a int)"),
+            "CREATE UNLOGGED TABLE  t (a int)");
+  EXPECT_EQ(WithoutIfNotExists("CREATE TABLE IF NOT EXISTS \"IF\".t AS SELECT 1"),
+            "CREATE TABLE  \"IF\".t AS SELECT 1");
+  EXPECT_EQ(WithoutIfNotExists("CREATE TABLE t (\"TABLE IF NOT EXISTS\" int)"),
+            "CREATE TABLE t (\"TABLE IF NOT EXISTS\" int)");
+}
+
 TEST(DdlTextTest, ConcurrentlyGoesWhereTheGrammarHasIt) {
   EXPECT_EQ(WithoutConcurrently("CREATE INDEX CONCURRENTLY i ON t (a)"),
             "CREATE INDEX  i ON t (a)");
