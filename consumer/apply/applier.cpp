@@ -198,7 +198,11 @@ class Applier::Impl {
       ddl_.Begin();
       writer_.set_is_prepared(prepares);
     }
-    if (batch.ddl != nullptr) return ddl_.Run(batch);
+    if (batch.ddl != nullptr) {
+      writer_.CheckShapes();  // as they were for the rows before it
+      TOWLINE_RETURN_IF_ERROR(writer_.Drain());
+      return ddl_.Run(batch);
+    }
     if (!prepares || !IsPrepared()) TOWLINE_RETURN_IF_ERROR(WriteRows(batch));
     if (batch.part == BatchPart::kFirst || batch.part == BatchPart::kMiddle) {
       FaultPoint("apply:in-part");
@@ -317,6 +321,7 @@ class Applier::Impl {
   // All answers to what the transaction holds must be there.
   void CommitWithNext(Lsn end_lsn, bool is_synchronous, std::function<void()> on_committed) {
     Pipeline& pipeline = writer_.pipeline();
+    writer_.CheckShapes();
     if (is_synchronous) {
       pipeline.Before(
           {"SET LOCAL synchronous_commit = on", [](const PGresult*) { return absl::OkStatus(); }});
@@ -381,6 +386,8 @@ class Applier::Impl {
   absl::Status Prepare(const Batch& batch) {
     if (!IsPrepared() && !is_empty_) {
       FaultPoint("apply:before-prepare");
+      writer_.CheckShapes();
+      TOWLINE_RETURN_IF_ERROR(writer_.Drain());
       TOWLINE_RETURN_IF_ERROR(
           ExplainPrepare(ExecTagged("PREPARE TRANSACTION ", "PREPARE TRANSACTION")));
       FaultPoint("apply:after-prepare");

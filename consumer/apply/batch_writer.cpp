@@ -44,12 +44,12 @@ BatchWriter::BatchWriter(Connection* connection, Options options)
       options_(std::move(options)),
       pipeline_(connection),
       row_writer_(connection, &pipeline_, options_.statement_bytes_max),
-      net_writer_(connection, &pipeline_, &row_writer_, options_.set_rows_min,
-                  options_.round_trip) {}
+      net_writer_(connection, &pipeline_, &row_writer_, options_.set_rows_min, options_.round_trip),
+      shapes_(connection, &pipeline_) {}
 
 const Target& BatchWriter::TargetOf(const Change& change) {
   if (last_target_ == nullptr || last_target_->relation != change.relation) {
-    last_target_ = targets_.find(change.relation)->second.get();
+    last_target_ = targets_.find(change.relation)->second.target.get();
   }
   return *last_target_;
 }
@@ -63,7 +63,12 @@ absl::Status BatchWriter::ReadTargetsOf(const Batch& batch) {
   auto look_at = [&](const Relation* relation) {
     if (relation == last) return;
     last = relation;
-    if (targets_.contains(relation)) return;
+    auto known = targets_.find(relation);
+    if (known != targets_.end()) {
+      if (!known->second.is_touched) touched_.push_back(relation);
+      known->second.is_touched = true;
+      return;
+    }
     if (std::find(unknown.begin(), unknown.end(), relation) == unknown.end()) {
       unknown.push_back(relation);
     }
@@ -75,6 +80,9 @@ absl::Status BatchWriter::ReadTargetsOf(const Batch& batch) {
   }
   if (unknown.empty()) return absl::OkStatus();
   TOWLINE_RETURN_IF_ERROR(Drain());
+  std::vector<TableName> names;
+  for (const Relation* relation : unknown) names.push_back(relation->name);
+  TOWLINE_RETURN_IF_ERROR(shapes_.Read(names));
   TOWLINE_ASSIGN_OR_RETURN(
       std::vector<Target> targets,
       ReadTargets(*connection_, options_.claim.task, unknown, options_.policies));
@@ -92,7 +100,8 @@ absl::Status BatchWriter::ReadTargetsOf(const Batch& batch) {
     }
     described = relation;
     has_ordered_ = has_ordered_ || target.keeps_order;
-    targets_[relation] = std::make_unique<const Target>(std::move(target));
+    targets_[relation] = {std::make_unique<const Target>(std::move(target)), /*is_touched=*/true};
+    touched_.push_back(relation);
     new_targets_.push_back(relation);
   }
   return absl::OkStatus();
@@ -168,12 +177,14 @@ absl::Status BatchWriter::Forget() {
   pipeline_.set_missed_rows(missed_before_);
   row_writer_.ForgetStatements();
   net_writer_.Forget();
+  shapes_.ForgetStatement();
   return connection_->Exec("DEALLOCATE ALL").status();
 }
 
 absl::Status BatchWriter::Renew() {
   missed_before_ = pipeline_.missed_rows();
   targets_.clear();
+  touched_.clear();
   // A column that captured DDL has dropped and made again under its name is no surprise.
   described_.clear();
   last_target_ = nullptr;
@@ -217,7 +228,20 @@ Oid BatchWriter::SourceOidOf(const TableName& table) const {
   return found == options_.source_oids.end() ? 0 : found->second;
 }
 
+void BatchWriter::CheckShapes() {
+  std::vector<Oid> tables;
+  for (const Relation* relation : touched_) {
+    KnownTarget& known = targets_.find(relation)->second;
+    known.is_touched = false;
+    tables.push_back(known.target->table.oid);
+  }
+  touched_.clear();
+  shapes_.Check(tables);
+}
+
 void BatchWriter::ForgetNewTargets() {
+  for (const Relation* relation : touched_) targets_.find(relation)->second.is_touched = false;
+  touched_.clear();
   for (const Relation* relation : new_targets_) targets_.erase(relation);
   for (const TableName& table : noted_) options_.source_oids.erase(table);
   last_target_ = nullptr;
@@ -236,7 +260,7 @@ absl::Status BatchWriter::WriteTruncate(const Change& change) {
           "table ", relation->name.schema, ".", relation->name.name,
           ": TRUNCATE of one partition, whose rows are published as the whole table's"));
     }
-    emptied.push_back(targets_.find(relation)->second.get());
+    emptied.push_back(targets_.find(relation)->second.target.get());
   }
   return TruncateTables(*connection_, emptied, change.truncate_restarts_identity);
 }

@@ -28,6 +28,7 @@
 #include "apply/pipeline.h"
 #include "apply/row_writer.h"
 #include "apply/target.h"
+#include "apply/target_shapes.h"
 #include "base/stage_clock.h"
 #include "model/batch.h"
 #include "observe/task_status.h"
@@ -63,6 +64,9 @@ class BatchWriter {
   // Sends the changes [begin, end), or an error. Answers may still be missing: see Drain(). Slices
   // of a batch may be written one after another.
   absl::Status Write(const Batch& batch, size_t begin, size_t end);
+  // Before COMMIT or PREPARE TRANSACTION, when all is sent that the transaction holds: queues a
+  // check that its tables are still what they were taken for, see TargetShapes::Check().
+  void CheckShapes();
   // When all of the batch is written.
   void Count(const Batch& batch);
 
@@ -137,7 +141,13 @@ class BatchWriter {
   Pipeline pipeline_;
   RowWriter row_writer_;
   NetWriter net_writer_;
-  absl::flat_hash_map<const Relation*, std::unique_ptr<const Target>> targets_;
+  TargetShapes shapes_;
+  struct KnownTarget {
+    std::unique_ptr<const Target> target;
+    bool is_touched = false;
+  };
+  absl::flat_hash_map<const Relation*, KnownTarget> targets_;
+  std::vector<const Relation*> touched_;            // by the open transaction
   std::vector<const Relation*> new_targets_;        // of the last batch
   std::set<Oid> expected_;                          // tables that captured DDL has made
   std::vector<TableName> noted_;                    // tables that it has brought

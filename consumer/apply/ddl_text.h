@@ -12,8 +12,8 @@ namespace towline {
 // CREATE or DROP INDEX, and DETACH PARTITION without FINALIZE as well: as it runs in a transaction.
 std::string WithoutConcurrently(absl::string_view statement);
 
-// CREATE TABLE [AS], which the source has carried out: it was not there. A table of its name that is
-// here is another one, with rows of its own.
+// CREATE TABLE [AS], which the source has carried out: it was not there. A table of its name that
+// is here is another one, with rows of its own.
 std::string WithoutIfNotExists(absl::string_view create_table);
 
 // CREATE TABLE AS and the like: makes the table, and no rows.

@@ -50,6 +50,7 @@ absl::Status Pipeline::CheckStep(const Step& step, const PGresult* result) {
   ExecStatusType status = PQresultStatus(result);
   const bool is_done = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
   fatal_ = is_done ? step.check(result) : connection_->ErrorOf(result);
+  if (!is_done && step.explain) fatal_ = step.explain(fatal_);
   return fatal_;
 }
 

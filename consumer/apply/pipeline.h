@@ -49,10 +49,12 @@ class Pipeline {
   };
 
   // A command without parameters that belongs to no change. `check` looks at its answer, which is
-  // no error; what it returns other than OK is as final as an error: see Before().
+  // no error; what it returns other than OK is as final as an error: see Before(). `explain` says
+  // what the server's error means; it may be missing.
   struct Step {
     std::string sql;
     std::function<absl::Status(const PGresult*)> check;
+    std::function<absl::Status(const absl::Status&)> explain = {};
   };
 
   explicit Pipeline(Connection* connection) : connection_(connection) {}
