@@ -21,6 +21,7 @@
 #include "model/copy_again.h"
 #include "pg/quoting.h"
 #include "run/attempt.h"
+#include "schema/catalog_reader.h"
 #include "schema/table_rules.h"
 #include "snapshot/copy_plan.h"
 #include "snapshot/existing_tables.h"
@@ -81,6 +82,11 @@ absl::StatusOr<Table> Attempt::CheckJoin(const TableRequest& request, const std:
                            OpenDestination(options, "schema", kSchemaOrigin, *store_, shutdown_));
   TOWLINE_ASSIGN_OR_RETURN(JoinPlan plan,
                            PlanJoin(source, destination, options, request.table, existing));
+  if (request.action != "add") {
+    TOWLINE_ASSIGN_OR_RETURN(std::vector<ListedTable> tables,
+                             ListTables(source, SelectionOf(context_.config)));
+    TOWLINE_RETURN_IF_ERROR(CheckSelected(tables, request.table));
+  }
   // Nobody has looked at its rule while the table was not in the stream.
   if (!context_.config.rules.empty()) {
     TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> tables, ReadTablesByName(source, {request.table}));
@@ -156,10 +162,18 @@ absl::StatusOr<std::vector<JoinPlan>> Attempt::BeginJoining(const CopierOptions&
   TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenJoinSource());
   TOWLINE_ASSIGN_OR_RETURN(Connection destination,
                            OpenDestination(options, "schema", kSchemaOrigin, *store_, shutdown_));
+  // With those that were added.
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<ListedTable> tables,
+                           ListTables(source, SelectionOf(context_.config)));
   for (const PieceRow& piece : pieces) {
     absl::StatusOr<JoinPlan> plan =
         may_join.ok() ? PlanJoin(source, destination, options, piece.table, piece.existing)
                       : absl::StatusOr<JoinPlan>(may_join);
+    if (plan.ok()) {
+      if (absl::Status selected = CheckSelected(tables, piece.table); !selected.ok()) {
+        plan = selected;
+      }
+    }
     if (plan.ok()) {
       plans.push_back(*std::move(plan));
       continue;

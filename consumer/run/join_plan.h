@@ -5,12 +5,14 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "config/config.h"
 #include "model/table.h"
 #include "pg/connection.h"
+#include "schema/catalog_reader.h"
 #include "snapshot/copier.h"
 #include "snapshot/copy_statements.h"
 #include "state/state_store.h"
@@ -27,6 +29,10 @@ struct JoinPlan {
 
 // Of the task as a whole. `is_two_phase`: of its slot.
 absl::Status CheckMayJoin(const Config& config, bool is_two_phase);
+
+// Of a table that is at the source, among all that a selection could name there (ListTables()): one
+// that it leaves out would be copied, and its changes would not come.
+absl::Status CheckSelected(const std::vector<ListedTable>& tables, const TableName& table);
 
 // `existing`: what was asked for the table when it was copied first; empty: it was not.
 // `destination`: a session of the copy's (OpenDestination()). What is refused is such an error as

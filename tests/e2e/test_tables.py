@@ -445,3 +445,37 @@ def test_verify_leaves_open_what_is_copied_again_meanwhile(towline, three):
     assert_others(towline, source, destination, *TABLES)
     assert towline.call("verify").returncode == 0
     assert towline.stop() == 0
+
+
+def test_what_the_selection_leaves_out_does_not_come_back(towline, three):
+    """The stream would not bring its changes."""
+    source, destination = three
+    towline.start().wait_for_state("streaming")
+    ask(towline, "park", "public.a")
+    wait_for_piece(towline, destination, "a", "parked")
+    assert towline.stop() == 0
+    towline.start("--exclude", "public.a").wait_for_state("streaming")
+    assert "do not select table" in refusal(towline, "rejoin", "public.a")
+    assert piece(destination, "a") == ("parked", "asked for")
+    assert towline.stop() == 0
+    # Left out when it was about to be copied.
+    towline.start().wait_for_state("streaming")
+    with Session(source) as session:
+        session.execute("BEGIN; UPDATE c SET v = 1 WHERE id = 1")
+        ask(towline, "rejoin", "public.a")
+        wait_for_piece(towline, destination, "a", "joining")
+        towline.kill()
+        session.execute("COMMIT")
+    left = rows(destination, "a")
+    towline.start("--exclude", "public.a")
+    wait_for_piece(towline, destination, "a", "parked")
+    assert "do not select table" in piece(destination, "a")[1]
+    source.script("UPDATE a SET v = 5", "UPDATE b SET v = 5")
+    assert_others(towline, source, destination, "b", "c")
+    assert rows(destination, "a") == left
+    assert towline.stop() == 0
+    towline.start()
+    ask(towline, "rejoin", "public.a")
+    wait_for_piece(towline, destination, "a", "copied")
+    assert_others(towline, source, destination, *TABLES)
+    assert towline.stop() == 0

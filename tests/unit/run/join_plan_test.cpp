@@ -26,6 +26,20 @@ TEST(JoinPlanTest, WhereItCouldNotBeExactTheTaskIsToldWhatMendsIt) {
   }
 }
 
+TEST(JoinPlanTest, WhatTheSelectionLeavesOutWouldNotBeSent) {
+  const std::vector<ListedTable> tables = {{1, {"public", "taken"}, true, false},
+                                           {2, {"public", "unnamed"}, false, false},
+                                           {3, {"public", "excluded"}, false, true}};
+  EXPECT_TRUE(CheckSelected(tables, {"public", "taken"}).ok());
+  // The last is none that could be selected.
+  for (const char* name : {"unnamed", "excluded", "of_an_extension"}) {
+    const absl::Status refusal = CheckSelected(tables, {"public", name});
+    EXPECT_EQ(ExitCode(refusal), 3);
+    EXPECT_FALSE(GetHint(refusal).empty());
+    EXPECT_TRUE(IsTableFault(refusal));
+  }
+}
+
 TEST(JoinPlanTest, WhatPassesOrIsTheTasksIsNotATablesFault) {
   EXPECT_FALSE(IsTableFault(absl::OkStatus()));
   EXPECT_FALSE(IsTableFault(absl::UnavailableError("gone")));
