@@ -111,6 +111,7 @@ class Attempt {
   absl::Status ShowTables(const std::vector<PieceRow>& pieces);
   absl::StatusOr<bool> AreTablesDue();
   absl::Status ChangeTables();
+  absl::Status TakeUpRequests();
   absl::Status TakeUp(const TableRequest& request, const std::vector<PieceRow>& pieces);
   absl::Status Leave(const TableRequest& request, const std::string& state);
   absl::Status Come(const TableRequest& request, const Table& there);

@@ -136,7 +136,6 @@ absl::StatusOr<std::unique_ptr<StreamSession>> Attempt::StartBeside(LiveCopy& li
 }
 
 absl::Status Attempt::Stream() {
-  TOWLINE_RETURN_IF_ERROR(ParkUnselected());
   TOWLINE_RETURN_IF_ERROR(PrepareStream());
   TOWLINE_RETURN_IF_ERROR(SetState(TaskState::kCatchingUp));
   TOWLINE_ASSIGN_OR_RETURN(StreamSession::Options options, StreamOptions(/*live=*/nullptr));

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "base/error.h"
 #include "base/fault_point.h"
@@ -22,6 +23,8 @@
 namespace towline {
 namespace {
 
+constexpr size_t kTablesNamedMax = 5;
+
 std::string Quoted(const TableName& table) { return QuoteQualified(table.schema, table.name); }
 
 const PieceRow* FindPiece(const std::vector<PieceRow>& pieces, const TableName& table) {
@@ -34,6 +37,21 @@ std::string NumbersOf(const std::vector<TableRequest>& requests) {
   std::string text;
   for (const TableRequest& request : requests) absl::StrAppend(&text, request.number, " ");
   return text;
+}
+
+absl::Status RefuseToLeave(const std::vector<FailedTable>& tables) {
+  std::vector<std::string> names;
+  for (const FailedTable& table : tables) {
+    if (names.size() < kTablesNamedMax) names.push_back(Quoted(table.name));
+  }
+  const size_t more = tables.size() - names.size();
+  return WithHint(
+      absl::FailedPreconditionError(absl::StrCat(
+          "include and exclude do not select tables of the copy any more, and the stream has not "
+          "passed the copy yet: ",
+          absl::StrJoin(names, ", "), more > 0 ? absl::StrCat(" and ", more, " more") : "")),
+      "Put the selection back until the stream has passed the copy (status shows streaming); after "
+      "that a table that is left out is parked.");
 }
 
 }  // namespace
@@ -75,15 +93,16 @@ absl::Status Attempt::SelectTables() {
 }
 
 // A table that the stream passes over is no exact copy any more. That is kept for the time when the
-// selection takes it again; until the others' keys are made it cannot leave.
+// selection takes it again; until the others' keys are made it cannot leave, and nothing may stream
+// without it. Before anything does, and when tables were taken up (SelectTables()).
 absl::Status Attempt::ParkUnselected() {
-  TOWLINE_RETURN_IF_ERROR(ReadTask());
-  if (!MayTablesCome()) return absl::OkStatus();
   TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenSource());
   TOWLINE_ASSIGN_OR_RETURN(std::vector<ListedTable> tables,
                            ListTables(source, SelectionOf(context_.config)));
   TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_->ReadPieces());
-  for (const FailedTable& table : UnselectedPieces(pieces, tables, context_.config.ddl.is_on)) {
+  const std::vector<FailedTable> left = UnselectedPieces(pieces, tables, context_.config.ddl.is_on);
+  if (!left.empty() && !MayTablesLeave()) return RefuseToLeave(left);
+  for (const FailedTable& table : left) {
     TOWLINE_RETURN_IF_ERROR(store_->ParkTable(
         table,
         "include and exclude do not select it any more: what is written to it at the source "
@@ -160,7 +179,15 @@ absl::StatusOr<bool> Attempt::AreTablesDue() {
 absl::Status Attempt::ChangeTables() {
   TOWLINE_RETURN_IF_ERROR(SettleJoined(store_->connection(), store_->claim()));
   TOWLINE_RETURN_IF_ERROR(ReadTask());
-  if (!MayTablesLeave()) return absl::OkStatus();
+  const bool may_come = MayTablesCome();
+  if (MayTablesLeave()) TOWLINE_RETURN_IF_ERROR(TakeUpRequests());
+  TOWLINE_RETURN_IF_ERROR(ParkUnselected());
+  if (!may_come) return absl::OkStatus();
+  TOWLINE_RETURN_IF_ERROR(JoinTables());
+  return SettleJoined(store_->connection(), store_->claim());
+}
+
+absl::Status Attempt::TakeUpRequests() {
   const bool may_come = MayTablesCome();
   TOWLINE_ASSIGN_OR_RETURN(std::vector<TableRequest> requests,
                            ReadTableRequests(store_->connection(), context_.task));
@@ -170,10 +197,7 @@ absl::Status Attempt::ChangeTables() {
     TOWLINE_RETURN_IF_ERROR(TakeUp(request, pieces));
     has_progressed_ = true;
   }
-  TOWLINE_RETURN_IF_ERROR(SelectTables());
-  if (!may_come) return absl::OkStatus();
-  TOWLINE_RETURN_IF_ERROR(JoinTables());
-  return SettleJoined(store_->connection(), store_->claim());
+  return SelectTables();
 }
 
 absl::Status Attempt::TakeUp(const TableRequest& request, const std::vector<PieceRow>& pieces) {

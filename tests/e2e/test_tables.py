@@ -479,3 +479,23 @@ def test_what_the_selection_leaves_out_does_not_come_back(towline, three):
     wait_for_piece(towline, destination, "a", "copied")
     assert_others(towline, source, destination, *TABLES)
     assert towline.stop() == 0
+
+
+def test_what_is_left_out_is_parked_before_another_table_is_copied(source, destination, three, towline_factory):
+    """The stream that runs beside passes it over, and a crash may follow."""
+    service = towline_factory(source, destination)
+    service.start().wait_for_state("streaming")
+    assert service.stop() == 0
+    ask(service, "recopy", "public.b")
+    source.script("UPDATE a SET v = 5", "UPDATE b SET v = 5")
+    service.fault = "join:copied:kill:1"
+    service.start("--exclude", "public.a")
+    assert service.wait_exit(60) == -signal.SIGKILL, service.tail()
+    assert piece(destination, "a")[0] == "parked"
+    service.fault = None
+    service.start()
+    assert_others(service, source, destination, "b", "c")
+    ask(service, "rejoin", "public.a")
+    wait_for_piece(service, destination, "a", "copied")
+    assert_others(service, source, destination, *TABLES)
+    assert service.stop() == 0
