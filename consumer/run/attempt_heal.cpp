@@ -7,6 +7,7 @@
 // (verify/snapshot_repair.h). From then on all is as after a copy of all tables under that
 // snapshot: the stream begins at the slot's begin, and passes over what the snapshot holds.
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <set>
 #include <utility>
@@ -20,6 +21,7 @@
 #include "pg/quoting.h"
 #include "run/attempt.h"
 #include "run/start_checks.h"
+#include "schema/catalog_reader.h"
 #include "schema/materialized_views.h"
 #include "schema/table_fit.h"
 #include "schema/table_rules.h"
@@ -43,6 +45,45 @@ absl::StatusOr<Connection> OpenHealSession(const ConnectOptions& destination,
   purpose.application_name = DestinationApplication(task, "heal");
   purpose.settings = {kRuleSearchPathSql};
   return Connection::Open(destination, purpose, shutdown);
+}
+
+void ParkLeftOut(PieceRow* piece, const std::string& reason) {
+  if (piece->is_out_of_stream()) return;
+  piece->state = "parked";
+  piece->reason = reason;
+  LogWarning(
+      "a table is parked, as it is not healed",
+      {{"table", QuoteQualified(piece->table.schema, piece->table.name)}, {"because", reason}});
+}
+
+// Of pieces that are not among those that were compared the ones whose tables are at the source all
+// the same, out of the stream. What was written to them while the slot was lost is missing, and the
+// stream would go on without it when the selection takes them again.
+absl::StatusOr<std::vector<PieceRow>> FindLeftOut(Connection& source, std::vector<PieceRow> pieces,
+                                                  const std::vector<PieceRow>& compared) {
+  std::vector<TableName> names;
+  for (const PieceRow& piece : pieces) names.push_back(piece.table);
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> named, ReadTablesByName(source, names));
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<ListedTable> listed, ListTables(source, TableSelection()));
+  std::set<Oid> renamed;
+  for (const ListedTable& table : listed) renamed.insert(table.oid);
+  for (const PieceRow& piece : compared) renamed.erase(piece.source_oid);
+  std::vector<PieceRow> left_out;
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    PieceRow& piece = pieces[i];
+    const bool is_there = named[i].oid != 0 && named[i].kind == 'r';
+    if (!is_there && !renamed.contains(piece.source_oid)) {
+      LogWarning("a table of the task is not at the source any more, and is left as it is",
+                 {{"table", QuoteQualified(piece.table.schema, piece.table.name)}});
+      continue;
+    }
+    if (is_there) piece.source_oid = named[i].oid;
+    ParkLeftOut(&piece, is_there && named[i].persistence == 'u'
+                            ? "it was unlogged at the source while the task was healed"
+                            : "include and exclude did not select it while the task was healed");
+    left_out.push_back(std::move(piece));
+  }
+  return left_out;
 }
 
 }  // namespace
@@ -285,16 +326,13 @@ absl::StatusOr<std::vector<PieceRow>> Attempt::PiecesOfHeal(Connection& source) 
     }
     by_name.erase(before);
   }
-  // It is excluded by this alone.
-  for (const PieceRow& piece : known) {
-    if (piece.state != "removed" || !by_name.contains(piece.table)) continue;
-    by_name.erase(piece.table);
-    pieces.push_back(piece);
-  }
+  std::vector<PieceRow> left;
   for (const auto& [name, piece] : by_name) {
-    LogWarning("a table of the task is not at the source any more, and is left as it is",
-               {{"table", QuoteQualified(name.schema, name.name)}});
+    // What was removed is excluded by this alone.
+    (piece->state == "removed" ? pieces : left).push_back(*piece);
   }
+  TOWLINE_ASSIGN_OR_RETURN(left, FindLeftOut(source, std::move(left), pieces));
+  pieces.insert(pieces.end(), left.begin(), left.end());
   return pieces;
 }
 

@@ -342,6 +342,34 @@ def test_rows_of_a_table_that_was_never_copied_stay(source, destination, towline
     heals(service, source, destination, writes=False)
 
 
+def test_a_table_that_is_left_out_of_the_heal_is_parked(source, destination, towline_factory):
+    """Its rows are not made equal: when the selection takes it again the stream must not go on in it."""
+    service = begin(source, towline_factory, destination)
+    assert service.stop() == 0
+    drop_slot(source)
+    write(source, 2, "lost")
+    source.execute("DROP TABLE bare")
+    before = destination.query("SELECT * FROM keyed ORDER BY id")
+    service.start("--heal", "--exclude", "public.keyed")
+    service.wait_for_state("streaming")
+    service.wait_until_caught_up()
+    assert 'not at the source any more, and is left as it is table="public"."bare"' in service.output()
+    assert destination.query("SELECT table_name, state, reason FROM towline_state.piece WHERE table_name IN ('keyed', 'bare')") == [
+        ("keyed", "parked", "include and exclude did not select it while the task was healed")]
+    assert service.stop() == 0
+    service.start()
+    source.execute("UPDATE keyed SET n = 5")
+    service.wait_until_caught_up()
+    assert destination.query("SELECT * FROM keyed ORDER BY id") == before
+    assert service.call("table", "rejoin", "public.keyed").returncode == 0
+    wait_until(lambda: destination.value("SELECT state FROM towline_state.piece WHERE table_name = 'keyed'") == "copied",
+               60, "keyed to come back", explain=service.tail)
+    service.wait_until_caught_up()
+    destination.execute("DROP TABLE bare")
+    check_equal(source, destination)
+    assert service.stop() == 0
+
+
 def test_a_slot_that_another_consumer_uses_is_left_to_it(source, destination, destination_cluster, towline_factory):
     """A backup of the destination that was restored beside it has the task's row as well."""
     source.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
