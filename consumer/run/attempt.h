@@ -9,7 +9,6 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <set>
 
 #include "absl/status/status.h"
 #include "base/shutdown.h"
@@ -118,14 +117,15 @@ class Attempt {
   absl::StatusOr<Connection> OpenJoinSource();
   absl::Status CheckMayJoinNow();
   absl::StatusOr<Table> CheckJoin(const TableRequest& request, const std::string& existing);
-  absl::Status LockToJoin(Connection& session, const TableRequest& request, const Table& there);
+  absl::StatusOr<bool> LockToJoin(Connection& session, const TableRequest& request,
+                                  const Table& there);
   absl::Status BlameLock(const absl::Status& failed, const Table& there);
   absl::Status RefuseExcluded(Connection& source, const TableName& table);
   absl::Status ParkJoining(const TableName& table, const absl::Status& why);
   absl::Status JoinTables();
   absl::StatusOr<std::vector<JoinPlan>> BeginJoining(const CopierOptions& options);
   absl::Status NoteJoining(Connection& session, const std::vector<JoinPlan>& plans);
-  absl::Status EmptyJoining(const CopierOptions& options, const Table& there);
+  absl::Status EmptyJoining(const CopierOptions& options, const JoinPlan& plan);
   absl::Status CopyJoining(const CopierOptions& options, const std::vector<JoinPlan>& plans);
   absl::Status CopyEach(const CopierOptions& options, const std::vector<JoinPlan>& plans,
                         StreamBeside& beside, const JoinPlan** current, bool* is_called_off);
@@ -171,7 +171,6 @@ class Attempt {
   std::string shown_requests_;              // which of it people see
   bool is_joining_ = false;                 // they are being copied, the stream beside them
   bool has_joining_left_ = false;           // some are to be copied when the last are passed
-  std::set<TableName> found_empty_;         // added ones, in this attempt: rows are not ours
   absl::Time connected_at_;
   bool is_checked_ = false;  // all that `check` looks at, in this attempt
   std::string heal_reason_;  // not empty: the task is to be healed

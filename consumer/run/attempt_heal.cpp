@@ -320,6 +320,7 @@ absl::StatusOr<std::vector<PieceRow>> Attempt::PiecesOfHeal(Connection& source) 
     if (before == by_name.end()) continue;
     piece.existing = before->second->existing;
     piece.is_added = before->second->is_added;
+    piece.was_empty = before->second->was_empty;
     if (before->second->is_out_of_stream()) {
       piece.state = before->second->state;
       piece.reason = before->second->reason;

@@ -96,17 +96,17 @@ absl::StatusOr<Table> Attempt::CheckJoin(const TableRequest& request, const std:
 }
 
 // In the session's transaction, which locks the table: what would be in the way when it is emptied
-// must not take it out of the stream first. Of a table of the task its rows are the task's.
-absl::Status Attempt::LockToJoin(Connection& session, const TableRequest& request,
-                                 const Table& there) {
+// must not take it out of the stream first. Of a table of the task its rows are the task's; else
+// whether it was found empty, so that rows in it are not.
+absl::StatusOr<bool> Attempt::LockToJoin(Connection& session, const TableRequest& request,
+                                         const Table& there) {
   const CopierOptions options = CopyOptions();
   TOWLINE_RETURN_IF_ERROR(session.Exec(kAskedLockTimeoutSql).status());
   TOWLINE_RETURN_IF_ERROR(LockToEmpty(session, there, options.extension_rows));
-  if (request.action != "add" || options.existing(there.name) != "stop") return absl::OkStatus();
+  if (request.action != "add" || options.existing(there.name) != "stop") return false;
   TOWLINE_RETURN_IF_ERROR(
       CheckExistingRows(session, {there}, {there}, {options.existing, {}, options.extension_rows}));
-  found_empty_.insert(there.name);
-  return absl::OkStatus();
+  return true;
 }
 
 // Another try would meet the same, and the other tables would wait for it.
@@ -175,6 +175,7 @@ absl::StatusOr<std::vector<JoinPlan>> Attempt::BeginJoining(const CopierOptions&
       }
     }
     if (plan.ok()) {
+      plan->was_empty = piece.was_empty;
       plans.push_back(*std::move(plan));
       continue;
     }
@@ -209,15 +210,15 @@ absl::Status Attempt::NoteJoining(Connection& session, const std::vector<JoinPla
 // Not before there is a snapshot to replace its rows: without one they stay. The stream passes its
 // changes over, or waits, so nobody of ours writes the table. Durable when it returns: what is
 // copied behind it relies on nothing being there.
-absl::Status Attempt::EmptyJoining(const CopierOptions& options, const Table& there) {
+absl::Status Attempt::EmptyJoining(const CopierOptions& options, const JoinPlan& plan) {
+  const Table& there = plan.there;
   TOWLINE_ASSIGN_OR_RETURN(Connection session,
                            OpenDestination(options, "schema", kSchemaOrigin, *store_, shutdown_));
-  const bool was_found_empty = found_empty_.erase(there.name) > 0;
   absl::Status emptied = InTransaction(session, [&]() -> absl::Status {
     TOWLINE_RETURN_IF_ERROR(session.Exec("SET LOCAL synchronous_commit = on").status());
     TOWLINE_RETURN_IF_ERROR(CheckEpoch(session, store_->claim()));
     TOWLINE_RETURN_IF_ERROR(LockToEmpty(session, there, options.extension_rows));
-    TOWLINE_RETURN_IF_ERROR(was_found_empty
+    TOWLINE_RETURN_IF_ERROR(plan.was_empty
                                 ? CheckStillEmpty(session, options, there)
                                 : EmptyTables(session, {there}, options.extension_rows));
     return CheckEpoch(session, store_->claim());
@@ -324,7 +325,7 @@ absl::Status Attempt::CopyEach(const CopierOptions& options, const std::vector<J
                        .source = source,
                        .has_ctid_ranges = watcher.server_version() >= kCtidRangesVersionMin,
                        .on_tick = on_tick,
-                       .on_snapshot = [&] { return EmptyJoining(options, (*current)->there); }};
+                       .on_snapshot = [&] { return EmptyJoining(options, **current); }};
   for (size_t number = 0; number < plans.size(); ++number) {
     const JoinPlan& plan = plans[number];
     *current = &plan;

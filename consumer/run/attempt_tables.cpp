@@ -226,10 +226,10 @@ absl::Status Attempt::Come(const TableRequest& request, const Table& there) {
   Connection& session = store_->connection();
   absl::Status stored = InTransaction(session, [&]() -> absl::Status {
     TOWLINE_RETURN_IF_ERROR(CheckEpoch(session, store_->claim()));
-    TOWLINE_RETURN_IF_ERROR(LockToJoin(session, request, there));
+    TOWLINE_ASSIGN_OR_RETURN(const bool is_empty, LockToJoin(session, request, there));
     TOWLINE_RETURN_IF_ERROR(
         request.action == "add"
-            ? AddPiece(session, store_->claim(), request.table)
+            ? AddPiece(session, store_->claim(), request.table, is_empty)
             : SetPieceState(session, store_->claim(), request.table, "joining", ""));
     return ForgetTableRequest(session, store_->claim(), request);
   });

@@ -25,6 +25,7 @@ struct JoinPlan {
   CopyTarget target;
   std::string source_form;  // snapshot/range_plan.h
   std::string rule;
+  bool was_empty = false;  // PieceRow
 };
 
 // Of the task as a whole. `is_two_phase`: of its slot.

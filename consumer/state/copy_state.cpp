@@ -102,15 +102,15 @@ absl::Status StateStore::InsertPieces(const std::vector<PieceRow>& pieces) {
          piece.key ? Param(std::string(KeyTypeName(piece.key->type))) : Param(),
          piece.key ? Param(absl::StrCat(piece.key->type_oid)) : Param(),
          piece.key ? Param(piece.key->collation) : Param(), piece.source_form,
-         piece.is_added ? "t" : "f", piece.reason});
+         piece.is_added ? "t" : "f", piece.reason, piece.was_empty ? "t" : "f"});
   }
   return InsertRows(
       connection_,
       "towline_state.piece (task, schema_name, table_name, ordinal, source_oid, "
       "existing, state, bytes_total, rows_done, rule, snapshot_number, key_column, "
-      "key_type, key_type_oid, key_collation, source_form, is_added, reason)",
+      "key_type, key_type_oid, key_collation, source_form, is_added, reason, was_empty)",
       {"text", "text", "text", "bigint", "bigint", "text", "text", "bigint", "bigint", "text",
-       "integer", "text", "text", "bigint", "text", "text", "boolean", "text"},
+       "integer", "text", "text", "bigint", "text", "text", "boolean", "text", "boolean"},
       std::move(values));
 }
 
@@ -274,7 +274,7 @@ absl::StatusOr<std::vector<PieceRow>> StateStore::ReadPieces(Connection& session
       session.Query("SELECT schema_name, table_name, source_oid, existing, state, bytes_total, "
                     "rows_done, bytes_done, rule, COALESCE(snapshot_number, 0), key_column, "
                     "key_type, key_type_oid, COALESCE(key_collation, ''), source_form, "
-                    "is_added, reason "
+                    "is_added, reason, was_empty "
                     "FROM towline_state.piece WHERE task = $1 ORDER BY ordinal",
                     {task}));
   std::vector<PieceRow> pieces;
@@ -292,7 +292,8 @@ absl::StatusOr<std::vector<PieceRow>> StateStore::ReadPieces(Connection& session
                       std::move(key),
                       rows.GetString(i, 14),
                       rows.GetBool(i, 15),
-                      rows.GetString(i, 16)});
+                      rows.GetString(i, 16),
+                      rows.GetBool(i, 17)});
   }
   return pieces;
 }

@@ -43,15 +43,16 @@ absl::Status SettleJoined(Connection& session, const TaskClaim& claim) {
       .status();
 }
 
-absl::Status AddPiece(Connection& session, const TaskClaim& claim, const TableName& table) {
+absl::Status AddPiece(Connection& session, const TaskClaim& claim, const TableName& table,
+                      bool was_empty) {
   TOWLINE_RETURN_IF_ERROR(AddStreamedPiece(session, claim, table, /*source_oid=*/0, /*rule=*/""));
-  TOWLINE_RETURN_IF_ERROR(
-      session
-          .Query("UPDATE towline_state.piece SET is_added = true, existing = 'stop' WHERE "
-                 "task = $1 AND schema_name = $2 AND table_name = $3",
-                 {{claim.task, table.schema, table.name}})
-          .status());
-  return SetPieceState(session, claim, table, "joining", "");
+  TOWLINE_RETURN_IF_ERROR(SetPieceState(session, claim, table, "joining", ""));
+  return session
+      .Query(
+          "UPDATE towline_state.piece SET is_added = true, existing = 'stop', "
+          "was_empty = $4::boolean WHERE task = $1 AND schema_name = $2 AND table_name = $3",
+          {{claim.task, table.schema, table.name, was_empty ? "t" : "f"}})
+      .status();
 }
 
 }  // namespace towline

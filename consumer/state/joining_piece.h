@@ -34,6 +34,8 @@ absl::Status StartJoining(Connection& session, const TaskClaim& claim,
 absl::Status SettleJoined(Connection& session, const TaskClaim& claim);
 
 // In the caller's transaction: a table that the task has not had, or has no more, belongs to it.
-absl::Status AddPiece(Connection& session, const TaskClaim& claim, const TableName& table);
+// `was_empty`: it was found so, and must be until its copy begins.
+absl::Status AddPiece(Connection& session, const TaskClaim& claim, const TableName& table,
+                      bool was_empty);
 
 }  // namespace towline

@@ -16,7 +16,7 @@ absl::Status ParkPiece(Connection& session, const TaskClaim& claim, const Failed
                        const std::string& reason);
 
 // In the caller's transaction, of a table that is known: another state out of the stream, and what
-// a copy for itself had begun is forgotten.
+// a copy for itself had begun, or found, is forgotten.
 absl::Status SetPieceState(Connection& session, const TaskClaim& claim, const TableName& table,
                            const std::string& state, const std::string& reason);
 

@@ -124,6 +124,12 @@ absl::Status StartRange(Connection& session, const TaskClaim& claim, const Table
                     {{claim.task, table.schema, table.name, absl::StrCat(ordinal), snapshot,
                       lsn_after.ToString()}}));
   TOWLINE_RETURN_IF_ERROR(CheckPositionMoved(result.affected_rows()));
+  TOWLINE_RETURN_IF_ERROR(
+      session
+          .Query("UPDATE towline_state.piece SET was_empty = false WHERE task = $1 "
+                 "AND schema_name = $2 AND table_name = $3 AND was_empty",
+                 {{claim.task, table.schema, table.name}})
+          .status());
   TOWLINE_RETURN_IF_ERROR(CheckEpoch(session, claim));
   return session.Exec("COMMIT").status();
 }

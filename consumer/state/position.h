@@ -37,8 +37,9 @@ absl::Status CheckEpoch(Connection& session, const TaskClaim& claim);
 // Within a copy transaction: the piece is done, or advanced by rows.
 absl::Status MarkPieceCopied(Connection& session, const TaskClaim& claim, const TableName& table,
                              int64_t rows);
-// Before a range's rows are read: under which snapshot they will be. A transaction of its own, and
-// durable when it returns. Writes nothing of the task's row, which the stream may hold.
+// Before a range's rows are read: under which snapshot they will be. Rows that are found in the
+// table from then on may be ours. A transaction of its own, and durable when it returns. Writes
+// nothing of the task's row, which the stream may hold.
 absl::Status StartRange(Connection& session, const TaskClaim& claim, const TableName& table,
                         int64_t ordinal, const std::string& snapshot, Lsn lsn_after);
 // Within the transaction of its rows.

@@ -97,6 +97,7 @@ struct PieceRow {
   std::string source_form = "";  // of a table with range rows when that was decided (range_plan.h)
   bool is_added = false;         // not by the configuration's selection, but by towline table add
   std::string reason = "";       // of a parked one: why
+  bool was_empty = false;        // when it was added, and none of our rows may be in it yet
 
   // It has range rows: those of its key, or one without bounds.
   bool has_own_snapshots() const { return !source_form.empty(); }

@@ -499,3 +499,37 @@ def test_what_is_left_out_is_parked_before_another_table_is_copied(source, desti
     wait_for_piece(service, destination, "a", "copied")
     assert_others(service, source, destination, *TABLES)
     assert service.stop() == 0
+
+
+def test_add_keeps_rows_that_come_while_nobody_runs_it(source, destination, three, towline_factory):
+    service = towline_factory(source, destination)
+    service.start().wait_for_state("streaming")
+    ask(service, "remove", "public.c")
+    wait_for_piece(service, destination, "c", "removed")
+    destination.execute("TRUNCATE c")
+    with Session(source) as session:
+        session.execute("BEGIN; UPDATE a SET v = 1 WHERE id = 1")
+        ask(service, "add", "public.c")
+        wait_for_piece(service, destination, "c", "joining")
+        service.kill()
+        session.execute("COMMIT")
+    destination.execute("INSERT INTO c VALUES (-6, 0, 'theirs')")
+    service.start()
+    wait_for_piece(service, destination, "c", "parked")
+    assert "somebody has written" in piece(destination, "c")[1]
+    assert rows(destination, "c") == [(-6, 0, "theirs")]
+    ask(service, "remove", "public.c")
+    wait_for_piece(service, destination, "c", "removed")
+    destination.execute("TRUNCATE c")
+    assert service.stop() == 0
+    # From the range's begin on rows are taken for the task's own.
+    ask(service, "add", "public.c")
+    service.fault = "copy:piece-begun:kill:1"
+    service.start()
+    assert service.wait_exit(60) == -signal.SIGKILL, service.tail()
+    destination.execute("INSERT INTO c VALUES (-7, 0, 'as if the copy had brought it')")
+    service.fault = None
+    service.start()
+    wait_for_piece(service, destination, "c", "copied")
+    assert_others(service, source, destination, *TABLES)
+    assert service.stop() == 0
