@@ -125,7 +125,8 @@ class Attempt {
   absl::Status JoinTables();
   absl::StatusOr<std::vector<JoinPlan>> BeginJoining(const CopierOptions& options);
   absl::Status NoteJoining(Connection& session, const std::vector<JoinPlan>& plans);
-  absl::Status EmptyJoining(const CopierOptions& options, const JoinPlan& plan);
+  absl::Status EmptyJoining(const CopierOptions& options, const Table& there, bool was_empty);
+  absl::Status EmptyBegun(const CopierOptions& options, const JoinPlan& plan);
   absl::Status CopyJoining(const CopierOptions& options, const std::vector<JoinPlan>& plans);
   absl::Status CopyEach(const CopierOptions& options, const std::vector<JoinPlan>& plans,
                         StreamBeside& beside, const JoinPlan** current, bool* is_called_off);

@@ -210,21 +210,34 @@ absl::Status Attempt::NoteJoining(Connection& session, const std::vector<JoinPla
 // Not before there is a snapshot to replace its rows: without one they stay. The stream passes its
 // changes over, or waits, so nobody of ours writes the table. Durable when it returns: what is
 // copied behind it relies on nothing being there.
-absl::Status Attempt::EmptyJoining(const CopierOptions& options, const JoinPlan& plan) {
-  const Table& there = plan.there;
+absl::Status Attempt::EmptyJoining(const CopierOptions& options, const Table& there,
+                                   bool was_empty) {
   TOWLINE_ASSIGN_OR_RETURN(Connection session,
                            OpenDestination(options, "schema", kSchemaOrigin, *store_, shutdown_));
   absl::Status emptied = InTransaction(session, [&]() -> absl::Status {
     TOWLINE_RETURN_IF_ERROR(session.Exec("SET LOCAL synchronous_commit = on").status());
     TOWLINE_RETURN_IF_ERROR(CheckEpoch(session, store_->claim()));
     TOWLINE_RETURN_IF_ERROR(LockToEmpty(session, there, options.extension_rows));
-    TOWLINE_RETURN_IF_ERROR(plan.was_empty
-                                ? CheckStillEmpty(session, options, there)
-                                : EmptyTables(session, {there}, options.extension_rows));
+    TOWLINE_RETURN_IF_ERROR(was_empty ? CheckStillEmpty(session, options, there)
+                                      : EmptyTables(session, {there}, options.extension_rows));
     return CheckEpoch(session, store_->claim());
   });
   TOWLINE_RETURN_IF_ERROR(BlameLock(emptied, there));
   FaultPoint("join:emptied");
+  return absl::OkStatus();
+}
+
+// Of a table whose copy has ended before its end: a part of it may be committed, and is nobody's.
+absl::Status Attempt::EmptyBegun(const CopierOptions& options, const JoinPlan& plan) {
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<RangeRow> ranges, store_->ReadRanges());
+  const bool is_begun = std::any_of(ranges.begin(), ranges.end(), [&plan](const RangeRow& range) {
+    return range.table == plan.table.name && range.state == "copying";
+  });
+  if (!is_begun) return absl::OkStatus();
+  absl::Status emptied = EmptyJoining(options, plan.there, /*was_empty=*/false);
+  if (emptied.ok() || !IsTableFault(emptied)) return emptied;
+  LogWarning("a table keeps what was copied of it, and is not complete",
+             {{"table", Quoted(plan.table.name)}, {"because", Describe(emptied)}});
   return absl::OkStatus();
 }
 
@@ -258,7 +271,7 @@ absl::Status Attempt::CopyJoining(const CopierOptions& options,
   context_.control.set_is_copying(false);
   is_joining_ = false;
   context_.ShowState(row_.state);
-  if (is_called_off) return absl::OkStatus();
+  if (is_called_off) return current != nullptr ? EmptyBegun(options, *current) : absl::OkStatus();
   if (TableToCopyAgain(copied).has_value()) {
     // The next attempt looks at it as it is then.
     return absl::AbortedError(copied.message());
@@ -272,6 +285,7 @@ absl::Status Attempt::CopyJoining(const CopierOptions& options,
   }
   if (!copied.ok()) {
     if (current == nullptr || !IsTableFault(copied)) return copied;
+    TOWLINE_RETURN_IF_ERROR(EmptyBegun(options, *current));
     return ParkJoining(current->table.name, copied);
   }
   FaultPoint("join:copied");
@@ -325,7 +339,9 @@ absl::Status Attempt::CopyEach(const CopierOptions& options, const std::vector<J
                        .source = source,
                        .has_ctid_ranges = watcher.server_version() >= kCtidRangesVersionMin,
                        .on_tick = on_tick,
-                       .on_snapshot = [&] { return EmptyJoining(options, **current); }};
+                       .on_snapshot = [&] {
+                         return EmptyJoining(options, (*current)->there, (*current)->was_empty);
+                       }};
   for (size_t number = 0; number < plans.size(); ++number) {
     const JoinPlan& plan = plans[number];
     *current = &plan;

@@ -15,6 +15,7 @@
 #include "schema/table_rules.h"
 #include "snapshot/existing_tables.h"
 #include "snapshot/range_plan.h"
+#include "state/task_row.h"
 
 namespace towline {
 namespace {
@@ -32,6 +33,19 @@ SELECT pg_catalog.current_setting('session_replication_role') = 'replica' OR NOT
 
 absl::Status Refuse(const std::string& text, const std::string& hint) {
   return WithHint(absl::FailedPreconditionError(text), hint);
+}
+
+// The stream stands still. A table that is locked is planned as a small one: copied whole.
+absl::StatusOr<std::vector<Table>> ReadSized(Connection& source, const TableName& table) {
+  std::vector<Table> found;
+  absl::Status read = InTransaction(source, [&]() -> absl::Status {
+    TOWLINE_RETURN_IF_ERROR(source.Exec("SET LOCAL lock_timeout = '500ms'").status());
+    TOWLINE_ASSIGN_OR_RETURN(found, ReadTablesByName(source, {table}, /*has_sizes=*/true));
+    return absl::OkStatus();
+  });
+  if (GetSqlState(read) == "55P03") return ReadTablesByName(source, {table});
+  TOWLINE_RETURN_IF_ERROR(read);
+  return found;
 }
 
 absl::Status CheckSource(const Table& table, const std::string& name) {
@@ -158,7 +172,7 @@ absl::StatusOr<JoinPlan> PlanJoin(Connection& source, Connection& destination,
   // snapshot.
   absl::StatusOr<std::string> source_form = ReadSourceForm(source, table);
   if (!source_form.ok() && !absl::IsNotFound(source_form.status())) return source_form.status();
-  TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> here, ReadTablesByName(source, {table}));
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> here, ReadSized(source, table));
   TOWLINE_RETURN_IF_ERROR(CheckSource(here.front(), name));
   TOWLINE_RETURN_IF_ERROR(source_form.status());
   const TableRule* rule = FindRule(options.rules, here.front());

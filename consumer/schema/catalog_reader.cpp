@@ -334,7 +334,8 @@ absl::StatusOr<std::vector<Table>> ReadTables(Connection& connection,
 }
 
 absl::StatusOr<std::vector<Table>> ReadTablesByName(Connection& connection,
-                                                    const std::vector<TableName>& names) {
+                                                    const std::vector<TableName>& names,
+                                                    bool has_sizes) {
   std::vector<Table> tables(names.size());
   for (size_t i = 0; i < names.size(); ++i) tables[i].name = names[i];
   if (names.empty()) return tables;
@@ -362,8 +363,7 @@ absl::StatusOr<std::vector<Table>> ReadTablesByName(Connection& connection,
     if (places_of_table.empty()) oids.push_back(oid);
     places_of_table.push_back(static_cast<size_t>(result.GetInt(row, 0)) - 1);
   }
-  TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> found,
-                           ReadTablesByOid(connection, oids, /*has_sizes=*/false));
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> found, ReadTablesByOid(connection, oids, has_sizes));
   for (const Table& table : found) {
     for (size_t place : places[table.oid]) tables[place] = table;
   }

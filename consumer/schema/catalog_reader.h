@@ -38,8 +38,10 @@ struct ListedTable {
 absl::StatusOr<std::vector<ListedTable>> ListTables(Connection& connection,
                                                     const TableSelection& selection);
 
-// The tables of these names, in their order; a missing one has oid 0.
+// The tables of these names, in their order; a missing one has oid 0. Without their sizes, unless
+// `has_sizes`: those wait for whoever has locked a table.
 absl::StatusOr<std::vector<Table>> ReadTablesByName(Connection& connection,
-                                                    const std::vector<TableName>& names);
+                                                    const std::vector<TableName>& names,
+                                                    bool has_sizes = false);
 
 }  // namespace towline

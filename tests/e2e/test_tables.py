@@ -533,3 +533,29 @@ def test_add_keeps_rows_that_come_while_nobody_runs_it(source, destination, thre
     wait_for_piece(service, destination, "c", "copied")
     assert_others(service, source, destination, *TABLES)
     assert service.stop() == 0
+
+
+def test_a_large_table_comes_back_in_parts(source, destination, three, towline_factory):
+    service = towline_factory(source, destination, arguments=["--copy-part-bytes", "64kB", "--copy-workers", "2"])
+    service.start().wait_for_state("streaming")
+    assert service.call("set", "copy_rows_max", "300").returncode == 0
+    ask(service, "recopy", "public.a")
+
+    def look():
+        return [table for table in service.status()["tables"] if table["table"] == "a" and table["workers"] == 2]
+    table, = wait_until(look, 60, "two workers at one table", explain=service.tail)
+    assert table["bytes_total"] > 128 << 10
+    assert service.call("set", "copy_rows_max", "0").returncode == 0
+    wait_for_piece(service, destination, "a", "copied")
+    assert_others(service, source, destination, *TABLES)
+    # The last row is refused when the other parts are committed.
+    destination.execute("ALTER TABLE a ADD CONSTRAINT small CHECK (id < 3000) NOT VALID")
+    ask(service, "recopy", "public.a")
+    wait_for_piece(service, destination, "a", "parked")
+    assert "small" in piece(destination, "a")[1] and rows(destination, "a") == []
+    assert_others(service, source, destination, "b", "c")
+    destination.execute("ALTER TABLE a DROP CONSTRAINT small")
+    ask(service, "rejoin", "public.a")
+    wait_for_piece(service, destination, "a", "copied")
+    assert_others(service, source, destination, *TABLES)
+    assert service.stop() == 0
