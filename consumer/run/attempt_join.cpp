@@ -133,7 +133,7 @@ absl::Status Attempt::RefuseExcluded(Connection& source, const TableName& table)
 
 absl::Status Attempt::ParkJoining(const TableName& table, const absl::Status& why) {
   Connection& session = store_->connection();
-  const std::string text = Describe(why);
+  const std::string text = Describe(WithRejoinHint(why, table));
   absl::Status parked = InTransaction(session, [&]() -> absl::Status {
     TOWLINE_RETURN_IF_ERROR(CheckEpoch(session, store_->claim()));
     return SetPieceState(session, store_->claim(), table, "parked", text);

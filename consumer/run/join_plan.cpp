@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "pg/quoting.h"
@@ -209,6 +210,19 @@ absl::StatusOr<JoinPlan> PlanJoin(Connection& source, Connection& destination,
   plan.table = std::move(here.front());
   plan.there = std::move(there.front());
   return plan;
+}
+
+absl::Status WithRejoinHint(const absl::Status& status, const TableName& table) {
+  const std::string rejoin =
+      absl::StrCat("towline table rejoin '", QuoteQualified(table.schema, table.name), "'");
+  std::string hint = absl::StrReplaceAll(
+      GetHint(status), {{"run the same command again", rejoin}, {"run again", rejoin}});
+  if (hint.empty()) {
+    hint = absl::StrCat("Mend that, then ", rejoin, ".");
+  } else if (!absl::StrContains(hint, "towline table rejoin")) {
+    absl::StrAppend(&hint, " Then ", rejoin, ".");
+  }
+  return WithHint(status, hint);
 }
 
 bool IsTableFault(const absl::Status& status) {

@@ -42,6 +42,10 @@ absl::StatusOr<JoinPlan> PlanJoin(Connection& source, Connection& destination,
                                   const CopierOptions& options, const TableName& table,
                                   const std::string& existing);
 
+// For a table that is parked by it: the task goes on, so running it again, which mends a copy that
+// ended so, brings the table back as little as mending alone. The hint names what does.
+absl::Status WithRejoinHint(const absl::Status& status, const TableName& table);
+
 // The table, or what it is to be, is to blame: another try meets the same, and the other tables
 // would suffer for it.
 bool IsTableFault(const absl::Status& status);

@@ -40,6 +40,23 @@ TEST(JoinPlanTest, WhatTheSelectionLeavesOutWouldNotBeSent) {
   }
 }
 
+TEST(JoinPlanTest, AParkedTableIsNotBroughtBackByRunningTheTaskAgain) {
+  auto hint = [](const char* given) {
+    const absl::Status why = WithHint(absl::FailedPreconditionError("a lock"), given);
+    return GetHint(WithRejoinHint(why, {"public", "a"}));
+  };
+  const std::string rejoin = "towline table rejoin '\"public\".\"a\"'";
+  EXPECT_EQ(hint("Let it end, then run the same command again."),
+            "Let it end, then " + rejoin + ".");
+  EXPECT_EQ(hint("Drop the constraint, and run again."),
+            "Drop the constraint, and " + rejoin + ".");
+  EXPECT_EQ(hint("Grant that."), "Grant that. Then " + rejoin + ".");
+  EXPECT_EQ(hint("towline table rejoin empties the table."),
+            "towline table rejoin empties the table.");
+  EXPECT_EQ(GetHint(WithRejoinHint(absl::InternalError("x"), {"public", "a"})),
+            "Mend that, then " + rejoin + ".");
+}
+
 TEST(JoinPlanTest, WhatPassesOrIsTheTasksIsNotATablesFault) {
   EXPECT_FALSE(IsTableFault(absl::OkStatus()));
   EXPECT_FALSE(IsTableFault(absl::UnavailableError("gone")));
