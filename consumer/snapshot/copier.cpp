@@ -123,9 +123,10 @@ class CopyRun {
   const Shutdown& shutdown_;
   absl::FunctionRef<void(const std::string&)> on_wait_;
 
-  std::vector<PieceRow> begun_;  // pieces of an earlier try, whose rows are ours
-  std::set<TableName> ours_;     // their names
-  std::set<TableName> existed_;  // tables at the destination before pre-data
+  std::vector<PieceRow> begun_;   // pieces of an earlier try, whose rows are ours
+  std::set<TableName> ours_;      // their names
+  std::set<TableName> streamed_;  // begun_ too, but the tables came by the stream
+  std::set<TableName> existed_;   // tables at the destination before pre-data
   std::map<TableName, std::string> policies_;
   std::map<TableName, RangedPlan> ranged_;  // of a copy that starts; then the pieces know
   std::vector<RangedCopy> ranges_left_;     // when all other tables are copied
@@ -367,6 +368,7 @@ absl::Status CopyRun::StartOver() {
   // Nor has one that came by the stream: somebody else has made it here.
   for (const PieceRow& piece : begun_) {
     const bool is_streamed = piece.state == "streamed" && piece.snapshot_number == 0;
+    if (is_streamed) streamed_.insert(piece.table);
     if (piece.existing != "append" && !is_streamed) ours_.insert(piece.table);
   }
   TOWLINE_ASSIGN_OR_RETURN(CopyStart start, StartAtSource(options_, shutdown_, on_wait_));
@@ -422,8 +424,8 @@ absl::Status CopyRun::LookAtDestination(Connection& session, const std::vector<T
     }
   }
   TOWLINE_RETURN_IF_ERROR(CheckFit(tables, looked_at, /*all_exist=*/!options_.copies_schema));
-  TOWLINE_RETURN_IF_ERROR(CheckExistingRows(session, tables, there,
-                                            {options_.existing, ours_, options_.extension_rows}));
+  TOWLINE_RETURN_IF_ERROR(CheckExistingRows(
+      session, tables, there, {options_.existing, ours_, options_.extension_rows, streamed_}));
   for (const Table& table : there) {
     if (table.oid != 0) existed_.insert(table.name);
     policies_[table.name] = EffectivePolicy(table);

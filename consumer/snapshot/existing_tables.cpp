@@ -107,15 +107,20 @@ absl::Status CheckExistingRows(Connection& session, const std::vector<Table>& so
                                const std::vector<Table>& destination, const ExistingCheck& check) {
   std::vector<size_t> asked;
   for (size_t i = 0; i < source.size(); ++i) {
-    bool is_asked = destination[i].oid != 0 && destination[i].kind == 'r' &&
-                    !check.ours.contains(source[i].name) && check.policy(source[i].name) == "stop";
-    if (is_asked) asked.push_back(i);
+    const TableName& name = source[i].name;
+    if (destination[i].oid == 0 || destination[i].kind != 'r' || check.ours.contains(name))
+      continue;
+    const std::string policy = check.policy(name);
+    const bool may_keep_rows = policy == "append" && !check.streamed.contains(name);
+    if (policy != "truncate" && !may_keep_rows) asked.push_back(i);
   }
   TOWLINE_ASSIGN_OR_RETURN(std::vector<size_t> filled,
                            FindFilled(session, destination, asked, check.extension_rows));
   if (filled.empty()) return absl::OkStatus();
   std::vector<std::string> lines;
+  size_t streamed = 0;
   for (size_t i : filled) {
+    streamed += check.streamed.contains(source[i].name) ? 1 : 0;
     int64_t estimate = destination[i].estimated_rows;
     lines.push_back(absl::StrCat(Qualified(destination[i]), " (",
                                  estimate > 0
@@ -131,9 +136,13 @@ absl::Status CheckExistingRows(Connection& session, const std::vector<Table>& so
                   ? absl::StrCat("table ", first, " of the destination holds rows already")
                   : absl::StrCat(lines.size(), " tables of the destination hold rows already")),
           NameSome(lines)),
-      "Run with --existing append to keep the rows (those of the source are added, except where "
-      "the "
-      "key is taken), with --existing truncate to empty the tables first, or empty them yourself.");
+      streamed > 0
+          ? absl::StrCat(streamed == filled.size() ? "These rows" : "Rows of some of these tables",
+                         " were written by the interrupted copy's own stream, and cannot be kept: "
+                         "empty the tables, or set existing: truncate for them.")
+          : "Run with --existing append to keep the rows (those of the source are added, "
+            "except where the key is taken), with --existing truncate to empty the tables "
+            "first, or empty them yourself.");
 }
 
 absl::Status CheckFit(const std::vector<Table>& source, const std::vector<Table>& destination,

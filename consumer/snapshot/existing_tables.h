@@ -20,10 +20,13 @@ struct ExistingCheck {
   // Tables that an earlier try of this copy has begun: their rows are ours.
   std::set<TableName> ours;
   ExtensionRows extension_rows = {};  // of these tables only the users' rows count
+  // Tables that came while an earlier try of this copy went on, and that its stream has written.
+  std::set<TableName> streamed = {};
 };
 
-// kFailedPrecondition naming every table that holds rows under `stop`. `destination` has the tables
-// of the same index as `source`; oid 0 means missing.
+// kFailedPrecondition naming every table that holds rows under `stop`; of `streamed` ones under
+// `append` as well, since the copy's snapshot has those rows too, or has them changed or gone.
+// `destination` has the tables of the same index as `source`; oid 0 means missing.
 absl::Status CheckExistingRows(Connection& session, const std::vector<Table>& source,
                                const std::vector<Table>& destination, const ExistingCheck& check);
 

@@ -382,6 +382,11 @@ def test_a_table_that_was_streamed_before_another_is_copied_again(source, destin
     service.start()
     assert service.wait_exit(90) == 3, service.tail()
     assert '"g"."late" of the destination holds rows already' in service.output(), service.tail()
+    # Kept beside the snapshot's, the row that the stream brought would be one that the source has no more.
+    service.start("--existing", "append")
+    assert service.wait_exit(90) == 3, service.tail()
+    assert "were written by the interrupted copy's own stream" in service.output(), service.tail()
+    assert destination.query("SELECT id FROM g.late") == [(1,)]
     destination.execute("TRUNCATE g.late")
     dies_at(service, "copy:after-pre-data:kill:1")
     source.script("INSERT INTO g.late VALUES (4)")
