@@ -112,8 +112,7 @@ REFUSED = (
 @pytest.mark.parametrize("change, left", REFUSED, ids=[" ".join(change.split()[:4]) for change, _ in REFUSED])
 def test_refused(towline, captured, destination, change, left):
     captured.execute("CREATE FUNCTION refused(int) RETURNS numeric LANGUAGE sql AS 'SELECT $1 + 0.5'; CREATE TABLE stays (id int PRIMARY KEY)")
-    # Whether a table is selected is asked at the destination, in the transaction that the refusal has aborted.
-    towline.start(*PARK, "--exclude", "public.none_*").wait_for_state("streaming")
+    towline.start(*PARK).wait_for_state("streaming")
     destination.execute("CREATE TABLE taken (x int); CREATE TABLE taken_as (x int); CREATE TABLE taken_index (x int);"
                         "CREATE FUNCTION taken_function() RETURNS int LANGUAGE sql AS 'SELECT 1'; DROP FUNCTION refused(int);"
                         "CREATE VIEW holds AS SELECT * FROM stays")
@@ -123,6 +122,17 @@ def test_refused(towline, captured, destination, change, left):
     assert [fate for _, fate in fates(destination) if fate != "applied"] == ["parked"]
     assert destination.value("SELECT count(*) FROM a") == 50
     assert destination.value("SELECT to_regclass('stays') IS NOT NULL")
+    assert towline.stop() == 0
+
+
+def test_refused_where_a_selection_is_asked_about(towline, captured, destination):
+    """It is asked at the destination, in the transaction that the refusal has aborted."""
+    towline.start(*PARK, "--exclude", "public.none_*").wait_for_state("streaming")
+    destination.execute("ALTER TABLE a ADD COLUMN w int")
+    captured.execute("UPDATE b SET v = 70; ALTER TABLE a ADD COLUMN w int; UPDATE c SET v = 70")
+    others_equal(towline, captured, destination, "b", "c")
+    assert parked(destination) == ["a"]
+    assert fates(destination) == [("ALTER TABLE", "parked")]
     assert towline.stop() == 0
 
 
