@@ -1,5 +1,7 @@
 #include "ddl_objects.h"
 
+#include "expression_safety.h"
+
 namespace towline::plugin {
 namespace {
 
@@ -243,9 +245,32 @@ bool ChangesDefault(const AlterTableStmt* alter, const char* column) {
   return false;
 }
 
+// Null: the column has none of its own.
+Node* RawDefault(const ColumnDef* column) {
+  ListCell* cell;
+  foreach (cell, column->constraints) {
+    const auto* constraint = lfirst_node(Constraint, cell);
+    if (constraint->contype == CONSTR_DEFAULT) return constraint->raw_expr;
+  }
+  return column->raw_default;
+}
+
+// A default that is a constant here, made from a text that the destination may read as another
+// value: 'now' by its clock, an amount of money by its lc_monetary, the zone of a time of day by
+// its date.
+bool IsReadAnew(const ColumnDef* column, Oid type) {
+  Oid base = getBaseType(type);
+  if (base == MONEYOID || base == TIMETZOID) return true;
+  if (!MayMeanNow(base)) return false;
+  Node* raw = RawDefault(column);
+  // Without one the domain's, which each server has read for itself.
+  return raw == nullptr || HoldsClockWord(raw);
+}
+
 // The value itself is that of the first row, so to say: an array of one.
-void AddFill(Relation table, const AlterTableStmt* alter, const char* column, DdlFillFields* fill,
-             size_t* count) {
+void AddFill(Relation table, const AlterTableStmt* alter, const ColumnDef* definition,
+             DdlFillFields* fill, size_t* count) {
+  const char* column = definition->colname;
   AttrNumber number = get_attnum(RelationGetRelid(table), column);
   if (number == InvalidAttrNumber) return;
   HeapTuple tuple =
@@ -256,7 +281,8 @@ void AddFill(Relation table, const AlterTableStmt* alter, const char* column, Dd
   Datum missing = SysCacheGetAttr(ATTNUM, tuple, Anum_pg_attribute_attmissingval, &is_null);
   const bool has_missing = attribute->atthasmissing && !is_null;
   Node* expression = has_missing ? build_column_default(table, number) : nullptr;
-  const bool is_mutable = expression != nullptr && contain_mutable_functions(expression);
+  const bool is_mutable = expression != nullptr && (contain_mutable_functions(expression) ||
+                                                    IsReadAnew(definition, attribute->atttypid));
   if (has_missing && (is_mutable || ChangesDefault(alter, column))) {
     int one = 1;
     bool is_value_null = false;
@@ -361,8 +387,7 @@ void ReadFills(const Node* parsetree, DdlFields* ddl) {
       foreach (step, alter->cmds) {
         const AlterTableCmd* command = lfirst_node(AlterTableCmd, step);
         if (command->subtype != AT_AddColumn || command->def == nullptr) continue;
-        AddFill(table, alter, reinterpret_cast<ColumnDef*>(command->def)->colname, fills,
-                &ddl->fill_count);
+        AddFill(table, alter, reinterpret_cast<ColumnDef*>(command->def), fills, &ddl->fill_count);
       }
       table_close(table, NoLock);
     }

@@ -297,38 +297,37 @@ bool HoldsWord(const char* text, std::string_view word) {
   return false;
 }
 
+bool IsClockWord(const A_Const* constant) {
+  const char* text = StringOf(constant);
+  if (text == nullptr) return false;
+  for (std::string_view word : {"now", "today", "tomorrow", "yesterday"}) {
+    if (HoldsWord(text, word)) return true;
+  }
+  return false;
+}
+
 bool FindClockWords(Node* node, void* arg) {
   auto** found = static_cast<Bitmapset**>(arg);
   if (node == nullptr) return false;
   CHECK_FOR_INTERRUPTS();
   if (!IsA(node, A_Const)) return WalkRawExpression(node, FindClockWords, arg);
   auto* constant = reinterpret_cast<A_Const*>(node);
-  const char* text = StringOf(constant);
-  for (std::string_view word : {"now", "today", "tomorrow", "yesterday"}) {
-    if (text == nullptr || !HoldsWord(text, word)) continue;
-    *found = bms_add_member(*found, constant->location);
-    break;
-  }
+  if (IsClockWord(constant)) *found = bms_add_member(*found, constant->location);
   return false;
+}
+
+bool FindClockWord(Node* node, void* arg) {
+  if (node == nullptr) return false;
+  CHECK_FOR_INTERRUPTS();
+  if (!IsA(node, A_Const)) return WalkRawExpression(node, FindClockWord, arg);
+  return IsClockWord(reinterpret_cast<A_Const*>(node));
 }
 
 // 'now' and the like mean the moment at which the text is read: another one in the copy, and
 // another one after each restart.
 void CheckConstant(const SafetyCheck* check, const Const* constant) {
   if (constant->location < 0 || !bms_is_member(constant->location, check->clock_words)) return;
-  Oid type = constant->consttype;
-  Oid element = get_element_type(type);
-  if (OidIsValid(element)) type = element;
-  switch (type) {
-    case DATEOID:
-    case TIMEOID:
-    case TIMETZOID:
-    case TIMESTAMPOID:
-    case TIMESTAMPTZOID:
-      break;
-    default:
-      if (get_typtype(type) != TYPTYPE_RANGE && !IsMultirangeKind(get_typtype(type))) return;
-  }
+  if (!MayMeanNow(constant->consttype)) return;
   Refuse(check->pstate, constant->location, "a constant that depends on the clock is not allowed");
 }
 
@@ -418,6 +417,23 @@ bool IsReadableType(Oid type) {
   Oid element = get_element_type(base);
   return OidIsValid(element) && IsPlainType(element);
 }
+
+bool MayMeanNow(Oid type) {
+  Oid element = get_element_type(type);
+  if (OidIsValid(element)) type = element;
+  switch (type) {
+    case DATEOID:
+    case TIMEOID:
+    case TIMETZOID:
+    case TIMESTAMPOID:
+    case TIMESTAMPTZOID:
+      return true;
+    default:
+      return get_typtype(type) == TYPTYPE_RANGE || IsMultirangeKind(get_typtype(type));
+  }
+}
+
+bool HoldsClockWord(Node* raw) { return FindClockWord(raw, nullptr); }
 
 void CheckExpressionIsSafe(ParseState* pstate, Node* expression, Node* raw, ExpressionStage stage) {
   Bitmapset* clock_words = nullptr;

@@ -17,6 +17,13 @@ void CheckNamesAreSafe(ParseState* pstate, Node* raw);
 // Whether an expression may read a column of this type: built in, an enum, or a domain over one.
 bool IsReadableType(Oid type);
 
+// Whether a text that is read as a value of this type may mean the moment at which it is read
+// ('now', 'today'). Of a domain ask for what it is over.
+bool MayMeanNow(Oid type);
+
+// Whether a text of the expression may mean that.
+bool HoldsClockWord(Node* raw);
+
 // Refuses what is not safe in an expression whose names are resolved. kParsed may hold functions in
 // the language SQL; kInlined is what planning may evaluate, kPlanned what is evaluated for rows.
 // `raw` is what the expression was made from.

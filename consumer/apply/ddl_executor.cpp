@@ -145,11 +145,17 @@ absl::Status DdlExecutor::FillColumns(const DdlCommand& command,
                                 "pg_catalog.pg_attribute WHERE attrelid = "
                                 "$1::pg_catalog.regclass AND attname = $2 AND NOT attisdropped",
                                 {{Sql(fill.table), fill.column}}));
-    TOWLINE_RETURN_IF_ERROR(connection_
-                                ->Query(absl::StrCat("UPDATE ONLY ", Sql(fill.table), " SET ",
-                                                     QuoteIdentifier(fill.column), " = $1::", type),
-                                        {{fill.value}})
-                                .status());
+    const std::string column = QuoteIdentifier(fill.column);
+    // Most often the default gave the same here. Compared as texts: not every type has equality.
+    TOWLINE_RETURN_IF_ERROR(
+        connection_
+            ->Query(absl::StrCat(
+                        "UPDATE ONLY ", Sql(fill.table), " SET ", column, " = $1::", type,
+                        " WHERE ", column,
+                        "::pg_catalog.text COLLATE pg_catalog.\"C\" IS DISTINCT FROM ($1::", type,
+                        ")::pg_catalog.text"),
+                    {{fill.value}})
+            .status());
   }
   return absl::OkStatus();
 }

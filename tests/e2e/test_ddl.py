@@ -527,6 +527,26 @@ def test_rows_that_are_there_keep_what_they_have(towline, captured, destination)
     assert towline.stop() == 0
 
 
+READ_ANEW = (
+    "ALTER TABLE t ADD COLUMN at timestamptz DEFAULT 'now'",
+    "ALTER TABLE t ADD COLUMN rounded timestamp(0) DEFAULT 'now', ADD COLUMN day date DEFAULT 'yesterday', ADD COLUMN clock time DEFAULT 'now'",
+    "CREATE DOMAIN moment AS timestamptz DEFAULT 'now'; ALTER TABLE t ADD COLUMN of_domain moment",
+    "ALTER TABLE t ADD COLUMN several timestamptz[] DEFAULT '{now,today}', ADD COLUMN since tstzrange DEFAULT '[now,)'",
+    "ALTER TABLE t ADD COLUMN price money DEFAULT '12.50'",
+    # Compared as it is, also where the type has no equality.
+    "ALTER TABLE t ADD COLUMN doc json DEFAULT json_build_object('at', now())",
+)
+
+
+def test_constants_that_each_server_reads_for_itself(towline, captured, destination):
+    """The default is a constant as soon as the command is parsed, so each server has its own; the rows have the source's."""
+    towline.start(*APPLY).wait_for_state("streaming")
+    for change in READ_ANEW:
+        captured.execute(change)
+    equal(towline, captured, destination)
+    assert towline.stop() == 0
+
+
 def test_a_role_that_is_dropped_while_its_session_goes_on(towline, captured, destination):
     """The server must live, and so must the stream."""
     captured.execute("CREATE ROLE leaving SUPERUSER LOGIN")

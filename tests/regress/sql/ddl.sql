@@ -96,6 +96,7 @@ SET timezone = 'UTC';
 BEGIN;
 ALTER TABLE w ADD at timestamptz DEFAULT now() - now() + 'epoch'::timestamptz, ADD k int DEFAULT 3;
 COMMIT;
+ALTER TABLE w ADD m money DEFAULT '12.50', ADD d date DEFAULT '2026-04-03';
 CREATE TABLE made AS SELECT id FROM w;
 SELECT id INTO made2 FROM w;
 CREATE TEMP TABLE made3 AS SELECT 1;
