@@ -122,6 +122,15 @@ void SendDdl(PluginState* state, ReorderBufferTXN* txn, Relation relation,
   FinishEntry(state);
 }
 
+// By the first of its rows; the others are passed over.
+void TellRewrite(PluginState* state, ReorderBufferTXN* txn, RelationEntry* entry) {
+  if (entry->is_rewrite_told) return;
+  entry->is_rewrite_told = true;
+  PrepareFrameIn(state, txn);
+  WriteRewrite(&state->frame, entry->rewrite);
+  FinishEntry(state);
+}
+
 Operation OperationOf(const ReorderBufferChange* change) {
   switch (change->action) {
     case REORDER_BUFFER_CHANGE_INSERT:
@@ -193,6 +202,8 @@ void towline_change_cb(LogicalDecodingContext* ctx, ReorderBufferTXN* txn, Relat
     if (state->options.sends_ddl && operation == kInsertOperation) {
       SendDdl(state, txn, relation, change);
     }
+  } else if (entry->is_rewrite) {
+    TellRewrite(state, txn, entry);
   } else if (entry->is_selected && (entry->operations & operation) != 0) {
     error_context.relation_name = entry->display_name;
     // Until the change is done: what the types' functions and the rule's expressions keep from row

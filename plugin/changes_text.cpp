@@ -215,6 +215,16 @@ void ReadValuePart(std::string_view message, ReadableEntry* entry) {
   entry->detail = out.data;
 }
 
+void ReadRewrite(std::string_view message, ReadableEntry* entry) {
+  const char *schema = "", *name = "";
+  WireField f;
+  while (NextField(&message, &f)) {
+    if (f.number == wire::rewrite::kSchema) schema = CopyText(f.bytes);
+    if (f.number == wire::rewrite::kName) name = CopyText(f.bytes);
+  }
+  entry->relation = quote_qualified_identifier(schema, name);
+}
+
 void ReadHello(std::string_view message, ReadableEntry* entry) {
   namespace field = wire::hello;
   uint64_t protocol = 0, server = 0;
@@ -272,6 +282,9 @@ void ReadEntry(ReadableStream* stream, const WireField& kind, ReadableEntry* ent
     case entry_kind::kMessage:
       entry->kind = "message";
       return ReadMessage(kind.bytes, entry);
+    case entry_kind::kRewrite:
+      entry->kind = "rewrite";
+      return ReadRewrite(kind.bytes, entry);
     case entry_kind::kDdl:
       entry->kind = "ddl";
       return ReadDdl(kind.bytes, entry);

@@ -136,6 +136,9 @@ const char* KnownOptions() {
 }
 
 void ChooseProtocol(Options* options) {
+  if (options->max_protocol == 0) {
+    options->max_protocol = Max(kProtocolVersionDefault, options->min_protocol);
+  }
   uint32_t min = Max(options->min_protocol, kProtocolVersionMin);
   uint32_t max = Min(options->max_protocol, kProtocolVersionMax);
   if (min > max) {
@@ -175,7 +178,6 @@ void ParseOptions(List* elements, Options* options) {
   options->sends_foreign_origins = true;
   options->frame_bytes = kFrameBytesDefault;
   options->min_protocol = kProtocolVersionMin;
-  options->max_protocol = kProtocolVersionMax;
 
   bool is_given[kOptionCount] = {};
   ListCell* cell;
@@ -208,6 +210,7 @@ void ParseOptions(List* elements, Options* options) {
   CheckNeededProtocol(*options, options->is_two_phase, "two_phase", 2);
   CheckNeededProtocol(*options, options->compression != CompressionMethod::kNone, "compression", 2);
   CheckNeededProtocol(*options, options->sends_ddl, "ddl", 3);
+  options->tells_rewrites = !options->sends_ddl && options->protocol_version >= kProtocolOfRewrites;
 }
 
 }  // namespace towline::plugin

@@ -10,7 +10,11 @@
 namespace towline::plugin {
 
 constexpr uint32_t kProtocolVersionMin = 1;
-constexpr uint32_t kProtocolVersionMax = 3;
+constexpr uint32_t kProtocolVersionMax = 4;
+// Of a reader that does not say: version 4 has an entry that needs no option.
+constexpr uint32_t kProtocolVersionDefault = 3;
+// The first in which a reader learns of rewritten tables without the option ddl.
+constexpr uint32_t kProtocolOfRewrites = 4;
 constexpr const char* kPluginVersion = "0.3";
 
 enum class PublishPartitions { kLeaf, kRoot };
@@ -20,8 +24,8 @@ enum class PublishPartitions { kLeaf, kRoot };
 enum class BinaryTypes { kNone, kBasic, kPortable };
 
 struct Options {
-  uint32_t min_protocol;  // what the reader understands
-  uint32_t max_protocol;
+  uint32_t min_protocol;       // what the reader understands
+  uint32_t max_protocol;       // 0 until it is given or chosen
   uint32_t protocol_version;   // the highest that both understand
   PatternList include_tables;  // none: all
   PatternList exclude_tables;
@@ -31,9 +35,10 @@ struct Options {
   bool sends_messages;
   bool sends_foreign_origins;  // origin 'any'
   size_t frame_bytes;
-  bool is_streaming;  // transactions in progress are sent
-  bool is_two_phase;  // prepared transactions are sent at PREPARE
-  bool sends_ddl;     // captured DDL, and the rows of rewritten tables
+  bool is_streaming;    // transactions in progress are sent
+  bool is_two_phase;    // prepared transactions are sent at PREPARE
+  bool sends_ddl;       // captured DDL, and the rows of rewritten tables
+  bool tells_rewrites;  // without them: that a table was rewritten
   CompressionMethod compression;
 };
 

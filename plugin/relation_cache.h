@@ -52,13 +52,16 @@ struct RelationEntry {
   bool is_selected;  // else its changes are passed over
   bool is_ddl_log;   // captured commands, which are sent as such
   bool is_full_identity;
-  uint8_t operations;  // those that are sent (table_rules.h)
-  uint32_t number;     // 0: not yet described in this connection
+  bool is_rewrite;       // the new heap of a selected table, whose rows are not sent
+  bool is_rewrite_told;  // and the reader has been told
+  uint8_t operations;    // those that are sent (table_rules.h)
+  uint32_t number;       // 0: not yet described in this connection
   Oid root_oid;
 
   // Everything below lives in this context, which is made again with the entry.
   MemoryContext context;
-  char* display_name;  // for error messages
+  char* display_name;     // for error messages
+  RewriteFields rewrite;  // with is_rewrite
   int column_count;
   ColumnCodec* columns;
   int sent_count;

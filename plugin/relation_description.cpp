@@ -457,10 +457,11 @@ bool IsDdlLog(Relation relation, const RelationName& name) {
          getExtensionOfObject(RelationRelationId, RelationGetRelid(relation)) == extension;
 }
 
-// The table whose new heap this is, if its rows are wanted; null: none.
+// The table whose new heap this is, if its rows are wanted, or that there are any; null: none.
 Relation OpenRewritten(const PluginState* state, Relation relation) {
   Oid oid = relation->rd_rel->relrewrite;
-  if (!state->options.sends_ddl || !OidIsValid(oid)) return nullptr;
+  const Options& options = state->options;
+  if ((!options.sends_ddl && !options.tells_rewrites) || !OidIsValid(oid)) return nullptr;
   Relation table = RelationIdGetRelation(oid);
   if (!RelationIsValid(table)) {
     ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
@@ -488,8 +489,14 @@ RelationFields ReadRelation(PluginState* state, Relation heap, RelationEntry* en
   selection.Consider(name);
   if (rewritten != nullptr) dependencies.relations.Add(RelationGetRelid(rewritten));
   Relation root = OpenRoot(relation, entry, &selection, &dependencies);
-  entry->is_selected = selection.is_selected() && !IsNeverSent(relation) &&
-                       !IsLeftToExtension(state->rules, relation, name);
+  const bool is_wanted = selection.is_selected() && !IsNeverSent(relation) &&
+                         !IsLeftToExtension(state->rules, relation, name);
+  entry->is_rewrite = is_wanted && rewritten != nullptr && state->options.tells_rewrites;
+  entry->is_selected = is_wanted && !entry->is_rewrite;
+  if (entry->is_rewrite) {
+    entry->rewrite = {RelationGetRelid(rewritten), CopyName(entry->context, SentName(name.schema)),
+                      CopyName(entry->context, SentName(name.name))};
+  }
   if (entry->is_selected) {
     bool as_root = root != nullptr && state->options.partitions == PublishPartitions::kRoot;
     Relation published = as_root ? root : relation;

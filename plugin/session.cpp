@@ -58,7 +58,7 @@ void OpenRules(PluginState* state) {
 
 void towline_startup_cb(LogicalDecodingContext* ctx, OutputPluginOptions* options, bool is_init) {
   options->output_type = OUTPUT_PLUGIN_BINARY_OUTPUT;
-  // The rows of a rewritten table are no changes of it: only with the command that rewrites it.
+  // The rows of a rewritten table are no changes of it: only where they are asked for.
   options->receive_rewrites = false;
   CheckEncoding();
   // A slot that is being created sends nothing.
@@ -76,8 +76,9 @@ void towline_startup_cb(LogicalDecodingContext* ctx, OutputPluginOptions* option
   state->change_context = AllocSetContextCreate(session, "towline change", ALLOCSET_DEFAULT_SIZES);
   ParseOptions(ctx->output_plugin_options, &state->options);
   RequestFeatures(ctx, state->options.is_streaming, state->options.is_two_phase);
-  // Rows that ALTER TABLE has computed at the source come as they are, random() included.
-  options->receive_rewrites = state->options.sends_ddl;
+  // Rows that ALTER TABLE has computed at the source come as they are, random() included. Without
+  // ddl the first of them tells that there are any, which nothing else does.
+  options->receive_rewrites = state->options.sends_ddl || state->options.tells_rewrites;
   // The server asks it for every record; without it there is nothing to ask (until a run is cut
   // short).
   if (state->options.sends_foreign_origins) ctx->callbacks.filter_by_origin_cb = nullptr;

@@ -19,7 +19,7 @@ constexpr uint32_t kBegin = 1, kCommit = 2, kRelation = 3, kInsert = 4, kUpdate 
                    kValuePart = 7, kSubtransaction = 8, kTruncate = 9, kMessage = 10, kDdl = 11,
                    kHello = 12, kStreamStart = 16, kStreamStop = 17, kStreamAbort = 18,
                    kStreamCommit = 19, kStreamPrepare = 20, kBeginPrepare = 21, kPrepare = 22,
-                   kCommitPrepared = 23, kRollbackPrepared = 24;
+                   kCommitPrepared = 23, kRollbackPrepared = 24, kRewrite = 25;
 }
 namespace hello {
 constexpr uint32_t kProtocolVersion = 1, kPluginVersion = 2, kServerVersionNum = 3,
@@ -80,6 +80,10 @@ constexpr uint32_t kGid = 5, kOrigin = 6;
 }
 namespace message {
 constexpr uint32_t kTransactional = 1, kPrefix = 2, kContent = 3, kLsn = 4, kContentInParts = 5;
+}
+
+namespace rewrite {
+constexpr uint32_t kOid = 1, kSchema = 2, kName = 3;
 }
 
 namespace ddl {

@@ -382,6 +382,14 @@ void WriteMessage(ByteBuffer* frame, const MessageFields& message) {
   CloseEntry(frame, open, wire::entry::kMessage);
 }
 
+void WriteRewrite(ByteBuffer* frame, const RewriteFields& rewrite) {
+  OpenEntry open = OpenEntryIn(frame);
+  AppendVarintField(frame, wire::rewrite::kOid, rewrite.oid);
+  AppendBytesField(frame, wire::rewrite::kSchema, rewrite.schema);
+  AppendBytesField(frame, wire::rewrite::kName, rewrite.name);
+  CloseEntry(frame, open, wire::entry::kRewrite);
+}
+
 void WriteDdlBody(ByteBuffer* out, const DdlFields& ddl) {
   namespace field = wire::ddl;
   AppendVarintField(out, field::kNumber, ddl.number);

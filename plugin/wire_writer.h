@@ -84,6 +84,13 @@ struct RelationFields {
   uint32_t rewrite_of;  // 0: rows of the relation itself
 };
 
+// Of a table whose rows were written anew.
+struct RewriteFields {
+  uint32_t oid;
+  std::string_view schema;
+  std::string_view name;
+};
+
 struct MessageFields {
   bool is_transactional;
   std::string_view prefix;
@@ -183,6 +190,7 @@ void WriteValuePart(ByteBuffer* frame, uint64_t value_bytes, std::string_view pa
 void WriteTruncate(ByteBuffer* frame, const uint32_t* relations, size_t count, bool cascade,
                    bool restart_identity);
 void WriteMessage(ByteBuffer* frame, const MessageFields& message);
+void WriteRewrite(ByteBuffer* frame, const RewriteFields& rewrite);
 // The command by itself, as it is kept until it is decoded.
 void WriteDdlBody(ByteBuffer* out, const DdlFields& ddl);
 void WriteDdl(ByteBuffer* frame, std::string_view body);

@@ -192,6 +192,18 @@ absl::Status Assembler::OnDdl(DdlCommand command) {
   return absl::OkStatus();
 }
 
+// Where it cannot be told whether the copy holds the new rows it is said all the same.
+absl::Status Assembler::OnRewrite(const TableName& table, Oid source_oid) {
+  TOWLINE_CHECK(is_inside_);
+  if (is_dropped_ || !options_.on_rewrite) return absl::OkStatus();
+  if (is_mixed_ && !is_live() && !options_.boundary->ranged.contains(source_oid) &&
+      holds_[options_.boundary->SnapshotOf(source_oid)]) {
+    return absl::OkStatus();
+  }
+  options_.on_rewrite(table);
+  return absl::OkStatus();
+}
+
 // A relation that is described anew has been altered, which may have to stop the task until the
 // destination is altered as well. What was committed before must be applied by then: under the new
 // shape it could not be.

@@ -74,12 +74,16 @@ class Assembler final : public ChangeSink {
     // With boundary->live: waits until it may answer otherwise, or for a while, and lets what
     // Take() gives be applied; an error ends the decoding.
     std::function<absl::Status()> await_copy;
+    // A table that the destination has was rewritten by a transaction that is about to be applied;
+    // said again if that is sent again. None: nobody needs to know.
+    std::function<void(const TableName& table)> on_rewrite;
   };
   explicit Assembler(Options options);
 
   absl::Status OnBegin(const TransactionHeader& header) override;
   absl::Status OnChange(Change change) override;
   absl::Status OnDdl(DdlCommand command) override;
+  absl::Status OnRewrite(const TableName& table, Oid source_oid) override;
   absl::string_view KeepSplicedRow(std::string spliced) override;
   absl::Status OnCommit(const TransactionHeader& header) override;
   absl::Status OnPreparedEnd(const TransactionHeader& header, PreparedFate fate) override;

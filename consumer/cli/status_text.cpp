@@ -212,6 +212,8 @@ void AddNotes(std::string& out, const TaskStatus& status) {
       text += " has left the task";
     } else if (note.state == "joining") {
       text += " is copied anew and joins the stream then";
+    } else if (note.state == kRewrittenNote) {
+      text += " was rewritten at the source while ddl is off: compare it (towline verify)";
     } else if (note.state == "asked") {
       absl::StrAppend(&text, ": ", note.text, " is asked for, and not taken up yet");
     } else {

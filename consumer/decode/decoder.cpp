@@ -19,7 +19,7 @@ namespace {
 
 // The range that this reader knows.
 constexpr uint32_t kProtocolVersionMin = 1;
-constexpr uint32_t kProtocolVersionMax = 3;
+constexpr uint32_t kProtocolVersionMax = 4;
 
 constexpr uint32_t kEntriesField = v1::Frame::kEntriesFieldNumber;
 constexpr uint32_t kCompressedField = v1::Frame::kCompressedFieldNumber;
@@ -168,6 +168,8 @@ absl::Status Decoder::DecodeRare(uint32_t kind, absl::string_view entry, ChangeS
       return DecodeMessage(entry);
     case v1::Entry::kDdlFieldNumber:
       return DecodeDdl(entry, sink);
+    case v1::Entry::kRewriteFieldNumber:
+      return DecodeRewrite(entry, sink);
     case v1::Entry::kSubtransactionFieldNumber:
     case v1::Entry::kStreamStartFieldNumber:
     case v1::Entry::kStreamStopFieldNumber:
@@ -381,6 +383,17 @@ absl::Status Decoder::DecodeDdl(absl::string_view entry, ChangeSink& sink) {
   if (!parts_.is_empty()) return Malformed("a value that belongs to no row");
   TOWLINE_ASSIGN_OR_RETURN(DdlCommand command, ReadDdl(message));
   return sink.OnDdl(std::move(command));
+}
+
+absl::Status Decoder::DecodeRewrite(absl::string_view entry, ChangeSink& sink) {
+  v1::Rewrite message;
+  TOWLINE_RETURN_IF_ERROR(Parse(entry, &message));
+  if (!is_inside_) return Malformed("a table rewrite outside a transaction");
+  if (!parts_.is_empty()) return Malformed("a value that belongs to no row");
+  if (message.oid() == 0 || message.schema().empty() || message.name().empty()) {
+    return Malformed("a table rewrite without its table");
+  }
+  return sink.OnRewrite({message.schema(), message.name()}, message.oid());
 }
 
 absl::Status Decoder::DecodeValuePart(absl::string_view entry) {

@@ -80,6 +80,7 @@ class Decoder {
   absl::Status DecodeValuePart(absl::string_view entry);
   absl::Status DecodeMessage(absl::string_view entry);
   absl::Status DecodeDdl(absl::string_view entry, ChangeSink& sink);
+  absl::Status DecodeRewrite(absl::string_view entry, ChangeSink& sink);
 
   // Transactions in progress: decoder_streaming.cpp.
   absl::Status DecodeInRun(uint32_t kind, absl::string_view content, absl::string_view entry);

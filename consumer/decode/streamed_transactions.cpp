@@ -80,6 +80,7 @@ absl::Status StreamedTransactions::Add(uint32_t kind, absl::string_view content,
     case v1::Entry::kValuePartFieldNumber:
     case v1::Entry::kMessageFieldNumber:
     case v1::Entry::kDdlFieldNumber:
+    case v1::Entry::kRewriteFieldNumber:
       break;
     default:
       return Malformed(

@@ -7,6 +7,8 @@
 #include "absl/strings/string_view.h"
 #include "model/change.h"
 #include "model/ddl.h"
+#include "model/name.h"
+#include "model/oid.h"
 
 namespace towline {
 
@@ -18,6 +20,8 @@ class ChangeSink {
   virtual absl::Status OnChange(Change change) = 0;
   // A command that the source ran in the open transaction.
   virtual absl::Status OnDdl(DdlCommand command) = 0;
+  // The open transaction has written all rows of a table anew (ALTER TABLE), and they do not come.
+  virtual absl::Status OnRewrite(const TableName& table, Oid source_oid) = 0;
   // `spliced` was put together from value parts; changes that follow may point into it. Its owner
   // is the sink from now on.
   virtual absl::string_view KeepSplicedRow(std::string spliced) = 0;

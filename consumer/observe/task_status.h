@@ -62,9 +62,12 @@ struct HealStatus {
 // A table that is out of the stream, or of which something is asked (towline table).
 struct TableNote {
   TableName name;
-  std::string state;  // parked, removed, joining; asked; refused
+  std::string state;  // parked, removed, joining; asked; refused; rewritten
   std::string text;   // why it is parked; what is asked; what is refused, and why
 };
+
+// Its rows may differ since ALTER TABLE has written the source's anew; known to the process only.
+inline constexpr char kRewrittenNote[] = "rewritten";
 
 struct TaskStatus {
   std::string task;

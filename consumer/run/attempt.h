@@ -102,6 +102,9 @@ class Attempt {
   absl::Status ReadDomains(Connection& source);
   absl::StatusOr<std::vector<std::string>> ParkedPatterns();
   void ShowParked(const std::vector<TableName>& parked);
+  // Any thread.
+  void ShowRewritten(const TableName& table);
+  void ForgetRewritten(const TableName& table);
   absl::Status ReadTask();
   bool MayTablesLeave() const;
   bool MayTablesCome() const;

@@ -479,6 +479,7 @@ absl::StatusOr<StreamSession::Options> Attempt::StreamOptions(LiveCopy* live) {
   options.assembler.batch_bytes_max = limits.batch_bytes_max;
   options.assembler.batch_rows_max = limits.batch_rows_max;
   options.assembler.position = row_.position;
+  options.assembler.on_rewrite = [this](const TableName& table) { ShowRewritten(table); };
   TOWLINE_ASSIGN_OR_RETURN(std::vector<SnapshotRow> snapshots, store_->ReadSnapshots());
   TOWLINE_ASSIGN_OR_RETURN(std::vector<RangeRow> ranges, store_->ReadRanges());
   TOWLINE_ASSIGN_OR_RETURN(options.assembler.boundary, BoundaryOf(snapshots, pieces, ranges, live));

@@ -54,6 +54,12 @@ absl::Status RefuseToLeave(const std::vector<FailedTable>& tables) {
       "that a table that is left out is parked.");
 }
 
+void EraseRewritten(const TableName& table, std::vector<TableNote>* notes) {
+  std::erase_if(*notes, [&](const TableNote& note) {
+    return note.name == table && note.state == kRewrittenNote;
+  });
+}
+
 }  // namespace
 
 // With what decides which tables may leave and come.
@@ -121,6 +127,26 @@ void Attempt::ShowParked(const std::vector<TableName>& parked) {
   });
 }
 
+// Whether its rows have other values now nobody can tell but a comparison, and a change that both
+// sides were given alike must not stop the task.
+void Attempt::ShowRewritten(const TableName& table) {
+  LogWarning(
+      "a table was rewritten at the source by ALTER TABLE while ddl is off: its rows may have "
+      "other values now, which do not come",
+      {{"table", Quoted(table)},
+       {"mend", "compare it (towline verify); if it differs: towline table recopy"}});
+  context_.board.Update([&](TaskStatus& status) {
+    std::vector<TableNote>& notes = status.table_notes;
+    EraseRewritten(table, &notes);
+    if (notes.size() < kTablesShownMax) notes.push_back({table, kRewrittenNote, ""});
+  });
+}
+
+// It is copied anew, or not streamed any more.
+void Attempt::ForgetRewritten(const TableName& table) {
+  context_.board.Update([&](TaskStatus& status) { EraseRewritten(table, &status.table_notes); });
+}
+
 absl::Status Attempt::ShowTables(const std::vector<PieceRow>& pieces) {
   TOWLINE_ASSIGN_OR_RETURN(std::vector<TableRequest> requests,
                            ReadTableRequests(store_->connection(), context_.task));
@@ -130,8 +156,14 @@ absl::Status Attempt::ShowTables(const std::vector<PieceRow>& pieces) {
   }
   ShowParked(parked);
   shown_requests_ = NumbersOf(requests);
-  context_.board.Update(
-      [&](TaskStatus& status) { status.table_notes = NotesOf(pieces, requests); });
+  context_.board.Update([&](TaskStatus& status) {
+    std::vector<TableNote> notes = NotesOf(pieces, requests);
+    // What is not in the task's state.
+    for (const TableNote& note : status.table_notes) {
+      if (note.state == kRewrittenNote && notes.size() < kTablesShownMax) notes.push_back(note);
+    }
+    status.table_notes = std::move(notes);
+  });
   return absl::OkStatus();
 }
 
@@ -234,6 +266,7 @@ absl::Status Attempt::Come(const TableRequest& request, const Table& there) {
     return ForgetTableRequest(session, store_->claim(), request);
   });
   TOWLINE_RETURN_IF_ERROR(BlameLock(stored, there));
+  ForgetRewritten(request.table);
   FaultPoint("tables:joining");
   LogInfo("a table is to be copied anew, as asked",
           {{"table", Quoted(request.table)}, {"asked", request.action}});
@@ -249,6 +282,7 @@ absl::Status Attempt::Leave(const TableRequest& request, const std::string& stat
     return ForgetTableRequest(session, store_->claim(), request);
   });
   TOWLINE_RETURN_IF_ERROR(stored);
+  ForgetRewritten(request.table);
   FaultPoint("tables:left");
   LogInfo(state == "parked" ? "a table leaves the stream, as asked; its rows stay as they are"
                             : "a table leaves the task, as asked; its rows stay at the destination",

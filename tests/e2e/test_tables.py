@@ -143,6 +143,26 @@ def test_tables_leave_the_stream_and_the_task(towline, three, seed):
     assert towline.stop() == 0
 
 
+def test_a_rewrite_that_keeps_the_columns_is_told(towline, three):
+    """Without ddl nothing else says that the rows have other values now."""
+    source, destination = three
+    towline.start().wait_for_state("streaming")
+    # Neither writes other values, and one never was.
+    source.script("VACUUM FULL b", "CLUSTER c USING c_pkey", "BEGIN", "ALTER TABLE c ALTER COLUMN v TYPE int USING v + 1", "ROLLBACK")
+    source.execute("ALTER TABLE a ALTER COLUMN v TYPE int USING v + 1; UPDATE b SET v = v + 1 WHERE id < 10")
+    towline.wait_for_log("a table was rewritten at the source by ALTER TABLE while ddl is off")
+    assert_others(towline, source, destination, "b", "c")
+    assert notes(towline) == {"a": ("rewritten", "")}
+    shown = towline.call("status").stdout
+    assert '"public"."a" was rewritten at the source while ddl is off' in shown, shown
+    # The rows of the rewrite have not come.
+    assert destination.value("SELECT count(*) FROM a WHERE v = 0") == 3000
+    ask(towline, "recopy", "public.a")
+    wait_until(lambda: notes(towline) == {} and piece(destination, "a")[0] == "copied", 60, "a to be copied anew", explain=towline.tail)
+    assert_others(towline, source, destination, *TABLES)
+    assert towline.stop() == 0
+
+
 def test_tables_come_back_and_join_under_load(source, destination, three, towline_factory, seed):
     service = towline_factory(source, destination, arguments=["--copy-part-bytes", "64kB"])
     service.start().wait_for_state("streaming")

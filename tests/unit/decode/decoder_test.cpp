@@ -28,6 +28,10 @@ class RecordingSink final : public ChangeSink {
     commands.push_back(std::move(command));
     return absl::OkStatus();
   }
+  absl::Status OnRewrite(const TableName& table, Oid source_oid) override {
+    rewritten.emplace_back(table, source_oid);
+    return absl::OkStatus();
+  }
   absl::string_view KeepSplicedRow(std::string row) override {
     spliced.push_back(std::move(row));
     return spliced.back();
@@ -44,6 +48,7 @@ class RecordingSink final : public ChangeSink {
   std::vector<TransactionHeader> begun;
   std::vector<Change> changes;
   std::vector<DdlCommand> commands;
+  std::vector<std::pair<TableName, Oid>> rewritten;
   std::deque<std::string> spliced;
   std::vector<TransactionHeader> committed;
   std::vector<std::pair<TransactionHeader, PreparedFate>> ended;
@@ -331,6 +336,28 @@ TEST_F(DecoderTest, KindsThatWereNotAskedForAreRefused) {
   FrameBuilder ddl;
   ddl.Add()->mutable_ddl()->set_tag("DROP TABLE");
   ExpectRefused(ddl, "not asked for");
+}
+
+TEST_F(DecoderTest, ARewriteNamesItsTableAndIsNoChange) {
+  FrameBuilder builder;
+  builder.Hello(4).Begin(700, 1000);
+  v1::Rewrite* rewrite = builder.Add()->mutable_rewrite();
+  rewrite->set_oid(16384);
+  rewrite->set_schema("s");
+  rewrite->set_name("t");
+  builder.Commit(700, 1000, 0);
+  ASSERT_TRUE(Decode(builder).ok());
+  ASSERT_EQ(sink_.rewritten.size(), 1u);
+  EXPECT_EQ(sink_.rewritten[0].first, (TableName{"s", "t"}));
+  EXPECT_EQ(sink_.rewritten[0].second, 16384u);
+  EXPECT_EQ(sink_.committed.size(), 1u);
+}
+
+TEST_F(DecoderTest, ARewriteOfNoTableIsRefused) {
+  Start();
+  FrameBuilder builder;
+  builder.Add()->mutable_rewrite()->set_oid(16384);
+  ExpectRefused(builder, "without its table");
 }
 
 TEST(DecoderDdlTest, CommandsComeAtTheirPlaceWithAllThatIsKnownOfThem) {

@@ -121,6 +121,7 @@ class NullSink final : public ChangeSink {
     return absl::OkStatus();
   }
   absl::Status OnDdl(DdlCommand) override { return absl::OkStatus(); }
+  absl::Status OnRewrite(const TableName&, Oid) override { return absl::OkStatus(); }
   absl::string_view KeepSplicedRow(std::string) override { return {}; }
   absl::Status OnCommit(const TransactionHeader&) override { return absl::OkStatus(); }
   absl::Status OnPreparedEnd(const TransactionHeader&, PreparedFate) override {

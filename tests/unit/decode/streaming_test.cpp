@@ -48,6 +48,10 @@ class CopyingSink final : public ChangeSink {
     transactions.back().rows.push_back(command.statement);
     return absl::OkStatus();
   }
+  absl::Status OnRewrite(const TableName& table, Oid) override {
+    transactions.back().rows.push_back(absl::StrCat(table.name, " rewritten"));
+    return absl::OkStatus();
+  }
   absl::string_view KeepSplicedRow(std::string row) override {
     spliced_ = std::move(row);
     return spliced_;

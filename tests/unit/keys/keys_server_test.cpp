@@ -73,6 +73,7 @@ class Collector : public ChangeSink {
     return absl::OkStatus();
   }
   absl::Status OnDdl(DdlCommand) override { return absl::InternalError("no DDL here"); }
+  absl::Status OnRewrite(const TableName&, Oid) override { return absl::OkStatus(); }
   absl::string_view KeepSplicedRow(std::string spliced) override {
     rows_.push_back(std::make_unique<std::string>(std::move(spliced)));
     return *rows_.back();

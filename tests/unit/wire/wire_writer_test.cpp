@@ -269,6 +269,8 @@ void Ddl(ByteBuffer* frame) {
   }
 }
 
+void Rewrite(ByteBuffer* frame) { WriteRewrite(frame, {16400, "app", "orders"}); }
+
 struct GoldenCase {
   const char* name;
   std::function<void(ByteBuffer*)> write;
@@ -295,7 +297,7 @@ INSTANTIATE_TEST_SUITE_P(
         GoldenCase{"delete_without_identity", DeleteWithoutIdentity},
         GoldenCase{"truncate", Truncate}, GoldenCase{"message", Messages},
         GoldenCase{"value_parts", ValueParts}, GoldenCase{"ddl", Ddl},
-        GoldenCase{"streamed_transaction", StreamedTransaction},
+        GoldenCase{"rewrite", Rewrite}, GoldenCase{"streamed_transaction", StreamedTransaction},
         GoldenCase{"stream_abort_of_the_whole", StreamAbortOfTheWhole},
         GoldenCase{"streamed_prepare", StreamedPrepare},
         GoldenCase{"prepared_transaction", PreparedTransaction},
