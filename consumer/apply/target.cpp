@@ -58,6 +58,18 @@ std::string AlterTable(const Relation& relation) {
                       QuoteQualified(relation.name.schema, relation.name.name));
 }
 
+// What the source ran may have computed values for the rows that were there, which the stream does
+// not bring; what is known here of the column says nothing of them.
+std::string RunTheSame(const Relation& relation, absl::string_view with, absl::string_view action) {
+  return absl::StrCat(
+      "At the destination run the very statement that was run at the source, with its ", with,
+      ". What fits at least: ALTER TABLE ",
+      QuoteQualified(relation.name.schema, relation.name.name), " ", action,
+      "; Where the source's statement computes values (a volatile default, "
+      "identity, USING) they may be others here: run again, then bring the rows by "
+      "`towline table recopy` or `towline verify --repair`.");
+}
+
 // As in the copy, or more than it needed. A type that the source has changed since is a DDL that
 // the destination must repeat, also where the new values could be cast (state/column_types.h).
 bool HasFittingType(const Relation& relation, const Column& column, const TableColumn& there,
@@ -91,15 +103,17 @@ absl::Status CheckColumn(const Relation& relation, const Column& column, const T
   }
   if (there == nullptr) {
     return Unfit(relation, absl::StrCat("column \"", column.name, "\" is missing"),
-                 absl::StrCat(AlterTable(relation), " ADD COLUMN ", QuoteIdentifier(column.name),
-                              " ", TypeText(column), ";"));
+                 RunTheSame(relation, "DEFAULT and constraints",
+                            absl::StrCat("ADD COLUMN ", QuoteIdentifier(column.name), " ",
+                                         TypeText(column))));
   }
   if (!HasFittingType(relation, column, *there, catalog)) {
     return Unfit(relation,
                  absl::StrCat("column \"", column.name, "\" has type ", there->type_text,
                               ", the source's has ", TypeText(column)),
-                 absl::StrCat(AlterTable(relation), " ALTER COLUMN ", QuoteIdentifier(column.name),
-                              " TYPE ", TypeText(column), ";"));
+                 RunTheSame(relation, "USING",
+                            absl::StrCat("ALTER COLUMN ", QuoteIdentifier(column.name), " TYPE ",
+                                         TypeText(column))));
   }
   return absl::OkStatus();
 }

@@ -387,6 +387,7 @@ TEST_F(TargetTest, WhatDoesNotFitNamesTheStatementThatMendsIt) {
   expect("\"n\" has type", "TYPE pg_catalog.\"numeric\"(10,2);");
   table_.columns[2].typmod = -1;
   table_.columns[1].type_name = "bytea";
+  expect("\"a\" has type", "the very statement that was run at the source, with its USING");
   expect("\"a\" has type", "TYPE pg_catalog.\"text\"");
   table_.columns[1].type_name = "varchar";
   relation_.columns[1].type_name = "varchar";
@@ -402,6 +403,7 @@ TEST_F(TargetTest, WhatDoesNotFitNamesTheStatementThatMendsIt) {
   EXPECT_TRUE(Make().ok());
   table_.columns.pop_back();
   expect("\"j\" is missing", "ADD COLUMN \"j\"");
+  expect("\"j\" is missing", "the very statement that was run at the source, with its DEFAULT");
   table_.oid = 0;
   expect("does not exist", "Create it");
 }
