@@ -66,6 +66,17 @@ absl::Status CheckCompression(const v1::Hello& hello, const std::string& asked) 
                                           asked.empty() ? "none" : asked, " was asked for"));
 }
 
+// The texts of a column mostly live within it.
+size_t MemoryOf(const Relation& relation) {
+  size_t bytes = sizeof relation + relation.name.schema.size() + relation.name.name.size() +
+                 relation.columns.size() * sizeof(Column) +
+                 (relation.sent.size() + relation.key.size()) * sizeof(int);
+  for (const Column& column : relation.columns) {
+    bytes += column.name.size() + column.type_name.size() + column.collation.size();
+  }
+  return bytes;
+}
+
 }  // namespace
 
 // The fields of Insert, Update and Delete, which share their numbers.
@@ -351,6 +362,7 @@ absl::Status Decoder::DecodeRelation(absl::string_view entry) {
   TOWLINE_ASSIGN_OR_RETURN(std::unique_ptr<const Relation> relation, ReadRelation(message));
   auto [at, is_new] = relations_.try_emplace(relation->number, nullptr);
   if (!is_new) return Malformed(absl::StrCat("relation ", relation->number, " described twice"));
+  description_bytes_ += MemoryOf(*relation);
   at->second = std::move(relation);
   return absl::OkStatus();
 }

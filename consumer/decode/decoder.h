@@ -61,6 +61,9 @@ class Decoder {
   // Logical messages (pg_logical_emit_message) passed over so far: anyone may emit one, so none is
   // ever a reason to act (I11).
   int64_t message_count() const { return message_count_; }
+  // About what the descriptions of relations take that have come so far. None can be forgotten: a
+  // row may name it for as long as the connection lasts.
+  size_t description_bytes() const { return description_bytes_; }
 
  private:
   struct RowEntry;
@@ -116,6 +119,7 @@ class Decoder {
   uint32_t protocol_version_ = 0;
   int compression_ = 0;  // v1::CompressedEntries::Method, by the greeting
   absl::flat_hash_map<uint32_t, std::unique_ptr<const Relation>> relations_;
+  size_t description_bytes_ = 0;
   const Relation* last_relation_ = nullptr;  // rows come in runs of one relation
   ValueParts parts_;
   TransactionHeader header_;  // of the open transaction

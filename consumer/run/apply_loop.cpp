@@ -194,6 +194,7 @@ void ApplyLoop::Publish(int64_t batch_oldest_us, bool has_pending) {
     progress_.oldest_pending_us =
         batch_oldest_us != 0 ? batch_oldest_us : assembler_.oldest_commit_time_us();
     progress_.has_pending = has_pending;
+    progress_.description_bytes = is_in_parts_ ? 0 : decoder_.description_bytes();
     progress_.counts = applier_->counts();
   }
   if (durable_lsn <= reported_durable_) return;

@@ -44,6 +44,9 @@ class ApplyLoop {
     Lsn durable_lsn;
     int64_t oldest_pending_us = 0;  // commit time of the oldest transaction not yet committed there
     bool has_pending = false;       // anything received and not yet committed
+    // Of the relations that this connection has described; 0 in the midst of a transaction that is
+    // applied in parts, which an end of the session would take back.
+    size_t description_bytes = 0;
     Applier::Counts counts;
   };
 

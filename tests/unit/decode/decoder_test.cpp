@@ -360,6 +360,21 @@ TEST_F(DecoderTest, ARewriteOfNoTableIsRefused) {
   ExpectRefused(builder, "without its table");
 }
 
+TEST_F(DecoderTest, DescriptionsAreCounted) {
+  Start();
+  const size_t first = decoder_.description_bytes();
+  EXPECT_GE(first, 2 * sizeof(Column));
+  ASSERT_TRUE(Decode(FrameBuilder().Describe(TextRelation(2, "other", 40, 1))).ok());
+  EXPECT_GE(decoder_.description_bytes(), first + 40 * sizeof(Column));
+  EXPECT_LT(decoder_.description_bytes(), first + 80 * sizeof(Column));
+  // What comes of them takes nothing that stays.
+  const size_t both = decoder_.description_bytes();
+  FrameBuilder rows;
+  rows.Insert(1, TextImage({"a", "b"}));
+  ASSERT_TRUE(Decode(rows).ok());
+  EXPECT_EQ(decoder_.description_bytes(), both);
+}
+
 TEST(DecoderDdlTest, CommandsComeAtTheirPlaceWithAllThatIsKnownOfThem) {
   RecordingSink sink;
   Decoder decoder(Decoder::Options{.takes_ddl = true});
