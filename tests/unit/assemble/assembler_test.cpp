@@ -710,6 +710,31 @@ TEST_F(MixedTest, WhatPassesIsWhatTheTablesSnapshotsDoNotHold) {
   }
 }
 
+TEST_F(MixedTest, ARewriteIsToldOfTablesThatItIsNewsFor) {
+  Assembler::Options options = With(1000, 1000);
+  std::vector<std::string> told;
+  options.on_rewrite = [&told](const TableName& table) { told.push_back(table.name); };
+  Assembler assembler(std::move(options));
+  auto rewrite = [&](uint64_t xid, uint64_t end_lsn) {
+    ASSERT_TRUE(assembler.OnBegin(Header(xid, end_lsn)).ok());
+    ASSERT_TRUE(assembler.OnRewrite({"s", "t1"}, 1).ok());
+    ASSERT_TRUE(assembler.OnRewrite({"s", "t2"}, 2).ok());
+    ASSERT_TRUE(assembler.OnCommit(Header(xid, end_lsn)).ok());
+    assembler.AddFrame(MakeFrame(10));
+  };
+  rewrite(40, 50);  // applied before
+  EXPECT_TRUE(told.empty());
+  rewrite(21, 400);  // the second snapshot holds it
+  EXPECT_EQ(told, std::vector<std::string>{"t1"});
+  rewrite(41, 950);
+  EXPECT_EQ(told, (std::vector<std::string>{"t1", "t1", "t2"}));
+  // It writes nothing, and the position passes it.
+  std::optional<Batch> batch = assembler.Take(true);
+  ASSERT_TRUE(batch.has_value());
+  EXPECT_TRUE(batch->changes.empty());
+  EXPECT_EQ(batch->end_lsn, (Lsn{950}));
+}
+
 TEST(AssemblerTest, ADdlCommandIsAPartOfItsOwn) {
   Assembler assembler(Limits(1000, 1000));
   Change change;
