@@ -203,7 +203,7 @@ TEST_F(DecoderTest, GreetingComesFirstAndOnce) {
 }
 
 TEST_F(DecoderTest, OtherProtocolIsRefusedWithAHint) {
-  EXPECT_EQ(Decode(FrameBuilder().Hello(4)).code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(Decode(FrameBuilder().Hello(5)).code(), absl::StatusCode::kFailedPrecondition);
 }
 
 TEST_F(DecoderTest, TextsComeInUtf8WhateverTheSourcesEncoding) {
