@@ -42,6 +42,8 @@ constexpr absl::Duration kStopGrace = absl::Seconds(3);
 // some four times as much: together a third of the memory that is promised (I6). Enough for 8,000
 // tables of ten columns.
 constexpr size_t kDescriptionBytesMax = 16 << 20;
+// And no more often: the server reads its log again from the oldest transaction that was open.
+constexpr absl::Duration kForgetIntervalMin = absl::Minutes(10);
 
 // /tmp is memory on many machines, and what goes to files is what memory should not hold.
 std::string SpoolDirectory(const Config& config) {
@@ -294,6 +296,7 @@ absl::StatusOr<bool> Attempt::SwitchTwoPhaseOff(Connection& server) {
 // OK when a pause is wished, or for what needs the stream closed: constraints, tables that leave or
 // come back, switching two-phase decoding on, and too many descriptions.
 absl::Status Attempt::WatchStream(StreamSession& session, SequenceKeeper* keeper) {
+  const absl::Time may_forget_at = absl::Now() + kForgetIntervalMin;
   while (!context_.control.wants_pause()) {
     TOWLINE_RETURN_IF_ERROR(session.status());
     TOWLINE_RETURN_IF_ERROR(monitor_->status());
@@ -301,7 +304,8 @@ absl::Status Attempt::WatchStream(StreamSession& session, SequenceKeeper* keeper
     TOWLINE_RETURN_IF_ERROR(MoveOn(applied.position));
     if (is_constraints_due_) break;
     // Not before something was applied: the next session must not come to the same end.
-    if (applied.description_bytes > kDescriptionBytesMax && applied.position > row_.position) {
+    if (applied.description_bytes > kDescriptionBytesMax && applied.position > row_.position &&
+        absl::Now() >= may_forget_at) {
       LogInfo("the stream is opened anew, to forget the descriptions of tables",
               {{"bytes", absl::StrCat(applied.description_bytes)},
                {"position", applied.position.ToString()}});
