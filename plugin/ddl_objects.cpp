@@ -260,7 +260,7 @@ Node* RawDefault(const ColumnDef* column) {
 // its date.
 bool IsReadAnew(const ColumnDef* column, Oid type) {
   Oid base = getBaseType(type);
-  if (base == MONEYOID || base == TIMETZOID) return true;
+  if (base == kMoneyOid || base == TIMETZOID) return true;
   if (!MayMeanNow(base)) return false;
   Node* raw = RawDefault(column);
   // Without one the domain's, which each server has read for itself.

@@ -180,10 +180,12 @@ def test_ranges_that_are_done_stay(chain, source, destination, towline_factory, 
             done = now
             load.wait_for(40)  # new to the ranges that are done, known to the others' snapshots
         assert 8 < len(ranges(destination)) and 0 < len(done) < len(ranges(destination))
-        total = len(ranges(destination))
+        # Of a slow copy the load has made other tables large as well.
+        left_and_kept = destination.query("SELECT count(*) FILTER (WHERE state <> 'copied'), "
+                                          "count(*) FILTER (WHERE state = 'copied') FROM towline_state.range")[0]
         service.start()
         left = service.wait_for_log(r"copying rows in ranges of keys.* ranges=(\d+).*ranges_kept=(\d+)")
-        assert (int(left.group(1)), int(left.group(2))) == (total - len(done), len(done))
+        assert (int(left.group(1)), int(left.group(2))) == left_and_kept
         service.wait_for_state("catching_up", "constraints", "streaming")
         load.wait_for(50)
         load.stop()
