@@ -11,10 +11,10 @@
 #include <optional>
 
 #include "absl/status/status.h"
+#include "base/linked_shutdown.h"
 #include "base/shutdown.h"
 #include "precheck/precheck.h"
 #include "run/join_plan.h"
-#include "run/linked_shutdown.h"
 #include "run/monitor.h"
 #include "run/plugin_options.h"
 #include "run/sequence_keeper.h"

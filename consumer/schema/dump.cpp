@@ -12,6 +12,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "base/error.h"
+#include "base/linked_shutdown.h"
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "pg/quoting.h"
@@ -148,11 +149,20 @@ absl::StatusOr<SchemaDump> DumpSchema(const DumpOptions& options, const Shutdown
   TOWLINE_ASSIGN_OR_RETURN(std::string program,
                            FindPgDump(options.schema.pg_dump, options.server_version, shutdown));
   // Both at once: a change of the user's that waits for the first one's locks would be in the way
-  // of a second one that comes after it (docs/decisions/001).
+  // of a second one that comes after it (docs/decisions/001). When one fails the other's locks go
+  // too.
+  LinkedShutdown stop(shutdown);
+  absl::StatusOr<std::string> pre_script = absl::UnknownError("not run");
   absl::StatusOr<std::string> post_script = absl::UnknownError("not run");
-  std::thread post([&] { post_script = RunPgDump(program, options, "post-data", shutdown); });
-  absl::StatusOr<std::string> pre_script = RunPgDump(program, options, "pre-data", shutdown);
+  auto run = [&](absl::string_view section, absl::StatusOr<std::string>* script) {
+    *script = RunPgDump(program, options, section, stop.shutdown());
+    if (!script->ok()) stop.Request();
+  };
+  std::thread post([&] { run("post-data", &post_script); });
+  run("pre-data", &pre_script);
   post.join();
+  // The other one was only stopped for it.
+  if (absl::IsCancelled(pre_script.status())) TOWLINE_RETURN_IF_ERROR(post_script.status());
   SchemaDump dump;
   auto add = [&](const absl::StatusOr<std::string>& script,
                  std::vector<DumpStatement>* into) -> absl::Status {

@@ -1,6 +1,6 @@
-// A Shutdown of one attempt: requested when the process is to stop, after a grace in which the
-// stream may finish its batch, or at once when the attempt has failed somewhere, so that every wait
-// of its threads ends.
+// A Shutdown of something that may end earlier than the process: requested when the process is to
+// stop, after a grace in which the stream may finish its batch, or at once when it has failed
+// somewhere, so that every wait of its threads ends.
 #pragma once
 
 #include <atomic>

@@ -1,4 +1,4 @@
-#include "run/linked_shutdown.h"
+#include "base/linked_shutdown.h"
 
 #include <poll.h>
 

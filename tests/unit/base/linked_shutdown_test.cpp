@@ -1,5 +1,5 @@
 // An attempt's Shutdown: follows the process's, at once or after its grace, and can be asked alone.
-#include "run/linked_shutdown.h"
+#include "base/linked_shutdown.h"
 
 #include <gtest/gtest.h>
 
