@@ -371,6 +371,8 @@ absl::Status Attempt::CopySchema() {
 
 absl::Status Attempt::Copy() {
   if (row_.phase >= TaskState::kCatchingUp) return absl::OkStatus();
+  // Of a copy that goes on the tables are compared; from then on the source alone can move them.
+  const bool compares = row_.phase < TaskState::kIndexing;
   auto on_wait = [this](const std::string& waits_for) { NoteWait(waits_for); };
   TOWLINE_RETURN_IF_ERROR(SetState(row_.phase));
   const CopierOptions options = CopyOptions();
@@ -382,6 +384,7 @@ absl::Status Attempt::Copy() {
       WaitEnded(RunCopy(options, *store_, copy_progress_, beside, shutdown_, on_wait));
   monitor_->Watch(static_cast<CopyProgress*>(nullptr));
   TOWLINE_RETURN_IF_ERROR(copied);
+  context_.has_selected |= compares;
   TOWLINE_ASSIGN_OR_RETURN(row_, store_->ReadTask());
   DropCopyOrigins(store_->connection(), context_.task);
   TOWLINE_RETURN_IF_ERROR(SetState(TaskState::kCatchingUp));

@@ -110,6 +110,7 @@ class Attempt {
   bool MayTablesCome() const;
   absl::Status SelectTables();
   absl::Status ParkUnselected();
+  absl::Status NoteLeft(const TableName& table);
   absl::Status ShowTables(const std::vector<PieceRow>& pieces);
   absl::StatusOr<bool> AreTablesDue();
   absl::Status ChangeTables();
@@ -126,10 +127,12 @@ class Attempt {
   absl::Status RefuseExcluded(Connection& source, const TableName& table);
   absl::Status ParkJoining(const TableName& table, const absl::Status& why);
   absl::Status JoinTables();
-  absl::StatusOr<std::vector<JoinPlan>> BeginJoining(const CopierOptions& options);
+  using Refusals = std::vector<std::pair<TableName, absl::Status>>;
+  absl::StatusOr<std::vector<JoinPlan>> BeginJoining(const CopierOptions& options,
+                                                     Refusals* refused);
   absl::Status NoteJoining(Connection& session, const std::vector<JoinPlan>& plans);
   absl::Status EmptyJoining(const CopierOptions& options, const Table& there, bool was_empty);
-  absl::Status EmptyBegun(const CopierOptions& options, const JoinPlan& plan);
+  absl::Status EmptyBegun(const TableName& table);
   absl::Status CopyJoining(const CopierOptions& options, const std::vector<JoinPlan>& plans);
   absl::Status CopyEach(const CopierOptions& options, const std::vector<JoinPlan>& plans,
                         StreamBeside& beside, const JoinPlan** current, bool* is_called_off);
@@ -175,6 +178,7 @@ class Attempt {
   std::string shown_requests_;              // which of it people see
   bool is_joining_ = false;                 // they are being copied, the stream beside them
   bool has_joining_left_ = false;           // some are to be copied when the last are passed
+  bool has_left_ = false;                   // some are to be parked when they may leave
   absl::Time connected_at_;
   bool is_checked_ = false;  // all that `check` looks at, in this attempt
   std::string heal_reason_;  // not empty: the task is to be healed

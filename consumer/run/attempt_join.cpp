@@ -132,6 +132,7 @@ absl::Status Attempt::RefuseExcluded(Connection& source, const TableName& table)
 }
 
 absl::Status Attempt::ParkJoining(const TableName& table, const absl::Status& why) {
+  TOWLINE_RETURN_IF_ERROR(EmptyBegun(table));
   Connection& session = store_->connection();
   const std::string text = Describe(WithRejoinHint(why, table));
   absl::Status parked = InTransaction(session, [&]() -> absl::Status {
@@ -147,12 +148,15 @@ absl::Status Attempt::ParkJoining(const TableName& table, const absl::Status& wh
 // The stream stands still and has no such table, and none is between snapshot and stream.
 absl::Status Attempt::JoinTables() {
   const CopierOptions options = CopyOptions();
-  TOWLINE_ASSIGN_OR_RETURN(std::vector<JoinPlan> plans, BeginJoining(options));
+  Refusals refused;
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<JoinPlan> plans, BeginJoining(options, &refused));
+  for (const auto& [table, why] : refused) TOWLINE_RETURN_IF_ERROR(ParkJoining(table, why));
   return plans.empty() ? absl::OkStatus() : CopyJoining(options, plans);
 }
 
-// Those that may be copied have their ranges when it returns, the others are parked.
-absl::StatusOr<std::vector<JoinPlan>> Attempt::BeginJoining(const CopierOptions& options) {
+// Those that may be copied have their ranges when it returns, the others are to be parked.
+absl::StatusOr<std::vector<JoinPlan>> Attempt::BeginJoining(const CopierOptions& options,
+                                                            Refusals* refused) {
   std::vector<JoinPlan> plans;
   TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_->ReadPieces());
   std::erase_if(pieces, [](const PieceRow& piece) { return piece.state != "joining"; });
@@ -180,7 +184,7 @@ absl::StatusOr<std::vector<JoinPlan>> Attempt::BeginJoining(const CopierOptions&
       continue;
     }
     if (!IsTableFault(plan.status())) return plan.status();
-    TOWLINE_RETURN_IF_ERROR(ParkJoining(piece.table, plan.status()));
+    refused->emplace_back(piece.table, plan.status());
   }
   if (plans.empty()) return plans;
   TOWLINE_RETURN_IF_ERROR(NoteJoining(destination, plans));
@@ -227,17 +231,21 @@ absl::Status Attempt::EmptyJoining(const CopierOptions& options, const Table& th
   return absl::OkStatus();
 }
 
-// Of a table whose copy has ended before its end: a part of it may be committed, and is nobody's.
-absl::Status Attempt::EmptyBegun(const CopierOptions& options, const JoinPlan& plan) {
+// Of a table that is taken out of the stream: a part of a copy that has not come to its end may be
+// committed, and is nobody's.
+absl::Status Attempt::EmptyBegun(const TableName& table) {
   TOWLINE_ASSIGN_OR_RETURN(std::vector<RangeRow> ranges, store_->ReadRanges());
-  const bool is_begun = std::any_of(ranges.begin(), ranges.end(), [&plan](const RangeRow& range) {
-    return range.table == plan.table.name && range.state == "copying";
+  const bool is_begun = std::any_of(ranges.begin(), ranges.end(), [&table](const RangeRow& range) {
+    return range.table == table && range.state == "copying";
   });
   if (!is_begun) return absl::OkStatus();
-  absl::Status emptied = EmptyJoining(options, plan.there, /*was_empty=*/false);
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> there,
+                           ReadTablesByName(store_->connection(), {table}));
+  if (there.front().oid == 0) return absl::OkStatus();
+  absl::Status emptied = EmptyJoining(CopyOptions(), there.front(), /*was_empty=*/false);
   if (emptied.ok() || !IsTableFault(emptied)) return emptied;
   LogWarning("a table keeps what was copied of it, and is not complete",
-             {{"table", Quoted(plan.table.name)}, {"because", Describe(emptied)}});
+             {{"table", Quoted(table)}, {"because", Describe(emptied)}});
   return absl::OkStatus();
 }
 
@@ -271,7 +279,7 @@ absl::Status Attempt::CopyJoining(const CopierOptions& options,
   context_.control.set_is_copying(false);
   is_joining_ = false;
   context_.ShowState(row_.state);
-  if (is_called_off) return current != nullptr ? EmptyBegun(options, *current) : absl::OkStatus();
+  if (is_called_off) return absl::OkStatus();
   if (TableToCopyAgain(copied).has_value()) {
     // The next attempt looks at it as it is then.
     return absl::AbortedError(copied.message());
@@ -285,7 +293,6 @@ absl::Status Attempt::CopyJoining(const CopierOptions& options,
   }
   if (!copied.ok()) {
     if (current == nullptr || !IsTableFault(copied)) return copied;
-    TOWLINE_RETURN_IF_ERROR(EmptyBegun(options, *current));
     return ParkJoining(current->table.name, copied);
   }
   FaultPoint("join:copied");

@@ -42,8 +42,12 @@ constexpr absl::Duration kStopGrace = absl::Seconds(3);
 // some four times as much: together a third of the memory that is promised (I6). Enough for 8,000
 // tables of ten columns.
 constexpr size_t kDescriptionBytesMax = 16 << 20;
-// And no more often: the server reads its log again from the oldest transaction that was open.
+// And seldom: a new session reads the log again from the oldest transaction that was open. So the
+// time that took, until the position moved, is to be a small part of a session; and tables that are
+// all in use are not forgotten for nothing again and again.
 constexpr absl::Duration kForgetIntervalMin = absl::Minutes(10);
+constexpr int kForgetIntervalsOfReading = 10;
+constexpr int kForgottenCountMax = 3;  // the limit is doubled each time, up to 128 MiB
 
 // /tmp is memory on many machines, and what goes to files is what memory should not hold.
 std::string SpoolDirectory(const Config& config) {
@@ -296,16 +300,22 @@ absl::StatusOr<bool> Attempt::SwitchTwoPhaseOff(Connection& server) {
 // OK when a pause is wished, or for what needs the stream closed: constraints, tables that leave or
 // come back, switching two-phase decoding on, and too many descriptions.
 absl::Status Attempt::WatchStream(StreamSession& session, SequenceKeeper* keeper) {
-  const absl::Time may_forget_at = absl::Now() + kForgetIntervalMin;
+  const absl::Time begun_at = absl::Now();
+  absl::Time may_forget_at = absl::InfiniteFuture();  // until the position has moved
   while (!context_.control.wants_pause()) {
     TOWLINE_RETURN_IF_ERROR(session.status());
     TOWLINE_RETURN_IF_ERROR(monitor_->status());
     const ApplyLoop::Progress applied = session.progress().apply;
     TOWLINE_RETURN_IF_ERROR(MoveOn(applied.position));
     if (is_constraints_due_) break;
-    // Not before something was applied: the next session must not come to the same end.
-    if (applied.description_bytes > kDescriptionBytesMax && applied.position > row_.position &&
-        absl::Now() >= may_forget_at) {
+    if (may_forget_at == absl::InfiniteFuture() && applied.position > row_.position) {
+      const absl::Duration reading = absl::Now() - begun_at;
+      may_forget_at =
+          absl::Now() + std::max(kForgetIntervalMin, kForgetIntervalsOfReading * reading);
+    }
+    const size_t bytes_max = kDescriptionBytesMax << context_.forgotten_count;
+    if (applied.description_bytes > bytes_max && absl::Now() >= may_forget_at) {
+      context_.forgotten_count = std::min(context_.forgotten_count + 1, kForgottenCountMax);
       LogInfo("the stream is opened anew, to forget the descriptions of tables",
               {{"bytes", absl::StrCat(applied.description_bytes)},
                {"position", applied.position.ToString()}});

@@ -39,6 +39,10 @@ std::string NumbersOf(const std::vector<TableRequest>& requests) {
   return text;
 }
 
+bool IsToBeParked(const PieceRow& piece) {
+  return piece.has_left && (piece.state == "copied" || piece.state == "streamed");
+}
+
 absl::Status RefuseToLeave(const std::vector<FailedTable>& tables) {
   std::vector<std::string> names;
   for (const FailedTable& table : tables) {
@@ -99,24 +103,55 @@ absl::Status Attempt::SelectTables() {
 }
 
 // A table that the stream passes over is no exact copy any more. That is kept for the time when the
-// selection takes it again; until the others' keys are made it cannot leave, and nothing may stream
-// without it. Before anything does, and when tables were taken up (SelectTables()).
+// selection takes it again; until the others' keys are made it cannot leave. A selection that this
+// process has begun with and that does not take it is refused then. One that the source has moved
+// meanwhile is noted, and parked when it may leave, whatever the selection takes by then. Before
+// anything streams, and when tables were taken up (SelectTables()).
 absl::Status Attempt::ParkUnselected() {
   TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenSource());
   TOWLINE_ASSIGN_OR_RETURN(std::vector<ListedTable> tables,
                            ListTables(source, SelectionOf(context_.config)));
   TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_->ReadPieces());
-  const std::vector<FailedTable> left = UnselectedPieces(pieces, tables, context_.config.ddl.is_on);
-  if (!left.empty() && !MayTablesLeave()) return RefuseToLeave(left);
+  std::vector<FailedTable> left = UnselectedPieces(pieces, tables, context_.config.ddl.is_on);
+  has_left_ = false;
+  if (!MayTablesLeave()) {
+    std::set<TableName> names;
+    for (const ListedTable& table : tables) names.insert(table.name);
+    std::vector<FailedTable> refused;
+    for (const FailedTable& table : left) {
+      const bool is_moved = context_.has_selected || !names.contains(table.name);
+      if (!is_moved) refused.push_back(table);
+    }
+    if (!refused.empty()) return RefuseToLeave(refused);
+    for (const FailedTable& table : left) TOWLINE_RETURN_IF_ERROR(NoteLeft(table.name));
+    has_left_ = !left.empty() || std::any_of(pieces.begin(), pieces.end(), IsToBeParked);
+    context_.has_selected = true;
+    return absl::OkStatus();
+  }
+  context_.has_selected = true;
+  for (const PieceRow& piece : pieces) {
+    const bool is_known = std::any_of(left.begin(), left.end(), [&](const FailedTable& table) {
+      return table.name == piece.table;
+    });
+    if (IsToBeParked(piece) && !is_known) left.push_back({piece.table, piece.source_oid});
+  }
   for (const FailedTable& table : left) {
     TOWLINE_RETURN_IF_ERROR(store_->ParkTable(
         table,
-        "include and exclude do not select it any more: what is written to it at the source "
+        "include and exclude did not select it any more: what is written to it at the source "
         "does not come"));
-    LogWarning("a table is parked, because include and exclude do not select it any more",
+    LogWarning("a table is parked, because include and exclude did not select it any more",
                {{"table", Quoted(table.name)}, {"position", row_.position.ToString()}});
   }
   return absl::OkStatus();
+}
+
+absl::Status Attempt::NoteLeft(const TableName& table) {
+  LogWarning(
+      "a table is not selected any more, since the source has moved it: it is parked when the "
+      "stream has passed the copy",
+      {{"table", Quoted(table)}});
+  return store_->NoteLeft(table);
 }
 
 void Attempt::ShowParked(const std::vector<TableName>& parked) {
@@ -193,6 +228,7 @@ absl::StatusOr<bool> Attempt::AreTablesDue() {
   tables_looked_at_ = absl::Now();
   const bool may_come = MayTablesCome();
   if (may_come && has_joining_left_) return true;
+  if (has_left_ && MayTablesLeave()) return true;
   TOWLINE_ASSIGN_OR_RETURN(std::vector<TableRequest> requests,
                            ReadTableRequests(store_->connection(), context_.task));
   const bool may_leave = MayTablesLeave();
@@ -236,8 +272,10 @@ absl::Status Attempt::TakeUp(const TableRequest& request, const std::vector<Piec
   const PieceRow* piece = FindPiece(pieces, request.table);
   absl::Status refusal = CheckTableRequest(request.table, request.action, piece);
   if (refusal.ok()) {
-    if (request.action == "park") return Leave(request, "parked");
-    if (request.action == "remove") return Leave(request, "removed");
+    if (request.is_to_leave()) {
+      TOWLINE_RETURN_IF_ERROR(EmptyBegun(request.table));
+      return Leave(request, request.action == "park" ? "parked" : "removed");
+    }
     const bool is_added = request.action == "add";
     absl::StatusOr<Table> there =
         CheckJoin(request, piece == nullptr || is_added ? "" : piece->existing);

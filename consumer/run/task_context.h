@@ -43,6 +43,8 @@ struct TaskContext {
   TaskClaim claim;                  // of the last takeover; epoch 0: none yet
   bool is_slot_created = false;     // as the last look at the task row said
   bool has_ever_connected = false;  // both servers were reached by some attempt
+  int forgotten_count = 0;          // how often a stream was opened anew to forget descriptions
+  bool has_selected = false;        // the selection was seen to take all tables of the copy
 
   void ShowState(TaskState state, const std::string& waiting_for = "") {
     board.Update([&](TaskStatus& status) {

@@ -94,23 +94,35 @@ absl::Status StateStore::InsertPieces(const std::vector<PieceRow>& pieces) {
   for (const PieceRow& piece : pieces) {
     values.insert(
         values.end(),
-        {options_.task, piece.table.schema, piece.table.name, absl::StrCat(values.size()),
-         absl::StrCat(piece.source_oid), piece.existing, piece.state,
-         absl::StrCat(piece.bytes_total), absl::StrCat(piece.rows_done), piece.rule,
+        {options_.task,
+         piece.table.schema,
+         piece.table.name,
+         absl::StrCat(values.size()),
+         absl::StrCat(piece.source_oid),
+         piece.existing,
+         piece.state,
+         absl::StrCat(piece.bytes_total),
+         absl::StrCat(piece.rows_done),
+         piece.rule,
          piece.snapshot_number == 0 ? Param() : Param(absl::StrCat(piece.snapshot_number)),
          piece.key ? Param(piece.key->column) : Param(),
          piece.key ? Param(std::string(KeyTypeName(piece.key->type))) : Param(),
          piece.key ? Param(absl::StrCat(piece.key->type_oid)) : Param(),
-         piece.key ? Param(piece.key->collation) : Param(), piece.source_form,
-         piece.is_added ? "t" : "f", piece.reason, piece.was_empty ? "t" : "f"});
+         piece.key ? Param(piece.key->collation) : Param(),
+         piece.source_form,
+         piece.is_added ? "t" : "f",
+         piece.reason,
+         piece.was_empty ? "t" : "f",
+         piece.has_left ? "t" : "f"});
   }
   return InsertRows(
       connection_,
       "towline_state.piece (task, schema_name, table_name, ordinal, source_oid, "
       "existing, state, bytes_total, rows_done, rule, snapshot_number, key_column, "
-      "key_type, key_type_oid, key_collation, source_form, is_added, reason, was_empty)",
-      {"text", "text", "text", "bigint", "bigint", "text", "text", "bigint", "bigint", "text",
-       "integer", "text", "text", "bigint", "text", "text", "boolean", "text", "boolean"},
+      "key_type, key_type_oid, key_collation, source_form, is_added, reason, was_empty, has_left)",
+      {"text",   "text",   "text",    "bigint",  "bigint",  "text",   "text",
+       "bigint", "bigint", "text",    "integer", "text",    "text",   "bigint",
+       "text",   "text",   "boolean", "text",    "boolean", "boolean"},
       std::move(values));
 }
 
@@ -263,6 +275,18 @@ absl::Status StateStore::ParkTable(const FailedTable& table, const std::string& 
   });
 }
 
+absl::Status StateStore::NoteLeft(const TableName& table) {
+  return InTransaction(connection_, [&]() -> absl::Status {
+    TOWLINE_RETURN_IF_ERROR(CheckEpoch(connection_, claim()));
+    return connection_
+        .Query(
+            "UPDATE towline_state.piece SET has_left = true WHERE task = $1 AND "
+            "schema_name = $2 AND table_name = $3",
+            {options_.task, table.schema, table.name})
+        .status();
+  });
+}
+
 absl::StatusOr<std::vector<PieceRow>> StateStore::ReadPieces() {
   return ReadPieces(connection_, options_.task);
 }
@@ -274,7 +298,7 @@ absl::StatusOr<std::vector<PieceRow>> StateStore::ReadPieces(Connection& session
       session.Query("SELECT schema_name, table_name, source_oid, existing, state, bytes_total, "
                     "rows_done, bytes_done, rule, COALESCE(snapshot_number, 0), key_column, "
                     "key_type, key_type_oid, COALESCE(key_collation, ''), source_form, "
-                    "is_added, reason, was_empty "
+                    "is_added, reason, was_empty, has_left "
                     "FROM towline_state.piece WHERE task = $1 ORDER BY ordinal",
                     {task}));
   std::vector<PieceRow> pieces;
@@ -293,7 +317,8 @@ absl::StatusOr<std::vector<PieceRow>> StateStore::ReadPieces(Connection& session
                       rows.GetString(i, 14),
                       rows.GetBool(i, 15),
                       rows.GetString(i, 16),
-                      rows.GetBool(i, 17)});
+                      rows.GetBool(i, 17),
+                      rows.GetBool(i, 18)});
   }
   return pieces;
 }

@@ -29,8 +29,8 @@ absl::Status SetPieceState(Connection& session, const TaskClaim& claim, const Ta
           .status());
   TOWLINE_ASSIGN_OR_RETURN(
       Result result,
-      session.Query("UPDATE towline_state.piece SET state = $4, reason = $5, was_empty = false "
-                    "WHERE task = $1 AND schema_name = $2 AND table_name = $3",
+      session.Query("UPDATE towline_state.piece SET state = $4, reason = $5, was_empty = false, "
+                    "has_left = false WHERE task = $1 AND schema_name = $2 AND table_name = $3",
                     {{claim.task, table.schema, table.name, state, reason}}));
   return CheckPositionMoved(result.affected_rows());
 }

@@ -368,9 +368,12 @@ CREATE TABLE towline_state.table_request (
 COMMENT ON TABLE towline_state.table_request IS
   'What towline table has asked of single tables and the task has not done yet, or has refused.';
 )sql",
-    // Version 16: a table that was added must still be empty when its copy begins.
+    // Version 16: a table that was added must still be empty when its copy begins; one that has
+    // left
+    // the selection while it could not be parked is parked later.
     R"sql(
-ALTER TABLE towline_state.piece ADD COLUMN was_empty boolean NOT NULL DEFAULT false;
+ALTER TABLE towline_state.piece ADD COLUMN was_empty boolean NOT NULL DEFAULT false,
+  ADD COLUMN has_left boolean NOT NULL DEFAULT false;
 )sql",
 };
 

@@ -98,6 +98,7 @@ struct PieceRow {
   bool is_added = false;         // not by the configuration's selection, but by towline table add
   std::string reason = "";       // of a parked one: why
   bool was_empty = false;        // when it was added, and none of our rows may be in it yet
+  bool has_left = false;         // the selection, for a time at least: it is to be parked
 
   // It has range rows: those of its key, or one without bounds.
   bool has_own_snapshots() const { return !source_form.empty(); }
@@ -200,6 +201,8 @@ class StateStore {
   absl::Status CopyAgain(Oid table);
   // The table leaves the stream (state parked): nothing of it is applied or kept any more. One that
   // has no piece yet gets one.
+  // It cannot be parked yet, and is not exact any more.
+  absl::Status NoteLeft(const TableName& table);
   absl::Status ParkTable(const FailedTable& table, const std::string& reason);
   // The task's position, and what its copy was, do not count any more: it is in the phase healing
   // until EndHeal(). What it has prepared is given up. One that has begun already begins again.

@@ -269,6 +269,26 @@ def test_no_table_is_left_out_before_the_stream_has_passed_the_copy(towline, sou
     assert towline.stop() == 0
 
 
+def test_a_partition_that_is_detached_before_the_stream_has_passed_the_copy_is_parked_later(towline, source, destination):
+    source.script("CREATE TABLE family (id int PRIMARY KEY, v text) PARTITION BY RANGE (id)",
+                  "CREATE TABLE one PARTITION OF family FOR VALUES FROM (0) TO (1000)",
+                  "CREATE TABLE two PARTITION OF family FOR VALUES FROM (1000) TO (2000)",
+                  "INSERT INTO family SELECT i, 'old' FROM generate_series(900, 1100) i")
+    towline.fault = "copy:before-post-data:stop:1"
+    towline.start("--include", "public.family")
+    towline.wait_for_log("fault point copy:before-post-data")
+    source.script("ALTER TABLE family DETACH PARTITION one", "INSERT INTO one VALUES (5, 'not sent')",
+                  "INSERT INTO family VALUES (1500, 'sent')")
+    towline.process.send_signal(signal.SIGCONT)
+    towline.fault = None
+    wait_until(lambda: destination.query("SELECT state FROM towline_state.piece WHERE table_name = 'one'") == [("parked",)], 60,
+               "the partition to be parked")
+    assert "since the source has moved it" in towline.output(), towline.tail()
+    towline.wait_until_caught_up()
+    assert destination.value("SELECT count(*) FROM two") == 102
+    assert towline.stop() == 0
+
+
 def test_pattern_that_matches_nothing_is_an_error(towline, source, destination):
     source.execute(TABLE)
     assert "nothing_like_this" in stops(towline, "--include", "nothing_like_this", status=3)
