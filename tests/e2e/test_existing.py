@@ -233,7 +233,7 @@ def test_a_table_that_was_left_out_for_a_time_is_parked(towline, source, destina
     assert_equal(source.uri(), destination.uri(), tables=["public.u", "public.part"])
     assert destination.value("SELECT count(*) FROM t") == 100
     assert towline.status()["parked"] == [{"schema": "public", "table": "t"}]
-    assert "include and exclude do not select it any more" in towline.call("status").stdout
+    assert "include and exclude did not select it any more" in towline.call("status").stdout
     assert towline.call("table", "rejoin", "public.t").returncode == 0
     wait_until(lambda: towline.status()["parked_total"] == 0, 60, "t to come back", explain=towline.tail)
     # Under another name that nothing excludes it goes on as ever; under one that is not included it does not.
