@@ -71,6 +71,7 @@ TEST_P(ApplierSendTest, NothingBehindACommitThatFailsHasAnEffect) {
       "END $$; CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON dst.u DEFERRABLE INITIALLY "
       "DEFERRED "
       "FOR EACH ROW EXECUTE FUNCTION dst.refuse(); ALTER TABLE dst.u ENABLE ALWAYS TRIGGER refuse");
+  mirror_.Restart();  // the table was altered behind it
   for (const char* next : {"INSERT INTO t VALUES (3, 'a')",
                            "INSERT INTO t SELECT g, 'a' FROM generate_series(3, 900) g"}) {
     const std::string position = Position();
@@ -86,6 +87,26 @@ TEST_P(ApplierSendTest, NothingBehindACommitThatFailsHasAnEffect) {
     EXPECT_EQ(mirror_.Value("SELECT count(*) FROM dst.u"), "1");
     mirror_.Sql("DELETE FROM src.t WHERE id > 1; DELETE FROM src.u WHERE id > 1");
     mirror_.Sql("TRUNCATE src.record_t, src.record_u");
+  }
+}
+
+TEST_P(ApplierSendTest, ATableThatWasAlteredIsNoticedBeforeTheCommit) {
+  for (const char* next : {"INSERT INTO t VALUES (2, 'a')",
+                           "INSERT INTO t SELECT g, 'a' FROM generate_series(2, 900) g"}) {
+    SendAll("INSERT INTO t VALUES (1, 'a')");
+    ASSERT_TRUE(mirror_.applier().Settle().ok());
+    const std::string position = Position();
+    mirror_.Sql("ALTER TABLE dst.t ADD COLUMN own int");
+    mirror_.Source(next);
+    absl::Status status = Send();
+    if (status.ok()) status = mirror_.applier().Settle();
+    EXPECT_EQ(status.code(), absl::StatusCode::kAborted) << status;
+    EXPECT_THAT(std::string(status.message()),
+                HasSubstr("table dst.t of the destination was altered"));
+    mirror_.Restart();
+    EXPECT_EQ(Position(), position);
+    EXPECT_EQ(mirror_.Value("SELECT count(*) FROM dst.t"), "1");
+    mirror_.Sql("ALTER TABLE dst.t DROP COLUMN own; TRUNCATE src.t, dst.t, src.record_t");
   }
 }
 
