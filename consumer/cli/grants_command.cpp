@@ -11,6 +11,7 @@
 #include "cli/commands.h"
 #include "cli/task_finder.h"
 #include "pg/quoting.h"
+#include "precheck/server_facts.h"
 #include "schema/catalog_reader.h"
 #include "schema/sequences.h"
 
@@ -21,8 +22,6 @@ namespace {
 constexpr int kParameterGrantsVersionMin = 150000;
 // From 19 on a second argument, with a default, names the process that holds the origin.
 constexpr int kSharedOriginsVersionMin = 190000;
-// From 14 on the source's catalogs are changed behind a new slot (docs/decisions/014).
-constexpr int kTemporaryVersionMin = 140000;
 
 constexpr char kUserSchemasSql[] = R"sql(
 SELECT n.nspname FROM pg_catalog.pg_namespace n

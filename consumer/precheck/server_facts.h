@@ -9,6 +9,10 @@
 
 namespace towline {
 
+// From 14 on a new slot may misread changes of the catalogs, and is read from behind one of our
+// own, a temporary table (docs/decisions/014).
+inline constexpr int kTemporaryVersionMin = 140000;
+
 struct Setting {
   std::string value;
   std::string unit;         // "kB", "8kB", "MB", "s", "ms" or empty

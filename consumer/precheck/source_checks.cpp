@@ -15,8 +15,6 @@ constexpr int kVersionMin = 130000;
 // Before, a slot can be made so at its creation only, which is before the copy.
 constexpr int kTwoPhaseVersionMin = 150000;
 constexpr int kFailoverVersionMin = 170000;
-// From there on a new slot may misread changes of the catalogs (docs/decisions/014).
-constexpr int kTemporaryVersionMin = 140000;
 
 // Transactions younger than this end by themselves while the start waits.
 constexpr int64_t kLongTransactionSeconds = 60;

@@ -39,8 +39,8 @@ constexpr absl::Duration kStopGrace = absl::Seconds(3);
 
 // A session keeps all relations that were described to it, so a source that makes and drops tables
 // all day would make it grow without end. What is known of their tables at the destination takes
-// some four times as much: together a third of the memory that is promised (I6). Enough for 8,000
-// tables of ten columns.
+// some four times as much (an estimate): together a third of the memory that is promised (I6).
+// Enough for 8,000 tables of ten columns.
 constexpr size_t kDescriptionBytesMax = 16 << 20;
 // And seldom: a new session reads the log again from the oldest transaction that was open. So the
 // time that took, until the position moved, is to be a small part of a session; and tables that are

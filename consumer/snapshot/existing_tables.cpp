@@ -108,8 +108,8 @@ absl::Status CheckExistingRows(Connection& session, const std::vector<Table>& so
   std::vector<size_t> asked;
   for (size_t i = 0; i < source.size(); ++i) {
     const TableName& name = source[i].name;
-    if (destination[i].oid == 0 || destination[i].kind != 'r' || check.ours.contains(name))
-      continue;
+    const bool is_table = destination[i].oid != 0 && destination[i].kind == 'r';
+    if (!is_table || check.ours.contains(name)) continue;
     const std::string policy = check.policy(name);
     const bool may_keep_rows = policy == "append" && !check.streamed.contains(name);
     if (policy != "truncate" && !may_keep_rows) asked.push_back(i);
