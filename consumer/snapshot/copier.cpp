@@ -670,7 +670,7 @@ absl::Status CopyRun::Finish() {
                            OpenDestination(options_, "index", kSchemaOrigin, store_, shutdown_));
   TOWLINE_RETURN_IF_ERROR(ReleaseLargeObjects(session, store_.claim()));
   TOWLINE_RETURN_IF_ERROR(CopySequences(options_, session, pieces, shutdown_));
-  TOWLINE_RETURN_IF_ERROR(AnalyzeTables(session, pieces));
+  TOWLINE_RETURN_IF_ERROR(AnalyzeTables(options_, session, pieces, store_, shutdown_));
   summary_.EndStep("sequences and statistics", {.tables = static_cast<int64_t>(pieces.size())});
   summary_.Log();
   return store_.SetState(TaskState::kCatchingUp);

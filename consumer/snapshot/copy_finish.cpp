@@ -1,29 +1,66 @@
 #include "snapshot/copy_finish.h"
 
 #include <algorithm>
+#include <thread>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/error.h"
+#include "base/linked_shutdown.h"
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "pg/quoting.h"
 #include "schema/array_literal.h"
 #include "schema/sequences.h"
+#include "snapshot/table_copier.h"
 #include "state/task_name.h"
 
 namespace towline {
 namespace {
 
 constexpr char kRootsSql[] = R"sql(
-SELECT DISTINCT rn.nspname, r.relname
-FROM unnest($1::text[], $2::text[]) AS copied(schema_name, name)
+SELECT rn.nspname, r.relname, pg_catalog.sum(copied.bytes)::bigint
+FROM unnest($1::text[], $2::text[], $3::bigint[]) AS copied(schema_name, name, bytes)
 JOIN pg_catalog.pg_namespace n ON n.nspname = copied.schema_name
 JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = copied.name
 JOIN pg_catalog.pg_class r ON r.oid = COALESCE(pg_catalog.pg_partition_root(c.oid)::oid, c.oid)
 JOIN pg_catalog.pg_namespace rn ON rn.oid = r.relnamespace
-ORDER BY 1, 2
+GROUP BY 1, 2
+ORDER BY 3 DESC, 1, 2
 )sql";
+
+// Less than this is analyzed sooner than more sessions are there.
+constexpr int64_t kAnalyzedAloneMax = int64_t{64} << 20;
+
+absl::Status Analyze(Connection& session, const std::vector<std::string>& tables) {
+  return WithContext(session.Exec("ANALYZE " + absl::StrJoin(tables, ", ")).status(),
+                     "analyzing the copied tables");
+}
+
+// Each list on a session of its own, the first on `destination`.
+absl::Status AnalyzeAtOnce(const CopierOptions& options, Connection& destination,
+                           const std::vector<std::vector<std::string>>& lists, StateStore& store,
+                           const Shutdown& shutdown) {
+  LinkedShutdown stop(shutdown);
+  std::vector<Connection> sessions;
+  for (size_t i = 1; i < lists.size(); ++i) {
+    TOWLINE_ASSIGN_OR_RETURN(
+        Connection session, OpenDestination(options, "analyze", kSchemaOrigin + static_cast<int>(i),
+                                            store, stop.shutdown()));
+    sessions.push_back(std::move(session));
+  }
+  std::vector<absl::Status> done(lists.size());
+  std::vector<std::thread> threads;
+  for (size_t i = 1; i < lists.size(); ++i) {
+    threads.emplace_back([&, i] { done[i] = Analyze(sessions[i - 1], lists[i]); });
+  }
+  done[0] = Analyze(destination, lists[0]);
+  if (!done[0].ok()) stop.Request();
+  for (std::thread& thread : threads) thread.join();
+  for (const absl::Status& status : done) TOWLINE_RETURN_IF_ERROR(status);
+  return absl::OkStatus();
+}
 
 }  // namespace
 
@@ -54,22 +91,37 @@ absl::Status CopySequences(const CopierOptions& options, Connection& destination
   return absl::OkStatus();
 }
 
-absl::Status AnalyzeTables(Connection& destination, const std::vector<PieceRow>& pieces) {
+absl::Status AnalyzeTables(const CopierOptions& options, Connection& destination,
+                           const std::vector<PieceRow>& pieces, StateStore& store,
+                           const Shutdown& shutdown) {
   ArrayLiteral schemas;
   ArrayLiteral names;
+  ArrayLiteral sizes;
   for (const PieceRow& piece : pieces) {
     schemas.Add(piece.table.schema);
     names.Add(piece.table.name);
+    sizes.Add(absl::StrCat(piece.bytes_total));
   }
-  TOWLINE_ASSIGN_OR_RETURN(Result found,
-                           destination.Query(kRootsSql, {{schemas.ToString(), names.ToString()}}));
-  std::vector<std::string> roots;
+  TOWLINE_ASSIGN_OR_RETURN(
+      Result found,
+      destination.Query(kRootsSql, {{schemas.ToString(), names.ToString(), sizes.ToString()}}));
+  if (found.row_count() == 0) return absl::OkStatus();
+  int64_t total = 0;
+  for (int row = 0; row < found.row_count(); ++row) total += found.GetInt(row, 2);
+  const int sessions =
+      total <= kAnalyzedAloneMax ? 1 : std::clamp(options.index_workers, 1, found.row_count());
+  // The next largest to whoever has least.
+  std::vector<std::vector<std::string>> lists(static_cast<size_t>(sessions));
+  std::vector<int64_t> bytes(lists.size());
   for (int row = 0; row < found.row_count(); ++row) {
-    roots.push_back(QuoteQualified(found.Get(row, 0), found.Get(row, 1)));
+    const auto least = std::min_element(bytes.begin(), bytes.end());
+    *least += found.GetInt(row, 2);
+    lists[static_cast<size_t>(least - bytes.begin())].push_back(
+        QuoteQualified(found.Get(row, 0), found.Get(row, 1)));
   }
-  if (roots.empty()) return absl::OkStatus();
-  return WithContext(destination.Exec("ANALYZE " + absl::StrJoin(roots, ", ")).status(),
-                     "analyzing the copied tables");
+  // Tables without a page may leave some.
+  std::erase_if(lists, [](const std::vector<std::string>& list) { return list.empty(); });
+  return AnalyzeAtOnce(options, destination, lists, store, shutdown);
 }
 
 absl::StatusOr<SchemaRun> PreparePostData(const CopierOptions& options, const char* section,

@@ -31,8 +31,11 @@ std::map<TableName, int64_t> SizesOf(const std::vector<PieceRow>& pieces);
 absl::Status CopySequences(const CopierOptions& options, Connection& destination,
                            const std::vector<PieceRow>& pieces, const Shutdown& shutdown);
 
-// Statistics of all copied tables; a partitioned table brings those of its partitions.
-absl::Status AnalyzeTables(Connection& destination, const std::vector<PieceRow>& pieces);
+// Statistics of all copied tables; a partitioned table brings those of its partitions. On
+// options.index_workers sessions, `destination` one of them, the largest tables first.
+absl::Status AnalyzeTables(const CopierOptions& options, Connection& destination,
+                           const std::vector<PieceRow>& pieces, StateStore& store,
+                           const Shutdown& shutdown);
 
 // maintenance_work_mem for index builds of the session. 0: 256 MiB where the server's setting is
 // smaller, as its own default of 64 MiB makes them sort on disk.

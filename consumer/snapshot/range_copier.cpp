@@ -210,7 +210,8 @@ absl::Status Join(const RangedCopy& copy, size_t table, RangeQueue& queue, KeyBu
 absl::Status WorkOnRanges(const std::vector<RangedCopy>& tables, RangeWorker& worker,
                           const TaskClaim& claim, RangeQueue& queue, LiveSource& source,
                           KeyBuilder& keys, CopyProgress& progress) {
-  while (const RangeJob* job = queue.Next()) {
+  const RangeJob* job = nullptr;
+  while ((job = queue.Next(job)) != nullptr) {
     const RangedCopy& copy = tables[job->table];
     TOWLINE_ASSIGN_OR_RETURN(int64_t rows, worker.Copy(copy, *job, queue, source));
     if (!queue.Finish(*job, rows)) continue;

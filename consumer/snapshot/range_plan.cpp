@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "base/format.h"
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "pg/quoting.h"
@@ -51,6 +52,14 @@ absl::StatusOr<std::set<Oid>> ReadExcluding(Connection& connection) {
 }
 
 }  // namespace
+
+bool FitTogether(const std::vector<Table>& tables, int64_t part_bytes) {
+  int64_t bytes = 0;
+  for (const Table& table : tables) {
+    if (HasRowsToCopy(table)) bytes += table.total_bytes;
+  }
+  return bytes <= kPartsTogetherMax * part_bytes;
+}
 
 bool HaveSameColumns(const std::string& form, const std::string& other) {
   auto without_file = [](const std::string& text) {
@@ -99,6 +108,14 @@ absl::StatusOr<std::map<TableName, RangedPlan>> PlanRanged(
     if (PlanKeys(table, {}, wanted).mode != CopyMode::kWhole) large.push_back(table.oid);
   }
   if (large.empty()) return plans;
+  if (options.planner == CopyPlanner::kAuto && FitTogether(tables, options.part_bytes)) {
+    for (const Table& table : tables) {
+      if (std::find(large.begin(), large.end(), table.oid) == large.end()) continue;
+      (*reasons)[table.name] = absl::StrCat("all tables together are no larger than ",
+                                            FormatBytes(kPartsTogetherMax * options.part_bytes));
+    }
+    return plans;
+  }
   using Candidates = std::map<Oid, std::vector<KeyCandidate>>;
   TOWLINE_ASSIGN_OR_RETURN(Candidates candidates, ReadKeyCandidates(source, large));
   TOWLINE_ASSIGN_OR_RETURN(std::set<Oid> excluding, ReadExcluding(source));

@@ -2,8 +2,9 @@
 // others are not (key_plan.h decides by size and order, this by what else hangs on the table), and
 // which of those have a snapshot to themselves: large ones, where no rows of other tables are kept
 // and no captured DDL follows.
-// All others share one. So do large ones of a source that cannot read ranges of ctid: one worker
-// would copy each, and the others stand by.
+// All others share one. So do all tables, large ones too, where they are few parts together
+// (copy_planner auto); and large ones of a source that cannot read ranges of ctid: one worker would
+// copy each, and the others stand by.
 #pragma once
 
 #include <map>
@@ -24,6 +25,13 @@ struct RangedPlan {
   std::optional<ChunkKey> key;  // none: it is one piece
   std::string source_form;      // ReadSourceForm()
 };
+
+// So many parts may all tables be together to share one snapshot, which then lives as long as they
+// take. Pages are cheaper to read than ranges of a key: COPY TO of 540,000 rows by halves of their
+// key took a third more of the source's CPU than the whole (docs/performance.md).
+inline constexpr int64_t kPartsTogetherMax = 8;
+
+bool FitTogether(const std::vector<Table>& tables, int64_t part_bytes);
 
 // What the first snapshot and each later one must agree about: relation, file and columns, as text.
 // A TRUNCATE and whatever rewrites the table give it another file. Read under the table's lock.

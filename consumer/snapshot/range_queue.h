@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "model/live_copy.h"
+#include "snapshot/part_order.h"
 #include "snapshot/range_copier.h"
 
 namespace towline {
@@ -29,16 +31,17 @@ class RangeQueue {
              LiveCopy& live)
       : places_(std::move(places)),
         live_(live),
+        jobs_(JobsOf(tables)),
+        order_(TablesOf(jobs_)),
         has_key_(tables.size()),
         rows_(tables.size()),
         ranges_left_(tables.size()) {
     for (size_t table = 0; table < tables.size(); ++table) {
       for (size_t range = 0; range < tables[table].ranges.size(); ++range) {
         const RangeRow& row = tables[table].ranges[range];
-        if (row.state == "copied") {
+        if (IsCopied(row)) {
           rows_[table] += row.rows_done;
         } else {
-          jobs_.push_back({table, range});
           ++ranges_left_[table];
         }
       }
@@ -57,11 +60,15 @@ class RangeQueue {
     return rows_[table];
   }
 
-  // Null: nothing left, or the copy has failed.
-  const RangeJob* Next() {
+  // For a worker that is done with `job`, if it had one. Null: nothing left, or the copy has
+  // failed.
+  const RangeJob* Next(const RangeJob* job) {
     absl::MutexLock lock(&mutex_);
-    if (!failure_.ok() || next_ == jobs_.size()) return nullptr;
-    return &jobs_[next_++];
+    if (!failure_.ok()) return nullptr;
+    const std::optional<size_t> next = order_.Take(
+        job == nullptr ? std::nullopt
+                       : std::optional<size_t>(static_cast<size_t>(job - jobs_.data())));
+    return next.has_value() ? &jobs_[*next] : nullptr;
   }
 
   // Whether it was the table's last. Where the key is there already the stream goes on in it.
@@ -113,12 +120,28 @@ class RangeQueue {
   }
 
  private:
+  static bool IsCopied(const RangeRow& range) { return range.state == "copied"; }
+  static std::vector<RangeJob> JobsOf(const std::vector<RangedCopy>& tables) {
+    std::vector<RangeJob> jobs;
+    for (size_t table = 0; table < tables.size(); ++table) {
+      for (size_t range = 0; range < tables[table].ranges.size(); ++range) {
+        if (!IsCopied(tables[table].ranges[range])) jobs.push_back({table, range});
+      }
+    }
+    return jobs;
+  }
+  static std::vector<size_t> TablesOf(const std::vector<RangeJob>& jobs) {
+    std::vector<size_t> tables;
+    for (const RangeJob& job : jobs) tables.push_back(job.table);
+    return tables;
+  }
+
   const std::vector<std::vector<size_t>> places_;
   LiveCopy& live_;
-  std::vector<RangeJob> jobs_;
+  const std::vector<RangeJob> jobs_;
   absl::Mutex mutex_;
+  PartOrder order_ ABSL_GUARDED_BY(mutex_);
   std::vector<bool> has_key_ ABSL_GUARDED_BY(mutex_);
-  size_t next_ ABSL_GUARDED_BY(mutex_) = 0;
   int running_ ABSL_GUARDED_BY(mutex_) = 0;
   std::vector<int64_t> rows_ ABSL_GUARDED_BY(mutex_);  // of the table's ranges that are done
   std::vector<int64_t> ranges_left_ ABSL_GUARDED_BY(mutex_);

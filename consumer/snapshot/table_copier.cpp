@@ -1,6 +1,7 @@
 #include "snapshot/table_copier.h"
 
 #include <algorithm>
+#include <optional>
 #include <thread>
 
 #include "absl/base/thread_annotations.h"
@@ -13,6 +14,7 @@
 #include "base/status_macros.h"
 #include "pg/quoting.h"
 #include "snapshot/copy_worker.h"
+#include "snapshot/part_order.h"
 #include "state/origin.h"
 #include "state/task_name.h"
 
@@ -27,20 +29,31 @@ constexpr absl::Duration kAliveInterval = absl::Seconds(5);
 // silence.
 constexpr char kLockTimeoutSql[] = "SET lock_timeout = '30s'";
 
+std::vector<size_t> TablesOf(const TableCopyJob& job) {
+  std::vector<size_t> tables;
+  for (const CopyPart& part : job.parts) tables.push_back(part.table);
+  return tables;
+}
+
 // What the workers share: the parts in their order and how far each table is.
 class WorkQueue {
  public:
-  WorkQueue(const TableCopyJob& job, int worker_count) : job_(job), running_(worker_count) {
+  WorkQueue(const TableCopyJob& job, int worker_count)
+      : job_(job), order_(TablesOf(job)), running_(worker_count) {
     parts_left_.resize(job.tables.size());
     rows_.resize(job.tables.size());
     for (const CopyPart& part : job.parts) ++parts_left_[part.table];
   }
 
-  // Null: nothing left, or the copy has failed.
-  const CopyPart* Next() {
+  // For a worker that is done with `part`, if it had one. Null: nothing left, or the copy has
+  // failed.
+  const CopyPart* Next(const CopyPart* part) {
     absl::MutexLock lock(&mutex_);
-    if (!failure_.ok() || next_ == job_.parts.size()) return nullptr;
-    return &job_.parts[next_++];
+    if (!failure_.ok()) return nullptr;
+    const std::optional<size_t> next = order_.Take(
+        part == nullptr ? std::nullopt
+                        : std::optional<size_t>(static_cast<size_t>(part - job_.parts.data())));
+    return next.has_value() ? &job_.parts[*next] : nullptr;
   }
 
   // Whether it was the table's last part; `rows` is then the whole table's.
@@ -76,7 +89,7 @@ class WorkQueue {
  private:
   const TableCopyJob& job_;
   absl::Mutex mutex_;
-  size_t next_ ABSL_GUARDED_BY(mutex_) = 0;
+  PartOrder order_ ABSL_GUARDED_BY(mutex_);
   int running_ ABSL_GUARDED_BY(mutex_);
   std::vector<int64_t> parts_left_ ABSL_GUARDED_BY(mutex_);
   std::vector<int64_t> rows_ ABSL_GUARDED_BY(mutex_);
@@ -85,7 +98,8 @@ class WorkQueue {
 
 absl::Status WorkOnParts(const TableCopyJob& job, const TaskClaim& claim, CopyWorker& worker,
                          WorkQueue& queue, CopyProgress& progress) {
-  while (const CopyPart* part = queue.Next()) {
+  const CopyPart* part = nullptr;
+  while ((part = queue.Next(part)) != nullptr) {
     const Table& table = job.tables[part->table];
     bool has_mark = !job.is_staged[part->table];
     // Both marks at once: the one without the other would have the table emptied and not copied.

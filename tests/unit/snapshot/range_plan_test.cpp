@@ -53,6 +53,19 @@ TEST_F(RangePlanTest, SoDoExclusionConstraintsAndRulesThatLeaveOutOperations) {
   EXPECT_EQ(Why(&rule), "its rule leaves out operations");
 }
 
+TEST(FitTogetherTest, AllTablesWithRowsCount) {
+  std::vector<Table> tables(3);
+  for (Table& table : tables) {
+    table.kind = 'r';
+    table.persistence = 'p';
+    table.total_bytes = 400;
+  }
+  EXPECT_TRUE(FitTogether(tables, 150));
+  EXPECT_FALSE(FitTogether(tables, 149));
+  tables[1].kind = 'p';
+  EXPECT_TRUE(FitTogether(tables, 100));
+}
+
 TEST(HaveSameColumnsTest, AnotherFileIsTheSameTableAndAnotherTableIsNot) {
   EXPECT_TRUE(HaveSameColumns("16390/20/abc", "16390/21/abc"));
   EXPECT_FALSE(HaveSameColumns("16390/20/abc", "16391/20/abc"));
