@@ -25,10 +25,17 @@ constexpr absl::Duration kWatchInterval = absl::Milliseconds(100);
 // A statement that takes longer than this is worth a line of the log.
 constexpr absl::Duration kTellAfter = absl::Seconds(10);
 
+// Where several builds run at once, one of a table up to this size gets no parallel workers of the
+// server: what it sorts fits into the memory that each has at least (SetIndexMemory()), and divided
+// it would have to be merged from files. Measured on two cores: five indexes on 5 million narrow
+// and a million wide rows, 11 s of CPU without, 15 s with (docs/performance.md).
+constexpr int64_t kSerialTableBytesMax = int64_t{1} << 30;
+
 struct Job {
   const SchemaStatement* statement = nullptr;
   TableName table;
-  bool is_alone = false;  // on its table
+  bool is_alone = false;   // on its table
+  bool is_serial = false;  // without parallel workers of the server
 };
 
 // What the sessions share. A job is given out when its table is free for it, so that none of them
@@ -106,8 +113,9 @@ class JobQueue {
 
 class Runner {
  public:
-  Runner(const SchemaRun& run, StateStore& store, const Shutdown& shutdown)
-      : run_(run), store_(store), shutdown_(shutdown), claim_(store.claim()) {}
+  Runner(const SchemaRun& run, const std::map<TableName, int64_t>& bytes, StateStore& store,
+         const Shutdown& shutdown)
+      : run_(run), bytes_(bytes), store_(store), shutdown_(shutdown), claim_(store.claim()) {}
 
   absl::Status Open(const CopierOptions& options, size_t count) {
     for (size_t i = 0; i < count; ++i) {
@@ -116,7 +124,7 @@ class Runner {
           Connection session,
           OpenDestination(options, "index", kSchemaOrigin + static_cast<int>(i), store_, stop_));
       TOWLINE_RETURN_IF_ERROR(SetIndexMemory(session, options.index_memory));
-      sessions_.push_back(std::move(session));
+      sessions_.push_back({std::move(session)});
     }
     return absl::OkStatus();
   }
@@ -126,7 +134,10 @@ class Runner {
     for (size_t index : step.at_once) {
       PostData found = ClassifyPostData(statements[index].statement);
       bool is_alone = found.kind != PostDataKind::kIndex;
-      at_once.push_back({&statements[index], std::move(found.table), is_alone});
+      auto bytes = bytes_.find(found.table);
+      bool is_serial = step.at_once.size() > 1 && sessions_.size() > 1 && bytes != bytes_.end() &&
+                       bytes->second <= kSerialTableBytesMax;
+      at_once.push_back({&statements[index], std::move(found.table), is_alone, is_serial});
     }
     TOWLINE_RETURN_IF_ERROR(RunJobs(std::move(at_once), sessions_.size()));
     std::vector<Job> in_order;
@@ -135,6 +146,20 @@ class Runner {
   }
 
  private:
+  struct Session {
+    Connection connection;
+    bool is_serial = false;
+  };
+
+  static absl::Status SetSerial(Session& session, bool is_serial) {
+    if (session.is_serial == is_serial) return absl::OkStatus();
+    session.is_serial = is_serial;
+    return session.connection
+        .Exec(is_serial ? "SET max_parallel_maintenance_workers = 0"
+                        : "RESET max_parallel_maintenance_workers")
+        .status();
+  }
+
   absl::Status RunJobs(std::vector<Job> jobs, size_t workers) {
     workers = std::min(workers, jobs.size());
     JobQueue queue(std::move(jobs), workers);
@@ -154,17 +179,18 @@ class Runner {
     return queue.failure();
   }
 
-  absl::Status Work(JobQueue& queue, Connection& session) {
+  absl::Status Work(JobQueue& queue, Session& session) {
     while (std::optional<Job> job = queue.Next()) {
       const SchemaStatement& statement = *job->statement;
       const absl::Time began = absl::Now();
       if (statement.is_setting) {
         // Nothing else runs meanwhile: it is for all of them.
-        for (Connection& each : sessions_) {
-          TOWLINE_RETURN_IF_ERROR(ApplySchemaSetting(each, statement.statement));
+        for (Session& each : sessions_) {
+          TOWLINE_RETURN_IF_ERROR(ApplySchemaSetting(each.connection, statement.statement));
         }
       } else {
-        TOWLINE_RETURN_IF_ERROR(RunSchemaStatement(session, claim_, run_, statement));
+        TOWLINE_RETURN_IF_ERROR(SetSerial(session, job->is_serial));
+        TOWLINE_RETURN_IF_ERROR(RunSchemaStatement(session.connection, claim_, run_, statement));
       }
       const absl::Duration time = absl::Now() - began;
       (time >= kTellAfter ? LogInfo : LogDebug)(
@@ -177,11 +203,12 @@ class Runner {
   }
 
   const SchemaRun& run_;
+  const std::map<TableName, int64_t>& bytes_;  // of tables, as far as known
   StateStore& store_;
   const Shutdown& shutdown_;
   const TaskClaim claim_;
   Shutdown stop_;  // the sessions' own, so that one failure stops them all
-  std::vector<Connection> sessions_;
+  std::vector<Session> sessions_;
 };
 
 int64_t BytesOf(const std::map<TableName, int64_t>& bytes, const TableName& table) {
@@ -243,10 +270,11 @@ namespace {
 
 absl::Status RunSteps(const CopierOptions& options, const SchemaRun& run,
                       std::vector<SchemaStatement> statements, std::vector<PostDataStep> steps,
-                      StateStore& store, const Shutdown& shutdown) {
+                      const std::map<TableName, int64_t>& bytes, StateStore& store,
+                      const Shutdown& shutdown) {
   size_t width = 1;
   for (const PostDataStep& step : steps) width = std::max(width, step.at_once.size());
-  Runner runner(run, store, shutdown);
+  Runner runner(run, bytes, store, shutdown);
   TOWLINE_RETURN_IF_ERROR(runner.Open(
       options, std::min(width, static_cast<size_t>(std::max(options.index_workers, 1)))));
   for (PostDataStep& step : steps) {
@@ -275,7 +303,7 @@ absl::Status RunPostDataAhead(const CopierOptions& options, const SchemaRun& run
                   [](const PostDataStep& step) { return step.at_once.empty(); })) {
     return absl::OkStatus();
   }
-  return RunSteps(options, run, std::move(statements), std::move(steps), store, shutdown);
+  return RunSteps(options, run, std::move(statements), std::move(steps), bytes, store, shutdown);
 }
 
 absl::Status RunPostData(const CopierOptions& options, const SchemaRun& run,
@@ -284,7 +312,7 @@ absl::Status RunPostData(const CopierOptions& options, const SchemaRun& run,
   TOWLINE_ASSIGN_OR_RETURN(std::vector<SchemaStatement> statements,
                            store.ReadSchemaStatements(run.section));
   std::vector<PostDataStep> steps = PlanPostData(statements, bytes);
-  return RunSteps(options, run, std::move(statements), std::move(steps), store, shutdown);
+  return RunSteps(options, run, std::move(statements), std::move(steps), bytes, store, shutdown);
 }
 
 }  // namespace towline
