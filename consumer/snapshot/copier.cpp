@@ -585,7 +585,7 @@ absl::Status CopyRun::CopyRows(Connection& session, const std::vector<Table>& ta
     if (HasRowsToCopy(job.tables[i])) bytes_total += job.tables[i].total_bytes;
   }
   PlanOptions plan;
-  plan.part_bytes = options_.part_bytes;
+  plan.part_bytes = SharedPartBytes(job.tables, options_.part_bytes);
   plan.has_ctid_ranges = snapshot.connection().server_version() >= kCtidRangesVersionMin;
   job.parts = PlanParts(job.tables, plan);
   int64_t table_count = kept_.tables;

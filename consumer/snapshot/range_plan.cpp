@@ -61,6 +61,10 @@ bool FitTogether(const std::vector<Table>& tables, int64_t part_bytes) {
   return bytes <= kPartsTogetherMax * part_bytes;
 }
 
+int64_t SharedPartBytes(const std::vector<Table>& tables, int64_t part_bytes) {
+  return FitTogether(tables, part_bytes) ? kPartsTogetherMax / 2 * part_bytes : part_bytes;
+}
+
 bool HaveSameColumns(const std::string& form, const std::string& other) {
   auto without_file = [](const std::string& text) {
     std::vector<std::string> parts = absl::StrSplit(text, '/');

@@ -33,6 +33,11 @@ inline constexpr int64_t kPartsTogetherMax = 8;
 
 bool FitTogether(const std::vector<Table>& tables, int64_t part_bytes);
 
+// Of tables that share one snapshot. Where they are small together one is divided if it is most of
+// them: two sessions that write to one table cost more than they gain where processors are few, and
+// little time is to be won.
+int64_t SharedPartBytes(const std::vector<Table>& tables, int64_t part_bytes);
+
 // What the first snapshot and each later one must agree about: relation, file and columns, as text.
 // A TRUNCATE and whatever rewrites the table give it another file. Read under the table's lock.
 absl::StatusOr<std::string> ReadSourceForm(Connection& source, const TableName& table);

@@ -64,6 +64,8 @@ TEST(FitTogetherTest, AllTablesWithRowsCount) {
   EXPECT_FALSE(FitTogether(tables, 149));
   tables[1].kind = 'p';
   EXPECT_TRUE(FitTogether(tables, 100));
+  EXPECT_EQ(SharedPartBytes(tables, 100), 400);
+  EXPECT_EQ(SharedPartBytes(tables, 99), 99);
 }
 
 TEST(HaveSameColumnsTest, AnotherFileIsTheSameTableAndAnotherTableIsNot) {
