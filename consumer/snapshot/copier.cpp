@@ -23,6 +23,7 @@
 #include "snapshot/copy_start.h"
 #include "snapshot/copy_summary.h"
 #include "snapshot/existing_tables.h"
+#include "snapshot/idle_indexer.h"
 #include "snapshot/large_objects.h"
 #include "snapshot/missing_roles.h"
 #include "snapshot/post_data_runner.h"
@@ -621,6 +622,18 @@ absl::Status CopyRun::CopyRows(Connection& session, const std::vector<Table>& ta
                            {"parts", absl::StrCat(job.parts.size())},
                            {"size", FormatBytes(bytes_total)},
                            {"lsn_after", snapshot.lsn_after().ToString()}});
+  TOWLINE_ASSIGN_OR_RETURN(SchemaRun run,
+                           PreparePostData(options_, kPostSection, store_, progress_));
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<SchemaStatement> post,
+                           store_.ReadSchemaStatements(kPostSection));
+  std::set<TableName> unplaced;
+  for (const StagedTable& table : staged) unplaced.insert(table.destination.name);
+  IdleIndexer indexer(session, store_.claim(), std::move(run), std::move(post), SizesOf(pieces),
+                      unplaced, shutdown_);
+  job.on_idle = [&indexer](const Shutdown& stop, auto is_copied, auto is_copying) {
+    return indexer.Run(stop, is_copied, is_copying);
+  };
+  TOWLINE_RETURN_IF_ERROR(SetIndexMemory(session, options_.index_memory));
   TOWLINE_RETURN_IF_ERROR(
       CopyTables(options_, job, snapshot, std::move(start.readers), store_, progress_, shutdown_));
   TOWLINE_RETURN_IF_ERROR(MoveStaged(session, store_.claim(), staged));

@@ -1,8 +1,10 @@
 #include "snapshot/table_copier.h"
 
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <thread>
+#include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
@@ -42,18 +44,43 @@ class WorkQueue {
       : job_(job), order_(TablesOf(job)), running_(worker_count) {
     parts_left_.resize(job.tables.size());
     rows_.resize(job.tables.size());
-    for (const CopyPart& part : job.parts) ++parts_left_[part.table];
+    for (const CopyPart& part : job.parts) {
+      ++parts_left_[part.table];
+      numbers_.emplace(job.tables[part.table].name, part.table);
+    }
   }
 
   // For a worker that is done with `part`, if it had one. Null: nothing left, or the copy has
   // failed.
   const CopyPart* Next(const CopyPart* part) {
     absl::MutexLock lock(&mutex_);
+    if (part != nullptr) --copying_;
     if (!failure_.ok()) return nullptr;
     const std::optional<size_t> next = order_.Take(
         part == nullptr ? std::nullopt
                         : std::optional<size_t>(static_cast<size_t>(part - job_.parts.data())));
-    return next.has_value() ? &job_.parts[*next] : nullptr;
+    if (!next.has_value()) return nullptr;
+    ++copying_;
+    return &job_.parts[*next];
+  }
+
+  // Whether the caller is the only worker that may pass its time otherwise; EndIdle() follows.
+  bool BeginIdle() {
+    absl::MutexLock lock(&mutex_);
+    return !std::exchange(is_anyone_idle_, true);
+  }
+  void EndIdle() {
+    absl::MutexLock lock(&mutex_);
+    is_anyone_idle_ = false;
+  }
+  bool is_copying() {
+    absl::MutexLock lock(&mutex_);
+    return failure_.ok() && copying_ > 0;
+  }
+  bool IsCopied(const TableName& name) {
+    absl::MutexLock lock(&mutex_);
+    auto table = numbers_.find(name);
+    return table != numbers_.end() && parts_left_[table->second] == 0;
   }
 
   // Whether it was the table's last part; `rows` is then the whole table's.
@@ -88,8 +115,11 @@ class WorkQueue {
 
  private:
   const TableCopyJob& job_;
+  std::map<TableName, size_t> numbers_;  // of tables with parts
   absl::Mutex mutex_;
   PartOrder order_ ABSL_GUARDED_BY(mutex_);
+  int copying_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool is_anyone_idle_ ABSL_GUARDED_BY(mutex_) = false;
   int running_ ABSL_GUARDED_BY(mutex_);
   std::vector<int64_t> parts_left_ ABSL_GUARDED_BY(mutex_);
   std::vector<int64_t> rows_ ABSL_GUARDED_BY(mutex_);
@@ -123,6 +153,15 @@ absl::Status WorkOnParts(const TableCopyJob& job, const TaskClaim& claim, CopyWo
     FaultPoint("copy:table-done");
   }
   return absl::OkStatus();
+}
+
+absl::Status PassTime(const TableCopyJob& job, WorkQueue& queue, const Shutdown& stop) {
+  if (job.on_idle == nullptr || !queue.BeginIdle()) return absl::OkStatus();
+  absl::Status status = job.on_idle(
+      stop, [&](const TableName& table) { return queue.IsCopied(table); },
+      [&] { return queue.is_copying(); });
+  queue.EndIdle();
+  return status;
 }
 
 absl::StatusOr<CopyWorker> OpenWorker(const CopierOptions& options, int origin_number,
@@ -178,9 +217,10 @@ absl::Status CopyTables(const CopierOptions& options, const TableCopyJob& job,
   WorkQueue queue(job, static_cast<int>(count));
   std::vector<std::thread> threads;
   for (CopyWorker& worker : workers) {
-    threads.emplace_back([&job, claim = store.claim(), &worker, &queue, &progress] {
+    threads.emplace_back([&job, claim = store.claim(), &worker, &queue, &progress, &stop] {
       absl::Status status = WorkOnParts(job, claim, worker, queue, progress);
       if (status.ok()) status = worker.EndReading();
+      if (status.ok()) status = PassTime(job, queue, stop);
       if (!status.ok()) queue.Fail(status);
       queue.WorkerEnds();
     });

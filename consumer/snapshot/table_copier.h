@@ -6,8 +6,10 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "base/shutdown.h"
+#include "model/name.h"
 #include "model/table.h"
 #include "pg/connect_options.h"
 #include "snapshot/copier.h"
@@ -29,6 +31,13 @@ struct TableCopyJob {
   int origins_behind = 0;
   // Several times a second, on the thread of the call; an error ends the copy.
   std::function<absl::Status()> on_tick = [] { return absl::OkStatus(); };
+  // On the thread of a worker that has nothing left to copy, one at a time; null: nothing. `stop`
+  // is asked for when the copy fails; whether all parts of a table are copied, and whether others
+  // copy still.
+  std::function<absl::Status(const Shutdown& stop,
+                             absl::FunctionRef<bool(const TableName&)> is_copied,
+                             absl::FunctionRef<bool()> is_copying)>
+      on_idle;
 };
 
 // Writes pieces' marks in the transactions of their rows. The rows are durable only once a later
