@@ -316,6 +316,27 @@ absl::StatusOr<Result> Connection::Query(absl::string_view sql, absl::Span<const
   return LastResult(PGRES_NONFATAL_ERROR);
 }
 
+absl::StatusOr<Result> Connection::QueryTyped(absl::string_view sql,
+                                              absl::Span<const TypedParam> params,
+                                              bool is_answer_binary) {
+  std::vector<::Oid> types;
+  std::vector<const char*> values;
+  std::vector<int> lengths;
+  std::vector<int> formats;
+  for (const TypedParam& param : params) {
+    types.push_back(param.type);
+    values.push_back(param.bytes.c_str());
+    lengths.push_back(static_cast<int>(param.bytes.size()));
+    formats.push_back(param.is_binary ? 1 : 0);
+  }
+  if (PQsendQueryParams(connection_.get(), std::string(sql).c_str(),
+                        static_cast<int>(params.size()), types.data(), values.data(),
+                        lengths.data(), formats.data(), is_answer_binary ? 1 : 0) == 0) {
+    return ErrorOf(nullptr);
+  }
+  return LastResult(PGRES_NONFATAL_ERROR);
+}
+
 absl::StatusOr<std::string> Connection::QueryValue(absl::string_view sql,
                                                    absl::Span<const Param> params) {
   TOWLINE_ASSIGN_OR_RETURN(Result result, Query(sql, params));

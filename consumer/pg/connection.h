@@ -21,6 +21,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "base/shutdown.h"
+#include "model/oid.h"
 #include "pg/connect_options.h"
 
 namespace towline {
@@ -60,6 +61,13 @@ class Result {
 // A text parameter; nullopt is NULL.
 using Param = std::optional<std::string>;
 
+// A parameter of a type that is said, in one of its two forms.
+struct TypedParam {
+  Oid type = 0;
+  bool is_binary = false;
+  std::string bytes;
+};
+
 class Connection {
  public:
   struct Purpose {
@@ -80,6 +88,9 @@ class Connection {
   absl::StatusOr<Result> Exec(absl::string_view sql);
   // One statement; parameters are text.
   absl::StatusOr<Result> Query(absl::string_view sql, absl::Span<const Param> params = {});
+  // The same with parameters of said types, all columns of the answer in one form.
+  absl::StatusOr<Result> QueryTyped(absl::string_view sql, absl::Span<const TypedParam> params,
+                                    bool is_answer_binary);
   // The first column of the first row; kNotFound if there is none.
   absl::StatusOr<std::string> QueryValue(absl::string_view sql,
                                          absl::Span<const Param> params = {});
