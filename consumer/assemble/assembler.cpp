@@ -155,15 +155,43 @@ absl::Status Assembler::OnChange(Change change) {
       return absl::OkStatus();
     }
   }
+  is_frame_used_ = true;
+  Gather(std::move(change));
+  return absl::OkStatus();
+}
+
+void Assembler::Gather(Change change) {
   loose_rows_ = 0;
   if (change.relation != last_relation_) LookAtRelation(change.relation);
-  is_frame_used_ = true;
   // A mark for the open transaction: its first change here, or the first after a cut.
   if (gathered_.transactions.size() == whole_.transactions) {
     gathered_.transactions.push_back(
         {gathered_.changes.size(), header_.xid, header_.end_lsn, header_.commit_time_us});
   }
   gathered_.changes.push_back(std::move(change));
+}
+
+// Each row may be as large as rows get, so parts are cut here as well.
+absl::Status Assembler::InsertMoved() {
+  CutAllBefore();
+  for (MovedRow& moved : ranged_.TakeLeftOut()) {
+    moved.xid = header_.xid;
+    std::optional<std::string> row;
+    if (options_.read_moved) {
+      TOWLINE_ASSIGN_OR_RETURN(row, options_.read_moved(moved));
+    }
+    if (!row.has_value()) {
+      return CopyTableAgain(*moved.relation,
+                            "a row has moved between ranges without its large values, and the "
+                            "source does not have it any more as it was then");
+    }
+    Change change;
+    change.kind = ChangeKind::kInsert;
+    change.relation = moved.relation;
+    change.new_row = KeepSplicedRow(*std::move(row));
+    Gather(std::move(change));
+    if (IsFull()) CutPart(is_in_parts_ ? BatchPart::kMiddle : BatchPart::kFirst);
+  }
   return absl::OkStatus();
 }
 
@@ -231,6 +259,7 @@ absl::string_view Assembler::KeepSplicedRow(std::string spliced) {
 
 absl::Status Assembler::OnCommit(const TransactionHeader& header) {
   TOWLINE_CHECK(is_inside_ && header.xid == header_.xid && header.end_lsn == header_.end_lsn);
+  if (ranged_.has_left_out()) TOWLINE_RETURN_IF_ERROR(InsertMoved());
   is_inside_ = false;
   dropped_row_ = std::string();
   if (is_prepared()) {

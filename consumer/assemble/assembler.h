@@ -12,6 +12,9 @@
 // Within a table that was copied in ranges the row's key decides (ranged_changes.h). While such a
 // table, or one that has a snapshot to itself, is still being copied (model/live_copy.h) a change
 // may have to wait for it: what is whole before it is cut off, so that it can be applied meanwhile.
+// A row that has moved between ranges without its large values is inserted behind all else of its
+// transaction, read again at the source; where it cannot be had the transaction fails before it is
+// whole, so nothing of it is committed.
 // Positions and counts do not know the difference: whatever was dropped of it, a transaction is
 // done when its end has been passed.
 //
@@ -59,6 +62,7 @@
 #include "model/batch.h"
 #include "model/change_sink.h"
 #include "model/frame.h"
+#include "model/moved_row.h"
 #include "model/relation.h"
 #include "model/snapshot.h"
 
@@ -74,6 +78,10 @@ class Assembler final : public ChangeSink {
     // With boundary->live: waits until it may answer otherwise, or for a while, and lets what
     // Take() gives be applied; an error ends the decoding.
     std::function<absl::Status()> await_copy;
+    // The image of a row with all its values, as its transaction has left it; none: the source does
+    // not have that any more. May wait, and lets what Take() gives be applied; an error ends the
+    // decoding. Without this, no such row can be had.
+    std::function<absl::StatusOr<std::optional<std::string>>(const MovedRow& moved)> read_moved;
     // A table that the destination has was rewritten by a transaction that is about to be applied;
     // said again if that is sent again. None: nobody needs to know.
     std::function<void(const TableName& table)> on_rewrite;
@@ -110,6 +118,8 @@ class Assembler final : public ChangeSink {
   absl::StatusOr<bool> IsTruncateCopied(const Relation& relation);
   absl::StatusOr<bool> KeepsNew(Change* change);
   void DropChange();
+  void Gather(Change change);
+  absl::Status InsertMoved();
   absl::Status CheckOrder(const TransactionHeader& header) const;
   absl::Status BeginPrepared();
   void LookAtRelation(const Relation* relation);

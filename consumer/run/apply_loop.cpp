@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "base/error.h"
 #include "base/fault_point.h"
+#include "base/log.h"
 #include "base/status_macros.h"
 #include "model/live_copy.h"
 
@@ -22,6 +25,11 @@ constexpr absl::Duration kProgressIntervalMin = absl::Seconds(1);
 // batch_bytes_max. A larger one holds a row that is larger than batches get.
 constexpr size_t kSentBatchesMax = 2;
 
+// How long a row that cannot be read yet is waited for before the log says so, and how often it
+// does.
+constexpr absl::Duration kTellAfter = absl::Seconds(1);
+constexpr absl::Duration kTellInterval = absl::Seconds(10);
+
 }  // namespace
 
 ApplyLoop::ApplyLoop(Options options, std::unique_ptr<Applier> applier,
@@ -38,6 +46,9 @@ ApplyLoop::ApplyLoop(Options options, std::unique_ptr<Applier> applier,
 Assembler::Options ApplyLoop::AssemblerOptions() {
   Assembler::Options options = options_.assembler;
   options.await_copy = [this] { return AwaitCopy(); };
+  if (options_.moved_rows != nullptr) {
+    options.read_moved = [this](const MovedRow& moved) { return ReadMoved(moved); };
+  }
   return options;
 }
 
@@ -116,16 +127,52 @@ absl::Status ApplyLoop::SettleDue() {
 
 // In the midst of a transaction that is decoded. What it has brought so far may be in parts at the
 // destination already; then the rest stays as it is until the transaction goes on.
+absl::Status ApplyLoop::StandStill() {
+  TOWLINE_RETURN_IF_ERROR(ApplyDue(/*is_idle=*/false));
+  TOWLINE_RETURN_IF_ERROR(applier_->Settle());
+  TOWLINE_RETURN_IF_ERROR(Rest());
+  return stop_ ? absl::CancelledError("told to stop") : absl::OkStatus();
+}
+
 absl::Status ApplyLoop::AwaitCopy() {
   LiveCopy& live = *options_.assembler.boundary->live;
   const uint64_t change_count = live.change_count();
   FaultPoint("stream:await-copy");
-  TOWLINE_RETURN_IF_ERROR(ApplyDue(/*is_idle=*/false));
-  TOWLINE_RETURN_IF_ERROR(applier_->Settle());
-  TOWLINE_RETURN_IF_ERROR(Rest());
-  if (stop_) return absl::CancelledError("told to stop");
+  TOWLINE_RETURN_IF_ERROR(StandStill());
   live.AwaitChange(change_count, kIdleWait);
   return absl::OkStatus();
+}
+
+// A copy of the table instead would have to wait for the same transaction.
+absl::StatusOr<std::optional<std::string>> ApplyLoop::ReadMoved(const MovedRow& moved) {
+  const absl::Time deadline = absl::Now() + options_.visible_wait_max;
+  absl::Time tell_at = absl::Now() + kTellAfter;
+  while (true) {
+    TOWLINE_RETURN_IF_ERROR(StandStill());
+    TOWLINE_ASSIGN_OR_RETURN(MovedRowReader::Answer answer, options_.moved_rows->Read(moved));
+    switch (answer.verdict) {
+      case MovedRowReader::Verdict::kRead:
+        return std::optional<std::string>(std::move(answer.row));
+      case MovedRowReader::Verdict::kGone:
+        return std::optional<std::string>();
+      case MovedRowReader::Verdict::kNotYet:
+        break;
+    }
+    const std::string text = absl::StrCat(
+        "the stream waits for transaction ", moved.xid, ", which is committed and not ended yet, ",
+        "or for a lock on table ", moved.relation->name.schema, ".", moved.relation->name.name,
+        ", to read a row again that it has moved");
+    if (absl::Now() >= deadline) {
+      return WithHint(absl::DeadlineExceededError(text),
+                      "It waits for a synchronous standby, as a rule: see "
+                      "synchronous_standby_names of the source and pg_stat_activity there.");
+    }
+    if (absl::Now() >= tell_at) {
+      LogInfo(text);
+      tell_at = absl::Now() + kTellInterval;
+    }
+    absl::SleepFor(kIdleWait);
+  }
 }
 
 absl::Status ApplyLoop::ApplyDue(bool is_idle) {
@@ -162,6 +209,7 @@ absl::Status ApplyLoop::ApplyBatch(Batch batch) {
 // What is left to do when the queue is empty or a batch has just been applied.
 absl::Status ApplyLoop::Rest() {
   if (stop_ || is_in_parts_) return absl::OkStatus();
+  if (options_.moved_rows != nullptr) options_.moved_rows->CloseIfIdle();
   TOWLINE_RETURN_IF_ERROR(SettleDue());
   if (progress_lsn_.has_value() && absl::Now() - progressed_at_ >= kProgressIntervalMin) {
     TOWLINE_RETURN_IF_ERROR(ApplyProgress());

@@ -6,8 +6,9 @@
 // The destination works on one batch while the next is decoded; when nothing more has come it is
 // waited for.
 //
-// Beside a copy that goes on (model/live_copy.h) a change may have to wait for its range. All that
-// is whole before it is applied and made durable, and no more is taken off the queue meanwhile.
+// Beside a copy that goes on (model/live_copy.h) a change may have to wait for its range, and a row
+// that has moved between ranges for the source to show it (model/moved_row.h). All that is whole
+// before it is applied and made durable, and no more is taken off the queue meanwhile.
 #pragma once
 
 #include <atomic>
@@ -15,9 +16,11 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "apply/applier.h"
@@ -25,6 +28,7 @@
 #include "base/bounded_queue.h"
 #include "base/lsn.h"
 #include "decode/decoder.h"
+#include "model/moved_row.h"
 #include "model/received.h"
 #include "observe/stream_meter.h"
 
@@ -38,6 +42,9 @@ class ApplyLoop {
     absl::Duration batch_time_max;
     std::function<void(Lsn)> on_durable;  // the source may forget all before it (I2)
     StreamMeter* meter = nullptr;         // borrowed
+    // Null: a table of which a row moves without its large values is copied again.
+    std::shared_ptr<MovedRowReader> moved_rows = nullptr;
+    absl::Duration visible_wait_max = absl::ZeroDuration();  // for the transaction of such a row
   };
   struct Progress {
     Lsn position;
@@ -66,6 +73,8 @@ class ApplyLoop {
   absl::Status Consume(Received received);
   absl::Status Replay();
   absl::Status AwaitCopy();
+  absl::StatusOr<std::optional<std::string>> ReadMoved(const MovedRow& moved);
+  absl::Status StandStill();
   absl::Status ApplyDue(bool is_idle);
   absl::Status ApplyBatch(Batch batch);
   absl::Status ApplyProgress();

@@ -1,6 +1,7 @@
 // The part of an attempt that streams, and the pauses between.
 #include <algorithm>
 #include <cstdlib>
+#include <memory>
 #include <set>
 #include <utility>
 
@@ -21,6 +22,7 @@
 #include "schema/table_rules.h"
 #include "schema/type_catalog.h"
 #include "snapshot/constraints.h"
+#include "snapshot/moved_rows.h"
 #include "snapshot/slot.h"
 #include "state/column_types.h"
 #include "state/origin.h"
@@ -511,6 +513,11 @@ absl::StatusOr<StreamSession::Options> Attempt::StreamOptions(LiveCopy* live) {
   TOWLINE_ASSIGN_OR_RETURN(std::vector<SnapshotRow> snapshots, store_->ReadSnapshots());
   TOWLINE_ASSIGN_OR_RETURN(std::vector<RangeRow> ranges, store_->ReadRanges());
   TOWLINE_ASSIGN_OR_RETURN(options.assembler.boundary, BoundaryOf(snapshots, pieces, ranges, live));
+  if (options.assembler.boundary.has_value() && !options.assembler.boundary->ranged.empty()) {
+    options.moved_rows = std::make_shared<MovedRows>(
+        MovedRows::Options{config.source, context_.task, config.rules}, shutdown_);
+    options.visible_wait_max = limits.snapshot_wait_max;
+  }
   options.queue_bytes_max = limits.queue_bytes_max;
   options.batch_time_max = limits.batch_time_max;
   options.meter = &context_.meter;

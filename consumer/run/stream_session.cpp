@@ -37,7 +37,9 @@ StreamSession::StreamSession(Options options, std::unique_ptr<Receiver> receiver
              .assembler = std::move(options.assembler),
              .batch_time_max = options.batch_time_max,
              .on_durable = [this](Lsn durable_lsn) { receiver_->SetDurable(durable_lsn); },
-             .meter = options.meter},
+             .meter = options.meter,
+             .moved_rows = std::move(options.moved_rows),
+             .visible_wait_max = options.visible_wait_max},
             std::move(applier), &queue_) {
   receiver_->Run(&queue_);
   thread_ = std::thread([this] { Apply(); });

@@ -33,6 +33,9 @@ class StreamSession {
     int64_t queue_bytes_max = 0;
     absl::Duration batch_time_max;
     StreamMeter* meter = nullptr;  // borrowed; of stages that have threads
+    // As in ApplyLoop::Options.
+    std::shared_ptr<MovedRowReader> moved_rows = nullptr;
+    absl::Duration visible_wait_max = absl::ZeroDuration();
   };
   struct Progress {
     ApplyLoop::Progress apply;

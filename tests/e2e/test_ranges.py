@@ -251,19 +251,56 @@ def test_rows_that_move_between_ranges(source, destination, towline_factory):
         "BEGIN; DELETE FROM g.main WHERE id = 310; UPDATE g.main SET id = 310, note = 'heir' WHERE id = 39810; COMMIT",
         "INSERT INTO g.main VALUES (311, 1, 'n'), (39811, 1, 'n')", "DELETE FROM g.main WHERE id IN (320, 39820)",
         "UPDATE g.main SET v = 7 WHERE id IN (330, 39830)",
-        # A large value is not sent: down into a range that is copied it would have to be.
+        # A large value is not sent, and not needed: the row is in the copy up there.
         "UPDATE g.main SET id = id + 39001 WHERE id = 400")
     go_on(service)
     finish(service, source, destination)
     assert "is copied again" not in service.output()
 
 
-def test_a_row_that_moves_without_its_large_value_has_the_table_copied_again(source, destination, towline_factory):
+READ_AGAIN = "large values of rows that have moved between ranges are read again at the source"
+COPIED_AGAIN = "g.main is copied again: a row has moved between ranges without its large values"
+
+
+def test_rows_that_move_without_their_large_values(source, destination, towline_factory):
+    """From ranges that are not copied to such that are: the values did not come, and the source still has the rows
+    as the transactions left them."""
+    service = between(source, destination, towline_factory)
+    source.script(
+        "UPDATE g.main SET id = 401 WHERE id = 39600", "UPDATE g.side SET v = v + 1 WHERE id = 2",
+        # On and on: it is looked for where the transaction left it.
+        "BEGIN; UPDATE g.main SET id = 402 WHERE id = 39200; UPDATE g.main SET id = 403, v = 5 WHERE id = 402; "
+        "UPDATE g.main SET v = 6 WHERE id = 403; COMMIT",
+        # Another row has taken its key, and would be found there.
+        "BEGIN; UPDATE g.main SET id = 404 WHERE id = 38800; UPDATE g.main SET id = 405 WHERE id = 404; "
+        "UPDATE g.main SET id = 404 WHERE id = 400; COMMIT",
+        # Back, gone, and with a value that comes.
+        "BEGIN; UPDATE g.main SET id = 406 WHERE id = 38400; UPDATE g.main SET id = 38401 WHERE id = 406; COMMIT",
+        "BEGIN; UPDATE g.main SET id = 406 WHERE id = 38000; DELETE FROM g.main WHERE id = 406; COMMIT",
+        "BEGIN; UPDATE g.main SET id = 406 WHERE id = 37600; UPDATE g.main SET note = 'short' WHERE id = 406; COMMIT",
+        # Locked it is still the same version.
+        "BEGIN; SELECT 1 FROM g.main WHERE id = 401 FOR UPDATE; COMMIT")
+    go_on(service)
+    finish(service, source, destination)
+    assert "is copied again" not in service.output() and READ_AGAIN in service.output()
+
+
+REASONS_TO_COPY_AGAIN = {
+    "changed": ("UPDATE g.main SET id = 401 WHERE id = 39600", "UPDATE g.main SET v = v + 1 WHERE id = 401"),
+    "gone": ("UPDATE g.main SET id = 401 WHERE id = 39600", "DELETE FROM g.main WHERE id = 401"),
+    # Its id is not known.
+    "savepoint": ("BEGIN; SAVEPOINT s; UPDATE g.main SET id = 401 WHERE id = 39600; COMMIT",),
+}
+
+
+@pytest.mark.parametrize("reason", REASONS_TO_COPY_AGAIN)
+def test_a_row_that_has_moved_and_is_not_the_same_any_more_has_the_table_copied_again(
+        reason, source, destination, towline_factory):
     service = between(source, destination, towline_factory)
     source.script("UPDATE g.side SET v = v + 1", "UPDATE g.main SET v = v + 1 WHERE id = 390",
-                  "UPDATE g.main SET id = 401 WHERE id = 39600", "UPDATE g.side SET v = v + 1 WHERE id = 2")
+                  *REASONS_TO_COPY_AGAIN[reason], "UPDATE g.side SET v = v + 1 WHERE id = 2")
     go_on(service)
-    service.wait_for_log("g.main is copied again: a row has moved between ranges without its large values")
+    service.wait_for_log(COPIED_AGAIN)
     # The others stay.
     service.wait_for_log(r"goes on under a new snapshot.*tables_kept=2.*tables_left=1")
     finish(service, source, destination)
@@ -271,7 +308,7 @@ def test_a_row_that_moves_without_its_large_value_has_the_table_copied_again(sou
 
 def test_killed_before_the_table_is_copied_again(source, destination, towline_factory):
     service = between(source, destination, towline_factory)
-    source.script("UPDATE g.main SET id = 401 WHERE id = 39600")
+    source.script(*REASONS_TO_COPY_AGAIN["savepoint"])
     # The fault points of the running process are what it was started with.
     go_on(service)
     service.kill()
@@ -374,7 +411,7 @@ def test_a_table_that_was_streamed_before_another_is_copied_again(source, destin
     service.start()
     wait_until(lambda: [state for state, *_ in ranges(destination).values()].count("copied") > 3, 90, "some ranges")
     source.script("CREATE TABLE g.late (id int PRIMARY KEY)", "INSERT INTO g.late VALUES (1)",
-                  "UPDATE g.main SET id = 401 WHERE id = 39600")
+                  *REASONS_TO_COPY_AGAIN["savepoint"])
     destination.execute("CREATE TABLE g.late (id int PRIMARY KEY)")
     assert service.wait_exit(60) == -signal.SIGKILL, service.tail()
     assert destination.value("SELECT state FROM towline_state.piece WHERE table_name = 'late'") == "streamed"

@@ -1,12 +1,15 @@
 // A model of the whole of it: a source with transactions that commit, and only later are seen by
 // snapshots; a copy of four ranges and of a whole table under snapshots of their own; the stream
 // through the assembler beside it; crashes of it all. Applied strictly (each insert new, each
-// delete and update there) the destination must come out equal.
+// delete and update there) the destination must come out equal. Rows have a large value, which an
+// update that leaves it as it was does not bring; where a row is inserted that came without, the
+// source is asked for it as it is by then, and if that is of no use the table is copied again.
 #include <gtest/gtest.h>
 
 #include <deque>
 #include <map>
 #include <memory>
+#include <ostream>
 #include <random>
 #include <set>
 #include <utility>
@@ -32,13 +35,35 @@ constexpr int kWholeKeys = 20;
 constexpr size_t kWholePlace = kRanges;
 constexpr size_t kOpenMax = 4;
 
-std::string Row(int key, int value) { return Image({Value(Int4(key)), Value(Int4(value))}); }
+struct Cells {
+  int value = 0;
+  int large = 0;
+
+  friend bool operator==(const Cells&, const Cells&) = default;
+};
+
+std::ostream& operator<<(std::ostream& out, const Cells& cells) {
+  return out << cells.value << "/" << cells.large;
+}
+
+// A row at the source.
+struct Version {
+  Cells cells;
+  uint64_t xmin = 0;
+};
+
+std::string Row(int key, const Cells& cells, bool is_large_unsent) {
+  return Image({Value(Int4(key)), Value(Int4(cells.value)),
+                is_large_unsent ? kUnchanged : Value(Int4(cells.large))});
+}
 std::string Key(int key) { return Image({Value(Int4(key))}); }
 
-int FieldOf(absl::string_view image, int place) {
+// None: it was not sent.
+std::optional<int> FieldOf(absl::string_view image, int place) {
   RowReader reader(image);
   Field found;
   for (int i = 0; i <= place; ++i) found = reader.Next();
+  if (found.kind == FieldKind::kUnchangedToast) return std::nullopt;
   return static_cast<int>(absl::big_endian::Load32(found.bytes.data()));
 }
 
@@ -53,8 +78,10 @@ Relation MakeRelation(Oid oid, const std::string& name) {
   Column value;
   value.name = "v";
   value.type_oid = kInt4Oid;
-  relation.columns = {key, value};
-  relation.sent = {0, 1};
+  Column large = value;
+  large.name = "l";
+  relation.columns = {key, value, large};
+  relation.sent = {0, 1, 2};
   relation.key = {0};
   return relation;
 }
@@ -62,7 +89,9 @@ Relation MakeRelation(Oid oid, const std::string& name) {
 struct Effect {
   std::optional<int> before;
   std::optional<int> after;
-  int value = 0;
+  Cells cells;
+  bool is_large_unsent = false;
+  bool is_in_savepoint = false;  // so its xmin is another
 };
 
 struct Transaction {
@@ -78,7 +107,7 @@ class World {
       : random_(seed),
         relation_(MakeRelation(kTable, "t")),
         whole_(MakeRelation(kWholeTable, "w")) {
-    for (int key = 0; key < kKeys + kWholeKeys; key += 2) initial_[key] = 0;
+    for (int key = 0; key < kKeys + kWholeKeys; key += 2) initial_[key] = {{0, key}, 0};
     has_key_first_ = Any(2) == 0;
     is_whole_first_ = Any(2) == 0;
     does_whole_join_ = Any(2) == 0;
@@ -97,10 +126,14 @@ class World {
         Elsewhere();
       }
     }
-    while (!IsCopied() && !testing::Test::HasFatalFailure()) CopyStep();
-    for (Transaction& transaction : log_) transaction.has_ended = true;
-    if (Any(2) == 0) Restart();
-    while (next_ < log_.size() && !testing::Test::HasFatalFailure()) Stream();
+    is_closing_ = true;
+    bool may_restart = Any(2) == 0;
+    while ((!IsCopied() || next_ < log_.size()) && !testing::Test::HasFatalFailure()) {
+      while (!IsCopied() && !testing::Test::HasFatalFailure()) CopyStep();
+      for (Transaction& transaction : log_) transaction.has_ended = true;
+      if (std::exchange(may_restart, false)) Restart();
+      while (next_ < log_.size() && !testing::Test::HasFatalFailure()) Stream();
+    }
     Apply(true);
     EXPECT_EQ(destination_, ContentSeenBy([](const Transaction&) { return true; }));
   }
@@ -109,12 +142,17 @@ class World {
   struct Stored {
     std::string state = "pending";
     CopySnapshot snapshot;
-    std::map<int, int> rows;  // read, and not committed yet
+    std::map<int, Cells> rows;  // read, and not committed yet
     bool is_announced = false;
     std::optional<CopySnapshot> taken;  // and not accepted yet
   };
 
   int Any(int below) { return static_cast<int>(random_() % static_cast<unsigned>(below)); }
+  // Often one of few at the borders of ranges, so that keys change hands.
+  int AnyKeyInRanges() {
+    constexpr int kWidth = kKeys / kRanges;
+    return Any(2) == 0 ? Any(kKeys) : kWidth * (1 + Any(kRanges - 1)) - 2 + Any(4);
+  }
   static bool IsOfWhole(int key) { return key >= kKeys; }
   static size_t PlaceOf(int key) {
     return IsOfWhole(key) ? kWholePlace : static_cast<size_t>(key / (kKeys / kRanges));
@@ -122,6 +160,7 @@ class World {
 
   // Not stream, not crash: also what goes on while the stream waits.
   void Elsewhere() {
+    if (is_closing_) return Any(2) == 0 ? EndSome() : CopyStep();
     switch (Any(4)) {
       case 0:
         return Begin();
@@ -134,20 +173,32 @@ class World {
     }
   }
 
-  template <typename IsSeen>
-  std::map<int, int> ContentSeenBy(IsSeen is_seen) const {
-    std::map<int, int> content = initial_;
-    for (const Transaction& transaction : log_) {
-      if (!is_seen(transaction)) continue;
-      for (const Effect& effect : transaction.effects) {
-        if (effect.before) content.erase(*effect.before);
-        if (effect.after) content[*effect.after] = effect.value;
-      }
+  static void Write(const Transaction& transaction, std::map<int, Version>* versions) {
+    for (const Effect& effect : transaction.effects) {
+      if (effect.before) versions->erase(*effect.before);
+      if (!effect.after) continue;
+      (*versions)[*effect.after] = {effect.cells, effect.is_in_savepoint ? 0 : transaction.xid};
     }
+  }
+
+  template <typename IsSeen>
+  std::map<int, Version> VersionsSeenBy(IsSeen is_seen) const {
+    std::map<int, Version> versions = initial_;
+    for (const Transaction& transaction : log_) {
+      if (is_seen(transaction)) Write(transaction, &versions);
+    }
+    return versions;
+  }
+
+  template <typename IsSeen>
+  std::map<int, Cells> ContentSeenBy(IsSeen is_seen) const {
+    std::map<int, Cells> content;
+    for (const auto& [key, version] : VersionsSeenBy(is_seen)) content[key] = version.cells;
     return content;
   }
 
-  // Its rows are locked until it has ended, so others keep off them.
+  // Its rows are locked until it has ended, so others keep off them. It may write one again, and
+  // give away a key that it has left.
   void Begin() {
     if (open_.size() >= kOpenMax) return;
     std::set<int> locked;
@@ -161,22 +212,32 @@ class World {
     for (const Transaction& transaction : log_) {
       if (!transaction.has_ended) lock(transaction);
     }
-    std::map<int, int> now = ContentSeenBy([](const Transaction&) { return true; });
+    std::map<int, Version> now = VersionsSeenBy([](const Transaction&) { return true; });
     Transaction transaction;
     transaction.xid = next_xid_++;
-    for (int i = Any(3); i >= 0; --i) {
-      int key = Any(kKeys + kWholeKeys);
-      int other = IsOfWhole(key) ? kKeys + Any(kWholeKeys) : Any(kKeys);
+    std::vector<int> own;
+    for (int i = Any(6); i >= 0; --i) {
+      const bool is_own = !own.empty() && Any(2) == 0;
+      int key = is_own ? own[static_cast<size_t>(Any(static_cast<int>(own.size())))]
+                       : (Any(4) == 0 ? kKeys + Any(kWholeKeys) : AnyKeyInRanges());
+      int other = IsOfWhole(key) ? kKeys + Any(kWholeKeys) : AnyKeyInRanges();
       if (locked.contains(key) || locked.contains(other) || key == other) continue;
-      locked.insert({key, other});
+      own.insert(own.end(), {key, other});
       Effect effect;
-      effect.value = static_cast<int>(transaction.xid);
-      if (!now.contains(key)) {
+      effect.is_in_savepoint = Any(8) == 0;
+      ++written_values_;
+      effect.cells = {written_values_, written_values_};
+      auto there = now.find(key);
+      if (there == now.end()) {
         effect.after = key;
       } else {
         effect.before = key;
-        if (Any(3) > 0) effect.after = !now.contains(other) && Any(2) == 0 ? other : key;
+        if (Any(4) > 0) effect.after = !now.contains(other) && Any(4) > 0 ? other : key;
+        effect.is_large_unsent = effect.after && Any(3) > 0;
+        if (effect.is_large_unsent) effect.cells.large = there->second.cells.large;
       }
+      Transaction one{.xid = transaction.xid, .effects = {effect}};
+      Write(one, &now);
       transaction.effects.push_back(effect);
     }
     open_.push_back(std::move(transaction));
@@ -241,8 +302,8 @@ class World {
       const auto content = ContentSeenBy([&taken](const Transaction& transaction) {
         return taken.snapshot.IsVisible(transaction.xid);
       });
-      for (const auto& [key, value] : content) {
-        if (PlaceOf(key) == place) range.rows[key] = value;
+      for (const auto& [key, cells] : content) {
+        if (PlaceOf(key) == place) range.rows[key] = cells;
       }
     } else if (place == kWholePlace && range.rows.size() > 5) {
       // Some of its pages are committed before its mark is.
@@ -252,8 +313,8 @@ class World {
       }
     } else {
       range.state = "copied";
-      for (const auto& [key, value] : range.rows) {
-        ASSERT_TRUE(destination_.emplace(key, value).second) << "copied twice: " << key;
+      for (const auto& [key, cells] : range.rows) {
+        ASSERT_TRUE(destination_.emplace(key, cells).second) << "copied twice: " << key;
       }
       Join();
     }
@@ -321,7 +382,37 @@ class World {
       Elsewhere();
       return absl::OkStatus();
     };
+    options.read_moved = [this](const MovedRow& moved) { return ReadMoved(moved); };
     assembler_.emplace(std::move(options));
+  }
+
+  // Not before the transaction is seen; then as the source is by now.
+  absl::StatusOr<std::optional<std::string>> ReadMoved(const MovedRow& moved) {
+    auto has_ended = [this, &moved] {
+      return std::any_of(log_.begin(), log_.end(), [&moved](const Transaction& transaction) {
+        return transaction.xid == moved.xid && transaction.has_ended;
+      });
+    };
+    for (int steps = Any(20); steps > 0 || !has_ended(); --steps) {
+      Apply(false);
+      if (Any(100) == 0) return absl::CancelledError("");
+      Elsewhere();
+    }
+    const int key = *FieldOf(moved.row, 0);
+    const auto versions =
+        VersionsSeenBy([](const Transaction& transaction) { return transaction.has_ended; });
+    auto found = versions.find(key);
+    if (found == versions.end() || found->second.xmin != moved.xid) {
+      return std::optional<std::string>();
+    }
+    return std::optional<std::string>(
+        Row(key, {*FieldOf(moved.row, 1), found->second.cells.large}, false));
+  }
+
+  void CopyAgain() {
+    for (size_t i = 0; i < kRanges; ++i) stored_[i] = {};
+    std::erase_if(destination_, [](const auto& row) { return !IsOfWhole(row.first); });
+    Restart();
   }
 
   void Stream() {
@@ -340,7 +431,11 @@ class World {
         change.old_image = OldImage::kKey;
         change.old_row = rows_.emplace_back(Key(*effect.before));
       }
-      if (effect.after) change.new_row = rows_.emplace_back(Row(*effect.after, effect.value));
+      if (effect.after) {
+        change.new_row =
+            rows_.emplace_back(Row(*effect.after, effect.cells, effect.is_large_unsent));
+        change.has_unchanged_toast = effect.is_large_unsent;
+      }
       change.kind = !effect.before  ? ChangeKind::kInsert
                     : !effect.after ? ChangeKind::kDelete
                                     : ChangeKind::kUpdate;
@@ -350,7 +445,10 @@ class World {
       assembler_->AddFrame(Frame());
       Apply(false);
     }
-    ASSERT_TRUE(assembler_->OnCommit(header).ok());
+    absl::Status ended = assembler_->OnCommit(header);
+    if (absl::IsCancelled(ended)) return Restart();
+    if (TableToCopyAgain(ended) == kTable) return CopyAgain();
+    ASSERT_TRUE(ended.ok()) << ended;
     assembler_->AddFrame(Frame());
     // Some batches are only on their way when it crashes.
     if (Any(4) > 0) Apply(Any(2) == 0);
@@ -361,31 +459,37 @@ class World {
   void Apply(bool is_idle) {
     while (std::optional<Batch> batch = assembler_->Take(is_idle)) {
       for (const Change& change : batch->changes) {
+        std::optional<int> large;
         bool has_new = change.kind != ChangeKind::kDelete;
-        int after = has_new ? FieldOf(change.new_row, 0) : 0;
+        int after = has_new ? *FieldOf(change.new_row, 0) : 0;
         if (change.kind != ChangeKind::kInsert) {
-          int before = change.old_image == OldImage::kNone ? after : FieldOf(change.old_row, 0);
-          ASSERT_TRUE(IsThere(before)) << "key " << before;
+          int before = change.old_image == OldImage::kNone ? after : *FieldOf(change.old_row, 0);
+          std::optional<Cells> old = There(before);
+          ASSERT_TRUE(old.has_value()) << "key " << before;
+          large = old->large;
           written_[before] = std::nullopt;
         }
         if (has_new) {
-          ASSERT_FALSE(IsThere(after)) << "key " << after;
-          written_[after] = FieldOf(change.new_row, 1);
+          ASSERT_FALSE(There(after).has_value()) << "key " << after;
+          if (std::optional<int> sent = FieldOf(change.new_row, 2)) large = sent;
+          ASSERT_TRUE(large.has_value()) << "key " << after;
+          written_[after] = Cells{*FieldOf(change.new_row, 1), *large};
         }
       }
       if (batch->part == BatchPart::kFirst || batch->part == BatchPart::kMiddle) continue;
-      for (const auto& [key, value] : written_) {
+      for (const auto& [key, cells] : written_) {
         destination_.erase(key);
-        if (value) destination_[key] = *value;
+        if (cells) destination_[key] = *cells;
       }
       written_.clear();
       position_ = std::max(position_, batch->end_lsn.value);
     }
   }
 
-  bool IsThere(int key) const {
-    auto written = written_.find(key);
-    return written == written_.end() ? destination_.contains(key) : written->second.has_value();
+  std::optional<Cells> There(int key) const {
+    if (auto written = written_.find(key); written != written_.end()) return written->second;
+    auto row = destination_.find(key);
+    return row == destination_.end() ? std::nullopt : std::optional<Cells>(row->second);
   }
 
   std::mt19937 random_;
@@ -394,22 +498,24 @@ class World {
   bool has_key_first_ = false;
   bool is_whole_first_ = false;
   bool does_whole_join_ = false;  // before the copy has ended
-  std::map<int, int> initial_;
+  bool is_closing_ = false;       // nothing more is written at the source
+  std::map<int, Version> initial_;
   // The source.
   std::vector<Transaction> open_;
   std::vector<Transaction> log_;
   uint64_t next_xid_ = 5;
   uint64_t next_lsn_ = 1000;
+  int written_values_ = 100;
   // The destination.
-  std::map<int, int> destination_;
+  std::map<int, Cells> destination_;
   std::vector<Stored> stored_;
   uint64_t position_ = 500;
   // The process.
   std::unique_ptr<LiveCopy> live_;
   std::vector<bool> has_joined_;
   std::optional<Assembler> assembler_;
-  size_t next_ = 0;                            // of log_, to be streamed
-  std::map<int, std::optional<int>> written_;  // by the open transaction at the destination
+  size_t next_ = 0;                              // of log_, to be streamed
+  std::map<int, std::optional<Cells>> written_;  // by the open transaction at the destination
   std::deque<std::string> rows_;
 };
 

@@ -68,6 +68,13 @@ class RangedChangesTest : public testing::Test {
     change.new_row = rows_.emplace_back(std::move(new_row));
     return change;
   }
+  // Without its value.
+  Change Move(int from, int to) {
+    Change change =
+        Make(ChangeKind::kUpdate, OldImage::kKey, Key(from), Image({Value(Int4(to)), kUnchanged}));
+    change.has_unchanged_toast = true;
+    return change;
+  }
   absl::StatusOr<bool> TryKeep(Change* change) {
     return changes_.Keep(
         table_, [this](size_t i) -> absl::StatusOr<bool> { return held_[i]; }, change);
@@ -141,13 +148,106 @@ TEST_F(RangedChangesTest, ARowThatCameIntoARangeThatHoldsItIsDeletedWhereItWas) 
   }
 }
 
-TEST_F(RangedChangesTest, WhatCannotBeInsertedWholeHasTheTableCopiedAgain) {
-  Change change =
-      Make(ChangeKind::kUpdate, OldImage::kKey, Key(5), Image({Value(Int4(105)), kUnchanged}));
-  change.has_unchanged_toast = true;
-  absl::StatusOr<bool> kept = TryKeep(&change);
-  EXPECT_EQ(TableToCopyAgain(kept.status()), kTable);
-  EXPECT_EQ(kept.status().code(), absl::StatusCode::kAborted);
+TEST_F(RangedChangesTest, WhatCannotBeInsertedWholeIsLeftOut) {
+  Change change = Move(5, 105);
+  EXPECT_FALSE(Keep(&change));
+  ASSERT_TRUE(changes_.has_left_out());
+  std::vector<MovedRow> left_out = changes_.TakeLeftOut();
+  ASSERT_EQ(left_out.size(), 1u);
+  EXPECT_EQ(left_out[0].relation, &relation_);
+  EXPECT_EQ(left_out[0].key_column, "k");
+  EXPECT_EQ(left_out[0].row, change.new_row);
+  EXPECT_FALSE(changes_.has_left_out());
+}
+
+// As long as it is left out it is not at the destination, whatever its range.
+TEST_F(RangedChangesTest, WhatIsLeftOutMayComeWhole) {
+  Change moved = Move(5, 105);
+  EXPECT_FALSE(Keep(&moved));
+  Change whole = Make(ChangeKind::kUpdate, OldImage::kNone, "", Row(105, 2));
+  EXPECT_TRUE(Keep(&whole));
+  EXPECT_EQ(whole.kind, ChangeKind::kInsert);
+  EXPECT_FALSE(changes_.has_left_out());
+}
+
+TEST_F(RangedChangesTest, WhatIsLeftOutMayGo) {
+  Change moved = Move(5, 105);
+  EXPECT_FALSE(Keep(&moved));
+  Change gone = Make(ChangeKind::kDelete, OldImage::kKey, Key(105), "");
+  EXPECT_FALSE(Keep(&gone));
+  EXPECT_FALSE(changes_.has_left_out());
+  moved = Move(6, 105);
+  EXPECT_FALSE(Keep(&moved));
+  Change back = Move(105, 7);
+  EXPECT_FALSE(Keep(&back));
+  EXPECT_FALSE(changes_.has_left_out());
+  // From now on the key is nobody's.
+  Change other = Make(ChangeKind::kInsert, OldImage::kNone, "", Row(105, 3));
+  EXPECT_TRUE(Keep(&other));
+  EXPECT_EQ(other.kind, ChangeKind::kInsert);
+}
+
+TEST_F(RangedChangesTest, WhatIsLeftOutMayChangeAndMoveOn) {
+  Change moved = Move(5, 105);
+  EXPECT_FALSE(Keep(&moved));
+  Change changed =
+      Make(ChangeKind::kUpdate, OldImage::kNone, "", Image({Value(Int4(105)), kUnchanged}));
+  changed.has_unchanged_toast = true;
+  EXPECT_FALSE(Keep(&changed));
+  Change on = Move(105, 106);
+  EXPECT_FALSE(Keep(&on));
+  Change heir = Move(205, 105);  // it was there, so it needs nothing
+  EXPECT_TRUE(Keep(&heir));
+  EXPECT_EQ(heir.kind, ChangeKind::kUpdate);
+  EXPECT_TRUE(heir.has_unchanged_toast);
+  std::vector<MovedRow> left_out = changes_.TakeLeftOut();
+  ASSERT_EQ(left_out.size(), 1u);
+  EXPECT_EQ(left_out[0].row, on.new_row);
+}
+
+TEST_F(RangedChangesTest, TwoRowsOfOneKeyHaveTheTableCopiedAgain) {
+  Change moved = Move(5, 105);
+  EXPECT_FALSE(Keep(&moved));
+  Change other = Make(ChangeKind::kInsert, OldImage::kNone, "", Row(105, 3));
+  EXPECT_EQ(TableToCopyAgain(TryKeep(&other).status()), kTable);
+}
+
+TEST_F(RangedChangesTest, TooManyRowsLeftOutHaveTheTableCopiedAgain) {
+  for (size_t i = 0; i < RangedChanges::kLeftOutRowsMax; ++i) {
+    Change moved = Move(5, 105 + static_cast<int>(i));
+    ASSERT_FALSE(Keep(&moved));
+  }
+  Change one_more = Move(5, 100);
+  EXPECT_EQ(TableToCopyAgain(TryKeep(&one_more).status()), kTable);
+}
+
+TEST_F(RangedChangesTest, OneRowThatIsLeftOutMayBeLarge) {
+  // Another value of it was sent.
+  Relation relation = relation_;
+  relation.columns.push_back(relation.columns[1]);
+  relation.sent = {0, 1, 2};
+  const std::string large(RangedChanges::kLeftOutBytesMax, 'x');
+  auto move_large = [&] {
+    Change change = Make(ChangeKind::kUpdate, OldImage::kKey, Key(5),
+                         Image({Value(Int4(105)), kUnchanged, Value(large)}));
+    change.relation = &relation;
+    change.has_unchanged_toast = true;
+    return change;
+  };
+  // What has gone does not count.
+  Change moved = move_large();
+  EXPECT_FALSE(Keep(&moved));
+  Change gone = Make(ChangeKind::kDelete, OldImage::kKey, Key(105), "");
+  EXPECT_FALSE(Keep(&gone));
+  Change small = Move(6, 106);
+  EXPECT_FALSE(Keep(&small));
+  small = Move(7, 107);
+  EXPECT_FALSE(Keep(&small));
+  EXPECT_EQ(changes_.TakeLeftOut().size(), 2u);
+  moved = move_large();
+  EXPECT_FALSE(Keep(&moved));
+  small = Move(6, 106);
+  EXPECT_EQ(TableToCopyAgain(TryKeep(&small).status()), kTable);
 }
 
 TEST_F(RangedChangesTest, AnotherKeyHasTheTableCopiedAgain) {
