@@ -1,11 +1,11 @@
 #include "apply/ddl_runner.h"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "apply/ddl_checks.h"
 #include "apply/ddl_drops.h"
 #include "apply/ddl_text.h"
 #include "base/error.h"
@@ -13,7 +13,6 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "pg/quoting.h"
-#include "schema/array_literal.h"
 
 namespace towline {
 namespace {
@@ -25,21 +24,6 @@ constexpr char kBelowSql[] =
     "ON i.inhparent = b.oid) SELECT n.nspname, c.relname FROM below b JOIN pg_catalog.pg_class c "
     "ON c.oid = b.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN "
     "('r', 'p')";
-
-constexpr char kMissingTablesSql[] =
-    "SELECT t.name FROM pg_catalog.unnest($1::pg_catalog.text[]) AS t(name) WHERE "
-    "pg_catalog.to_regclass(t.name) IS NULL";
-
-constexpr char kMissingSchemasSql[] =
-    "SELECT s.name FROM pg_catalog.unnest($1::pg_catalog.text[]) AS s(name) WHERE NOT EXISTS "
-    "(SELECT "
-    "1 FROM pg_catalog.pg_namespace n WHERE n.nspname = s.name)";
-
-// What such a command makes stands in the schema of its object; ALTER names that itself.
-bool MakesInSchema(const DdlCommand& command) {
-  return (absl::StartsWith(command.tag, "CREATE ") || command.tag == "SELECT INTO") &&
-         command.tag != "CREATE SCHEMA" && command.tag != "CREATE EXTENSION";
-}
 
 bool IsDrop(const DdlCommand& command) { return absl::StartsWith(command.tag, "DROP "); }
 
@@ -183,10 +167,10 @@ absl::StatusOr<DdlRunner::MaybeRefusal> DdlRunner::DecideAndRun(Running* running
   TOWLINE_RETURN_IF_ERROR(connection_->Exec("SAVEPOINT towline_ddl").status());
   running->has_savepoint = true;
   running->fate = Fate::kApplied;
-  TOWLINE_ASSIGN_OR_RETURN(MaybeRefusal misses, CheckTables(command));
-  if (misses.has_value()) return misses;
-  TOWLINE_ASSIGN_OR_RETURN(misses, CheckSchemas(command));
-  if (misses.has_value()) return misses;
+  TOWLINE_ASSIGN_OR_RETURN(std::string why, WhyTableMissing(connection_, command));
+  if (!why.empty()) return Refusal{std::move(why)};
+  TOWLINE_ASSIGN_OR_RETURN(why, WhySchemaMissing(connection_, command));
+  if (!why.empty()) return Refusal{std::move(why)};
   const bool rewrites = command.phase == DdlPhase::kRewrite;
   bool empties_behind = false;
   if (rewrites) {
@@ -240,43 +224,6 @@ absl::Status DdlRunner::Execute(Running* running) {
       {{"command", Label(command, running->dropped)}, {"reason", std::string(executed.message())}});
   named.statement = WithIfExists(command.tag, named.statement);
   return executor_.Execute(named);
-}
-
-// The destination's own error would not say that the table is missed, and that it is this one.
-absl::StatusOr<DdlRunner::MaybeRefusal> DdlRunner::CheckTables(const DdlCommand& command) {
-  static constexpr std::array<absl::string_view, 9> kTags = {
-      "ALTER TABLE",   "CREATE INDEX", "CREATE TRIGGER", "CREATE RULE",      "CREATE POLICY",
-      "ALTER TRIGGER", "ALTER POLICY", "ALTER RULE",     "CREATE STATISTICS"};
-  if (std::find(kTags.begin(), kTags.end(), command.tag) == kTags.end()) return MaybeRefusal();
-  auto has = [&](absl::string_view action) {
-    return std::find(command.actions.begin(), command.actions.end(), action) !=
-           command.actions.end();
-  };
-  if (has("RENAME TABLE") || has("SET SCHEMA")) return MaybeRefusal();
-  const std::vector<TableName> names = TablesOf(command, {});
-  ArrayLiteral tables;
-  for (const TableName& name : names) tables.Add(QuoteQualified(name.schema, name.name));
-  if (names.empty()) return MaybeRefusal();
-  TOWLINE_ASSIGN_OR_RETURN(Result missing,
-                           connection_->Query(kMissingTablesSql, {{tables.ToString()}}));
-  if (missing.row_count() == 0) return MaybeRefusal();
-  return Refusal{absl::StrCat("table ", missing.GetString(0, 0), " is not at the destination")};
-}
-
-// A name without schema would be made in the next one of the search_path.
-absl::StatusOr<DdlRunner::MaybeRefusal> DdlRunner::CheckSchemas(const DdlCommand& command) {
-  std::set<std::string> names;
-  for (const DdlObject& object : command.objects) {
-    if (!object.schema.empty()) names.insert(object.schema);
-  }
-  if (names.empty() || !MakesInSchema(command)) return MaybeRefusal();
-  ArrayLiteral schemas;
-  for (const std::string& name : names) schemas.Add(name);
-  TOWLINE_ASSIGN_OR_RETURN(Result missing,
-                           connection_->Query(kMissingSchemasSql, {{schemas.ToString()}}));
-  if (missing.row_count() == 0) return MaybeRefusal();
-  return Refusal{absl::StrCat("schema ", QuoteIdentifier(missing.GetString(0, 0)),
-                              " is not at the destination")};
 }
 
 absl::StatusOr<DdlRunner::MaybeRefusal> DdlRunner::Refused(const Running& running,

@@ -86,8 +86,6 @@ class DdlRunner {
   absl::StatusOr<MaybeRefusal> DecideAndRun(Running* running);
   absl::StatusOr<MaybeRefusal> CheckEnd(Running* running);
   absl::Status Execute(Running* running);
-  absl::StatusOr<MaybeRefusal> CheckTables(const DdlCommand& command);
-  absl::StatusOr<MaybeRefusal> CheckSchemas(const DdlCommand& command);
   absl::StatusOr<MaybeRefusal> Empty(const Running& running);
   // DROP TABLE of the selected tables that are here, by their whole names.
   absl::StatusOr<DdlCommand> DropOfSelected(const Running& running);
