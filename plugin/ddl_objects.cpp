@@ -1,25 +1,10 @@
 #include "ddl_objects.h"
 
+#include "ddl_query.h"
 #include "expression_safety.h"
 
 namespace towline::plugin {
 namespace {
-
-// The table that an object is, or is of.
-#define TOWLINE_TABLE_OF(class, object)                                                       \
-  "CASE " class                                                                               \
-      " WHEN 'pg_catalog.pg_class'::pg_catalog.regclass THEN COALESCE((SELECT indrelid FROM " \
-      "pg_catalog.pg_index WHERE indexrelid = " object "), " object                           \
-      ") WHEN 'pg_catalog.pg_trigger'::pg_catalog.regclass THEN (SELECT tgrelid FROM "        \
-      "pg_catalog.pg_trigger WHERE oid = " object                                             \
-      ") WHEN 'pg_catalog.pg_policy'::pg_catalog.regclass THEN (SELECT polrelid FROM "        \
-      "pg_catalog.pg_policy WHERE oid = " object                                              \
-      ") WHEN 'pg_catalog.pg_rewrite'::pg_catalog.regclass THEN (SELECT ev_class FROM "       \
-      "pg_catalog.pg_rewrite WHERE oid = " object                                             \
-      ") WHEN 'pg_catalog.pg_constraint'::pg_catalog.regclass THEN (SELECT conrelid FROM "    \
-      "pg_catalog.pg_constraint WHERE oid = " object                                          \
-      ") WHEN 'pg_catalog.pg_statistic_ext'::pg_catalog.regclass THEN (SELECT stxrelid FROM " \
-      "pg_catalog.pg_statistic_ext WHERE oid = " object ") END"
 
 // A function or type that needs a temporary table or type is dropped with it when the session ends,
 // and no event trigger tells of that.
@@ -98,36 +83,14 @@ struct Found {
   bool has_own;
 };
 
-// Kept for the session: planning would take most of a capture's time.
-struct Query {
-  const char* sql;
-  SPIPlanPtr plan;
-};
+CatalogQuery objects_query = {kObjectsSql, nullptr};
+CatalogQuery dropped_query = {kDroppedSql, nullptr};
+CatalogQuery rewritten_query = {kRewrittenSql, nullptr};
 
-Query objects_query = {kObjectsSql, nullptr};
-Query dropped_query = {kDroppedSql, nullptr};
-Query rewritten_query = {kRewrittenSql, nullptr};
-
-void Prepare(Query* query) {
-  if (query->plan != nullptr) return;
-  SPIPlanPtr plan = SPI_prepare(query->sql, 0, nullptr);
-  if (plan == nullptr || SPI_keepplan(plan) != 0) elog(ERROR, "SPI_prepare failed: %s", query->sql);
-  query->plan = plan;
-}
-
-// Every name of the queries is qualified but those of operators, for which the path stands.
-Found ReadRows(Query* query, DdlFields* ddl) {
+Found ReadRows(CatalogQuery* query, DdlFields* ddl) {
   Found found = {false, false};
   MemoryContext caller = CurrentMemoryContext;
-  int nest_level = NewGUCNestLevel();
-  (void)set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
-                          GUC_ACTION_SAVE, true, 0, false);
-  if (SPI_connect() != SPI_OK_CONNECT) elog(ERROR, "SPI_connect failed");
-  // Not read-only: what the command itself has done must be seen.
-  Prepare(query);
-  if (SPI_execute_plan(query->plan, nullptr, nullptr, false, 0) != SPI_OK_SELECT) {
-    elog(ERROR, "SPI_execute_plan failed: %s", query->sql);
-  }
+  int nest_level = OpenQuery(query);
   uint64 count = SPI_processed;
   SPITupleTable* table = SPI_tuptable;
   MemoryContext spi = MemoryContextSwitchTo(caller);
@@ -153,9 +116,8 @@ Found ReadRows(Query* query, DdlFields* ddl) {
                                     TextAt(row, descriptor, 9)};
   }
   MemoryContextSwitchTo(spi);
-  SPI_finish();
+  CloseQuery(nest_level);
   MemoryContextSwitchTo(caller);
-  AtEOXact_GUC(true, nest_level);
   ddl->objects = objects;
   return found;
 }
