@@ -6,6 +6,7 @@
 // Nothing here makes the command fail: what goes wrong is a warning, and a row that says that there
 // is a gap. Only a cancelled command stays cancelled.
 #include "ddl_objects.h"
+#include "ddl_references.h"
 #include "ddl_statement.h"
 #include "ddl_structure.h"
 #include "frame.h"
@@ -261,6 +262,7 @@ bool FillPhase(RunningCommand* command, Node* parsetree, DdlFields* ddl) {
       ReadFills(parsetree, ddl);
       if (partition != nullptr) ReadBounds(ddl);
       RestoreSessionSettings(nest_level);
+      ReadReferences(parsetree, ddl);
       break;
     }
   }

@@ -89,7 +89,8 @@ constexpr uint32_t kOid = 1, kSchema = 2, kName = 3;
 namespace ddl {
 constexpr uint32_t kNumber = 1, kPhase = 2, kTag = 3, kStatement = 4, kSearchPath = 5, kRole = 6,
                    kObjects = 7, kWantsRows = 9, kActions = 11, kSettings = 12, kFills = 13,
-                   kGap = 14, kStructure = 15, kNamedSchema = 16;
+                   kGap = 14, kStructure = 15, kNamedSchema = 16, kTellsReferences = 17,
+                   kReferences = 18;
 }
 namespace ddl_object {
 constexpr uint32_t kClassOid = 1, kOid = 2, kColumn = 3, kType = 4, kSchema = 5, kName = 6,

@@ -420,6 +420,10 @@ void WriteDdlBody(ByteBuffer* out, const DdlFields& ddl) {
   AppendBytesField(out, field::kGap, ddl.gap);
   AppendBytesField(out, field::kStructure, ddl.structure);
   AppendBytesField(out, field::kNamedSchema, ddl.named_schema);
+  AppendVarintField(out, field::kTellsReferences, ddl.tells_references);
+  for (size_t i = 0; i < ddl.reference_count; ++i) {
+    AppendBytesField(out, field::kReferences, ddl.references[i]);
+  }
 }
 
 void WriteDdl(ByteBuffer* frame, std::string_view body) {

@@ -144,6 +144,9 @@ struct DdlFields {
   std::string_view gap;
   std::string_view structure;
   std::string_view named_schema;
+  bool tells_references;
+  const std::string_view* references;
+  size_t reference_count;
 };
 
 // A whole frame up to its block, which follows: `raw_bytes` of entries were compressed to it.

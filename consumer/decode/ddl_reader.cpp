@@ -41,6 +41,9 @@ absl::StatusOr<DdlCommand> ReadDdl(const v1::Ddl& message) {
   command.gap = message.gap();
   command.structure = message.structure();
   command.named_schema = message.named_schema();
+  if (message.tells_references()) {
+    command.references.emplace(message.references().begin(), message.references().end());
+  }
   if (command.statement.empty() && command.gap.empty() && command.phase != DdlPhase::kDrop) {
     return absl::DataLossError(absl::StrCat("a DDL command (", command.tag, ") without its text"));
   }

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -48,7 +50,9 @@ struct DdlCommand {
   std::string structure;     // kStart: makes the table, whatever its query reads; empty: not told.
                              // kEnd of CREATE TABLE PARTITION OF: its bounds
   std::string named_schema;  // of what the statement names first; empty: the objects tell
-  std::string gap;           // not empty: why it could not be captured
+  // kEnd: what its objects depend on, as ddl_references.h writes it. None: an older source.
+  std::optional<std::set<std::string>> references;
+  std::string gap;  // not empty: why it could not be captured
 };
 
 }  // namespace towline

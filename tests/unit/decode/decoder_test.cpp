@@ -391,6 +391,8 @@ TEST(DecoderDdlTest, CommandsComeAtTheirPlaceWithAllThatIsKnownOfThem) {
   ddl->set_search_path("s, public");
   ddl->set_role("owner");
   ddl->set_named_schema("s");
+  ddl->set_tells_references(true);
+  ddl->add_references("pg_type s.mood");
   ddl->add_actions("ALTER COLUMN TYPE");
   v1::Ddl::Object* object = ddl->add_objects();
   object->set_oid(16384);
@@ -414,6 +416,7 @@ TEST(DecoderDdlTest, CommandsComeAtTheirPlaceWithAllThatIsKnownOfThem) {
   EXPECT_EQ(command.statement, "ALTER TABLE t ALTER c TYPE text");
   EXPECT_EQ(command.search_path, "s, public");
   EXPECT_EQ(command.named_schema, "s");
+  EXPECT_EQ(command.references, std::set<std::string>{"pg_type s.mood"});
   ASSERT_EQ(command.objects.size(), 1u);
   EXPECT_EQ(command.objects[0].table, (TableName{"s", "t"}));
   EXPECT_EQ(command.actions, std::vector<std::string>{"ALTER COLUMN TYPE"});

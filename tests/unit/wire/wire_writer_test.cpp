@@ -243,6 +243,7 @@ void Ddl(ByteBuffer* frame) {
   const std::string_view actions[] = {"ADD COLUMN", "OTHER"};
   const DdlSettingFields settings[] = {{"DateStyle", "ISO, MDY"}};
   const DdlFillFields fills[] = {{"app", "orders", "made_at", "2026-01-02 03:04:05+00"}};
+  const std::string_view references[] = {"pg_type app.mood", "extension citext"};
   DdlFields ddl{};
   ddl.number = 300;
   ddl.phase = DdlPhase::kEnd;
@@ -264,6 +265,9 @@ void Ddl(ByteBuffer* frame) {
     ddl.gap = gap;
     ddl.structure = gap.empty() ? "" : "CREATE TABLE app.orders (id bigint)";
     ddl.named_schema = gap.empty() ? "" : "app";
+    ddl.tells_references = !gap.empty();
+    ddl.references = references;
+    ddl.reference_count = gap.empty() ? 0 : 2;
     WriteDdlBody(body, ddl);
     WriteDdl(frame, body.bytes());
   }
