@@ -79,13 +79,6 @@ std::optional<Place> FindName(const DdlCommand& command, const DdlWords& words) 
   return Place{has_if ? if_exists : *at, *at};
 }
 
-// "schema.name", "schema.name(integer)", "schema.table.column".
-std::optional<TableName> NameInIdentity(const std::string& identity) {
-  const DdlWords words(identity);
-  if (!words.IsName(0) || !words.IsSign(1, '.') || !words.IsName(2)) return std::nullopt;
-  return TableName{words.NameAt(0), words.NameAt(2)};
-}
-
 bool HasAction(const DdlCommand& command, absl::string_view action) {
   return std::find(command.actions.begin(), command.actions.end(), action) != command.actions.end();
 }
@@ -113,6 +106,12 @@ std::string SchemaOf(const DdlCommand& command, const std::string& name) {
 }
 
 }  // namespace
+
+std::optional<TableName> NameInIdentity(const std::string& identity) {
+  const DdlWords words(identity);
+  if (!words.IsName(0) || !words.IsSign(1, '.') || !words.IsName(2)) return std::nullopt;
+  return TableName{words.NameAt(0), words.NameAt(2)};
+}
 
 std::string WithWholeName(const DdlCommand& command) {
   const std::string& text = command.statement;

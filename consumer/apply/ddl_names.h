@@ -3,9 +3,11 @@
 // they are about with the schema that it has at the source. Pure.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "model/ddl.h"
+#include "model/name.h"
 
 namespace towline {
 
@@ -14,5 +16,8 @@ namespace towline {
 // is about; and without ALTER's IF EXISTS, as it did exist. As it came where the name has a schema,
 // or is not found.
 std::string WithWholeName(const DdlCommand& command);
+
+// Schema and name in "schema.name", "schema.name(integer)", "schema.table.column".
+std::optional<TableName> NameInIdentity(const std::string& identity);
 
 }  // namespace towline

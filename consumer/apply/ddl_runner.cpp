@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "apply/ddl_checks.h"
 #include "apply/ddl_drops.h"
+#include "apply/ddl_references.h"
 #include "apply/ddl_text.h"
 #include "base/error.h"
 #include "base/fault_point.h"
@@ -136,6 +137,10 @@ absl::StatusOr<DdlRunner::MaybeRefusal> DdlRunner::CheckEnd(Running* running) {
   if (running->fate == Fate::kApplied && !running->command.gap.empty()) {
     return Refusal{NotCaptured(running->command.gap)};
   }
+  if (running->fate == Fate::kApplied) {
+    TOWLINE_ASSIGN_OR_RETURN(std::string why, WhyOther(*running));
+    if (!why.empty()) return Refusal{std::move(why)};
+  }
   if (running->fate != Fate::kIgnored) return MaybeRefusal();
   TOWLINE_ASSIGN_OR_RETURN(DdlCircumstances circumstances, LookAround(*running));
   DdlDecision decided = Decide(running->command, policy_, circumstances);
@@ -186,10 +191,32 @@ absl::StatusOr<DdlRunner::MaybeRefusal> DdlRunner::DecideAndRun(Running* running
   if (renames_schema) {
     TOWLINE_ASSIGN_OR_RETURN(schemas, ReadSchemas());
   }
+  if (!is_approved) TOWLINE_RETURN_IF_ERROR(NoteReferences(running));
   absl::Status executed = Execute(running);
   if (!executed.ok()) return Refused(*running, executed);
   if (renames_schema) TOWLINE_RETURN_IF_ERROR(NoteSchemas(schemas));
+  TOWLINE_ASSIGN_OR_RETURN(why, WhyOther(*running));
+  if (!why.empty()) return Refusal{std::move(why)};
   return empties_behind ? Empty(*running) : MaybeRefusal();
+}
+
+// Of a rewrite the source tells at the end what it depends on then. The table that CREATE TABLE AS
+// makes has the source's own words for its columns.
+absl::Status DdlRunner::NoteReferences(Running* running) {
+  const DdlCommand& command = running->command;
+  if (command.phase == DdlPhase::kStart || command.objects.empty()) return absl::OkStatus();
+  if (command.phase == DdlPhase::kEnd && !command.references.has_value()) return absl::OkStatus();
+  running->compared = command.objects;
+  TOWLINE_ASSIGN_OR_RETURN(running->references, ReadReferences(connection_, running->compared));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> DdlRunner::WhyOther(const Running& running) {
+  const DdlCommand& command = running.command;
+  if (running.compared.empty() || !command.references.has_value()) return std::string();
+  TOWLINE_ASSIGN_OR_RETURN(std::set<std::string> after,
+                           ReadReferences(connection_, running.compared));
+  return WhyOtherReferences(running.references, after, *command.references);
 }
 
 absl::Status DdlRunner::Execute(Running* running) {

@@ -70,9 +70,11 @@ class DdlRunner {
     std::string reason;          // why it is not applied
     bool has_savepoint = false;  // before all that it has done
     std::vector<DdlObject> dropped;
-    std::string drop_gap;        // not empty: why dropped is not all of it
-    std::set<Oid> rewritten;     // tables whose rows come
-    std::set<TableName> unmade;  // tables of CREATE TABLE AS that is not run
+    std::string drop_gap;              // not empty: why dropped is not all of it
+    std::vector<DdlObject> compared;   // what may have come to mean something else; empty: nothing
+    std::set<std::string> references;  // of those, before the command
+    std::set<Oid> rewritten;           // tables whose rows come
+    std::set<TableName> unmade;        // tables of CREATE TABLE AS that is not run
   };
 
   // Why a command is not run.
@@ -86,6 +88,9 @@ class DdlRunner {
   absl::StatusOr<MaybeRefusal> DecideAndRun(Running* running);
   absl::StatusOr<MaybeRefusal> CheckEnd(Running* running);
   absl::Status Execute(Running* running);
+  absl::Status NoteReferences(Running* running);
+  // Why what has been run is not what the source has run; empty: it is.
+  absl::StatusOr<std::string> WhyOther(const Running& running);
   absl::StatusOr<MaybeRefusal> Empty(const Running& running);
   // DROP TABLE of the selected tables that are here, by their whole names.
   absl::StatusOr<DdlCommand> DropOfSelected(const Running& running);

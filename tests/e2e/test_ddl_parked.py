@@ -228,6 +228,40 @@ def test_tables_mean_what_they_mean_at_the_source(towline, captured, destination
     assert towline.stop() == 0
 
 
+# What the commands mention; at the source it is in `public` only.
+MENTIONED = """CREATE TYPE {0}.ty AS ENUM ('a'); CREATE DOMAIN {0}.d AS int; CREATE TABLE {0}.of (id int PRIMARY KEY);
+CREATE FUNCTION {0}.f(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1';
+CREATE FUNCTION {0}.tf() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'"""
+MENTIONING = ("CREATE VIEW public.seen AS SELECT id FROM of", "CREATE FUNCTION public.takes(ty) RETURNS int LANGUAGE sql AS 'SELECT 1'",
+              "CREATE INDEX ON public.b (f(id))", "CREATE TRIGGER fires BEFORE INSERT ON public.b FOR EACH ROW EXECUTE FUNCTION tf()",
+              "CREATE POLICY po ON public.b USING (EXISTS (SELECT FROM of))", "CREATE DOMAIN public.of_f AS int CHECK (f(VALUE) > 0)",
+              "CREATE OPERATOR public.### (FUNCTION = f, RIGHTARG = int)", "CREATE TYPE public.made AS (v ty)",
+              "CREATE TABLE public.typed (id int PRIMARY KEY, v ty[])", "ALTER TABLE public.a ADD COLUMN w d DEFAULT 3",
+              "ALTER TABLE public.c ALTER COLUMN v TYPE ty USING 'a'")
+
+
+@pytest.mark.parametrize("is_shadowed", (True, False), ids=("shadowed", "equal"))
+def test_what_a_command_mentions_is_the_sources(towline, captured, destination, is_shadowed):
+    """Here another object of each name may stand before the source's in the path."""
+    captured.execute("CREATE TABLE above (id int PRIMARY KEY) PARTITION BY RANGE (id); CREATE SCHEMA one;" + MENTIONED.format("public"))
+    towline.start(*PARK).wait_for_state("streaming")
+    if is_shadowed:
+        destination.execute(MENTIONED.format("one"))
+        # What a new partition gets of the table above, which is the destination's own here, is no name.
+        destination.execute("CREATE TRIGGER own BEFORE INSERT ON above FOR EACH ROW EXECUTE FUNCTION one.tf()")
+    captured.script("SET search_path = one, public", *MENTIONING, "CREATE TABLE public.below PARTITION OF public.above DEFAULT", "INSERT INTO typed VALUES (1, '{a}'); INSERT INTO public.b VALUES (100, 1)")
+    others_equal(towline, captured, destination, "b", *(() if is_shadowed else ("a", "c", "typed")))
+    assert [fate for _, fate in fates(destination)] == ["parked" if is_shadowed else "applied"] * len(MENTIONING) + ["applied"]
+    assert parked(destination) == (["a", "c", "typed"] if is_shadowed else [])
+    if is_shadowed:
+        reasons = {reason for reason, in destination.query("SELECT DISTINCT reason FROM towline_state.ddl_history")}
+        assert "a name in it means one.ty at the destination, and something else at the source" in reasons, reasons
+        assert destination.value("SELECT count(*) FROM c") == 50
+    else:
+        assert definitions(destination, "public") == definitions(captured, "public")
+    assert towline.stop() == 0
+
+
 def test_what_is_made_is_made_in_no_other_schema(towline, captured, destination):
     towline.start(*PARK).wait_for_state("streaming")
     captured.execute("CREATE SCHEMA one")

@@ -1,0 +1,40 @@
+// Whether a command that was run here has meant what it has meant at the source. Names that it
+// mentions beside what it is about (types, functions, the table of a foreign key, those of a view)
+// are found by the search_path. Where the source's object is missing here, or another one of its
+// name stands in an earlier schema, they mean that other one. The catalog says so: the dependencies
+// that the command has added here must be among those that the source tells.
+#pragma once
+
+#include <compare>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "model/ddl.h"
+#include "pg/connection.h"
+
+namespace towline {
+
+// What is asked for an object; more than itself may be meant, as what was there before is not
+// looked at.
+struct DdlRoot {
+  std::string kind;  // "relation", "routine", "type", or as DdlObject::type, of which all are asked
+  std::string schema;
+  std::string name;
+
+  auto operator<=>(const DdlRoot&) const = default;
+};
+std::set<DdlRoot> RootsOf(const std::vector<DdlObject>& objects);
+
+// What the objects and all that belongs to them depend on here, each as "catalog identity", or as
+// "extension name" for a member of one.
+absl::StatusOr<std::set<std::string>> ReadReferences(Connection* connection,
+                                                     const std::vector<DdlObject>& objects);
+
+// Why what was added is not the source's; empty: it is. Pure.
+std::string WhyOtherReferences(const std::set<std::string>& before,
+                               const std::set<std::string>& after,
+                               const std::set<std::string>& source);
+
+}  // namespace towline
