@@ -5,6 +5,7 @@
 //
 // Nothing here makes the command fail: what goes wrong is a warning, and a row that says that there
 // is a gap. Only a cancelled command stays cancelled.
+#include "ddl_names.h"
 #include "ddl_objects.h"
 #include "ddl_references.h"
 #include "ddl_statement.h"
@@ -140,7 +141,7 @@ void FillStatement(RunningCommand* command, Node* parsetree, DdlFields* ddl) {
   } else if (strlen(text) > kEntryBytesMax) {
     ddl->gap = "its text is longer than 8 MiB";
   } else {
-    ddl->statement = DdlText(text);
+    ddl->statement = DdlText(WithSchemas(text, parsetree, *ddl));
   }
 }
 

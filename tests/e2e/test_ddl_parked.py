@@ -210,18 +210,24 @@ def test_tables_mean_what_they_mean_at_the_source(towline, captured, destination
     """Here another table stands before the source's in the path."""
     captured.execute("CREATE SCHEMA one; CREATE SCHEMA two; CREATE TABLE t (id int PRIMARY KEY, v text);"
                      "INSERT INTO t SELECT i, i FROM generate_series(1, 50) i;"
-                     "CREATE TABLE above (id int PRIMARY KEY) PARTITION BY RANGE (id)")
+                     "CREATE TABLE above (id int PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE part (id int PRIMARY KEY)")
     towline.start(*PARK).wait_for_state("streaming")
     destination.execute("CREATE TABLE one.t (id int PRIMARY KEY, v text); CREATE TABLE one.u (id int); INSERT INTO one.t VALUES (1, 'mine');"
-                        "CREATE TABLE one.above (id int PRIMARY KEY) PARTITION BY RANGE (id)")
+                        "CREATE TABLE one.above (id int PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE one.part (id int PRIMARY KEY, mine int)")
     others = definitions(destination, "one")
     captured.script("SET search_path = one, public", "ALTER TABLE t ADD COLUMN w int DEFAULT 3", "CREATE INDEX t_w ON t (w)",
                     "ALTER TABLE t ALTER COLUMN v TYPE float8 USING random()", "ALTER TABLE IF EXISTS ONLY t ADD COLUMN r float8 DEFAULT random()",
                     "CREATE STATISTICS public.both ON w, v FROM t", "ALTER TABLE t RENAME TO u", "INSERT INTO u VALUES (100)",
                     "ALTER TABLE u SET SCHEMA two", "INSERT INTO two.u VALUES (101)",
-                    "CREATE TABLE public.below PARTITION OF above FOR VALUES FROM (0) TO (10); INSERT INTO above VALUES (1)")
+                    "CREATE TABLE public.below PARTITION OF above FOR VALUES FROM (0) TO (10); INSERT INTO above VALUES (1)",
+                    "ALTER TABLE above ATTACH PARTITION part FOR VALUES FROM (10) TO (20); INSERT INTO above VALUES (11)",
+                    "ALTER TABLE above DETACH PARTITION part", "CREATE TABLE public.heir () INHERITS (part)", "ALTER TABLE heir NO INHERIT part",
+                    "ALTER TABLE heir INHERIT part", "CREATE TABLE public.alike (LIKE part INCLUDING ALL)",
+                    "CREATE TABLE public.refers (id int PRIMARY KEY REFERENCES part, other int REFERENCES refers)")
     towline.wait_until_caught_up()
-    assert_equal(captured.uri(), destination.uri(), tables=["two.u", "public.below"])
+    assert_equal(captured.uri(), destination.uri(), tables=["two.u", "public.below", "public.part", "public.alike"])
+    assert destination.query("SELECT conname, confrelid::regclass::text FROM pg_constraint WHERE conrelid = 'refers'::regclass AND contype = 'f' ORDER BY 1") == [
+        ("refers_id_fkey", "part"), ("refers_other_fkey", "refers")]
     assert definitions(destination, "public", "two") == definitions(captured, "public", "two")
     assert {fate for _, fate in fates(destination)} == {"applied"}
     assert definitions(destination, "one") == others and destination.query("TABLE one.t") == [(1, "mine")]
