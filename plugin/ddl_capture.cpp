@@ -258,6 +258,9 @@ bool FillPhase(RunningCommand* command, Node* parsetree, DdlFields* ddl) {
       if (partition != nullptr) {
         ddl->named_schema = SchemaOfNamed(linitial_node(RangeVar, partition->inhRelations));
       }
+      if (IsA(parsetree, GrantStmt)) {
+        ddl->named_schema = SchemaOfGranted(reinterpret_cast<const GrantStmt*>(parsetree));
+      }
       // Their reader knows nothing of this session.
       const int nest_level = PinTextSettings();
       ReadFills(parsetree, ddl);

@@ -1,5 +1,7 @@
 #include "ddl_names.h"
 
+#include "ddl_objects.h"
+
 namespace towline::plugin {
 namespace {
 
@@ -133,11 +135,41 @@ bool NamesOthers(const Node* parsetree) {
   }
 }
 
+Oid NamespaceOfType(Oid type) {
+  HeapTuple tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
+  if (!HeapTupleIsValid(tuple)) return InvalidOid;
+  Oid schema = reinterpret_cast<Form_pg_type>(GETSTRUCT(tuple))->typnamespace;
+  ReleaseSysCache(tuple);
+  return schema;
+}
+
 int ByLocation(const void* a, const void* b) {
   return static_cast<const Place*>(a)->location - static_cast<const Place*>(b)->location;
 }
 
 }  // namespace
+
+std::string_view SchemaOfGranted(const GrantStmt* grant) {
+  if (grant->targtype != ACL_TARGET_OBJECT) return {};
+  Oid schema = InvalidOid;
+  ListCell* cell;
+  foreach (cell, grant->objects) {
+    Oid found = InvalidOid;
+    if (grant->objtype == OBJECT_FUNCTION || grant->objtype == OBJECT_PROCEDURE ||
+        grant->objtype == OBJECT_ROUTINE) {
+      auto* routine = lfirst_node(ObjectWithArgs, cell);
+      if (list_length(routine->objname) > 1) continue;
+      found = get_func_namespace(LookupFuncWithArgs(grant->objtype, routine, true));
+    } else if (grant->objtype == OBJECT_TYPE || grant->objtype == OBJECT_DOMAIN) {
+      List* name = static_cast<List*>(lfirst(cell));
+      if (list_length(name) > 1) continue;
+      found = NamespaceOfType(LookupTypeNameOid(nullptr, makeTypeNameFromNameList(name), true));
+    }
+    if (!OidIsValid(found) || (OidIsValid(schema) && schema != found)) return {};
+    schema = found;
+  }
+  return OidIsValid(schema) ? DdlText(get_namespace_name(schema)) : std::string_view();
+}
 
 // The trigger's tree has been worked on, and its locations are those of the whole string.
 const char* WithSchemas(const char* text, const Node* parsetree, const DdlFields& ddl) {

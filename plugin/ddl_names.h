@@ -12,4 +12,8 @@ namespace towline::plugin {
 // PARTITION, INHERIT, REFERENCES), GRANT and REVOKE. `ddl` knows what the command has made.
 const char* WithSchemas(const char* text, const Node* parsetree, const DdlFields& ddl);
 
+// Of the routines or types that GRANT or REVOKE names without one, whose places the parser does not
+// keep. Empty: there are none, or they are in several.
+std::string_view SchemaOfGranted(const GrantStmt* grant);
+
 }  // namespace towline::plugin

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 #include "apply/ddl_text.h"
 #include "pg/quoting.h"
 
@@ -45,12 +46,6 @@ constexpr std::array<absl::string_view, 29> kTypes = {"access method",
                                                       "type",
                                                       "view"};
 
-std::string KeywordsOf(absl::string_view type) {
-  if (type == "foreign-data wrapper") return "FOREIGN DATA WRAPPER";
-  if (type == "statistics object") return "STATISTICS";
-  return absl::AsciiStrToUpper(type);
-}
-
 bool IsDroppable(const DdlObject& object) {
   return std::find(kTypes.begin(), kTypes.end(), object.type) != kTypes.end();
 }
@@ -65,19 +60,25 @@ bool IsNamedBy(absl::string_view tag, const DdlObject& object) {
   return tag == absl::StrCat("DROP ", KeywordsOf(object.type));
 }
 
-std::string NameInDrop(absl::string_view tag, const DdlObject& object) {
-  const absl::string_view name = object.identity;
-  if (tag != "DROP AGGREGATE" || !absl::EndsWith(name, "()")) return std::string(name);
-  return absl::StrCat(name.substr(0, name.size() - 1), "*)");
+}  // namespace
+
+std::string KeywordsOf(absl::string_view type) {
+  if (type == "foreign-data wrapper") return "FOREIGN DATA WRAPPER";
+  if (type == "statistics object") return "STATISTICS";
+  return absl::AsciiStrToUpper(type);
 }
 
-}  // namespace
+std::string NameAs(absl::string_view keywords, const DdlObject& object) {
+  const absl::string_view name = object.identity;
+  if (keywords != "AGGREGATE" || !absl::EndsWith(name, "()")) return std::string(name);
+  return absl::StrCat(name.substr(0, name.size() - 1), "*)");
+}
 
 std::string DropByWholeNames(const DdlCommand& command, const std::vector<DdlObject>& dropped) {
   std::vector<std::string> names;
   for (const DdlObject& object : dropped) {
     if (!IsNamedBy(command.tag, object)) continue;
-    names.push_back(NameInDrop(command.tag, object));
+    names.push_back(NameAs(absl::StripPrefix(command.tag, "DROP "), object));
   }
   return names.empty() ? "" : AsDropOf(command.tag, command.statement, names);
 }
@@ -95,9 +96,9 @@ std::vector<std::string> DropStatements(const DdlCommand& command,
       continue;
     }
     if (!IsDroppable(object)) continue;
-    const std::string tag = absl::StrCat("DROP ", KeywordsOf(object.type));
-    statements.push_back(
-        absl::StrCat(tag, " IF EXISTS ", NameInDrop(tag, object), cascades ? " CASCADE" : ""));
+    const std::string keywords = KeywordsOf(object.type);
+    statements.push_back(absl::StrCat("DROP ", keywords, " IF EXISTS ", NameAs(keywords, object),
+                                      cascades ? " CASCADE" : ""));
   }
   return statements;
 }

@@ -5,10 +5,12 @@
 #include <optional>
 #include <set>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "apply/ddl_drops.h"
 #include "apply/ddl_words.h"
 #include "pg/quoting.h"
 
@@ -74,17 +76,21 @@ std::optional<Place> FindName(const DdlCommand& command, const DdlWords& words) 
   const bool has_if = words.Is(*at, "IF") && words.Is(*at + 1, "EXISTS");
   if (has_if) *at += 2;
   if (words.Is(*at, "CONCURRENTLY") || words.Is(*at, "ONLY")) ++*at;
-  // U&"..." is no name that can be read here.
-  if (!words.IsName(*at) || words.IsSign(*at + 1, '&')) return std::nullopt;
+  if (!words.IsName(*at)) return std::nullopt;
   return Place{has_if ? if_exists : *at, *at};
+}
+
+// U&"...", which cannot be read here. It may be followed by UESCAPE.
+bool IsEscaped(const DdlWords& words, size_t at) {
+  return words.Is(at, "U") && words.IsSign(at + 1, '&') && words.IsSign(at + 2, '"');
 }
 
 bool HasAction(const DdlCommand& command, absl::string_view action) {
   return std::find(command.actions.begin(), command.actions.end(), action) != command.actions.end();
 }
 
-// Nothing where it cannot be told.
-std::string SchemaOf(const DdlCommand& command, const std::string& name) {
+// Nothing where it cannot be told. No name: one that cannot be read.
+std::string SchemaOf(const DdlCommand& command, const std::optional<std::string>& name) {
   if (!command.named_schema.empty()) return command.named_schema;
   // The objects of a rewrite are the tables below as well.
   if (command.phase == DdlPhase::kRewrite || HasAction(command, "SET SCHEMA") ||
@@ -98,11 +104,96 @@ std::string SchemaOf(const DdlCommand& command, const std::string& name) {
     if (object.table.name == name) schemas.insert(object.table.schema);
     if (own.has_value() && own->name == name) schemas.insert(own->schema);
   }
-  if (schemas.empty() && is_renamed && command.objects.size() == 1) {
+  const bool has_other_name = is_renamed || !name.has_value();
+  if (schemas.empty() && has_other_name && command.objects.size() == 1) {
     const DdlObject& object = command.objects.front();
     schemas.insert(object.table.name.empty() ? object.schema : object.table.schema);
   }
   return schemas.size() == 1 ? *schemas.begin() : "";
+}
+
+// Of what has a schema, or belongs to a table; empty: another.
+std::string KeywordsInComment(const DdlObject& object) {
+  if (absl::EndsWith(object.type, " column")) return "COLUMN";
+  if (object.type == "table constraint" || object.type == "domain constraint") return "CONSTRAINT";
+  static constexpr std::array<absl::string_view, 23> kTypes = {"aggregate",
+                                                               "collation",
+                                                               "conversion",
+                                                               "foreign table",
+                                                               "function",
+                                                               "index",
+                                                               "materialized view",
+                                                               "operator",
+                                                               "operator class",
+                                                               "operator family",
+                                                               "policy",
+                                                               "procedure",
+                                                               "rule",
+                                                               "sequence",
+                                                               "statistics object",
+                                                               "table",
+                                                               "text search configuration",
+                                                               "text search dictionary",
+                                                               "text search parser",
+                                                               "text search template",
+                                                               "trigger",
+                                                               "type",
+                                                               "view"};
+  const bool is_known = std::find(kTypes.begin(), kTypes.end(), object.type) != kTypes.end();
+  return is_known ? KeywordsOf(object.type) : "";
+}
+
+std::string CommentByWholeName(const DdlCommand& command) {
+  const std::string& text = command.statement;
+  if (command.objects.size() != 1) return text;
+  const DdlObject& object = command.objects.front();
+  const std::string keywords = KeywordsInComment(object);
+  const DdlWords words(text);
+  // Only a string or NULL may follow.
+  size_t is = words.size();
+  while (is > 0 && !words.Is(is, "IS")) --is;
+  if (keywords.empty() || object.identity.empty() || is == 0) return text;
+  std::string name = NameAs(keywords, object);
+  if (object.type == "domain constraint") {
+    const DdlWords parts(name);
+    if (!parts.Is(1, "ON") || parts.size() < 3) return text;
+    name.insert(parts[2].begin, "DOMAIN ");
+  }
+  return absl::StrCat("COMMENT ON ", keywords, " ", name, " ", text.substr(words[is].begin));
+}
+
+// All routines or types of the list are in this schema.
+std::string GrantWithSchema(const DdlCommand& command) {
+  const std::string& text = command.statement;
+  const DdlWords words(text);
+  const std::optional<size_t> kind = BehindWord(words, "ON");
+  if (command.named_schema.empty() || !kind.has_value()) return text;
+  std::string written;
+  size_t done = 0;
+  for (size_t i = *kind + 1; i < words.size(); ++i) {
+    if (words[i].depth > 0) continue;
+    if (words.Is(i, "TO") || words.Is(i, "FROM")) break;
+    const bool begins = i == *kind + 1 || words.IsSign(i - 1, ',');
+    const size_t name_end = IsEscaped(words, i) ? i + 3 : i + 1;
+    if (!begins || !words.IsName(i) || words.IsSign(name_end, '.')) continue;
+    absl::StrAppend(&written, text.substr(done, words[i].begin - done),
+                    QuoteIdentifier(command.named_schema), ".");
+    done = words[i].begin;
+  }
+  return absl::StrCat(written, text.substr(done));
+}
+
+// Its name is no word.
+std::string AlterOperatorWithSchema(const DdlCommand& command) {
+  const std::string& text = command.statement;
+  const DdlWords words(text);
+  const std::optional<size_t> at = BehindKeywords(words, command.tag);
+  if (!at.has_value() || *at >= words.size() || words.IsName(*at)) return text;
+  std::string schema = command.named_schema;
+  if (schema.empty() && command.objects.size() == 1) schema = command.objects.front().schema;
+  if (schema.empty()) return text;
+  const size_t name = words[*at].begin;
+  return absl::StrCat(text.substr(0, name), QuoteIdentifier(schema), ".", text.substr(name));
 }
 
 }  // namespace
@@ -114,11 +205,18 @@ std::optional<TableName> NameInIdentity(const std::string& identity) {
 }
 
 std::string WithWholeName(const DdlCommand& command) {
+  if (command.tag == "COMMENT") return CommentByWholeName(command);
+  if (command.tag == "GRANT" || command.tag == "REVOKE") return GrantWithSchema(command);
+  if (command.tag == "ALTER OPERATOR") return AlterOperatorWithSchema(command);
   const std::string& text = command.statement;
   const DdlWords words(text);
   const std::optional<Place> place = FindName(command, words);
-  if (!place.has_value() || words.IsSign(place->name + 1, '.')) return text;
-  const std::string schema = SchemaOf(command, words.NameAt(place->name));
+  if (!place.has_value()) return text;
+  const bool is_escaped = IsEscaped(words, place->name);
+  if (words.IsSign(place->name + (is_escaped ? 3 : 1), '.')) return text;
+  std::optional<std::string> written;
+  if (!is_escaped) written = words.NameAt(place->name);
+  const std::string schema = SchemaOf(command, written);
   if (schema.empty()) return text;
   const size_t name = words[place->name].begin;
   std::string before = text.substr(0, name);

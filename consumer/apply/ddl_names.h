@@ -11,10 +11,10 @@
 
 namespace towline {
 
-// The statement of ALTER, REFRESH, CREATE TABLE PARTITION OF, or of CREATE INDEX, TRIGGER, RULE,
-// POLICY or STATISTICS with the schema before the name of what it alters, or of the table that it
-// is about; and without ALTER's IF EXISTS, as it did exist. As it came where the name has a schema,
-// or is not found.
+// The statement of ALTER, REFRESH, COMMENT, CREATE TABLE PARTITION OF, of CREATE INDEX, TRIGGER,
+// RULE, POLICY or STATISTICS, or of a GRANT for routines and types, with the schema before the name
+// of what it alters, or of the table that it is about; and without ALTER's IF EXISTS, as it did
+// exist. As it came where the name has a schema, or is not found.
 std::string WithWholeName(const DdlCommand& command);
 
 // Schema and name in "schema.name", "schema.name(integer)", "schema.table.column".

@@ -31,6 +31,9 @@ UNION ALL SELECT 'column', c.relname, attname, format_type(atttypid, atttypmod) 
 UNION ALL SELECT 'type', typname, COALESCE(typdefault, ''), (SELECT string_agg(enumlabel, ' ' ORDER BY enumsortorder) FROM pg_enum WHERE enumtypid = t.oid)
     FROM pg_type t WHERE typnamespace IN ({0})
 UNION ALL SELECT 'function', proname, proisstrict::text, pronamespace::regnamespace::text FROM pg_proc WHERE pronamespace IN ({0})
+UNION ALL SELECT 'rights', proname, COALESCE(proacl::text, ''), '' FROM pg_proc WHERE pronamespace IN ({0})
+UNION ALL SELECT 'comment', proname, description, '' FROM pg_proc p JOIN pg_description ON objoid = p.oid AND classoid = 'pg_proc'::regclass WHERE pronamespace IN ({0})
+UNION ALL SELECT 'operator', oprname, oprright::regtype::text, oprcode::text FROM pg_operator WHERE oprnamespace IN ({0})
 UNION ALL SELECT 'collation', collname, '', '' FROM pg_collation WHERE collnamespace IN ({0})
 UNION ALL SELECT 'statistics', stxname, '', '' FROM pg_statistic_ext WHERE stxnamespace IN ({0})
 UNION ALL SELECT 'trigger', tgname, relname, '' FROM pg_trigger JOIN pg_class c ON c.oid = tgrelid WHERE relnamespace IN ({0})
@@ -166,17 +169,18 @@ def test_a_dropped_name_means_nothing_of_another_schema(towline, captured, desti
 
 # In each of two schemas, of which `one` is earlier in the path. What the commands name is in `one`.
 NAMED = """CREATE TABLE {0}.of (id int PRIMARY KEY); CREATE VIEW {0}.w AS SELECT 1 AS n; CREATE VIEW {0}.gone AS SELECT 1 AS n; CREATE TYPE {0}.ty AS ENUM ('a');
-CREATE DOMAIN {0}.d AS int; CREATE SEQUENCE {0}.q; CREATE FUNCTION {0}.f(int) RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE DOMAIN {0}.d AS int; CREATE SEQUENCE {0}.q; CREATE OPERATOR {0}.## (FUNCTION = int4abs, RIGHTARG = int); CREATE FUNCTION {0}.f(int) RETURNS int LANGUAGE sql AS 'SELECT 1';
 CREATE FUNCTION {0}.g() RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE PROCEDURE {0}.p() LANGUAGE sql AS 'SELECT 1';
 CREATE AGGREGATE {0}.agg(int) (SFUNC = int4pl, STYPE = int); CREATE COLLATION {0}.c FROM "C"; CREATE INDEX i ON {0}.of (id);
 CREATE TRIGGER fires BEFORE INSERT ON {0}.of FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();
 CREATE RULE ru AS ON DELETE TO {0}.of DO ALSO NOTHING; CREATE POLICY po ON {0}.of; CREATE STATISTICS {0}.st ON (id + 1) FROM {0}.of"""
 RENAMED = ("ALTER VIEW w RENAME TO w2", "ALTER TYPE ty ADD VALUE 'b'", "ALTER TYPE ty RENAME TO ty2", "ALTER DOMAIN d SET DEFAULT 3",
-           "ALTER SEQUENCE q INCREMENT 7", "ALTER FUNCTION f(int) STRICT", "ALTER FUNCTION g() SET SCHEMA two", "ALTER PROCEDURE p() RENAME TO p2",
+           "ALTER SEQUENCE q INCREMENT 7", "ALTER FUNCTION f(int) STRICT", "COMMENT ON FUNCTION f(int) IS 'mine'", "REVOKE EXECUTE ON FUNCTION f(int), g() FROM PUBLIC",
+           "ALTER OPERATOR ## (NONE, int) SET SCHEMA two", "ALTER FUNCTION U&\"\\0067\"() SET SCHEMA two", "ALTER PROCEDURE p() RENAME TO p2",
            "ALTER ROUTINE p2() RENAME TO p3", "ALTER AGGREGATE agg(int) RENAME TO agg2", "ALTER COLLATION c RENAME TO c2", "ALTER INDEX i RENAME TO i2",
            "ALTER TRIGGER fires ON of RENAME TO fires2", "ALTER RULE ru ON of RENAME TO ru2", "ALTER POLICY po ON of RENAME TO po2",
            "ALTER STATISTICS st RENAME TO st2", "ALTER VIEW IF EXISTS gone SET SCHEMA two")
-DROPPED = ("DROP TRIGGER fires ON of", "DROP RULE ru ON of", "DROP POLICY po ON of", "DROP STATISTICS st", "DROP INDEX i", "DROP VIEW w, gone",
+DROPPED = ("DROP TRIGGER fires ON of", "DROP RULE ru ON of", "DROP POLICY po ON of", "DROP STATISTICS st", "DROP INDEX i", "DROP VIEW w, gone", "DROP OPERATOR ## (NONE, int)",
            "DROP FUNCTION f", "DROP ROUTINE g, p", "DROP AGGREGATE agg(int)", "DROP TYPE ty", "DROP DOMAIN d", "DROP SEQUENCE q", "DROP COLLATION c")
 
 
@@ -185,7 +189,7 @@ DROPPED = ("DROP TRIGGER fires ON of", "DROP RULE ru ON of", "DROP POLICY po ON 
 def test_names_mean_what_they_mean_at_the_source(towline, captured, destination, changes, stands):
     """Of two objects of one name: the source's is not here, or here alone another stands before it in the path."""
     captured.execute("CREATE SCHEMA one; CREATE SCHEMA two;" + NAMED.format("public") + ("" if stands else ";" + NAMED.format("one")))
-    towline.start(*PARK).wait_for_state("streaming")
+    towline.start(*PARK, "--ddl", "grant=apply").wait_for_state("streaming")
     if stands:
         destination.execute(NAMED.format("one"))
         others = definitions(destination, "one")

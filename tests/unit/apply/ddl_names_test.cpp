@@ -33,7 +33,9 @@ TEST(DdlNamesTest, WhatIsAlteredGetsItsSchema) {
       {"alter table /* a */ \"t\" add t int", "alter table /* a */ \"s\".\"t\" add t int"},
       {"ALTER TABLE ONLY T ADD c int", "ALTER TABLE ONLY \"s\".T ADD c int"},
       {"ALTER TABLE IF EXISTS ONLY t ADD c int", "ALTER TABLE  ONLY \"s\".t ADD c int"},
-      {"ALTER TABLE IF EXISTS t ADD c int", "ALTER TABLE  \"s\".t ADD c int"}};
+      {"ALTER TABLE IF EXISTS t ADD c int", "ALTER TABLE  \"s\".t ADD c int"},
+      {"ALTER TABLE U&\"!0074\" UESCAPE '!' ADD c int",
+       "ALTER TABLE \"s\".U&\"!0074\" UESCAPE '!' ADD c int"}};
   for (const auto& [from, to] : tables) {
     EXPECT_EQ(WithWholeName(Command("ALTER TABLE", from, Table())), to);
   }
@@ -50,6 +52,57 @@ TEST(DdlNamesTest, WhatIsAlteredGetsItsSchema) {
       WithWholeName(Command("REFRESH MATERIALIZED VIEW", "REFRESH MATERIALIZED VIEW CONCURRENTLY m",
                             Other("materialized view", "s.m"))),
       "REFRESH MATERIALIZED VIEW CONCURRENTLY \"s\".m");
+}
+
+TEST(DdlNamesTest, AnOperatorGetsItsSchema) {
+  const std::vector<DdlObject> object = Other("operator", "s.+(integer,integer)");
+  EXPECT_EQ(
+      WithWholeName(Command("ALTER OPERATOR", "ALTER OPERATOR + (int, int) OWNER TO o", object)),
+      "ALTER OPERATOR \"s\".+ (int, int) OWNER TO o");
+  const DdlCommand qualified =
+      Command("ALTER OPERATOR", "ALTER OPERATOR s.+ (int, int) OWNER TO o", object);
+  EXPECT_EQ(WithWholeName(qualified), qualified.statement);
+}
+
+TEST(DdlNamesTest, ACommentNamesItsObjectAsTheServerDoes) {
+  const struct {
+    const char* type;
+    const char* identity;
+    const char* from;
+    const char* to;
+  } comments[] = {
+      {"table", "s.is", "COMMENT ON TABLE is IS 'what IS it'",
+       "COMMENT ON TABLE s.is IS 'what IS it'"},
+      {"view column", "s.v.c", "comment on column v.c is null", "COMMENT ON COLUMN s.v.c is null"},
+      {"table constraint", "c on s.t", "COMMENT ON CONSTRAINT c ON t IS ''",
+       "COMMENT ON CONSTRAINT c on s.t IS ''"},
+      {"domain constraint", "\"on\" on s.d", "COMMENT ON CONSTRAINT \"on\" ON DOMAIN d IS ''",
+       "COMMENT ON CONSTRAINT \"on\" on DOMAIN s.d IS ''"},
+      {"function", "s.f(integer)", "COMMENT ON FUNCTION f IS $$x$$",
+       "COMMENT ON FUNCTION s.f(integer) IS $$x$$"},
+      {"aggregate", "s.a()", "COMMENT ON AGGREGATE a(*) IS 'x'",
+       "COMMENT ON AGGREGATE s.a(*) IS 'x'"},
+      {"statistics object", "s.x", "COMMENT ON STATISTICS x IS 'x'",
+       "COMMENT ON STATISTICS s.x IS 'x'"},
+      {"schema", "s", "COMMENT ON SCHEMA s IS 'x'", "COMMENT ON SCHEMA s IS 'x'"},
+      {"transform", "for s.t on language l", "COMMENT ON TRANSFORM FOR t LANGUAGE l IS 'x'",
+       "COMMENT ON TRANSFORM FOR t LANGUAGE l IS 'x'"}};
+  for (const auto& comment : comments) {
+    EXPECT_EQ(
+        WithWholeName(Command("COMMENT", comment.from, Other(comment.type, comment.identity))),
+        comment.to);
+  }
+}
+
+TEST(DdlNamesTest, GrantsNameRoutinesAndTypesAsTheSource) {
+  DdlCommand grant = Command("GRANT", "GRANT EXECUTE ON FUNCTION f(int, a), r.g, h() TO o", {});
+  EXPECT_EQ(WithWholeName(grant), grant.statement);
+  grant.named_schema = "s";
+  EXPECT_EQ(WithWholeName(grant), "GRANT EXECUTE ON FUNCTION \"s\".f(int, a), r.g, \"s\".h() TO o");
+  grant = Command("REVOKE", "REVOKE GRANT OPTION FOR USAGE ON TYPE \"to\" FROM a, b CASCADE", {});
+  grant.named_schema = "s";
+  EXPECT_EQ(WithWholeName(grant),
+            "REVOKE GRANT OPTION FOR USAGE ON TYPE \"s\".\"to\" FROM a, b CASCADE");
 }
 
 TEST(DdlNamesTest, WhatIsMadeForATableNamesTheTable) {
@@ -103,8 +156,8 @@ TEST(DdlNamesTest, ANewPartitionNamesTheTableAbove) {
 
 TEST(DdlNamesTest, WhatHasASchemaOrCannotBeToldStays) {
   for (const char* statement :
-       {"ALTER TABLE s.t ADD c int", "ALTER TABLE other ADD t int", "ALTER TABLE U&\"t\" ADD c int",
-        "ALTER TABLE (t) ADD c int", "ALTER TABLE", ""}) {
+       {"ALTER TABLE s.t ADD c int", "ALTER TABLE other ADD t int",
+        "ALTER TABLE U&\"s\".U&\"t\" ADD c int", "ALTER TABLE (t) ADD c int", "ALTER TABLE", ""}) {
     EXPECT_EQ(WithWholeName(Command("ALTER TABLE", statement, Table())), statement);
   }
   DdlCommand extension = Command("ALTER EXTENSION", "ALTER EXTENSION t SET SCHEMA s", {});
