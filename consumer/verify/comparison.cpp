@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <random>
+#include <set>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -18,6 +19,7 @@
 #include "pg/quoting.h"
 #include "state/verify_record.h"
 #include "verify/followed_task.h"
+#include "verify/later_tables.h"
 #include "verify/repair_file.h"
 #include "verify/repairer.h"
 #include "verify/report_record.h"
@@ -32,6 +34,9 @@ constexpr absl::Duration kProgressInterval = absl::Milliseconds(500);
 
 // Of a continuous comparison, in memory: all that are named stand in towline_state.
 constexpr size_t kRowsKeptOfTable = 10;
+
+// Of one table, before it is undecided because its columns are changed in each.
+constexpr int kComparisonsMax = 4;
 
 // Of the replication origins (state/origin.h) of the workers that repair: beyond those of any copy.
 constexpr int kFirstOrigin = 9000;
@@ -64,6 +69,7 @@ class Comparison {
     if (options_.percent < 100) absl::StrAppend(&report.mode, ", seed ", seed_);
     report.has_repaired = IsRepairing();
     report.run = record_ == nullptr ? 0 : record_->run();
+    report.later_tables = LaterTables();
     for (TableJob& job : jobs_) report.tables.push_back(std::move(job.report));
     std::sort(report.tables.begin(), report.tables.end(),
               [](const TableReport& a, const TableReport& b) { return a.table < b.table; });
@@ -93,16 +99,18 @@ class Comparison {
                                                       options_.is_task_given, options_.stand_max},
                                                      source, destination, shutdown_));
     TOWLINE_ASSIGN_OR_RETURN(
-        jobs_, PlanTables(source, destination, MakeFollower(),
-                          {.selection = FollowedSelection(task_, options_.selection),
-                           .rules = options_.rules,
-                           .extension_rows = {},
-                           .finds_extension_tables = options_.compares_extension_tables,
-                           .apart = task_.apart},
-                          shutdown_));
+        jobs_, PlanTables(source, destination, MakeFollower(), PlanOptions(), shutdown_));
     WarnOfAdded();
     if (hooks_.order == nullptr) return absl::OkStatus();
     return hooks_.order(source, destination, &jobs_);
+  }
+
+  TablePlanOptions PlanOptions() const {
+    return {.selection = FollowedSelection(task_, options_.selection),
+            .rules = options_.rules,
+            .extension_rows = {},
+            .finds_extension_tables = options_.compares_extension_tables,
+            .apart = task_.apart};
   }
 
   // The configuration does not know of them, and may mean not to.
@@ -173,6 +181,35 @@ class Comparison {
       }
     }
     return absl::OkStatus();
+  }
+
+  // The next round of a continuous comparison plans them.
+  std::vector<TableName> LaterTables() const {
+    if (options_.is_continuous) return {};
+    absl::StatusOr<std::vector<TableName>> later = ReadLaterTables();
+    if (!later.ok()) {
+      LogWarning("cannot tell whether tables came meanwhile",
+                 {{"reason", std::string(later.status().message())}});
+      return {};
+    }
+    if (!later->empty()) {
+      LogWarning("tables came meanwhile, and are not compared",
+                 {{"tables", absl::StrCat(later->size())},
+                  {"first", QuoteQualified(later->front().schema, later->front().name)}});
+    }
+    return *std::move(later);
+  }
+
+  absl::StatusOr<std::vector<TableName>> ReadLaterTables() const {
+    TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenVerifySession(options_.source, shutdown_));
+    TableSelection selection = FollowedSelection(task_, options_.selection);
+    if (options_.compares_extension_tables) {
+      TOWLINE_ASSIGN_OR_RETURN(const ExtensionRows rows, ReadExtensionRows(source));
+      for (const auto& [table, condition] : rows) selection.extension_tables.push_back(table);
+    }
+    std::set<TableName> planned;
+    for (const TableJob& job : jobs_) planned.insert(job.report.table);
+    return FindLaterTables(source, selection, planned);
   }
 
   std::string FormOf(const TableJob& job) const {
@@ -260,9 +297,81 @@ class Comparison {
     return PairReader(std::move(source), std::move(destination), MakeFollower());
   }
 
+  // Again, until the table has kept its shape for as long as it was compared: a column that came
+  // meanwhile would not have been looked at.
   absl::Status CompareTable(PairReader& reader, Repairer* repairer, TableJob* job,
                             int64_t* bytes_shown) {
-    TableRecorder recorder(record_.get(), job, FormOf(*job));
+    TOWLINE_ASSIGN_OR_RETURN(bool is_as_planned, IsAsPlanned(reader, *job));
+    for (int compared = 1;; ++compared) {
+      if (!is_as_planned) TOWLINE_RETURN_IF_ERROR(PlanAnew(reader, job));
+      if (!job->table.has_value()) {
+        TableRecorder(record_.get(), job, "").End();
+        return absl::OkStatus();
+      }
+      TableRecorder recorder(record_.get(), job, FormOf(*job));
+      TOWLINE_RETURN_IF_ERROR(CompareOnce(reader, repairer, job, &recorder, bytes_shown));
+      TOWLINE_ASSIGN_OR_RETURN(is_as_planned, IsAsPlanned(reader, *job));
+      if (is_as_planned || !IsComparedAgain(compared, job)) {
+        recorder.End();
+        return absl::OkStatus();
+      }
+    }
+  }
+
+  static absl::StatusOr<bool> IsAsPlanned(PairReader& reader, const TableJob& job) {
+    TOWLINE_ASSIGN_OR_RETURN(
+        const PairShape shape,
+        ReadPairShape(reader.source(), reader.destination(), job.report.table));
+    return shape == job.shape;
+  }
+
+  // Of a table whose columns were changed while it was compared; else the report says why not.
+  bool IsComparedAgain(int compared, TableJob* job) const {
+    const TableName& table = job->report.table;
+    if (file_ != nullptr && job->report.repaired > 0) {
+      job->report.note =
+          "its columns were changed after statements for it had been written into the file";
+    } else if (compared == kComparisonsMax) {
+      job->report.note =
+          absl::StrCat("its columns were changed during each of ", compared, " comparisons of it");
+    } else {
+      LogInfo("verify compares a table again: its columns were changed meanwhile",
+              {{"table", QuoteQualified(table.schema, table.name)}});
+      return true;
+    }
+    job->report.verdict = VerifyVerdict::kUndecided;
+    return false;
+  }
+
+  // The table as it is by now. Leaves no table to compare where the report says all.
+  absl::Status PlanAnew(PairReader& reader, TableJob* job) {
+    const TableName table = job->report.table;
+    WarnUnlessRecorded(BeginAnew(record_.get(), job));
+    job->table.reset();
+    TablePlanOptions options = PlanOptions();
+    options.selection.include = {QuoteQualified(table.schema, table.name)};
+    absl::StatusOr<std::vector<TableJob>> planned =
+        PlanTables(reader.source(), reader.destination(), MakeFollower(), options, shutdown_);
+    if (absl::IsCancelled(planned.status()) || absl::IsUnavailable(planned.status())) {
+      return planned.status();
+    }
+    if (!planned.ok() || planned->empty()) {
+      job->report.verdict = VerifyVerdict::kUndecided;
+      job->report.note = planned.ok() || absl::IsInvalidArgument(planned.status())
+                             ? "it has gone from the source since the comparison began"
+                             : Describe(planned.status());
+      return absl::OkStatus();
+    }
+    TableJob& now = planned->front();
+    job->report.verdict = now.report.verdict;
+    job->report.note = std::move(now.report.note);
+    job->table = std::move(now.table);
+    job->shape = std::move(now.shape);
+    return absl::OkStatus();
+  }
+
+  absl::Status CompareOnce(PairReader& reader, Repairer* repairer, TableJob* job,
+                           TableRecorder* recorder, int64_t* bytes_shown) {
     TableVerifyOptions options;
     options.is_count_only = options_.is_count_only;
     options.percent = options_.percent;
@@ -273,7 +382,7 @@ class Comparison {
     options.part_bytes = options_.part_bytes;
     options.resumed = job->resumed.has_value() ? &*job->resumed : nullptr;
     options.on_progress = [&](const RangeProgress& progress) {
-      recorder.Save(progress);
+      recorder->Save(progress);
       ShowTable(*job, progress, bytes_shown);
     };
     const TableName& table = job->report.table;
@@ -290,7 +399,6 @@ class Comparison {
             "it left the stream, or was copied again, meanwhile: what differs may be owed to that";
       }
     }
-    recorder.End();
     return absl::OkStatus();
   }
 

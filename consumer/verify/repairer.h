@@ -77,6 +77,8 @@ class Repairer {
 
   static absl::StatusOr<std::unique_ptr<Repairer>> Open(Options options, const Shutdown& shutdown);
 
+  // Nothing is left of a table that failed before its end.
+  void BeginTable() { clashing_.clear(); }
   // Reports what differs and what has become of it. Gives the keys that must be looked at again.
   absl::StatusOr<SuspectKeys> Repair(PairReader& reader, const ComparedTable& table,
                                      SuspectKeys keys, TableReport* report);

@@ -15,6 +15,7 @@ namespace {
 
 constexpr size_t kRowsPrintedMax = 10;
 constexpr size_t kRowsNamedMax = 1000;
+constexpr std::ptrdiff_t kTablesNamedMax = 10;
 
 std::string DescribeRow(const DifferingRow& row) {
   std::string text = absl::StrCat(KindOf(row), " ", row.key);
@@ -161,6 +162,19 @@ std::string FormatVerifyReport(const VerifyReport& report) {
                     report.was_different ? ", with differences" : "");
   }
   text += "\n";
+  if (!report.later_tables.empty()) {
+    absl::StrAppend(&text, report.later_tables.size(),
+                    report.later_tables.size() == 1 ? " table" : " tables",
+                    " came meanwhile (not compared): ",
+                    absl::StrJoin(report.later_tables.begin(),
+                                  report.later_tables.begin() +
+                                      std::min(std::ssize(report.later_tables), kTablesNamedMax),
+                                  ", ",
+                                  [](std::string* out, const TableName& table) {
+                                    absl::StrAppend(out, table.schema, ".", table.name);
+                                  }),
+                    std::ssize(report.later_tables) > kTablesNamedMax ? " and others\n" : "\n");
+  }
   return text;
 }
 
@@ -196,6 +210,10 @@ std::string VerifyReportToJson(const VerifyReport& report) {
       {"task", report.task},       {"run", report.run},
       {"mode", report.mode},       {"verdict", VerifyVerdictName(report.verdict())},
       {"seconds", report.seconds}, {"tables", tables}};
+  json["later_tables"] = nlohmann::json::array();
+  for (const TableName& table : report.later_tables) {
+    json["later_tables"].push_back({{"schema", table.schema}, {"table", table.name}});
+  }
   if (report.rounds.has_value()) {
     json["rounds"] = *report.rounds;
     json["was_different"] = report.was_different;

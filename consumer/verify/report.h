@@ -65,7 +65,8 @@ struct VerifyReport {
   bool has_repaired = false;  // --repair or --repair-sql was given
   std::string mode;           // "rows", "counts", "rows, sample 10 %"
   std::optional<SchemaReport> schema;
-  std::vector<TableReport> tables;  // of a continuous comparison the last look at each
+  std::vector<TableReport> tables;      // of a continuous comparison the last look at each
+  std::vector<TableName> later_tables;  // that came meanwhile, and were not compared
   // Of a continuous comparison: how many times all tables were compared, and whether any was
   // different in any of them.
   std::optional<int64_t> rounds;

@@ -15,19 +15,26 @@
 #include "model/table.h"
 #include "pg/connection.h"
 #include "verify/follower.h"
+#include "verify/table_shape.h"
 
 namespace towline {
+
+// As it is published, and the shape of the table that it is published of.
+struct SourceTable {
+  Table table;
+  std::string shape;
+};
 
 struct TablePair {
   Table source;
   Table destination;                // oid 0: there is none
   std::vector<std::string> misfit;  // what does not fit, as DescribeMisfit() says it
   std::string undecided;            // why it cannot be told whether it fits; empty: it can
+  PairShape shape;                  // of both when they were read
 };
 
-// `read_source` gives the source's tables as they are published.
 absl::StatusOr<std::vector<TablePair>> ReadTablePairs(
-    const std::function<absl::StatusOr<std::vector<Table>>()>& read_source, Connection& source,
-    Connection& destination, Follower follower, const Shutdown& shutdown);
+    const std::function<absl::StatusOr<std::vector<SourceTable>>()>& read_source,
+    Connection& source, Connection& destination, Follower follower, const Shutdown& shutdown);
 
 }  // namespace towline

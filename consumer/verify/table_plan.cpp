@@ -15,8 +15,7 @@ class TablePlan {
   TablePlan(Connection& source, const TablePlanOptions& options)
       : source_(source), options_(options), rules_(options.rules) {}
 
-  // As they are published.
-  absl::StatusOr<std::vector<Table>> ReadSourceTables() {
+  absl::StatusOr<std::vector<SourceTable>> ReadSourceTables() {
     TableSelection selection = options_.selection;
     extension_rows_ = options_.extension_rows;
     if (options_.finds_extension_tables) {
@@ -32,7 +31,15 @@ class TablePlan {
     extension_rows_ = SelectedRows(extension_rows_, tables);
     rules_ = options_.rules;
     if (options_.finds_extension_tables) AddExtensionRules(extension_rows_, &rules_);
-    return PublishTables(source_, rules_, std::move(tables), AssignmentCheck::kSkip);
+    std::vector<std::string> shapes;
+    for (const Table& table : tables) shapes.push_back(ShapeOf(table));
+    TOWLINE_ASSIGN_OR_RETURN(
+        tables, PublishTables(source_, rules_, std::move(tables), AssignmentCheck::kSkip));
+    std::vector<SourceTable> published;
+    for (size_t i = 0; i < tables.size(); ++i) {
+      published.push_back({std::move(tables[i]), std::move(shapes[i])});
+    }
+    return published;
   }
 
   TableJob Plan(const TablePair& pair, RowHash hash) const {
@@ -40,6 +47,7 @@ class TablePlan {
     TableJob job;
     job.report.table = source.name;
     job.bytes = source.total_bytes;
+    job.shape = pair.shape;
     const TableRule* rule = FindRule(rules_, source);
     auto decide = [&job](VerifyVerdict verdict, std::string note) {
       job.report.verdict = verdict;

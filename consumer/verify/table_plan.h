@@ -18,6 +18,7 @@
 #include "verify/follower.h"
 #include "verify/range_progress.h"
 #include "verify/report.h"
+#include "verify/table_shape.h"
 
 namespace towline {
 
@@ -25,6 +26,7 @@ namespace towline {
 struct TableJob {
   TableReport report;
   std::optional<ComparedTable> table;    // none: the report says why
+  PairShape shape;                       // in which it was planned
   int64_t bytes = 0;                     // at the source
   bool is_recorded = false;              // by an earlier run that goes on
   std::optional<RangeProgress> resumed;  // where that run was within the table

@@ -1,5 +1,6 @@
 #include "verify/table_recorder.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -28,13 +29,14 @@ void WarnUnlessRecorded(const absl::Status& written) {
 absl::Status TakeOver(const VerifyProgressRow& begun, const std::string& form, VerifyRecord* record,
                       TableJob* job) {
   const std::string name = QuoteQualified(job->report.table.schema, job->report.table.name);
-  std::vector<DifferingRow> repaired;
-  TableReport report = FromRecord(begun.so_far);
-  for (const DifferingRow& row : report.rows) {
-    if (row.is_repaired) repaired.push_back(row);
-  }
+  job->report = FromRecord(begun.so_far);
+  TableReport& report = job->report;
   if (begun.form == form) {
     // Repairs that are younger than what was saved last are counted nowhere yet.
+    std::vector<DifferingRow> repaired;
+    for (const DifferingRow& row : report.rows) {
+      if (row.is_repaired) repaired.push_back(row);
+    }
     TableReport uncounted;
     for (auto i = static_cast<size_t>(report.repaired); i < repaired.size(); ++i) {
       AddDifference(repaired[i], &uncounted);
@@ -44,7 +46,6 @@ absl::Status TakeOver(const VerifyProgressRow& begun, const std::string& form, V
     report.different += uncounted.different;
     report.repaired += uncounted.repaired;
     report.verdict = VerifyVerdict::kEqual;
-    job->report = std::move(report);
     job->resumed = RangeProgress{begun.bounds, begun.ranges_done};
     job->seconds_before = begun.so_far.seconds;
     LogInfo("verify goes on within a table",
@@ -56,8 +57,23 @@ absl::Status TakeOver(const VerifyProgressRow& begun, const std::string& form, V
     LogInfo("verify begins a table anew: it, its rule or what is compared has changed since",
             {{"table", name}});
   }
-  for (DifferingRow& row : repaired) AddDifference(std::move(row), &job->report);
-  return record->ForgetTable(job->report.table);
+  return BeginAnew(record, job);
+}
+
+absl::Status BeginAnew(VerifyRecord* record, TableJob* job) {
+  TableReport anew;
+  anew.table = job->report.table;
+  for (DifferingRow& row : job->report.rows) {
+    if (row.is_repaired) AddDifference(std::move(row), &anew);
+  }
+  // Of those that are not named the kind is not known any more.
+  const int64_t unnamed = std::max<int64_t>(0, job->report.repaired - anew.repaired);
+  anew.different += unnamed;
+  anew.repaired += unnamed;
+  job->report = std::move(anew);
+  job->resumed.reset();
+  job->seconds_before = 0;
+  return record == nullptr ? absl::OkStatus() : record->ForgetTable(job->report.table);
 }
 
 TableRecorder::TableRecorder(VerifyRecord* record, TableJob* job, std::string form)

@@ -19,6 +19,9 @@ void WarnUnlessRecorded(const absl::Status& written);
 absl::Status TakeOver(const VerifyProgressRow& begun, const std::string& form, VerifyRecord* record,
                       TableJob* job);
 
+// Nothing is left of what was found in the table but rows that are repaired. `record`: null: none.
+absl::Status BeginAnew(VerifyRecord* record, TableJob* job);
+
 class TableRecorder {
  public:
   // `record` and `job` are borrowed; no record: nothing is written.

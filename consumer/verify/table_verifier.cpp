@@ -172,6 +172,7 @@ class RowComparison {
       : reader_(reader), options_(options), shutdown_(shutdown), report_(report) {}
 
   absl::Status Run(ComparedTable table) {
+    if (options_.repairer != nullptr) options_.repairer->BeginTable();
     TOWLINE_ASSIGN_OR_RETURN(const Manner manner, ChooseManner(table));
     if (manner == Manner::kWhole) {
       TOWLINE_ASSIGN_OR_RETURN(bool is_equal, CompareWhole(table));

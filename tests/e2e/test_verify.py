@@ -487,6 +487,84 @@ def test_a_schema_change_that_is_on_its_way_is_no_difference(arrives, source, de
     assert service.stop() == 0
 
 
+def verify_while_locked(service, destination, table, change, *more):
+    """Compares; when the destination's part waits for the table, calls `change` with the session that has locked it, and
+    lets it go. Gives what `verify --json` says."""
+    with probes.Session(destination) as session:
+        session.execute(f"BEGIN; LOCK {table} IN ACCESS EXCLUSIVE MODE")
+        verifying = probes.InBackground(service.call, "verify", "--json", *more)
+        destination.wait_for("SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = 'towline verify' "
+                             "AND wait_event_type = 'Lock' AND datname = current_database()", 60)
+        change(session)
+        session.execute("COMMIT")
+    done = verifying.result(90)
+    assert done.stdout, done.stderr
+    report = json.loads(done.stdout)
+    return done, report, {table["table"]: table for table in report["tables"]}
+
+
+def test_columns_that_come_and_go_during_a_comparison_are_compared(source, destination, towline):
+    for database in (source, destination):
+        database.execute("CREATE TABLE first (id int PRIMARY KEY, v text); INSERT INTO first SELECT i, 'v' FROM generate_series(1, 9000) i;"
+                         "CREATE TABLE later (id int PRIMARY KEY, v text); INSERT INTO later VALUES (1, 'v'), (2, 'v');"
+                         "CREATE TABLE gone (id int PRIMARY KEY); CREATE TABLE narrow (id int PRIMARY KEY, v text);"
+                         "INSERT INTO narrow VALUES (1, 'v')")
+    destination.execute("UPDATE narrow SET v = 'w'")
+
+    def change(session):
+        """`first`, the largest, is being compared, and the others are not begun."""
+        for name in ("first", "later"):
+            source.execute(f"ALTER TABLE {name} ADD COLUMN n int DEFAULT 5")
+            session.execute(f"ALTER TABLE {name} ADD COLUMN n int DEFAULT 5")
+        session.execute("UPDATE first SET n = 6 WHERE id = 77")
+        session.execute("UPDATE later SET n = 6 WHERE id = 2")
+        for database in (source, session):
+            database.execute("DROP TABLE gone")
+            database.execute("ALTER TABLE narrow DROP COLUMN v")
+        source.execute("CREATE TABLE late (id int)")
+        source.execute("CREATE UNLOGGED TABLE scratch (id int)")
+
+    done, report, tables = verify_while_locked(towline, destination, "first", change)
+    assert found(tables) == [("first", "different", "(77)", "n"), ("later", "different", "(2)", "n")], tables
+    assert (done.returncode, tables["narrow"]["verdict"], tables["first"]["source_rows"]) == (DIFFERENT, "equal", 9000), tables
+    assert tables["gone"]["verdict"] == "undecided" and "gone from the source" in tables["gone"]["note"]
+    assert 'compares a table again: its columns were changed meanwhile table="public"."first"' in done.stderr
+    assert report["later_tables"] == [{"schema": "public", "table": "late"}] and "tables came meanwhile" in done.stderr
+    # Of a type that the destination does not follow.
+    source.execute("ALTER TABLE first ADD COLUMN m text; DROP TABLE late")
+    destination.execute("ALTER TABLE first ADD COLUMN m text")
+    _, _, tables = verify_while_locked(towline, destination, "first",
+                                       lambda session: session.execute("ALTER TABLE first ALTER m TYPE int USING 1, DROP COLUMN n"))
+    assert tables["first"]["verdict"] == "different" and '"n" (integer) is missing' in tables["first"]["note"], tables["first"]
+
+
+def test_a_table_whose_columns_never_rest_is_undecided(source, destination, towline):
+    for database in (source, destination):
+        database.execute("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT i, 'v' FROM generate_series(1, 20000) i; ANALYZE t")
+    destination.execute("ALTER TABLE t ADD COLUMN c0 int")
+    stop = threading.Event()
+
+    def alter():
+        connection = destination.connect()
+        with connection.cursor() as cursor:
+            number = 0
+            while not stop.is_set():
+                cursor.execute(f"ALTER TABLE t RENAME COLUMN c{number} TO c{number + 1}")
+                number += 1
+                time.sleep(0.005)
+        connection.close()
+
+    altering = threading.Thread(target=alter)
+    altering.start()
+    try:
+        status, tables = verify(towline, "--rows-max", "100000")  # in steps, of 0.2 s together
+    finally:
+        stop.set()
+        altering.join()
+    assert status == UNDECIDED and "during each of 4 comparisons" in tables["t"]["note"], tables
+    assert verify(towline)[0] == EQUAL
+
+
 def test_a_quiet_source_is_compared_at_once(source, streaming):
     """What reads have logged (rows that they tidied up) nobody flushes there; it must not be waited for. The background
     writer, whose record every 15 seconds would end that, stands still."""

@@ -60,6 +60,21 @@ TEST(VerifyReportTest, TextNamesTenRowsAndJsonAll) {
   EXPECT_EQ(json["tables"][0]["rows"].size(), 12U);
 }
 
+TEST(VerifyReportTest, TablesThatCameMeanwhileAreNamed) {
+  VerifyReport report;
+  EXPECT_EQ(FormatVerifyReport(report).find("came meanwhile"), std::string::npos);
+  EXPECT_EQ(nlohmann::json::parse(VerifyReportToJson(report))["later_tables"].size(), 0U);
+  report.later_tables.push_back({"public", "a"});
+  EXPECT_THAT(FormatVerifyReport(report),
+              HasSubstr("\n1 table came meanwhile (not compared): public.a\n"));
+  for (int i = 0; i < 10; ++i) report.later_tables.push_back({"public", "b"});
+  EXPECT_THAT(FormatVerifyReport(report), HasSubstr("\n11 tables came meanwhile"));
+  EXPECT_THAT(FormatVerifyReport(report), HasSubstr("public.b and others\n"));
+  const auto json = nlohmann::json::parse(VerifyReportToJson(report));
+  EXPECT_EQ(json["later_tables"].size(), 11U);
+  EXPECT_EQ(json["later_tables"][0]["table"], "a");
+}
+
 TEST(VerifyReportTest, AKeyOfBytesThatAreNoUtf8IsPrintable) {
   VerifyReport report;
   report.tables.push_back(Table("t", VerifyVerdict::kDifferent));
