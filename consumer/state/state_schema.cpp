@@ -375,6 +375,10 @@ COMMENT ON TABLE towline_state.table_request IS
 ALTER TABLE towline_state.piece ADD COLUMN was_empty boolean NOT NULL DEFAULT false,
   ADD COLUMN has_left boolean NOT NULL DEFAULT false;
 )sql",
+    // Version 17: of what form a table was that a comparison has finished.
+    R"sql(
+ALTER TABLE towline_state.verify_result ADD COLUMN form text NOT NULL DEFAULT '';
+)sql",
 };
 
 absl::StatusOr<int> ReadVersion(Connection& connection) {

@@ -18,7 +18,7 @@
 namespace towline {
 namespace {
 
-constexpr int kSinceVersion = 14;
+constexpr int kSinceVersion = 17;
 
 constexpr char kAddRowSql[] =
     "INSERT INTO towline_state.verify_row (task, run, schema_name, table_name, kind, key_values, "
@@ -28,8 +28,8 @@ constexpr char kAddRowSql[] =
 constexpr char kAddTableSql[] =
     "INSERT INTO towline_state.verify_result (task, run, schema_name, table_name, verdict, "
     "source_rows, destination_rows, ranges, missing, extra, different, undecided, repaired, "
-    "seconds, note) VALUES ($1, $2::bigint, $3, $4, $5, $6::bigint, $7::bigint, $8::bigint, "
-    "$9::bigint, $10::bigint, $11::bigint, $12::bigint, $13::bigint, $14::float8, $15) "
+    "seconds, note, form) VALUES ($1, $2::bigint, $3, $4, $5, $6::bigint, $7::bigint, $8::bigint, "
+    "$9::bigint, $10::bigint, $11::bigint, $12::bigint, $13::bigint, $14::float8, $15, $16) "
     "ON CONFLICT DO NOTHING";
 
 constexpr char kBeginProgressSql[] =
@@ -61,7 +61,7 @@ constexpr absl::Duration kLockPause = absl::Milliseconds(100);
 
 constexpr char kReadTablesSql[] =
     "SELECT schema_name, table_name, verdict, source_rows, destination_rows, ranges, missing, "
-    "extra, different, undecided, repaired, note, seconds FROM towline_state.verify_result "
+    "extra, different, undecided, repaired, note, seconds, form FROM towline_state.verify_result "
     "WHERE task = $1 AND run = $2::bigint";
 
 constexpr char kReadRowsSql[] =
@@ -213,6 +213,7 @@ absl::Status VerifyRecord::ReadDone() {
   TOWLINE_ASSIGN_OR_RETURN(Result tables, session_.Query(kReadTablesSql, params));
   for (int i = 0; i < tables.row_count(); ++i) {
     VerifiedTable table = GetTable(tables, i);
+    table.form = tables.GetString(i, 13);
     if (auto found = rows_of.extract(table.table)) table.rows = std::move(found.mapped());
     done_.push_back(std::move(table));
   }
@@ -259,10 +260,14 @@ absl::Status VerifyRecord::ForgetTable(const TableName& table) {
                        TableParams(table)));
     absl::MutexLock count_lock(&count_mutex_);
     rows_ -= deleted.GetInt(0, 0);
-    return session_
-        .Query(absl::StrCat("DELETE FROM towline_state.verify_progress", kOfTable),
-               TableParams(table))
-        .status();
+    for (const char* found : {"verify_progress", "verify_result"}) {
+      TOWLINE_RETURN_IF_ERROR(
+          session_
+              .Query(absl::StrCat("DELETE FROM towline_state.", found, kOfTable),
+                     TableParams(table))
+              .status());
+    }
+    return absl::OkStatus();
   });
 }
 
@@ -325,6 +330,7 @@ absl::Status VerifyRecord::AddTable(const VerifiedTable& table) {
   }
   params.push_back(absl::StrCat(table.seconds));
   params.push_back(table.note);
+  params.push_back(table.form);
   absl::MutexLock lock(&mutex_);
   return InTransaction(session_, [&]() -> absl::Status {
     mutex_.AssertHeld();

@@ -41,6 +41,7 @@ struct VerifiedTable {
   int64_t repaired = 0;
   double seconds = 0;
   std::string note;
+  std::string form;  // of what was compared with what, a short mark; empty: nothing was
   std::vector<VerifiedRow> rows;
 };
 
@@ -89,7 +90,8 @@ class VerifyRecord {
   // In the caller's transaction, on his session. Any thread.
   absl::Status AddRows(Connection& session, const TableName& table,
                        const std::vector<VerifiedRow>& rows);
-  // A table begins anew: nothing is left of it but rows that were repaired. Any thread.
+  // A table begins anew, also one that was done: nothing is left of it but rows that were repaired.
+  // Any thread.
   absl::Status ForgetTable(const TableName& table);
   // So many of its ranges are done. `so_far.rows`: those that were found since the last call; form
   // and bounds with the first one only. Any thread.

@@ -22,7 +22,6 @@
 #include "verify/later_tables.h"
 #include "verify/repair_file.h"
 #include "verify/repairer.h"
-#include "verify/report_record.h"
 #include "verify/table_plan.h"
 #include "verify/table_recorder.h"
 #include "verify/table_verifier.h"
@@ -171,9 +170,7 @@ class Comparison {
       for (const VerifiedTable& done : record_->done()) {
         // One that is parked meanwhile, or gone, is not what was compared.
         if (done.table != job.report.table || !job.table.has_value()) continue;
-        job.report = FromRecord(done);
-        job.table.reset();
-        job.is_recorded = true;
+        TOWLINE_RETURN_IF_ERROR(TakeOverDone(done, FormOf(job), record_.get(), &job));
       }
       for (const VerifyProgressRow& begun : record_->begun()) {
         if (begun.so_far.table != job.report.table || !job.table.has_value()) continue;

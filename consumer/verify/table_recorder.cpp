@@ -8,6 +8,7 @@
 #include "absl/time/clock.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/stable_hash.h"
 #include "base/status_macros.h"
 #include "pg/quoting.h"
 #include "verify/report_record.h"
@@ -57,6 +58,23 @@ absl::Status TakeOver(const VerifyProgressRow& begun, const std::string& form, V
     LogInfo("verify begins a table anew: it, its rule or what is compared has changed since",
             {{"table", name}});
   }
+  return BeginAnew(record, job);
+}
+
+std::string FormMark(const std::string& form) {
+  return form.empty() ? "" : absl::StrCat(absl::Hex(StableHash(form), absl::kZeroPad16));
+}
+
+absl::Status TakeOverDone(const VerifiedTable& done, const std::string& form, VerifyRecord* record,
+                          TableJob* job) {
+  job->report = FromRecord(done);
+  if (done.form == FormMark(form)) {
+    job->table.reset();
+    job->is_recorded = true;
+    return absl::OkStatus();
+  }
+  LogInfo("verify compares a table anew: it or its rule has changed since it was done",
+          {{"table", QuoteQualified(done.table.schema, done.table.name)}});
   return BeginAnew(record, job);
 }
 
@@ -113,7 +131,9 @@ void TableRecorder::Save(const RangeProgress& progress) {
 
 void TableRecorder::End() {
   if (record_ == nullptr) return;
-  WarnUnlessRecorded(record_->AddTable(NewlyFound()));
+  VerifiedTable table = NewlyFound();
+  table.form = FormMark(form_);
+  WarnUnlessRecorded(record_->AddTable(table));
 }
 
 }  // namespace towline

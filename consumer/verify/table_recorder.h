@@ -19,6 +19,14 @@ void WarnUnlessRecorded(const absl::Status& written);
 absl::Status TakeOver(const VerifyProgressRow& begun, const std::string& form, VerifyRecord* record,
                       TableJob* job);
 
+// The same of a table that it had done: if it was by the same `form`, nothing of it is compared any
+// more.
+absl::Status TakeOverDone(const VerifiedTable& done, const std::string& form, VerifyRecord* record,
+                          TableJob* job);
+
+// A form as a table that is done keeps it: enough to tell it from others.
+std::string FormMark(const std::string& form);
+
 // Nothing is left of what was found in the table but rows that are repaired. `record`: null: none.
 absl::Status BeginAnew(VerifyRecord* record, TableJob* job);
 

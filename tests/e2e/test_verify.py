@@ -339,12 +339,20 @@ def test_a_comparison_that_was_killed_goes_on(source, destination, streaming):
         killed.wait(10)
     lock.rollback()
     lock.close()
-    # What was done is not looked at again, and stands in the report.
+    # What was done is not looked at again, and stands in the report; but what has other columns by now.
     destination.execute("DELETE FROM texts")
+    for database in (destination, source):
+        database.execute("ALTER TABLE wide ADD COLUMN more int")
+    destination.execute("UPDATE wide SET more = 7 WHERE id = 2")
     assert "the last one was another" in streaming.call("verify", "--resume", "--counts").stderr
-    status, tables = verify(streaming, "--resume")
-    assert status == DIFFERENT and tables["texts"]["verdict"] == "equal", tables
-    assert found(tables) == [("quiet", "missing", "(1000000007)", ""), ("wide", "different", "(1)", "v")]
+    done = streaming.call("verify", "--resume", "--json")
+    tables = {table["table"]: table for table in json.loads(done.stdout)["tables"]}
+    assert done.returncode == DIFFERENT and tables["texts"]["verdict"] == "equal", tables
+    assert found(tables) == [("quiet", "missing", "(1000000007)", ""), ("wide", "different", "(1)", "v"),
+                             ("wide", "different", "(2)", "more")]
+    anew = [line for line in done.stderr.splitlines() if "compares a table anew" in line]
+    assert len(anew) == 1 and '"wide"' in anew[0], done.stderr
+    assert destination.query("SELECT key_values FROM towline_state.verify_row WHERE table_name = 'wide' ORDER BY 1") == [("(1)",), ("(2)",)]
     assert "come to its end" in streaming.call("verify", "--resume").stderr
     # The last twenty stay.
     for _ in range(20):

@@ -46,5 +46,60 @@ TEST(TakeOverTest, NothingIsDecidedByWhatIsUnfinished) {
   EXPECT_EQ(job.report.verdict, VerifyVerdict::kEqual);
 }
 
+VerifiedTable Done() {
+  VerifiedTable done = Begun().so_far;
+  done.verdict = "different";
+  done.form = FormMark("same");
+  return done;
+}
+
+TableJob Planned() {
+  TableJob job;
+  job.report.table = {"public", "t"};
+  job.table.emplace();
+  return job;
+}
+
+TEST(TakeOverTest, ATableThatIsDoneIsTakenAsItWasFound) {
+  TableJob job = Planned();
+  ASSERT_TRUE(TakeOverDone(Done(), "same", nullptr, &job).ok());
+  EXPECT_TRUE(job.is_recorded);
+  EXPECT_FALSE(job.table.has_value());
+  EXPECT_EQ(job.report.verdict, VerifyVerdict::kDifferent);
+  EXPECT_EQ(job.report.different, 2);
+}
+
+// Of what was found nothing is left but what is repaired.
+TEST(TakeOverTest, ATableThatIsDoneInAnotherFormIsComparedAnew) {
+  for (const char* before : {"another", ""}) {
+    VerifiedTable done = Done();
+    done.form = FormMark(before);
+    TableJob job = Planned();
+    ASSERT_TRUE(TakeOverDone(done, "same", nullptr, &job).ok());
+    EXPECT_FALSE(job.is_recorded);
+    EXPECT_TRUE(job.table.has_value());
+    EXPECT_EQ(job.report.verdict, VerifyVerdict::kEqual);
+    EXPECT_EQ(job.report.table.name, "t");
+    EXPECT_EQ(job.report.source_rows, 0);
+    EXPECT_EQ(job.report.different, 1);
+    EXPECT_EQ(job.report.missing, 1);
+    EXPECT_EQ(job.report.repaired, 2);
+    EXPECT_EQ(job.report.rows.size(), 2U);
+  }
+}
+
+// More than can be named.
+TEST(BeginAnewTest, RepairsThatAreNotNamedStayCounted) {
+  TableJob job = Planned();
+  job.report.different = 50;
+  job.report.repaired = 40;
+  job.report.rows = {{"(1)", 1, 0, {}, true}, {"(2)", 1, 1, {"v"}, false}};
+  ASSERT_TRUE(BeginAnew(nullptr, &job).ok());
+  EXPECT_EQ(job.report.missing, 1);
+  EXPECT_EQ(job.report.different, 39);
+  EXPECT_EQ(job.report.repaired, 40);
+  EXPECT_EQ(job.report.rows.size(), 1U);
+}
+
 }  // namespace
 }  // namespace towline
