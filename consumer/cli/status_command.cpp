@@ -18,7 +18,7 @@
 #include "state/prepared.h"
 #include "state/table_request.h"
 #include "state/task_state.h"
-#include "state/verify_record.h"
+#include "state/verify_look.h"
 
 namespace towline {
 namespace {

@@ -6,8 +6,8 @@
 
 namespace towline {
 
-// Of the last comparison, or round of a continuous one, that came to its end, and for each table
-// that was compared since, of that look.
+// Of the last comparison, or round of a continuous one, that came to its end; and what is known of
+// each table that was ever compared and is still there (state/verify_look.h).
 struct VerifySummary {
   int64_t run = 0;  // of towline_state.verify_run; 0: there is none
   std::string mode;

@@ -140,8 +140,7 @@ void AddVerify(const VerifySummary& verify, Families& families) {
   families.Gauge("towline_verify_finished_timestamp_seconds",
                  "When the last comparison (towline verify) came to its end, since 1970",
                  static_cast<double>(verify.finished_at_s));
-  families.Begin("towline_verify_tables", "Tables by what the last look at each has found",
-                 MetricType::Gauge);
+  families.Begin("towline_verify_tables", "Tables by what is known of each", MetricType::Gauge);
   families.Add(
       static_cast<double>(verify.tables - verify.tables_different - verify.tables_undecided),
       "verdict", "equal");

@@ -9,7 +9,7 @@
 #include "run/start_checks.h"
 #include "state/prepared.h"
 #include "state/task_name.h"
-#include "state/verify_record.h"
+#include "state/verify_look.h"
 
 namespace towline {
 namespace {

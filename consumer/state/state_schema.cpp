@@ -375,9 +375,31 @@ COMMENT ON TABLE towline_state.table_request IS
 ALTER TABLE towline_state.piece ADD COLUMN was_empty boolean NOT NULL DEFAULT false,
   ADD COLUMN has_left boolean NOT NULL DEFAULT false;
 )sql",
-    // Version 17: of what form a table was that a comparison has finished.
+    // Version 17: of what form a table was that a comparison has finished, and for each table the
+    // look that counts (state/verify_look.h), whichever comparison made it.
     R"sql(
 ALTER TABLE towline_state.verify_result ADD COLUMN form text NOT NULL DEFAULT '';
+CREATE TABLE towline_state.verify_look (
+  task text NOT NULL,
+  schema_name text NOT NULL,
+  table_name text NOT NULL,
+  run bigint NOT NULL,
+  mode text NOT NULL,
+  verdict text NOT NULL,
+  rows_different bigint NOT NULL,
+  looked_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+  PRIMARY KEY (task, schema_name, table_name)
+);
+COMMENT ON TABLE towline_state.verify_look IS
+  'What is known of each table by the comparisons so far: by its last look, but for those at a part of its rows that found less.';
+INSERT INTO towline_state.verify_look
+  SELECT DISTINCT ON (r.task, r.schema_name, r.table_name) r.task, r.schema_name, r.table_name,
+         r.run, u.mode, r.verdict, greatest(r.missing + r.extra + r.different - r.repaired, 0),
+         r.finished_at
+  FROM towline_state.verify_result r JOIN towline_state.verify_run u USING (task, run)
+  ORDER BY r.task, r.schema_name, r.table_name,
+           r.verdict <> 'different' AND (u.mode LIKE 'counts%' OR u.mode LIKE '%sample%'),
+           r.run DESC;
 )sql",
 };
 

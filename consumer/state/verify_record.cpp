@@ -115,7 +115,8 @@ absl::StatusOr<std::unique_ptr<VerifyRecord>> VerifyRecord::Open(const Options& 
   TOWLINE_ASSIGN_OR_RETURN(Connection session,
                            Connection::Open(options.destination, purpose, shutdown));
   TOWLINE_RETURN_IF_ERROR(CheckVersion(session));
-  std::unique_ptr<VerifyRecord> record(new VerifyRecord(std::move(session), options.task));
+  std::unique_ptr<VerifyRecord> record(
+      new VerifyRecord(std::move(session), options.task, options.repairs_into_file));
   TOWLINE_RETURN_IF_ERROR(options.resumes ? record->Resume(options, shutdown)
                                           : record->Begin(options, shutdown));
   return record;
@@ -341,8 +342,26 @@ absl::Status VerifyRecord::AddTable(const VerifiedTable& table) {
                    "AND schema_name = $3 AND table_name = $4",
                    TableParams(table.table))
             .status());
-    return session_.Query(kAddTableSql, params).status();
+    TOWLINE_RETURN_IF_ERROR(session_.Query(kAddTableSql, params).status());
+    return NoteVerifyLook(session_, task_, run_, LookOf(table));
   });
+}
+
+VerifyLook VerifyRecord::LookOf(const VerifiedTable& table) const {
+  int64_t different = table.missing + table.extra + table.different;
+  if (!repairs_into_file_) different = std::max<int64_t>(0, different - table.repaired);
+  return {table.table, repairs_into_file_ && different > 0 ? "different" : table.verdict,
+          different};
+}
+
+absl::StatusOr<std::vector<TableName>> VerifyRecord::LookedAt() {
+  absl::MutexLock lock(&mutex_);
+  return ReadLookedAt(session_, task_);
+}
+
+absl::Status VerifyRecord::Forget(const std::vector<TableName>& gone) {
+  absl::MutexLock lock(&mutex_);
+  return ForgetLooks(session_, task_, gone);
 }
 
 absl::Status VerifyRecord::End(const std::string& verdict) {

@@ -15,8 +15,8 @@
 #include "absl/synchronization/mutex.h"
 #include "base/shutdown.h"
 #include "model/name.h"
-#include "model/verify_summary.h"
 #include "pg/connection.h"
+#include "state/verify_look.h"
 
 namespace towline {
 
@@ -53,9 +53,6 @@ struct VerifyProgressRow {
   int64_t ranges_done = 0;          // of those that are compared, in order
 };
 
-// Of a task that `session`'s database is the destination of; towline_state of version 10 or later.
-absl::StatusOr<VerifySummary> ReadVerifySummary(Connection& session, const std::string& task);
-
 class VerifyRecord {
  public:
   static constexpr int64_t kRunsKept = 20;
@@ -70,6 +67,7 @@ class VerifyRecord {
     bool resumes = false;  // the task's last run, if that was in this mode and has not ended
     std::optional<uint64_t> seed = std::nullopt;  // of a sample
     bool begins_if_none = false;                  // there is none to resume
+    bool repairs_into_file = false;               // what it calls repaired differs still
   };
 
   // Begins a run, or goes on with one, on a session of its own. kFailedPrecondition: the schema is
@@ -100,10 +98,16 @@ class VerifyRecord {
   // stand there already. Any thread.
   absl::Status AddTable(const VerifiedTable& table);
   absl::Status End(const std::string& verdict);
+  // The tables that this task's comparisons have looked at (state/verify_look.h), and those of them
+  // that are gone.
+  absl::StatusOr<std::vector<TableName>> LookedAt();
+  absl::Status Forget(const std::vector<TableName>& gone);
 
  private:
-  VerifyRecord(Connection session, std::string task)
-      : task_(std::move(task)), session_(std::move(session)) {}
+  VerifyRecord(Connection session, std::string task, bool repairs_into_file)
+      : task_(std::move(task)),
+        repairs_into_file_(repairs_into_file),
+        session_(std::move(session)) {}
   absl::Status Begin(const Options& options, const Shutdown& shutdown);
   absl::Status Resume(const Options& options, const Shutdown& shutdown);
   absl::StatusOr<bool> FindRun(const Options& options, const Shutdown& shutdown);
@@ -116,7 +120,10 @@ class VerifyRecord {
   std::vector<Param> TableParams(const TableName& table) const;  // $1 to $4
   absl::Status AddRowsNotRepaired(const VerifiedTable& table) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
+  VerifyLook LookOf(const VerifiedTable& table) const;
+
   const std::string task_;
+  const bool repairs_into_file_;
   int64_t run_ = 0;
   std::optional<uint64_t> seed_;
   std::vector<VerifiedTable> done_;

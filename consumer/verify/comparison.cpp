@@ -68,7 +68,11 @@ class Comparison {
     if (options_.percent < 100) absl::StrAppend(&report.mode, ", seed ", seed_);
     report.has_repaired = IsRepairing();
     report.run = record_ == nullptr ? 0 : record_->run();
-    report.later_tables = LaterTables();
+    absl::Status seen = SeeWhatChanged(&report.later_tables);
+    if (!seen.ok()) {
+      LogWarning("cannot tell which tables have come or gone meanwhile",
+                 {{"reason", std::string(seen.message())}});
+    }
     for (TableJob& job : jobs_) report.tables.push_back(std::move(job.report));
     std::sort(report.tables.begin(), report.tables.end(),
               [](const TableReport& a, const TableReport& b) { return a.table < b.table; });
@@ -136,10 +140,11 @@ class Comparison {
                           "only the comparison of a task is written down and can be resumed"),
                       "Leave --resume out.");
     }
-    absl::StatusOr<std::unique_ptr<VerifyRecord>> record = VerifyRecord::Open(
-        {options_.destination, task_.recorded, Mode(), options_.resumes,
-         IsSample() ? std::make_optional(seed_) : std::nullopt, options_.is_continuous},
-        shutdown_);
+    absl::StatusOr<std::unique_ptr<VerifyRecord>> record =
+        VerifyRecord::Open({options_.destination, task_.recorded, Mode(), options_.resumes,
+                            IsSample() ? std::make_optional(seed_) : std::nullopt,
+                            options_.is_continuous, !options_.repair_sql_file.empty()},
+                           shutdown_);
     if (!record.ok()) {
       const bool must_be = options_.is_continuous ? absl::IsUnavailable(record.status())
                                                   : options_.is_repaired || options_.resumes;
@@ -180,25 +185,14 @@ class Comparison {
     return absl::OkStatus();
   }
 
-  // The next round of a continuous comparison plans them.
-  std::vector<TableName> LaterTables() const {
-    if (options_.is_continuous) return {};
-    absl::StatusOr<std::vector<TableName>> later = ReadLaterTables();
-    if (!later.ok()) {
-      LogWarning("cannot tell whether tables came meanwhile",
-                 {{"reason", std::string(later.status().message())}});
-      return {};
-    }
-    if (!later->empty()) {
-      LogWarning("tables came meanwhile, and are not compared",
-                 {{"tables", absl::StrCat(later->size())},
-                  {"first", QuoteQualified(later->front().schema, later->front().name)}});
-    }
-    return *std::move(later);
+  absl::Status SeeWhatChanged(std::vector<TableName>* later) {
+    TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenVerifySession(options_.source, shutdown_));
+    // The next round of a continuous comparison plans what has come.
+    if (!options_.is_continuous) TOWLINE_RETURN_IF_ERROR(NoteLaterTables(source, later));
+    return record_ == nullptr ? absl::OkStatus() : ForgetTablesGone(source);
   }
 
-  absl::StatusOr<std::vector<TableName>> ReadLaterTables() const {
-    TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenVerifySession(options_.source, shutdown_));
+  absl::Status NoteLaterTables(Connection& source, std::vector<TableName>* later) const {
     TableSelection selection = FollowedSelection(task_, options_.selection);
     if (options_.compares_extension_tables) {
       TOWLINE_ASSIGN_OR_RETURN(const ExtensionRows rows, ReadExtensionRows(source));
@@ -206,7 +200,23 @@ class Comparison {
     }
     std::set<TableName> planned;
     for (const TableJob& job : jobs_) planned.insert(job.report.table);
-    return FindLaterTables(source, selection, planned);
+    TOWLINE_ASSIGN_OR_RETURN(*later, FindLaterTables(source, selection, planned));
+    if (later->empty()) return absl::OkStatus();
+    LogWarning("tables came meanwhile, and are not compared",
+               {{"tables", absl::StrCat(later->size())},
+                {"first", QuoteQualified(later->front().schema, later->front().name)}});
+    return absl::OkStatus();
+  }
+
+  // What was found in a table is told (`status`) until it is compared again, or is no more.
+  absl::Status ForgetTablesGone(Connection& source) {
+    TOWLINE_ASSIGN_OR_RETURN(const std::vector<TableName> known, record_->LookedAt());
+    TOWLINE_ASSIGN_OR_RETURN(const std::vector<Table> tables, ReadTablesByName(source, known));
+    std::vector<TableName> gone;
+    for (const Table& table : tables) {
+      if (table.oid == 0) gone.push_back(table.name);
+    }
+    return record_->Forget(gone);
   }
 
   std::string FormOf(const TableJob& job) const {

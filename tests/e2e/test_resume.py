@@ -482,7 +482,7 @@ def test_tables_with_rows_of_their_own_start_over(source, destination, towline_f
 # --- state of an older version
 
 # Takes back what the versions since have done.
-DOWNGRADE = ("ALTER TABLE towline_state.verify_result DROP COLUMN form",
+DOWNGRADE = ("ALTER TABLE towline_state.verify_result DROP COLUMN form", "DROP TABLE towline_state.verify_look",
              "DROP TABLE towline_state.table_request",
              "ALTER TABLE towline_state.piece DROP COLUMN is_added, DROP COLUMN reason, DROP COLUMN was_empty, DROP COLUMN has_left",
              "DROP TABLE towline_state.verify_progress", "DROP TABLE towline_state.heal",

@@ -264,6 +264,53 @@ def test_rounds_are_few_in_the_state_and_push_no_other_out(destination, streamin
     assert done.returncode == UNDECIDED and "do not go together" in done.stderr
 
 
+# --- what is known of each table
+
+def test_what_was_found_in_a_table_is_known_until_all_of_it_is_compared_again(source, destination, streaming):
+    def known():
+        """How many tables, how many of them differ and are undecided, rows; by the last comparison."""
+        last = destination.value("SELECT max(run) FROM towline_state.verify_run WHERE finished_at IS NOT NULL")
+
+        def told():
+            status = streaming.status()
+            return status if status["verify_run"] == last else None
+
+        status = wait_until(told, 60, f"the status to tell of comparison {last}")
+        return tuple(status[f"verify_{name}"] for name in ("tables", "tables_different", "tables_undecided", "rows_different"))
+
+    destination.execute("UPDATE t SET v = 'x' WHERE id IN (3, 15000)")
+    assert compare(streaming)[0] == DIFFERENT
+    # Looks at other tables, at numbers of rows, at parts.
+    assert compare(streaming, "--counts")[0] == EQUAL
+    sample = ("--include", "public.t", "--sample", "5", "--seed")
+    assert any(compare(streaming, *sample, str(seed))[0] == EQUAL for seed in range(20))
+    assert compare(streaming, "--include", "public.small")[0] == EQUAL
+    # As when those comparisons have become old.
+    destination.execute("DELETE FROM towline_state.verify_result; "
+                        "DELETE FROM towline_state.verify_run WHERE run < (SELECT max(run) FROM towline_state.verify_run)")
+    assert known() == (2, 1, 0, 2)
+    assert "1 of 2 tables differ, 2 rows" in streaming.call("status").stdout
+    # A repair into a file mends nothing yet.
+    assert streaming.call("verify", "--repair-sql", str(streaming.directory / "mend.sql")).returncode == EQUAL
+    assert known() == (2, 1, 0, 2)
+    assert compare(streaming, "--include", "public.t", "--repair")[0] == EQUAL
+    assert known() == (2, 0, 0, 0)
+    # What a count has found another takes back.
+    destination.execute("DELETE FROM small")
+    assert compare(streaming, "--counts")[0] == DIFFERENT
+    assert known() == (2, 1, 0, 1)
+    destination.execute("INSERT INTO small VALUES (1, 'v')")
+    assert compare(streaming, "--counts", "--include", "public.small")[0] == EQUAL
+    assert known() == (2, 0, 0, 0)
+    # A table that is no more.
+    destination.execute("UPDATE t SET v = 'x' WHERE id = 3")
+    assert compare(streaming)[0] == DIFFERENT
+    for database in (destination, source):
+        database.execute("DROP TABLE t")
+    assert compare(streaming)[0] == EQUAL
+    assert known() == (1, 0, 0, 0)
+
+
 # --- beside a heal
 
 def test_a_heal_that_begins_meanwhile_ends_it(destination, streaming):
