@@ -375,10 +375,12 @@ COMMENT ON TABLE towline_state.table_request IS
 ALTER TABLE towline_state.piece ADD COLUMN was_empty boolean NOT NULL DEFAULT false,
   ADD COLUMN has_left boolean NOT NULL DEFAULT false;
 )sql",
-    // Version 17: of what form a table was that a comparison has finished, and for each table the
-    // look that counts (state/verify_look.h), whichever comparison made it.
+    // Version 17: of what form a table was that a comparison has finished, in which order the
+    // ranges of one come that is begun, and for each table the look that counts
+    // (state/verify_look.h), whichever comparison made it.
     R"sql(
 ALTER TABLE towline_state.verify_result ADD COLUMN form text NOT NULL DEFAULT '';
+ALTER TABLE towline_state.verify_progress ADD COLUMN range_order bigint[] NOT NULL DEFAULT '{}';
 CREATE TABLE towline_state.verify_look (
   task text NOT NULL,
   schema_name text NOT NULL,

@@ -6,6 +6,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "base/error.h"
 #include "base/status_macros.h"
@@ -35,9 +36,9 @@ constexpr char kAddTableSql[] =
 constexpr char kBeginProgressSql[] =
     "INSERT INTO towline_state.verify_progress (task, run, schema_name, table_name, ranges_done, "
     "source_rows, destination_rows, ranges, missing, extra, different, undecided, repaired, "
-    "seconds, form, bounds) VALUES ($1, $2::bigint, $3, $4, $5::bigint, $6::bigint, $7::bigint, "
-    "$8::bigint, $9::bigint, $10::bigint, $11::bigint, $12::bigint, $13::bigint, $14::float8, $15, "
-    "$16::text[])";
+    "seconds, form, bounds, range_order) VALUES ($1, $2::bigint, $3, $4, $5::bigint, $6::bigint, "
+    "$7::bigint, $8::bigint, $9::bigint, $10::bigint, $11::bigint, $12::bigint, $13::bigint, "
+    "$14::float8, $15, $16::text[], $17::bigint[])";
 
 constexpr char kSaveProgressSql[] =
     "UPDATE towline_state.verify_progress SET ranges_done = $5::bigint, source_rows = $6::bigint, "
@@ -49,8 +50,8 @@ constexpr char kSaveProgressSql[] =
 constexpr char kReadProgressSql[] =
     "SELECT schema_name, table_name, 'undecided', source_rows, destination_rows, ranges, missing, "
     "extra, different, undecided, repaired, '', seconds, ranges_done, form, "
-    "pg_catalog.array_to_json(bounds) FROM towline_state.verify_progress "
-    "WHERE task = $1 AND run = $2::bigint";
+    "pg_catalog.array_to_json(bounds), pg_catalog.array_to_json(range_order) "
+    "FROM towline_state.verify_progress WHERE task = $1 AND run = $2::bigint";
 
 // The first thing of a run is its session, the last too: whoever has it is at work on the run.
 constexpr char kLockRunSql[] =
@@ -80,9 +81,10 @@ absl::Status CheckVersion(Connection& session) {
                   "Start `towline run` of this version once: it brings the schema up.");
 }
 
-std::vector<std::string> StringsOf(absl::string_view json) {
+template <typename Element>
+std::vector<Element> ElementsOf(absl::string_view json) {
   nlohmann::json array = nlohmann::json::parse(json, nullptr, false);
-  return array.is_array() ? array.get<std::vector<std::string>>() : std::vector<std::string>();
+  return array.is_array() ? array.get<std::vector<Element>>() : std::vector<Element>();
 }
 
 std::string ArrayOf(const std::vector<std::string>& texts) {
@@ -208,7 +210,7 @@ absl::Status VerifyRecord::ReadDone() {
   std::map<TableName, std::vector<VerifiedRow>> rows_of;
   for (int i = 0; i < rows.row_count(); ++i) {
     VerifiedRow row{rows.GetString(i, 2), rows.GetString(i, 3), {}, rows.GetBool(i, 5), ""};
-    row.columns = StringsOf(rows.Get(i, 4));
+    row.columns = ElementsOf<std::string>(rows.Get(i, 4));
     rows_of[{rows.GetString(i, 0), rows.GetString(i, 1)}].push_back(std::move(row));
   }
   TOWLINE_ASSIGN_OR_RETURN(Result tables, session_.Query(kReadTablesSql, params));
@@ -228,8 +230,9 @@ absl::Status VerifyRecord::ReadBegun(const std::vector<Param>& params,
                                      std::map<TableName, std::vector<VerifiedRow>> rows_of) {
   TOWLINE_ASSIGN_OR_RETURN(Result rows, session_.Query(kReadProgressSql, params));
   for (int i = 0; i < rows.row_count(); ++i) {
-    VerifyProgressRow progress{GetTable(rows, i), rows.GetString(i, 14), StringsOf(rows.Get(i, 15)),
-                               rows.GetInt(i, 13)};
+    VerifyProgressRow progress{GetTable(rows, i), rows.GetString(i, 14),
+                               ElementsOf<std::string>(rows.Get(i, 15)), rows.GetInt(i, 13),
+                               ElementsOf<int64_t>(rows.Get(i, 16))};
     if (auto found = rows_of.extract(progress.so_far.table)) {
       progress.so_far.rows = std::move(found.mapped());
     }
@@ -285,6 +288,7 @@ absl::Status VerifyRecord::SaveProgress(const VerifyProgressRow& progress) {
   if (is_first) {
     params.push_back(progress.form);
     params.push_back(ArrayOf(progress.bounds));
+    params.push_back(absl::StrCat("{", absl::StrJoin(progress.order, ","), "}"));
   }
   absl::MutexLock lock(&mutex_);
   return InTransaction(session_, [&]() -> absl::Status {

@@ -50,7 +50,8 @@ struct VerifyProgressRow {
   VerifiedTable so_far;
   std::string form;                 // what is compared, and how: with another one it begins anew
   std::vector<std::string> bounds;  // of its ranges
-  int64_t ranges_done = 0;          // of those that are compared, in order
+  int64_t ranges_done = 0;          // of those that are compared, in their order
+  std::vector<int64_t> order;       // which are compared, in this order; empty: as they lie
 };
 
 class VerifyRecord {
@@ -91,8 +92,8 @@ class VerifyRecord {
   // A table begins anew, also one that was done: nothing is left of it but rows that were repaired.
   // Any thread.
   absl::Status ForgetTable(const TableName& table);
-  // So many of its ranges are done. `so_far.rows`: those that were found since the last call; form
-  // and bounds with the first one only. Any thread.
+  // So many of its ranges are done. `so_far.rows`: those that were found since the last call; form,
+  // bounds and order with the first one only. Any thread.
   absl::Status SaveProgress(const VerifyProgressRow& progress);
   // A table is done, with these rows beside those that were saved before. Those that were repaired
   // stand there already. Any thread.

@@ -286,7 +286,7 @@ class Comparison {
       }
       absl::MutexLock lock(&mutex_);
       if (!job->is_recorded && hooks_.on_table != nullptr) {
-        hooks_.on_table(job->report, record_ == nullptr ? 0 : record_->run());
+        hooks_.on_table(*job, record_ == nullptr ? 0 : record_->run());
       }
       if (options_.is_continuous && job->report.rows.size() > kRowsKeptOfTable) {
         job->report.rows.resize(kRowsKeptOfTable);
@@ -388,6 +388,11 @@ class Comparison {
     options.watch = watch_.get();
     options.part_bytes = options_.part_bytes;
     options.resumed = job->resumed.has_value() ? &*job->resumed : nullptr;
+    options.written_since = job->written_since;
+    // One that goes on has begun long before.
+    if (options_.is_continuous && !job->resumed.has_value()) {
+      TOWLINE_ASSIGN_OR_RETURN(job->begun, ReadWriteMark(reader.source(), reader.destination()));
+    }
     options.on_progress = [&](const RangeProgress& progress) {
       recorder->Save(progress);
       ShowTable(*job, progress, bytes_shown);

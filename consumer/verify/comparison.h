@@ -26,7 +26,7 @@ struct ComparisonHooks {
   std::function<void()> on_run = nullptr;
   // A table is done; not of those that an interrupted run had done. One thread at a time; may be
   // null.
-  std::function<void(const TableReport& table, int64_t run)> on_table;
+  std::function<void(const TableJob& job, int64_t run)> on_table;
 };
 
 absl::StatusOr<VerifyReport> CompareTables(const VerifyOptions& options,

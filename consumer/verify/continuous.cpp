@@ -82,10 +82,10 @@ class ContinuousVerifier {
       return absl::OkStatus();
     };
     hooks.on_run = [this] { is_resumable_ = true; };
-    hooks.on_table = [this](const TableReport& table, int64_t run) {
-      if (table.verdict == VerifyVerdict::kDifferent) Tell(table, run);
-      changes_.Compared(table.table, counts_);
-      Remember(table);
+    hooks.on_table = [this](const TableJob& job, int64_t run) {
+      if (job.report.verdict == VerifyVerdict::kDifferent) Tell(job.report, run);
+      changes_.Compared(job.report.table, counts_, job.begun);
+      Remember(job.report);
     };
     return hooks;
   }

@@ -9,7 +9,8 @@ namespace towline {
 
 struct RangeProgress {
   std::vector<std::string> bounds;  // of the ranges
-  int64_t ranges_done = 0;          // of those that are compared, in order
+  int64_t ranges_done = 0;          // of those that are compared, in their order
+  std::vector<int64_t> order;       // which are compared, in this order; empty: as they lie
 };
 
 }  // namespace towline

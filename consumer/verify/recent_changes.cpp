@@ -41,10 +41,19 @@ void RecentChanges::Order(const Counts& now, std::vector<TableJob>* jobs) const 
   };
   std::stable_sort(jobs->begin(), jobs->end(),
                    [&](const TableJob& a, const TableJob& b) { return rank(a) > rank(b); });
+  for (TableJob& job : *jobs) {
+    auto look = looks_.find(job.report.table);
+    if (look != looks_.end()) job.written_since = look->second.begun;
+  }
 }
 
-void RecentChanges::Compared(const TableName& table, const Counts& now) {
-  looks_[table] = {CountOf(now, table), next_look_++};
+void RecentChanges::Compared(const TableName& table, const Counts& now,
+                             const std::optional<WriteMark>& begun) {
+  Look& look = looks_[table];
+  look.count = CountOf(now, table);
+  look.number = next_look_++;
+  // An older one is still right: more is taken for recent.
+  if (begun.has_value()) look.begun = begun;
 }
 
 void RecentChanges::Keep(const std::vector<TableJob>& jobs) {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -22,10 +23,11 @@ class RecentChanges {
   static absl::Status Read(Connection& server, Counts* counts);
 
   // First what was never compared, as it stands; then what was changed most since; of equals what
-  // was compared longest ago. Pure.
+  // was compared longest ago. Tells each since when. Pure.
   void Order(const Counts& now, std::vector<TableJob>* jobs) const;
-  // Compared when the counts were `now`, or later.
-  void Compared(const TableName& table, const Counts& now);
+  // Compared when the counts were `now`, or later. `begun`: none: not known.
+  void Compared(const TableName& table, const Counts& now,
+                const std::optional<WriteMark>& begun = std::nullopt);
   // Only these tables are left.
   void Keep(const std::vector<TableJob>& jobs);
 
@@ -33,6 +35,7 @@ class RecentChanges {
   struct Look {
     int64_t count = 0;
     int64_t number = 0;  // of all looks
+    std::optional<WriteMark> begun;
   };
 
   std::map<TableName, Look> looks_;

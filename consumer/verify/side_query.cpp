@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "pg/quoting.h"
 
@@ -96,6 +97,17 @@ SideQuery SideQuery::Within(int64_t number) const {
   part.where = absl::StrCat("(", condition, where.empty() ? "" : absl::StrCat(" AND ", where), ")");
   part.buckets = Buckets();
   return part;
+}
+
+// age() counts from the present back, and is below 0 for what was written more than 2^31
+// transactions ago.
+std::string SideQuery::WrittenSinceSql(double percent, uint64_t transaction) const {
+  return absl::StrCat("SELECT b, pg_catalog.count(*) FROM (SELECT ", BucketOf(), " AS b FROM ONLY ",
+                      QuoteQualified(table.schema, table.name), " TABLESAMPLE SYSTEM (",
+                      absl::StrFormat("%.6f", percent),
+                      ") REPEATABLE (0) WHERE pg_catalog.age(xmin) BETWEEN 0 AND (SELECT "
+                      "pg_catalog.txid_snapshot_xmax(pg_catalog.txid_current_snapshot()) - ",
+                      transaction, ")) AS r GROUP BY b");
 }
 
 std::string SideQuery::BucketCondition(const std::vector<int64_t>& numbers) const {

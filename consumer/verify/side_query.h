@@ -67,6 +67,9 @@ class SideQuery {
   std::string BucketsSql(const std::vector<int64_t>& numbers) const;
   // The same of the rows of one bucket alone, which may be parted in another way.
   SideQuery Within(int64_t number) const;
+  // bucket, count: of the rows that a transaction of this number or a higher one has written, in
+  // about so many percent of the table's pages.
+  std::string WrittenSinceSql(double percent, uint64_t transaction) const;
   // id, count, sum of hashes, identity, key values: a row per key of these buckets. The identity
   // changes whenever a row of that key is written (its xmin and ctid).
   std::string KeysOfBucketsSql(const std::vector<int64_t>& numbers) const;

@@ -17,6 +17,7 @@
 #include "verify/compared_table.h"
 #include "verify/follower.h"
 #include "verify/range_progress.h"
+#include "verify/recent_ranges.h"
 #include "verify/report.h"
 #include "verify/table_shape.h"
 
@@ -25,12 +26,14 @@ namespace towline {
 // One table's place in the work.
 struct TableJob {
   TableReport report;
-  std::optional<ComparedTable> table;    // none: the report says why
-  PairShape shape;                       // in which it was planned
-  int64_t bytes = 0;                     // at the source
-  bool is_recorded = false;              // by an earlier run that goes on
-  std::optional<RangeProgress> resumed;  // where that run was within the table
-  double seconds_before = 0;             // that it had spent there
+  std::optional<ComparedTable> table;      // none: the report says why
+  PairShape shape;                         // in which it was planned
+  int64_t bytes = 0;                       // at the source
+  bool is_recorded = false;                // by an earlier run that goes on
+  std::optional<RangeProgress> resumed;    // where that run was within the table
+  double seconds_before = 0;               // that it had spent there
+  std::optional<WriteMark> written_since;  // of its last comparison
+  std::optional<WriteMark> begun;          // of this one, if that is known
 };
 
 struct TablePlanOptions {

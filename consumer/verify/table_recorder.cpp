@@ -47,7 +47,7 @@ absl::Status TakeOver(const VerifyProgressRow& begun, const std::string& form, V
     report.different += uncounted.different;
     report.repaired += uncounted.repaired;
     report.verdict = VerifyVerdict::kEqual;
-    job->resumed = RangeProgress{begun.bounds, begun.ranges_done};
+    job->resumed = RangeProgress{begun.bounds, begun.ranges_done, begun.order};
     job->seconds_before = begun.so_far.seconds;
     LogInfo("verify goes on within a table",
             {{"table", name},
@@ -116,10 +116,11 @@ VerifiedTable TableRecorder::NewlyFound() {
 void TableRecorder::Save(const RangeProgress& progress) {
   if (record_ == nullptr || is_refused_ || absl::Now() - saved_at_ < kSaveInterval) return;
   saved_at_ = absl::Now();
-  VerifyProgressRow row{NewlyFound(), "", {}, progress.ranges_done};
+  VerifyProgressRow row{NewlyFound(), "", {}, progress.ranges_done, {}};
   if (!is_begun_) {
     row.form = form_;
     row.bounds = progress.bounds;
+    row.order = progress.order;
   }
   absl::Status saved = record_->SaveProgress(row);
   WarnUnlessRecorded(saved);

@@ -191,11 +191,19 @@ class RowComparison {
       TOWLINE_RETURN_IF_ERROR(ChooseBuckets(reader_.source(), &table));
       progress.bounds = table.source.buckets.bounds;
     }
-    std::vector<int64_t> numbers = ChooseNumbers(table, options_);
+    const size_t ranges_per_step = RangesPerStep(table, options_, manner);
+    std::vector<int64_t> numbers =
+        progress.order.empty() ? ChooseNumbers(table, options_) : progress.order;
+    if (manner != Manner::kWhole && options_.resumed == nullptr &&
+        options_.written_since.has_value() && !progress.bounds.empty()) {
+      TOWLINE_ASSIGN_OR_RETURN(const RangeCounts written,
+                               CountWrittenSince(reader_.source(), reader_.destination(), table,
+                                                 *options_.written_since));
+      progress.order = numbers = OrderByWritten(numbers, ranges_per_step, written);
+    }
     numbers.erase(numbers.begin(),
                   numbers.begin() + std::min(std::ssize(numbers), progress.ranges_done));
-    for (const std::vector<int64_t>& step :
-         PlanSteps(numbers, RangesPerStep(table, options_, manner))) {
+    for (const std::vector<int64_t>& step : PlanSteps(numbers, ranges_per_step)) {
       TOWLINE_RETURN_IF_ERROR(GiveWay(options_));
       TOWLINE_RETURN_IF_ERROR(CompareStep(table, step, manner));
       progress.ranges_done += std::ssize(step);

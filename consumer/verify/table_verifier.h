@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,7 @@
 #include "verify/load_watch.h"
 #include "verify/pair_reader.h"
 #include "verify/range_progress.h"
+#include "verify/recent_ranges.h"
 #include "verify/repairer.h"
 #include "verify/report.h"
 
@@ -33,6 +35,8 @@ struct TableVerifyOptions {
   LoadWatch* watch = nullptr;    // borrowed; null: it never gives way
   // A larger table is compared in parts of it, where the rows lie in the order of the key.
   int64_t part_bytes = std::numeric_limits<int64_t>::max();
+  // Of a table in ranges: those with rows written since come first.
+  std::optional<WriteMark> written_since = std::nullopt;
   const RangeProgress* resumed = nullptr;  // borrowed; where to go on; null: from the beginning
   // More is done, and counted in the report; what is not told so is to be done again.
   std::function<void(const RangeProgress&)> on_progress = nullptr;

@@ -235,6 +235,32 @@ def test_a_continuous_comparison_goes_on_behind_kills_and_lost_connections(desti
     assert (status, tables["large"]["verdict"]) == (DIFFERENT, "equal")  # it was, in a round
 
 
+def test_ranges_of_rows_just_written_come_first_and_a_killed_round_keeps_its_order(source, destination, large):
+    arguments = ("--continuous", "--include", "public.large", "--interval", "0")
+    walking = Verify(large, *arguments, "--rows-max", "15000")  # twelve steps of five ranges in four seconds
+    walking.wait_for_log("round=1 ")
+    source.execute("UPDATE large SET v = 'w' WHERE id BETWEEN 40000 AND 50000")
+    begun = "SELECT range_order, ranges_done, bounds, run FROM towline_state.verify_progress WHERE range_order[1] > 20 AND ranges_done >= 20"
+    wait_until(lambda: destination.query(begun), 60, "a round that begins where was written", explain=walking.log)
+    walking.process.kill()
+    walking.process.wait()
+    order, done, bounds, run = destination.query(begun)[0]
+    assert sorted(order) == list(range(len(bounds) + 1)) and order != sorted(order)
+    assert all(33000 < int(bounds[number - 1]) < 57000 for number in order[:5]), (order, bounds)
+
+    # Another process goes on in that order.
+    missed = next(number for number in order[done:] if 0 < number < done)
+    seen = next(number for number in order[:done] if number >= done)
+    first_keys = {number: int(bounds[number - 1]) for number in (missed, seen)}
+    destination.execute("UPDATE large SET v = 'x' WHERE id = ANY (%s)", [list(first_keys.values())])
+    going_on = Verify(large, *arguments, "--resume", "--rows-max", "200000")
+    going_on.wait_for_log("round=1 ")
+    going_on.process.send_signal(signal.SIGTERM)
+    assert going_on.report()[0] == DIFFERENT
+    assert destination.query("SELECT key_values FROM towline_state.verify_row WHERE run = %s", [run]) == [(f"({first_keys[missed]},0)",)]
+    assert destination.value("SELECT source_rows FROM towline_state.verify_result WHERE run = %s", [run]) == 60000
+
+
 @pytest.mark.limit(600)
 def test_rounds_are_few_in_the_state_and_push_no_other_out(destination, streaming):
     assert compare(streaming)[0] == EQUAL

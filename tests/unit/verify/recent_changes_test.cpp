@@ -41,6 +41,26 @@ TEST(RecentChangesTest, NewTablesThenThoseChangedMostThenThoseLongestUnseen) {
               ElementsAre("new", "b", "a", "c", "d"));
 }
 
+TEST(RecentChangesTest, EachTableIsToldSinceWhen) {
+  RecentChanges changes;
+  changes.Compared(Named("a"), {}, WriteMark{7, 8});
+  changes.Compared(Named("b"), {});
+  std::vector<TableJob> jobs = Jobs({"a", "b", "c"});
+  changes.Order({}, &jobs);
+  for (const TableJob& job : jobs) {
+    EXPECT_EQ(job.written_since.has_value(), job.report.table.name == "a");
+    if (job.written_since.has_value()) {
+      EXPECT_EQ(job.written_since->destination, 8U);
+    }
+  }
+  // A comparison that went on, and whose beginning is not known.
+  changes.Compared(Named("a"), {});
+  jobs = Jobs({"a"});
+  changes.Order({}, &jobs);
+  ASSERT_TRUE(jobs[0].written_since.has_value());
+  EXPECT_EQ(jobs[0].written_since->source, 7U);
+}
+
 // A server that has crashed counts from 0 again.
 TEST(RecentChangesTest, CountsThatFellAreChanges) {
   RecentChanges changes;

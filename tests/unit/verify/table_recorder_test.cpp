@@ -19,6 +19,7 @@ VerifyProgressRow Begun() {
   begun.form = "same";
   begun.bounds = {"10", "20"};
   begun.ranges_done = 2;
+  begun.order = {2, 0, 1};
   return begun;
 }
 
@@ -33,6 +34,7 @@ TEST(TakeOverTest, RepairsThatAreYoungerThanTheProgressAreCounted) {
   ASSERT_TRUE(job.resumed.has_value());
   EXPECT_EQ(job.resumed->ranges_done, 2);
   EXPECT_EQ(job.resumed->bounds.size(), 2U);
+  EXPECT_EQ(job.resumed->order, (std::vector<int64_t>{2, 0, 1}));
   EXPECT_EQ(job.seconds_before, 7);
 }
 
