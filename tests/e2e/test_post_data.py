@@ -34,6 +34,27 @@ def stop_at(towline_factory, source, destination, point, *arguments):
 
 # --- indexes
 
+def test_an_idle_worker_builds_the_indexes_of_tables_that_are_copied(towline_factory, source, destination):
+    source.script("CREATE TABLE large (id int PRIMARY KEY, v text)",
+                  "INSERT INTO large SELECT i, repeat('x', 500) FROM generate_series(1, 4000) i",
+                  "CREATE TABLE small (id int PRIMARY KEY, v int)", "INSERT INTO small SELECT i, i FROM generate_series(1, 50) i",
+                  "CREATE INDEX by_v ON small (v)", "CREATE INDEX of_large ON large (id, v)")
+    service = towline_factory(source, destination, arguments=["--copy-workers", "2", "--copy-rate-max", "300kB"])
+    service.start()
+    destination.wait_for("SELECT count(*) = 2 FROM pg_indexes WHERE tablename = 'small'")
+    assert service.state() == "copying"
+    assert destination.query("SELECT indexname FROM pg_indexes WHERE tablename = 'large'") == []
+    # What is done stays done.
+    service.kill()
+    source.execute("UPDATE small SET v = v + 1000 WHERE id < 10")
+    service.arguments = ["--copy-rate-max", "0"]
+    service.start()
+    service.wait_until_caught_up()
+    assert_equal(source, destination)
+    assert_same_schema(source, destination)
+    assert service.stop() == 0
+
+
 def test_indexes_of_one_table_are_built_at_the_same_time_and_its_key_alone(towline_factory, source, destination):
     # A table with a key and two slow indexes; the copy brings few rows, but each takes its time in every index.
     source.script(SLOW, "CREATE TABLE t (id int, v int)", "INSERT INTO t SELECT i, i FROM generate_series(1, 40) i",
@@ -41,7 +62,8 @@ def test_indexes_of_one_table_are_built_at_the_same_time_and_its_key_alone(towli
                   "CREATE INDEX second ON t (slow(v))", "CREATE TABLE other (id int PRIMARY KEY, v text)",
                   "COMMENT ON INDEX first IS 'the first'", "COMMENT ON CONSTRAINT one ON t IS 'the key'",
                   "ALTER TABLE t REPLICA IDENTITY FULL", "ALTER TABLE t CLUSTER ON second")
-    service = towline_factory(source, destination, arguments=["--index-workers", "3", "--log-level", "debug"])
+    service = towline_factory(source, destination, arguments=["--index-workers", "3", "--copy-workers", "1",
+                                                                    "--log-level", "debug"])
     service.start()
     seen = set()
 
