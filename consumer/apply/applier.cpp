@@ -8,7 +8,6 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "apply/batch_fallback.h"
 #include "apply/batch_writer.h"
@@ -20,6 +19,7 @@
 #include "base/fault_point.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "model/failed_table.h"
 #include "pg/quoting.h"
 #include "state/prepared.h"
@@ -138,7 +138,7 @@ class Applier::Impl {
     TOWLINE_CHECK(batch.part == BatchPart::kWhole && batch.two_phase == TwoPhase::kNone &&
                   batch.ddl == nullptr && !is_open_);
     TOWLINE_RETURN_IF_ERROR(FinishSent());
-    started_ = absl::Now();
+    started_ = SteadyNow();
     ddl_.Begin();
     writer_.set_is_prepared(false);
     // Changes of parked tables go; the frames stay, which the others point into.
@@ -192,7 +192,7 @@ class Applier::Impl {
     bool opens = batch.part == BatchPart::kWhole || batch.part == BatchPart::kFirst;
     TOWLINE_CHECK(opens != is_open_);
     if (opens) {
-      started_ = absl::Now();
+      started_ = SteadyNow();
       TOWLINE_RETURN_IF_ERROR(prepares ? BeginPrepare(batch) : Begin(batch.end_lsn));
       is_open_ = true;
       ddl_.Begin();
@@ -505,7 +505,7 @@ class Applier::Impl {
                                       batch.part == BatchPart::kWhole)) {
       return;
     }
-    options_.meter->CountBatch(batch, absl::Now() - started);
+    options_.meter->CountBatch(batch, SteadyNow() - started);
   }
 
   void UpdateCounts(const Batch& batch) {

@@ -11,6 +11,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "base/timed_wait.h"
 
 namespace towline {
 
@@ -26,9 +27,10 @@ class BoundedQueue {
     auto has_room = [this, bytes]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
       return closed_ || items_.empty() || bytes_ + bytes <= bytes_max_;
     };
-    if (!mutex_.AwaitWithTimeout(absl::Condition(&has_room), timeout) || closed_) return false;
+    if (!changed_.Await(mutex_, has_room, timeout) || closed_) return false;
     items_.emplace_back(std::move(item), bytes);
     bytes_ += bytes;
+    changed_.Notify();
     return true;
   }
 
@@ -37,17 +39,19 @@ class BoundedQueue {
     absl::MutexLock lock(&mutex_);
     auto has_item = [this]()
                         ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return closed_ || !items_.empty(); };
-    mutex_.AwaitWithTimeout(absl::Condition(&has_item), timeout);
+    changed_.Await(mutex_, has_item, timeout);
     if (items_.empty()) return std::nullopt;
     std::optional<T> item(std::move(items_.front().first));
     bytes_ -= items_.front().second;
     items_.pop_front();
+    changed_.Notify();
     return item;
   }
 
   void Close() {
     absl::MutexLock lock(&mutex_);
     closed_ = true;
+    changed_.Notify();
   }
 
   bool is_closed() const {
@@ -62,6 +66,7 @@ class BoundedQueue {
  private:
   const size_t bytes_max_;
   mutable absl::Mutex mutex_;
+  TimedWait changed_;
   std::deque<std::pair<T, size_t>> items_ ABSL_GUARDED_BY(mutex_);
   size_t bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;

@@ -6,6 +6,8 @@
 namespace towline {
 
 void LagEstimator::AddSample(absl::Time source_time, Lsn flush_lsn) {
+  // Set back, the source's clock says nothing of what it said before.
+  if (!samples_.empty() && source_time < samples_.back().time) samples_.clear();
   if (samples_.empty()) distance_ = absl::ZeroDuration();
   if (!samples_.empty() &&
       (flush_lsn <= samples_.back().flush_lsn || source_time - samples_.back().time < distance_)) {

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "absl/time/clock.h"
+#include "base/steady_clock.h"
 
 namespace towline {
 namespace {
@@ -44,13 +44,13 @@ absl::Duration TokenBucket::Debt(absl::Time now) const {
 
 void RateLimit::SetBytesPerSecond(int64_t rate) {
   absl::MutexLock lock(&mutex_);
-  bytes_.SetRate(rate, absl::Now());
+  bytes_.SetRate(rate, SteadyNow());
   step_bytes_ = StepOf(rate);
 }
 
 void RateLimit::SetRowsPerSecond(int64_t rate) {
   absl::MutexLock lock(&mutex_);
-  rows_.SetRate(rate, absl::Now());
+  rows_.SetRate(rate, SteadyNow());
   step_rows_ = StepOf(rate);
 }
 
@@ -67,14 +67,14 @@ int64_t RateLimit::rows_per_second() const {
 bool RateLimit::Rest(int64_t bytes, int64_t rows, const Shutdown& shutdown) {
   {
     absl::MutexLock lock(&mutex_);
-    bytes_.Take(bytes, absl::Now());
-    rows_.Take(rows, absl::Now());
+    bytes_.Take(bytes, SteadyNow());
+    rows_.Take(rows, SteadyNow());
   }
   while (true) {
     absl::Duration debt;
     {
       absl::MutexLock lock(&mutex_);
-      debt = std::max(bytes_.Debt(absl::Now()), rows_.Debt(absl::Now()));
+      debt = std::max(bytes_.Debt(SteadyNow()), rows_.Debt(SteadyNow()));
     }
     if (debt <= absl::ZeroDuration()) return true;
     if (!shutdown.SleepFor(std::min(debt, kRestMax))) return false;

@@ -6,8 +6,8 @@
 
 #include <algorithm>
 
-#include "absl/time/clock.h"
 #include "base/check.h"
+#include "base/steady_clock.h"
 
 namespace towline {
 
@@ -21,10 +21,10 @@ void Shutdown::Request() {
 }
 
 bool Shutdown::SleepFor(absl::Duration duration) const {
-  absl::Time deadline = absl::Now() + duration;
+  absl::Time deadline = SteadyNow() + duration;
   while (!is_requested()) {
     int64_t left_ms =
-        absl::ToInt64Milliseconds(absl::Ceil(deadline - absl::Now(), absl::Milliseconds(1)));
+        absl::ToInt64Milliseconds(absl::Ceil(deadline - SteadyNow(), absl::Milliseconds(1)));
     if (left_ms <= 0) return true;
     pollfd waiting{fd_, POLLIN, 0};
     poll(&waiting, 1, static_cast<int>(std::min<int64_t>(left_ms, 60'000)));

@@ -6,9 +6,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/time/clock.h"
 #include "base/error.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "cli/commands.h"
 #include "cli/status_text.h"
 #include "cli/task_finder.h"
@@ -233,10 +233,10 @@ absl::StatusOr<int> Watch(bool is_json, const Config& config, const std::string&
                           const Shutdown& shutdown) {
   bool is_terminal = isatty(STDOUT_FILENO) != 0;
   KnownTask before;
-  absl::Time before_at = absl::Now();
+  absl::Time before_at = SteadyNow();
   do {
     TOWLINE_ASSIGN_OR_RETURN(KnownTask now, Find(config, task, shutdown));
-    absl::Time now_at = absl::Now();
+    absl::Time now_at = SteadyNow();
     if (before.status.state != now.status.state) before = now;
     if (is_json) {
       printf("%s\n", KnownTaskToJson(now).c_str());

@@ -4,9 +4,9 @@
 #include <cstdio>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "base/error.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "cli/commands.h"
 #include "cli/task_finder.h"
 #include "config/value_text.h"
@@ -56,7 +56,7 @@ absl::StatusOr<bool> IsRunning(Connection& destination, const TaskRow& task) {
 // What the task makes of it, if it runs and has no more important thing to do; null: not yet.
 absl::StatusOr<std::optional<TableRequest>> Await(Connection& destination, const std::string& task,
                                                   int64_t number, const Shutdown& shutdown) {
-  const absl::Time until = absl::Now() + kWaitMax;
+  const absl::Time until = SteadyNow() + kWaitMax;
   while (true) {
     TOWLINE_ASSIGN_OR_RETURN(std::vector<TableRequest> requests,
                              ReadTableRequests(destination, task));
@@ -65,7 +65,7 @@ absl::StatusOr<std::optional<TableRequest>> Await(Connection& destination, const
     });
     if (found == requests.end()) return std::optional<TableRequest>(TableRequest());
     if (!found->refusal.empty()) return std::optional<TableRequest>(*found);
-    if (absl::Now() >= until) return std::optional<TableRequest>();
+    if (SteadyNow() >= until) return std::optional<TableRequest>();
     if (!shutdown.SleepFor(kWaitInterval)) return absl::CancelledError("");
   }
 }

@@ -5,11 +5,11 @@
 #include <cstdio>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "base/error.h"
 #include "base/format.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "cli/commands.h"
 #include "cli/task_finder.h"
 #include "config/value_text.h"
@@ -130,11 +130,11 @@ absl::StatusOr<VerifyReport> RunVerify(const Arguments& arguments, const Config&
   options.workers = arguments.verify_workers;
   options.stand_max = absl::Seconds(arguments.verify_wait_seconds);
   const bool shows_progress = isatty(STDERR_FILENO) != 0;
-  const absl::Time started = absl::Now();
+  const absl::Time started = SteadyNow();
   absl::StatusOr<VerifyReport> report = Verify(
       options,
       [&](const VerifyProgress& progress) {
-        if (shows_progress) SetStatusLine(ProgressText(progress, absl::Now() - started));
+        if (shows_progress) SetStatusLine(ProgressText(progress, SteadyNow() - started));
       },
       shutdown);
   if (shows_progress) SetStatusLine("");

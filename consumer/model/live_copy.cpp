@@ -11,6 +11,7 @@ void LiveCopy::Set(size_t piece, State from, State to) {
   TOWLINE_CHECK(pieces_[piece].state == from);
   pieces_[piece].state = to;
   ++change_count_;
+  changed_.Notify();
 }
 
 void LiveCopy::AddTaken(size_t piece, CopySnapshot snapshot) {
@@ -48,7 +49,9 @@ void LiveCopy::Forget(const Snapshot& seen) {
   absl::MutexLock lock(&mutex_);
   const size_t before = passed_over_.size();
   absl::erase_if(passed_over_, [&seen](uint64_t xid) { return seen.IsVisible(xid); });
-  if (before >= options_.remembered_max) ++change_count_;
+  if (before < options_.remembered_max) return;
+  ++change_count_;
+  changed_.Notify();
 }
 
 LiveCopy::Verdict LiveCopy::Judge(size_t piece, uint64_t xid, Lsn commit_lsn) {
@@ -77,7 +80,7 @@ void LiveCopy::AwaitChange(uint64_t change_count, absl::Duration timeout) {
   auto has_changed = [this, change_count]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
     return change_count_ != change_count;
   };
-  mutex_.AwaitWithTimeout(absl::Condition(&has_changed), timeout);
+  changed_.Await(mutex_, has_changed, timeout);
 }
 
 uint64_t LiveCopy::change_count() const {

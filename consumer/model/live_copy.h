@@ -32,6 +32,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "base/lsn.h"
+#include "base/timed_wait.h"
 #include "model/snapshot.h"
 
 namespace towline {
@@ -82,6 +83,7 @@ class LiveCopy {
 
   const Options options_;
   mutable absl::Mutex mutex_;
+  TimedWait changed_;
   std::vector<Piece> pieces_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_set<uint64_t> passed_over_ ABSL_GUARDED_BY(mutex_);  // xids, for any piece
   Lsn passed_until_ ABSL_GUARDED_BY(mutex_);                           // the last one's commit

@@ -16,10 +16,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
-#include "absl/time/clock.h"
 #include "base/error.h"
 #include "base/shutdown.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "nlohmann/json.hpp"
 
 namespace towline {
@@ -121,7 +121,7 @@ bool WaitReadable(int fd, absl::Time deadline, const Shutdown* stop) {
     int64_t left_ms = 60'000;
     if (deadline != absl::InfiniteFuture()) {
       left_ms =
-          absl::ToInt64Milliseconds(absl::Ceil(deadline - absl::Now(), absl::Milliseconds(1)));
+          absl::ToInt64Milliseconds(absl::Ceil(deadline - SteadyNow(), absl::Milliseconds(1)));
       if (left_ms <= 0) return false;
     }
     int ready = poll(waiting, 2, static_cast<int>(std::min<int64_t>(left_ms, 60'000)));
@@ -196,7 +196,7 @@ class UnixControlSocket : public ControlSocket {
     std::string buffer;
     while (true) {
       std::optional<std::string> line =
-          ReadLine(client, buffer, kRequestBytesMax, absl::Now() + kClientIdleMax, &stop_);
+          ReadLine(client, buffer, kRequestBytesMax, SteadyNow() + kClientIdleMax, &stop_);
       if (!line.has_value() || !SendAll(client, absl::StrCat(Answer(*line), "\n"))) return;
     }
   }
@@ -271,7 +271,7 @@ absl::StatusOr<std::string> AskControlSocket(absl::string_view task, const Contr
   if (SendAll(fd->get(),
               request.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n")) {
     std::optional<std::string> line =
-        ReadLine(fd->get(), buffer, kAnswerBytesMax, absl::Now() + timeout, nullptr);
+        ReadLine(fd->get(), buffer, kAnswerBytesMax, SteadyNow() + timeout, nullptr);
     if (line.has_value()) return *std::move(line);
   }
   return absl::DeadlineExceededError(

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/time/clock.h"
+#include "base/steady_clock.h"
 
 namespace towline {
 namespace {
@@ -36,7 +36,7 @@ double SecondsLeft(int64_t bytes_total, int64_t bytes_done, double bytes_per_sec
 void TableProgress::Counts::Begin() {
   State waiting = State::kWaiting;
   if (state_.compare_exchange_strong(waiting, State::kCopying)) {
-    begun_ns_ = absl::GetCurrentTimeNanos();
+    begun_ns_ = absl::ToUnixNanos(SteadyNow());
   }
   const int64_t workers = ++workers_;
   int64_t before = workers_max_;
@@ -47,7 +47,7 @@ void TableProgress::Counts::Begin() {
 void TableProgress::Counts::End() { --workers_; }
 
 void TableProgress::Counts::Finish() {
-  finished_ns_ = absl::GetCurrentTimeNanos();
+  finished_ns_ = absl::ToUnixNanos(SteadyNow());
   state_ = State::kCopied;
 }
 
@@ -90,7 +90,7 @@ TableStatus TableProgress::StatusOf(const Counts& counts) {
   // One that an earlier try has copied has no beginning here.
   if (counts.begun_ns_ != 0) {
     const bool is_done = counts.state_ == Counts::State::kCopied;
-    const int64_t end_ns = is_done ? counts.finished_ns_.load() : absl::GetCurrentTimeNanos();
+    const int64_t end_ns = is_done ? counts.finished_ns_.load() : absl::ToUnixNanos(SteadyNow());
     status.seconds = static_cast<double>(end_ns - counts.begun_ns_) / 1e9;
   }
   switch (counts.state_.load()) {

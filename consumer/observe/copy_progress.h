@@ -71,7 +71,7 @@ class TableProgress {
     std::atomic<State> state_{State::kWaiting};
     std::atomic<int64_t> bytes_{0};
     std::atomic<int64_t> rows_{0};
-    std::atomic<int64_t> begun_ns_{0};  // of absl::Time; 0: not yet
+    std::atomic<int64_t> begun_ns_{0};  // of SteadyNow(); 0: not yet
     std::atomic<int64_t> finished_ns_{0};
     std::atomic<int64_t> workers_{0};      // of now
     std::atomic<int64_t> workers_max_{0};  // at one time

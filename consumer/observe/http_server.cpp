@@ -3,10 +3,10 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "base/error.h"
 #include "base/format.h"
+#include "base/steady_clock.h"
 #include "httplib.h"
 
 namespace towline {
@@ -54,8 +54,8 @@ class HttplibServer : public HttpServer {
     }
     thread_ = std::thread([this] { server_.listen_after_bind(); });
     // stop() does nothing to a server that is not running yet, so we wait until it is.
-    absl::Time deadline = absl::Now() + absl::Seconds(5);
-    while (!server_.is_running() && absl::Now() < deadline) std::this_thread::yield();
+    absl::Time deadline = SteadyNow() + absl::Seconds(5);
+    while (!server_.is_running() && SteadyNow() < deadline) std::this_thread::yield();
     return absl::OkStatus();
   }
 

@@ -8,9 +8,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/time/clock.h"
 #include "base/format.h"
 #include "base/log.h"
+#include "base/steady_clock.h"
 
 namespace towline {
 namespace {
@@ -144,7 +144,7 @@ void ProgressReporter::Loop() {
   absl::Time logged_at = absl::InfinitePast();
   absl::Duration interval = is_terminal_ ? kTerminalInterval : kLogInterval;
   do {
-    Sample now{absl::Now(), board_.Get()};
+    Sample now{SteadyNow(), board_.Get()};
     // A rate across a change of state would compare different things.
     if (!samples.empty() && samples.back().status.state != now.status.state) samples.clear();
     while (samples.size() > 1 && now.time - samples.front().time > kRateWindow) samples.pop_front();

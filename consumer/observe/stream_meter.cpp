@@ -4,7 +4,7 @@
 #include <cmath>
 #include <utility>
 
-#include "absl/time/clock.h"
+#include "base/steady_clock.h"
 
 namespace towline {
 namespace {
@@ -30,7 +30,7 @@ void StreamMeter::SetSourceClockAhead(absl::Duration ahead) {
 }
 
 void StreamMeter::CountBatch(const Batch& batch, absl::Duration time) {
-  const absl::Time now = absl::Now();
+  const absl::Time now = SteadyNow();
   const bool is_last = batch.part == BatchPart::kWhole || batch.part == BatchPart::kLast;
   absl::MutexLock lock(&mutex_);
   // What an attempt that failed has left does not count.

@@ -34,6 +34,7 @@ class StreamMeter {
   StageClock& receiver_clock() { return receiver_clock_; }
   StageClock& applier_clock() { return applier_clock_; }
 
+  // Of SteadyNow().
   void SetSourceClockAhead(absl::Duration ahead);
   // A batch, or a part of a transaction in parts, was applied; with the last part, or a whole
   // batch, its destination transaction was committed just now, `time` after its first statement.

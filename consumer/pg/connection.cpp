@@ -10,10 +10,10 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "base/error.h"
 #include "base/format.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "pg/quoting.h"
 #include "pg/sqlstate.h"
 
@@ -163,14 +163,14 @@ absl::StatusOr<Connection> Connection::Open(const ConnectOptions& options, const
   PgConnPtr raw(PQconnectStartParams(keywords, values, 1));
   if (raw == nullptr) return absl::ResourceExhaustedError("out of memory");
   PQsetErrorVerbosity(raw.get(), PQERRORS_VERBOSE);
-  absl::Time deadline = absl::Now() + purpose.connect_timeout;
+  absl::Time deadline = SteadyNow() + purpose.connect_timeout;
   PostgresPollingStatusType state = PGRES_POLLING_WRITING;
   if (PQstatus(raw.get()) == CONNECTION_BAD) return ConnectError(raw.get(), options);
   while (state != PGRES_POLLING_OK) {
     pollfd waiting[2] = {{PQsocket(raw.get()),
                           static_cast<short>(state == PGRES_POLLING_READING ? POLLIN : POLLOUT), 0},
                          {shutdown.fd(), POLLIN, 0}};
-    int64_t left_ms = absl::ToInt64Milliseconds(deadline - absl::Now());
+    int64_t left_ms = absl::ToInt64Milliseconds(deadline - SteadyNow());
     int ready = left_ms > 0 ? poll(waiting, 2, static_cast<int>(left_ms)) : 0;
     if (shutdown.is_requested()) return absl::CancelledError("shutting down");
     if (ready == 0) {
@@ -228,7 +228,7 @@ absl::Status Connection::ErrorOf(const PGresult* result) const {
 }
 
 absl::Status Connection::WaitSocket(bool for_write, absl::Duration timeout) {
-  absl::Time deadline = absl::Now() + timeout;
+  absl::Time deadline = SteadyNow() + timeout;
   while (true) {
     if (shutdown_->is_requested()) return absl::CancelledError("shutting down");
     int fd = PQsocket(connection_.get());
@@ -238,7 +238,7 @@ absl::Status Connection::WaitSocket(bool for_write, absl::Duration timeout) {
     int wait_ms = -1;
     if (timeout != absl::InfiniteDuration()) {
       int64_t left_ms =
-          absl::ToInt64Milliseconds(absl::Ceil(deadline - absl::Now(), absl::Milliseconds(1)));
+          absl::ToInt64Milliseconds(absl::Ceil(deadline - SteadyNow(), absl::Milliseconds(1)));
       wait_ms = static_cast<int>(std::clamp<int64_t>(left_ms, 0, 3'600'000));
     }
     int ready = poll(waiting, 2, wait_ms);

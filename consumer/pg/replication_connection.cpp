@@ -10,6 +10,7 @@
 #include "absl/time/clock.h"
 #include "base/error.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "pg/quoting.h"
 
 namespace towline {
@@ -108,7 +109,7 @@ absl::StatusOr<std::string> ReplicationConnection::ReadTimelineHistory(uint32_t 
 absl::StatusOr<std::optional<StreamMessage>> ReplicationConnection::Receive(
     absl::Duration timeout) {
   PGconn* raw = connection_.raw();
-  absl::Time deadline = absl::Now() + timeout;
+  absl::Time deadline = SteadyNow() + timeout;
   while (true) {
     char* buffer = nullptr;
     int length = PQgetCopyData(raw, &buffer, 1);
@@ -140,7 +141,7 @@ absl::StatusOr<std::optional<StreamMessage>> ReplicationConnection::Receive(
       return absl::UnavailableError("the source ended the stream");
     }
     if (length == -2) return connection_.ErrorOf(nullptr);
-    absl::Duration left = deadline - absl::Now();
+    absl::Duration left = deadline - SteadyNow();
     if (left <= absl::ZeroDuration()) return std::optional<StreamMessage>();
     absl::Status waited = connection_.WaitSocket(false, left);
     if (absl::IsDeadlineExceeded(waited)) return std::optional<StreamMessage>();

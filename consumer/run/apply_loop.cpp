@@ -4,11 +4,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "base/error.h"
 #include "base/fault_point.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "model/live_copy.h"
 
 namespace towline {
@@ -79,7 +79,7 @@ absl::Status ApplyLoop::Work() {
 
 absl::Status ApplyLoop::Gather(Received first) {
   ScopedStage stage(&options_.meter->applier_clock(), Stage::kAssemble);
-  absl::Time deadline = absl::Now() + options_.batch_time_max;
+  absl::Time deadline = SteadyNow() + options_.batch_time_max;
   std::optional<Received> next(std::move(first));
   while (next.has_value() && !stop_) {
     absl::Status consumed = Consume(std::move(*next));
@@ -87,7 +87,7 @@ absl::Status ApplyLoop::Gather(Received first) {
     if (stop_ && absl::IsCancelled(consumed)) return absl::OkStatus();
     TOWLINE_RETURN_IF_ERROR(consumed);
     TOWLINE_RETURN_IF_ERROR(ApplyDue(/*is_idle=*/false));
-    if (absl::Now() >= deadline) break;
+    if (SteadyNow() >= deadline) break;
     next = queue_->Pop(absl::ZeroDuration());
   }
   return stop_ ? absl::OkStatus() : ApplyDue(/*is_idle=*/true);
@@ -119,7 +119,7 @@ absl::Status ApplyLoop::Replay() {
 // What comes may bring no batch for long, as the runs of a transaction in progress do: what was
 // sent before is committed all the same, with the locks that it holds.
 absl::Status ApplyLoop::SettleDue() {
-  if (applier_->is_settled() || absl::Now() - sent_at_ < options_.batch_time_max) {
+  if (applier_->is_settled() || SteadyNow() - sent_at_ < options_.batch_time_max) {
     return absl::OkStatus();
   }
   return applier_->Settle();
@@ -198,7 +198,7 @@ absl::Status ApplyLoop::ApplyBatch(Batch batch) {
   const bool is_sent =
       batch.part == BatchPart::kWhole && batch.two_phase == TwoPhase::kNone &&
       batch.bytes <= kSentBatchesMax * static_cast<size_t>(options_.assembler.batch_bytes_max);
-  if (is_sent) sent_at_ = absl::Now();
+  if (is_sent) sent_at_ = SteadyNow();
   TOWLINE_RETURN_IF_ERROR(is_sent ? applier_->Send(std::move(batch)) : applier_->Apply(batch));
   if (!is_last) return absl::OkStatus();
   if (progress_lsn_.has_value() && *progress_lsn_ <= end_lsn) progress_lsn_.reset();
@@ -211,7 +211,7 @@ absl::Status ApplyLoop::Rest() {
   if (stop_ || is_in_parts_) return absl::OkStatus();
   if (options_.moved_rows != nullptr) options_.moved_rows->CloseIfIdle();
   TOWLINE_RETURN_IF_ERROR(SettleDue());
-  if (progress_lsn_.has_value() && absl::Now() - progressed_at_ >= kProgressIntervalMin) {
+  if (progress_lsn_.has_value() && SteadyNow() - progressed_at_ >= kProgressIntervalMin) {
     TOWLINE_RETURN_IF_ERROR(ApplyProgress());
   }
   TOWLINE_RETURN_IF_ERROR(applier_->MakeDurable());
@@ -223,7 +223,7 @@ absl::Status ApplyLoop::ApplyProgress() {
   Batch empty;
   empty.end_lsn = *progress_lsn_;
   progress_lsn_.reset();
-  progressed_at_ = absl::Now();
+  progressed_at_ = SteadyNow();
   TOWLINE_RETURN_IF_ERROR(applier_->Settle());
   if (empty.end_lsn <= applier_->position()) return absl::OkStatus();
   return applier_->Apply(empty);

@@ -6,11 +6,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "base/error.h"
 #include "base/fault_point.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "pg/quoting.h"
 #include "precheck/precheck.h"
 #include "run/start_checks.h"
@@ -54,7 +54,7 @@ Attempt::Attempt(TaskContext& context, const Shutdown& shutdown,
       shutdown_(stop_.shutdown()) {}
 
 absl::Duration Attempt::healthy_for() const {
-  return connected_at_ == absl::Time() ? absl::ZeroDuration() : absl::Now() - connected_at_;
+  return connected_at_ == absl::Time() ? absl::ZeroDuration() : SteadyNow() - connected_at_;
 }
 
 absl::Status Attempt::Run() {
@@ -149,7 +149,7 @@ absl::Status Attempt::Connect() {
     context_.task = DeriveTaskName(source_identity_, destination_identity_);
   }
   context_.has_ever_connected = true;
-  connected_at_ = absl::Now();
+  connected_at_ = SteadyNow();
   TOWLINE_ASSIGN_OR_RETURN(std::vector<TaskRow> tasks, StateStore::ListTasks(destination));
   auto known = std::find_if(tasks.begin(), tasks.end(),
                             [&](const TaskRow& row) { return row.task == context_.task; });

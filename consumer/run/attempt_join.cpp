@@ -18,6 +18,7 @@
 #include "base/fault_point.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "model/copy_again.h"
 #include "pg/quoting.h"
 #include "run/attempt.h"
@@ -376,8 +377,8 @@ absl::Status Attempt::AnalyzeJoined(const TableName& table) {
 
 // Whether a table that is being copied is to leave. What else is asked of it waits for its copy.
 absl::StatusOr<bool> Attempt::IsJoinCalledOff() {
-  if (absl::Now() - tables_looked_at_ < kTablesLookInterval) return false;
-  tables_looked_at_ = absl::Now();
+  if (SteadyNow() - tables_looked_at_ < kTablesLookInterval) return false;
+  tables_looked_at_ = SteadyNow();
   TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_->ReadPieces());
   TOWLINE_RETURN_IF_ERROR(ShowTables(pieces));
   TOWLINE_ASSIGN_OR_RETURN(std::vector<TableRequest> requests,

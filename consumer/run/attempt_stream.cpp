@@ -10,6 +10,7 @@
 #include "base/fault_point.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "model/copy_again.h"
 #include "model/failed_table.h"
 #include "pg/quoting.h"
@@ -302,7 +303,7 @@ absl::StatusOr<bool> Attempt::SwitchTwoPhaseOff(Connection& server) {
 // OK when a pause is wished, or for what needs the stream closed: constraints, tables that leave or
 // come back, switching two-phase decoding on, and too many descriptions.
 absl::Status Attempt::WatchStream(StreamSession& session, SequenceKeeper* keeper) {
-  const absl::Time begun_at = absl::Now();
+  const absl::Time begun_at = SteadyNow();
   absl::Time may_forget_at = absl::InfiniteFuture();  // until the position has moved
   while (!context_.control.wants_pause()) {
     TOWLINE_RETURN_IF_ERROR(session.status());
@@ -311,12 +312,12 @@ absl::Status Attempt::WatchStream(StreamSession& session, SequenceKeeper* keeper
     TOWLINE_RETURN_IF_ERROR(MoveOn(applied.position));
     if (is_constraints_due_) break;
     if (may_forget_at == absl::InfiniteFuture() && applied.position > row_.position) {
-      const absl::Duration reading = absl::Now() - begun_at;
+      const absl::Duration reading = SteadyNow() - begun_at;
       may_forget_at =
-          absl::Now() + std::max(kForgetIntervalMin, kForgetIntervalsOfReading * reading);
+          SteadyNow() + std::max(kForgetIntervalMin, kForgetIntervalsOfReading * reading);
     }
     const size_t bytes_max = kDescriptionBytesMax << context_.forgotten_count;
-    if (applied.description_bytes > bytes_max && absl::Now() >= may_forget_at) {
+    if (applied.description_bytes > bytes_max && SteadyNow() >= may_forget_at) {
       context_.forgotten_count = std::min(context_.forgotten_count + 1, kForgottenCountMax);
       LogInfo("the stream is opened anew, to forget the descriptions of tables",
               {{"bytes", absl::StrCat(applied.description_bytes)},

@@ -6,11 +6,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/time/clock.h"
 #include "base/error.h"
 #include "base/fault_point.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "pg/quoting.h"
 #include "run/attempt.h"
 #include "run/start_checks.h"
@@ -224,8 +224,8 @@ absl::StatusOr<std::vector<std::string>> Attempt::ParkedPatterns() {
 
 // Looked for now and then, while nothing else needs the stream closed.
 absl::StatusOr<bool> Attempt::AreTablesDue() {
-  if (absl::Now() - tables_looked_at_ < kTablesLookInterval) return false;
-  tables_looked_at_ = absl::Now();
+  if (SteadyNow() - tables_looked_at_ < kTablesLookInterval) return false;
+  tables_looked_at_ = SteadyNow();
   const bool may_come = MayTablesCome();
   if (may_come && has_joining_left_) return true;
   if (has_left_ && MayTablesLeave()) return true;

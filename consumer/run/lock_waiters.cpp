@@ -1,9 +1,9 @@
 #include "run/lock_waiters.h"
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "state/task_name.h"
 
 namespace towline {
@@ -33,7 +33,7 @@ ORDER BY l.pid
 absl::Status LockWaiters::Look(Connection& source, const std::string& task) {
   TOWLINE_ASSIGN_OR_RETURN(Result result,
                            source.Query(kWaitersSql, {{SourceApplication(task, "")}}));
-  const absl::Time now = absl::Now();
+  const absl::Time now = SteadyNow();
   std::map<std::string, Wait> waits;
   for (int row = 0; row < result.row_count(); ++row) {
     std::string key = absl::StrCat(result.Get(row, 0), " ", result.Get(row, 3));

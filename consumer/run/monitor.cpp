@@ -3,9 +3,9 @@
 #include <optional>
 #include <utility>
 
-#include "absl/time/clock.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "run/start_checks.h"
 #include "state/prepared.h"
 #include "state/task_name.h"
@@ -144,14 +144,14 @@ absl::Status Monitor::NoteCopyProgress() {
 }
 
 absl::Status Monitor::LookAtSource() {
-  absl::Time asked_at = absl::Now();
+  absl::Time asked_at = SteadyNow();
   TOWLINE_ASSIGN_OR_RETURN(
       Result row,
       source_.Exec("SELECT pg_catalog.pg_current_wal_flush_lsn(), (1000000 * "
                    "pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()))::bigint"));
   TOWLINE_ASSIGN_OR_RETURN(Lsn flush_lsn, Lsn::Parse(row.Get(0, 0)));
   absl::Time source_time = absl::FromUnixMicros(row.GetInt(0, 1));
-  absl::Time middle = asked_at + (absl::Now() - asked_at) / 2;
+  absl::Time middle = asked_at + (SteadyNow() - asked_at) / 2;
   options_.meter->SetSourceClockAhead(source_time - middle);
   absl::MutexLock lock(&mutex_);
   source_clock_offset_ = source_time - middle;
@@ -194,8 +194,8 @@ absl::Status Monitor::LookAtSlot() {
   absl::MutexLock lock(&mutex_);
   if (stream_ == nullptr) return absl::OkStatus();
   bool is_ours = slot.has_value() && slot->active_pid == stream_->walsender_pid();
-  if (is_ours) walsender_seen_at_ = absl::Now();
-  if (absl::Now() - walsender_seen_at_ < kWalsenderMissingMax) return absl::OkStatus();
+  if (is_ours) walsender_seen_at_ = SteadyNow();
+  if (SteadyNow() - walsender_seen_at_ < kWalsenderMissingMax) return absl::OkStatus();
   stream_status_ = absl::UnavailableError(
       "the source has ended our walsender, and its connection did not tell us");
   return is_beside_ ? absl::OkStatus() : stream_status_;
@@ -218,7 +218,7 @@ void Monitor::WatchStream(const StreamSession* stream, bool is_beside) {
   stream_ = stream;
   is_beside_ = is_beside;
   stream_status_ = absl::OkStatus();
-  walsender_seen_at_ = absl::Now();
+  walsender_seen_at_ = SteadyNow();
   before_stream_ = board_.Get();
 }
 
@@ -229,7 +229,7 @@ void Monitor::UpdateBoard() {
     if (source_flush_lsn_.is_valid()) status.source_flush_lsn = source_flush_lsn_;
     if (copy_ != nullptr) ShowCopy(status);
     if (stream_ != nullptr) ShowStream(status);
-    options_.meter->Show(absl::Now(), status);
+    options_.meter->Show(SteadyNow(), status);
     // Nothing streams: what the source has written beyond the position waits for us.
     if (status.source_flush_lsn.is_valid() && status.durable_lsn.is_valid()) {
       status.lag_bytes =
@@ -241,7 +241,7 @@ void Monitor::UpdateBoard() {
 }
 
 void Monitor::ShowCopy(TaskStatus& status) {
-  const absl::Time now = absl::Now();
+  const absl::Time now = SteadyNow();
   copy_->tables.Sample(now);
   status.tables_total = copy_->tables_total;
   status.tables_done = copy_->tables_done;
@@ -283,7 +283,7 @@ void Monitor::ShowStream(TaskStatus& status) {
   bool is_idle = !apply.has_pending && progress.queue_bytes == 0;
   Lsn reached = is_idle ? std::max(apply.position, progress.wal_end) : apply.position;
   status.lag_seconds =
-      lag_.Seconds(absl::Now() + source_clock_offset_, reached, apply.oldest_pending_us);
+      lag_.Seconds(SteadyNow() + source_clock_offset_, reached, apply.oldest_pending_us);
 }
 
 absl::Status Monitor::status() const {

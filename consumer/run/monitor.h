@@ -88,7 +88,7 @@ class Monitor {
   mutable absl::Mutex mutex_;
   absl::Status status_ ABSL_GUARDED_BY(mutex_);
   Lsn source_flush_lsn_ ABSL_GUARDED_BY(mutex_);
-  absl::Duration source_clock_offset_ ABSL_GUARDED_BY(mutex_);
+  absl::Duration source_clock_offset_ ABSL_GUARDED_BY(mutex_);  // to SteadyNow()
   LagEstimator lag_ ABSL_GUARDED_BY(mutex_);
   CopyProgress* copy_ ABSL_GUARDED_BY(mutex_) = nullptr;
   RateWindow copy_rates_ ABSL_GUARDED_BY(mutex_);

@@ -18,6 +18,7 @@
 #include "base/format.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "config/option_table.h"
 #include "observe/control_socket.h"
 #include "observe/http_server.h"
@@ -139,7 +140,7 @@ class Supervisor {
       }
       if (shutdown_.is_requested()) return absl::CancelledError("shutting down");
       if (is_final || ended.ok()) return ended;
-      RetryWindows::Decision decision = retry_.OnFailure(ended, absl::Now(), facts);
+      RetryWindows::Decision decision = retry_.OnFailure(ended, SteadyNow(), facts);
       if (!decision.should_retry) {
         if (RetryKindOf(ended) == RetryKind::kNever) return ended;
         return WithContext(ended, absl::StrCat("gave up after trying again for ",
@@ -152,9 +153,9 @@ class Supervisor {
 
   void LogRetry(const absl::Status& status, const RetryWindows::Decision& decision) {
     std::string text(status.message());
-    if (text == last_error_ && absl::Now() - last_error_at_ < kRepeatedErrorInterval) return;
+    if (text == last_error_ && SteadyNow() - last_error_at_ < kRepeatedErrorInterval) return;
     last_error_ = text;
-    last_error_at_ = absl::Now();
+    last_error_at_ = SteadyNow();
     // A line of the log is one message; texts of libpq have several lines.
     for (const std::string& more : {GetDetail(status), GetHint(status)}) {
       if (!more.empty()) absl::StrAppend(&text, "; ", more);
@@ -166,20 +167,20 @@ class Supervisor {
   }
 
   absl::Status WaitForRetry(const absl::Status& reason, const RetryWindows::Decision& decision) {
-    const absl::Time until = absl::Now() + decision.delay;
-    const absl::Time window_end = absl::Now() + decision.window_left;
+    const absl::Time until = SteadyNow() + decision.delay;
+    const absl::Time window_end = SteadyNow() + decision.window_left;
     context_.ShowState(TaskState::kRetrying, std::string(reason.message()));
     context_.board.Update([](TaskStatus& status) { status.retries += 1; });
     absl::Duration left = decision.delay;
     while (left > absl::ZeroDuration()) {
       context_.board.Update([&](TaskStatus& status) {
         status.retry_in = left;
-        status.retry_window_left = window_end - absl::Now();
+        status.retry_window_left = window_end - SteadyNow();
       });
       if (!shutdown_.SleepFor(std::min(left, absl::Seconds(1)))) {
         return absl::CancelledError("shutting down");
       }
-      left = until - absl::Now();
+      left = until - SteadyNow();
     }
     context_.board.Update([](TaskStatus& status) {
       status.retry_in = status.retry_window_left = absl::ZeroDuration();

@@ -4,10 +4,10 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "state/task_name.h"
 
 namespace towline {
@@ -43,16 +43,16 @@ SequenceValue WithMargin(const SequenceValue& before, const SequenceValue& now) 
 }
 
 SequenceKeeper::SequenceKeeper(Options options, StateStore& store, const Shutdown& shutdown)
-    : options_(std::move(options)), store_(store), shutdown_(shutdown), due_(absl::Now()) {}
+    : options_(std::move(options)), store_(store), shutdown_(shutdown), due_(SteadyNow()) {}
 
 void SequenceKeeper::LookIfDue() {
-  if (absl::Now() >= due_) Look();
+  if (SteadyNow() >= due_) Look();
 }
 
 void SequenceKeeper::Look() {
-  absl::Time began = absl::Now();
+  absl::Time began = SteadyNow();
   absl::Status looked = TryLook();
-  due_ = absl::Now() + std::max(kInterval, kPauseFactor * (absl::Now() - began));
+  due_ = SteadyNow() + std::max(kInterval, kPauseFactor * (SteadyNow() - began));
   if (looked.ok() || absl::IsCancelled(looked)) {
     if (looked.ok()) last_failure_.clear();
     return;

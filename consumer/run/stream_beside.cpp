@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "absl/time/clock.h"
 #include "base/log.h"
+#include "base/steady_clock.h"
 #include "model/copy_again.h"
 
 namespace towline {
@@ -26,7 +26,7 @@ void StreamBeside::Begin(LiveCopy& live) {
 // An error only where no later stream could begin either: the slot is lost, or not ours any more.
 absl::Status StreamBeside::Start() {
   absl::StatusOr<std::unique_ptr<StreamSession>> session = options_.start(*live_);
-  started_at_ = absl::Now();
+  started_at_ = SteadyNow();
   if (absl::IsDataLoss(session.status())) return session.status();
   if (session.ok()) {
     session_ = *std::move(session);
@@ -38,21 +38,21 @@ absl::Status StreamBeside::Start() {
 }
 
 void StreamBeside::RetryLater(const absl::Status& status) {
-  if (absl::Now() - started_at_ >= kHealthyAfter) pause_ = kPauseMin;
+  if (SteadyNow() - started_at_ >= kHealthyAfter) pause_ = kPauseMin;
   // Nobody needs to be told that it ends with everything else.
   if (!absl::IsCancelled(status)) {
     LogWarning("the stream cannot run beside the copy, which goes on; it is tried again",
                {{"after", absl::FormatDuration(pause_)},
                 {"because", std::string(status.message().data(), status.message().size())}});
   }
-  retry_at_ = absl::Now() + pause_;
+  retry_at_ = SteadyNow() + pause_;
   pause_ = std::min(pause_ * 2, kPauseMax);
 }
 
 absl::Status StreamBeside::Look() {
   if (live_ == nullptr || !fatal_.ok()) return fatal_;
   if (session_ == nullptr) {
-    if (absl::Now() >= retry_at_) fatal_ = Start();
+    if (SteadyNow() >= retry_at_) fatal_ = Start();
     return fatal_;
   }
   absl::Status status = session_->status();

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "base/timed_wait.h"
 #include "pg/connection.h"
 
 namespace towline {
@@ -22,17 +23,19 @@ class LargeRowTurn {
   bool TakeWithin(absl::Duration timeout) {
     absl::MutexLock lock(&mutex_);
     auto is_free = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return !is_taken_; };
-    if (!mutex_.AwaitWithTimeout(absl::Condition(&is_free), timeout)) return false;
+    if (!given_.Await(mutex_, is_free, timeout)) return false;
     is_taken_ = true;
     return true;
   }
   void Give() {
     absl::MutexLock lock(&mutex_);
     is_taken_ = false;
+    given_.Notify();
   }
 
  private:
   absl::Mutex mutex_;
+  TimedWait given_;
   bool is_taken_ ABSL_GUARDED_BY(mutex_) = false;
 };
 

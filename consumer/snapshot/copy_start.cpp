@@ -5,11 +5,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/time/clock.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/stable_hash.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "pg/quoting.h"
 #include "schema/materialized_views.h"
 #include "snapshot/slot.h"
@@ -168,8 +168,8 @@ absl::StatusOr<CopyStart> Begin(const CopierOptions& options, bool reads_schema,
   if (!options.is_once) {
     TOWLINE_RETURN_IF_ERROR(WaitForMarker(watcher, options.snapshot_wait_max, shutdown, on_wait));
   }
-  const absl::Time deadline = absl::Now() + options.snapshot_wait_max;
-  absl::Time tell_at = absl::Now() + kTellAfter;
+  const absl::Time deadline = SteadyNow() + options.snapshot_wait_max;
+  absl::Time tell_at = SteadyNow() + kTellAfter;
   absl::Duration pause = kPauseMin;
   Starter starter(options, reads_schema, shutdown);
   while (true) {
@@ -185,13 +185,13 @@ absl::StatusOr<CopyStart> Begin(const CopierOptions& options, bool reads_schema,
       text = absl::StrCat("the copy waits for a lock on a table, held or wished for by ",
                           holders.empty() ? "somebody" : holders);
     }
-    if (absl::Now() >= deadline) {
+    if (SteadyNow() >= deadline) {
       return WithHint(absl::DeadlineExceededError(text),
                       "Let that transaction end, then run the same command again.");
     }
-    if (absl::Now() >= tell_at) {
+    if (SteadyNow() >= tell_at) {
       on_wait(text);
-      tell_at = absl::Now() + kTellInterval;
+      tell_at = SteadyNow() + kTellInterval;
     }
     if (!shutdown.SleepFor(pause)) return absl::CancelledError("shutting down");
     pause = std::min(pause * 2, kPauseMax);

@@ -5,9 +5,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "absl/time/clock.h"
 #include "base/format.h"
 #include "base/log.h"
+#include "base/steady_clock.h"
 #include "pg/quoting.h"
 
 namespace towline {
@@ -22,10 +22,10 @@ std::string Seconds(absl::Duration duration) {
 
 }  // namespace
 
-CopySummary::CopySummary() : began_(absl::Now()), step_began_(began_) {}
+CopySummary::CopySummary() : began_(SteadyNow()), step_began_(began_) {}
 
 void CopySummary::EndStep(std::string name, const Amount& amount) {
-  absl::Time now = absl::Now();
+  absl::Time now = SteadyNow();
   steps_.push_back({std::move(name), now - step_began_, amount});
   step_began_ = now;
 }

@@ -4,9 +4,9 @@
 #include <utility>
 
 #include "absl/strings/match.h"
-#include "absl/time/clock.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "pg/quoting.h"
 #include "schema/catalog_reader.h"
 #include "schema/post_data.h"
@@ -57,7 +57,7 @@ absl::StatusOr<bool> KeyBuilder::HasKey(const TableName& table, const Columns& c
 
 absl::StatusOr<bool> KeyBuilder::Build(const TableName& table, const Columns& columns) {
   absl::MutexLock lock(&mutex_);
-  const absl::Time began = absl::Now();
+  const absl::Time began = SteadyNow();
   for (SchemaStatement& statement : statements_) {
     if (statement.is_setting) {
       TOWLINE_RETURN_IF_ERROR(ApplySchemaSetting(session_, statement.statement));
@@ -71,7 +71,7 @@ absl::StatusOr<bool> KeyBuilder::Build(const TableName& table, const Columns& co
     statement.is_done = true;
   }
   LogDebug("key built", {{"table", QuoteQualified(table.schema, table.name)},
-                         {"duration", absl::FormatDuration(absl::Trunc(absl::Now() - began,
+                         {"duration", absl::FormatDuration(absl::Trunc(SteadyNow() - began,
                                                                        absl::Milliseconds(1)))}});
   return ReadHasKey(session_, table, columns);
 }

@@ -1,6 +1,7 @@
 #include "snapshot/live_source.h"
 
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "snapshot/copy_start.h"
 #include "snapshot/exported_snapshot.h"
 
@@ -15,7 +16,7 @@ constexpr absl::Duration kAnswerWaitMax = absl::Seconds(30);  // of small querie
 }  // namespace
 
 LiveSource::LiveSource(Connection session, LiveCopy& live)
-    : live_(live), session_(std::move(session)), forgot_at_(absl::Now()) {
+    : live_(live), session_(std::move(session)), forgot_at_(SteadyNow()) {
   session_.set_answer_wait_max(kAnswerWaitMax);
 }
 
@@ -26,8 +27,8 @@ absl::Status LiveSource::Flush() {
 
 absl::Status LiveSource::ForgetIfDue() {
   absl::MutexLock lock(&mutex_);
-  if (absl::Now() - forgot_at_ < kForgetInterval) return absl::OkStatus();
-  forgot_at_ = absl::Now();
+  if (SteadyNow() - forgot_at_ < kForgetInterval) return absl::OkStatus();
+  forgot_at_ = SteadyNow();
   TOWLINE_ASSIGN_OR_RETURN(std::string text,
                            session_.QueryValue("SELECT pg_catalog.pg_current_snapshot()"));
   TOWLINE_ASSIGN_OR_RETURN(Snapshot seen, Snapshot::Parse(text));

@@ -5,11 +5,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "base/error.h"
 #include "base/fault_point.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "model/copy_again.h"
 #include "pg/quoting.h"
 #include "snapshot/copy_plan.h"
@@ -64,7 +64,7 @@ absl::Status PieceCopier::CheckColumns(Connection& source) {
 // `taken`: what the last try came to; OK: to a snapshot that was refused.
 absl::Status PieceCopier::Wait(const absl::Status& taken) {
   TOWLINE_RETURN_IF_ERROR(copy_.on_tick());
-  const absl::Time now = absl::Now();
+  const absl::Time now = SteadyNow();
   if (now >= tell_at_ || now >= deadline_) {
     std::string text = absl::StrCat("the copy of table ", Qualified(table_),
                                     " waits for transactions that are committed and not ended yet");
@@ -88,8 +88,8 @@ absl::Status PieceCopier::Wait(const absl::Status& taken) {
 
 // The stream waits at the table from the first try with a lock on, so that one of the next is good.
 absl::StatusOr<ExportedSnapshot> PieceCopier::TakeSnapshot(int readers) {
-  deadline_ = absl::Now() + copy_.options.snapshot_wait_max;
-  tell_at_ = absl::Now() + kTellAfter;
+  deadline_ = SteadyNow() + copy_.options.snapshot_wait_max;
+  tell_at_ = SteadyNow() + kTellAfter;
   bool is_announced = false;
   ExportedSnapshot::Options take;
   take.source = copy_.options.source;

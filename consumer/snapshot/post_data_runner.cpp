@@ -8,10 +8,11 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
-#include "absl/time/clock.h"
 #include "base/format.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
+#include "base/timed_wait.h"
 #include "schema/post_data.h"
 #include "snapshot/copy_finish.h"
 #include "snapshot/table_copier.h"
@@ -83,14 +84,14 @@ class JobQueue {
   void WorkerEnds() {
     absl::MutexLock lock(&mutex_);
     --running_;
-    changed_.SignalAll();
+    ended_.Notify();
   }
 
   // Waits for the workers' end or the timeout. True: all have ended.
   bool Await(absl::Duration timeout) {
     absl::MutexLock lock(&mutex_);
-    if (running_ > 0) changed_.WaitWithTimeout(&mutex_, timeout);
-    return running_ == 0;
+    auto has_ended = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return running_ == 0; };
+    return ended_.Await(mutex_, has_ended, timeout);
   }
 
   absl::Status failure() {
@@ -105,6 +106,7 @@ class JobQueue {
   };
   absl::Mutex mutex_;
   absl::CondVar changed_;
+  TimedWait ended_;
   std::vector<Job> left_ ABSL_GUARDED_BY(mutex_);
   std::map<TableName, Use> used_ ABSL_GUARDED_BY(mutex_);
   size_t running_ ABSL_GUARDED_BY(mutex_);
@@ -182,7 +184,7 @@ class Runner {
   absl::Status Work(JobQueue& queue, Session& session) {
     while (std::optional<Job> job = queue.Next()) {
       const SchemaStatement& statement = *job->statement;
-      const absl::Time began = absl::Now();
+      const absl::Time began = SteadyNow();
       if (statement.is_setting) {
         // Nothing else runs meanwhile: it is for all of them.
         for (Session& each : sessions_) {
@@ -192,7 +194,7 @@ class Runner {
         TOWLINE_RETURN_IF_ERROR(SetSerial(session, job->is_serial));
         TOWLINE_RETURN_IF_ERROR(RunSchemaStatement(session.connection, claim_, run_, statement));
       }
-      const absl::Duration time = absl::Now() - began;
+      const absl::Duration time = SteadyNow() - began;
       (time >= kTellAfter ? LogInfo : LogDebug)(
           "schema statement done",
           {{"statement", ShortStatement(statement.statement)},

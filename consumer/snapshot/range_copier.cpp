@@ -8,11 +8,11 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "base/error.h"
 #include "base/fault_point.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "model/copy_again.h"
 #include "model/live_copy.h"
 #include "pg/quoting.h"
@@ -87,8 +87,8 @@ class RangeWorker {
 
 // A statement that waits for this table is let through between two ranges, and between two tries.
 absl::Status RangeWorker::BeginAndLock(const Table& table) {
-  const absl::Time deadline = absl::Now() + options_.snapshot_wait_max;
-  absl::Time tell_at = absl::Now() + kTellAfter;
+  const absl::Time deadline = SteadyNow() + options_.snapshot_wait_max;
+  absl::Time tell_at = SteadyNow() + kTellAfter;
   while (true) {
     TOWLINE_RETURN_IF_ERROR(worker_.source().Exec(kBeginSql).status());
     absl::Status locked =
@@ -103,17 +103,17 @@ absl::Status RangeWorker::BeginAndLock(const Table& table) {
     }
     if (!IsLockRefused(locked)) return WithContext(locked, "cannot lock a table for the copy");
     TOWLINE_RETURN_IF_ERROR(worker_.source().Exec("ROLLBACK").status());
-    if (absl::Now() >= tell_at || absl::Now() >= deadline) {
+    if (SteadyNow() >= tell_at || SteadyNow() >= deadline) {
       TOWLINE_ASSIGN_OR_RETURN(std::string holders, DescribeLockHolders(worker_.source()));
       std::string text =
           absl::StrCat("the copy waits for a lock on table ", Qualified(table),
                        ", held or wished for by ", holders.empty() ? "somebody" : holders);
-      if (absl::Now() >= deadline) {
+      if (SteadyNow() >= deadline) {
         return WithHint(absl::DeadlineExceededError(text),
                         "Let that transaction end, then run the same command again.");
       }
       LogInfo(text);
-      tell_at = absl::Now() + kTellInterval;
+      tell_at = SteadyNow() + kTellInterval;
     }
     if (!stop_.SleepFor(kPause)) return absl::CancelledError("shutting down");
   }
@@ -134,8 +134,8 @@ absl::Status RangeWorker::CheckForm(const RangedCopy& copy) {
 // first try on, so that one of the next is good.
 absl::StatusOr<CopySnapshot> RangeWorker::TakeSnapshot(const RangedCopy& copy, size_t place,
                                                        LiveCopy& live) {
-  const absl::Time deadline = absl::Now() + options_.snapshot_wait_max;
-  absl::Time tell_at = absl::Now() + kTellAfter;
+  const absl::Time deadline = SteadyNow() + options_.snapshot_wait_max;
+  absl::Time tell_at = SteadyNow() + kTellAfter;
   for (bool is_first = true;; is_first = false) {
     TOWLINE_RETURN_IF_ERROR(BeginAndLock(copy.table));
     if (is_first) live.Announce(place);
@@ -151,15 +151,15 @@ absl::StatusOr<CopySnapshot> RangeWorker::TakeSnapshot(const RangedCopy& copy, s
     const std::string text =
         absl::StrCat("the copy of table ", Qualified(copy.table),
                      " waits for transactions that are committed and not ended yet");
-    if (absl::Now() >= deadline) {
+    if (SteadyNow() >= deadline) {
       return WithHint(absl::DeadlineExceededError(text),
                       "They wait for a synchronous standby, as a rule: see "
                       "synchronous_standby_names of the source and pg_stat_activity there, then "
                       "run the same command again.");
     }
-    if (absl::Now() >= tell_at) {
+    if (SteadyNow() >= tell_at) {
       LogInfo(text);
-      tell_at = absl::Now() + kTellInterval;
+      tell_at = SteadyNow() + kTellInterval;
     }
     if (!stop_.SleepFor(kRetakePause)) return absl::CancelledError("shutting down");
   }

@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "base/timed_wait.h"
 #include "model/live_copy.h"
 #include "snapshot/part_order.h"
 #include "snapshot/range_copier.h"
@@ -105,13 +106,14 @@ class RangeQueue {
   void WorkerEnds() {
     absl::MutexLock lock(&mutex_);
     --running_;
+    ended_.Notify();
   }
 
   // Waits for the workers' end or the timeout. True: all have ended.
   bool Await(absl::Duration timeout) {
     absl::MutexLock lock(&mutex_);
     auto has_ended = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return running_ == 0; };
-    return mutex_.AwaitWithTimeout(absl::Condition(&has_ended), timeout);
+    return ended_.Await(mutex_, has_ended, timeout);
   }
 
   absl::Status failure() {
@@ -140,6 +142,7 @@ class RangeQueue {
   LiveCopy& live_;
   const std::vector<RangeJob> jobs_;
   absl::Mutex mutex_;
+  TimedWait ended_;
   PartOrder order_ ABSL_GUARDED_BY(mutex_);
   std::vector<bool> has_key_ ABSL_GUARDED_BY(mutex_);
   int running_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -5,11 +5,11 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "base/error.h"
 #include "base/format.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "pg/quoting.h"
 #include "snapshot/copy_start.h"
 #include "snapshot/wait_blockers.h"
@@ -45,13 +45,13 @@ class NoticedWait {
   NoticedWait(absl::string_view what, absl::Duration wait_max, WaitNotice on_wait)
       : what_(what),
         wait_max_(wait_max),
-        start_(absl::Now()),
+        start_(SteadyNow()),
         tell_at_(start_ + kLookInterval),
         on_wait_(on_wait) {}
 
   // kDeadlineExceeded when the wait is over its limit. `blockers` may be empty: none can be seen.
   absl::Status Look(const std::string& blockers) {
-    absl::Time now = absl::Now();
+    absl::Time now = SteadyNow();
     if (!blockers.empty()) last_ = blockers;
     if (now - start_ >= wait_max_) {
       return WithHint(
@@ -68,7 +68,7 @@ class NoticedWait {
     return absl::OkStatus();
   }
   absl::Duration left() const {
-    return std::max(wait_max_ - (absl::Now() - start_), absl::ZeroDuration());
+    return std::max(wait_max_ - (SteadyNow() - start_), absl::ZeroDuration());
   }
 
  private:
@@ -197,7 +197,7 @@ absl::StatusOr<std::string> AwaitSlot(Connection& session, Connection& primary, 
   absl::Status gave_up;
   std::string consistent_point;
   absl::Status failure;
-  absl::Time look_at = absl::Now() + (nudge == nullptr ? kLookInterval : kFirstNudgeAfter);
+  absl::Time look_at = SteadyNow() + (nudge == nullptr ? kLookInterval : kFirstNudgeAfter);
   PGconn* raw = session.raw();
   while (true) {
     if (PQflush(raw) < 0) return session.ErrorOf(nullptr);
@@ -217,13 +217,13 @@ absl::StatusOr<std::string> AwaitSlot(Connection& session, Connection& primary, 
       if (PQstatus(raw) != CONNECTION_OK) return failure;
     }
     absl::Status waited =
-        session.WaitSocket(false, std::max(look_at - absl::Now(), absl::ZeroDuration()));
+        session.WaitSocket(false, std::max(look_at - SteadyNow(), absl::ZeroDuration()));
     if (absl::IsCancelled(waited)) {
       session.Cancel();
       return waited;
     }
     if (absl::IsDeadlineExceeded(waited)) {
-      look_at = absl::Now() + kLookInterval;
+      look_at = SteadyNow() + kLookInterval;
       if (!gave_up.ok()) continue;  // the cancel is under way
       const int own_pid = nudge == nullptr ? session.backend_pid() : primary.backend_pid();
       TOWLINE_ASSIGN_OR_RETURN(std::string blockers, DescribeBlockers(primary, 0, own_pid));
@@ -350,7 +350,7 @@ absl::StatusOr<Lsn> SettleSlot(Connection& primary, absl::Duration wait_max,
 absl::Status FreeSlot(Connection& source, const std::string& slot,
                       const std::string& application_name, absl::Duration wait_max,
                       const Shutdown& shutdown) {
-  absl::Time deadline = absl::Now() + wait_max;
+  absl::Time deadline = SteadyNow() + wait_max;
   absl::Duration pause = absl::Milliseconds(20);
   while (true) {
     TOWLINE_ASSIGN_OR_RETURN(std::optional<SlotInfo> info, ReadSlot(source, slot));
@@ -379,7 +379,7 @@ absl::Status FreeSlot(Connection& source, const std::string& slot,
                      {{slot, info->active_application}})
               .status());
     }
-    if (absl::Now() >= deadline) {
+    if (SteadyNow() >= deadline) {
       return absl::DeadlineExceededError(absl::StrCat("the slot ", slot, " is still in use by pid ",
                                                       info->active_pid, " of the source"));
     }

@@ -9,11 +9,12 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
-#include "absl/time/clock.h"
 #include "base/error.h"
 #include "base/fault_point.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
+#include "base/timed_wait.h"
 #include "pg/quoting.h"
 #include "snapshot/copy_worker.h"
 #include "snapshot/part_order.h"
@@ -99,13 +100,14 @@ class WorkQueue {
   void WorkerEnds() {
     absl::MutexLock lock(&mutex_);
     --running_;
+    ended_.Notify();
   }
 
   // Waits for the workers' end, a failure or the timeout. True: all have ended.
   bool Await(absl::Duration timeout) {
     absl::MutexLock lock(&mutex_);
     auto has_ended = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return running_ == 0; };
-    return mutex_.AwaitWithTimeout(absl::Condition(&has_ended), timeout);
+    return ended_.Await(mutex_, has_ended, timeout);
   }
 
   absl::Status failure() {
@@ -117,6 +119,7 @@ class WorkQueue {
   const TableCopyJob& job_;
   std::map<TableName, size_t> numbers_;  // of tables with parts
   absl::Mutex mutex_;
+  TimedWait ended_;
   PartOrder order_ ABSL_GUARDED_BY(mutex_);
   int copying_ ABSL_GUARDED_BY(mutex_) = 0;
   bool is_anyone_idle_ ABSL_GUARDED_BY(mutex_) = false;
@@ -225,14 +228,14 @@ absl::Status CopyTables(const CopierOptions& options, const TableCopyJob& job,
       queue.WorkerEnds();
     });
   }
-  absl::Time looked = absl::Now();
+  absl::Time looked = SteadyNow();
   while (!queue.Await(kWatchInterval)) {
     if (shutdown.is_requested()) queue.Fail(absl::CancelledError("shutting down"));
     if (queue.failure().ok()) {
       if (absl::Status ticked = job.on_tick(); !ticked.ok()) queue.Fail(ticked);
     }
-    if (queue.failure().ok() && absl::Now() - looked >= kAliveInterval) {
-      looked = absl::Now();
+    if (queue.failure().ok() && SteadyNow() - looked >= kAliveInterval) {
+      looked = SteadyNow();
       if (absl::Status alive = snapshot.CheckAlive(); !alive.ok()) queue.Fail(alive);
     }
     if (!queue.failure().ok()) stop.Request();

@@ -50,7 +50,7 @@ bool TableJoiner::AwaitIdle(absl::Duration timeout) {
   auto is_idle = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
     return !status_.ok() || (waiting_.empty() && !is_joining_);
   };
-  return mutex_.AwaitWithTimeout(absl::Condition(&is_idle), timeout);
+  return joined_.Await(mutex_, is_idle, timeout);
 }
 
 void TableJoiner::Work() {
@@ -69,6 +69,7 @@ void TableJoiner::Work() {
     mutex_.Lock();
     is_joining_ = false;
     status_ = joined;
+    joined_.Notify();
   }
 }
 

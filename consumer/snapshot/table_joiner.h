@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "base/timed_wait.h"
 #include "model/live_copy.h"
 #include "model/table.h"
 #include "snapshot/key_builder.h"
@@ -41,6 +42,7 @@ class TableJoiner {
   KeyBuilder& keys_;
   LiveCopy& live_;
   absl::Mutex mutex_;
+  TimedWait joined_;
   std::deque<std::pair<const Table*, size_t>> waiting_ ABSL_GUARDED_BY(mutex_);
   bool is_joining_ ABSL_GUARDED_BY(mutex_) = false;
   bool is_ended_ ABSL_GUARDED_BY(mutex_) = false;

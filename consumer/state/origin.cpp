@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "pg/quoting.h"
 
 namespace towline {
@@ -18,7 +19,7 @@ constexpr absl::Duration kPoll = absl::Milliseconds(20);
 // One by one: a refusal of one must not keep the others.
 void DropEach(Connection& session, const std::string& task, absl::string_view condition,
               absl::Duration wait_max) {
-  const absl::Time deadline = absl::Now() + wait_max;
+  const absl::Time deadline = SteadyNow() + wait_max;
   absl::StatusOr<Result> names = session.Query(
       absl::StrCat("SELECT roname FROM pg_catalog.pg_replication_origin WHERE ", condition),
       {task});
@@ -29,7 +30,7 @@ void DropEach(Connection& session, const std::string& task, absl::string_view co
           session
               .Query("SELECT pg_catalog.pg_replication_origin_drop($1)", {names->GetString(row, 0)})
               .status();
-      if (GetSqlState(dropped) != "55006" || absl::Now() >= deadline) break;
+      if (GetSqlState(dropped) != "55006" || SteadyNow() >= deadline) break;
       absl::SleepFor(kPoll);
     }
   }
@@ -68,14 +69,14 @@ absl::Status TakeOrigin(Connection& session, const std::string& task, int number
           .Exec(absl::StrCat("SELECT pg_catalog.pg_replication_origin_create(", quoted,
                              ") WHERE pg_catalog.pg_replication_origin_oid(", quoted, ") IS NULL"))
           .status();
-  const absl::Time deadline = absl::Now() + kBackendEndMax;
+  const absl::Time deadline = SteadyNow() + kBackendEndMax;
   while (status.ok()) {
     status = session
                  .Exec(absl::StrCat("SELECT pg_catalog.pg_replication_origin_session_setup(",
                                     quoted, ")"))
                  .status();
     if (status.ok()) return status;
-    if (GetSqlState(status) != "55006" || absl::Now() >= deadline) break;
+    if (GetSqlState(status) != "55006" || SteadyNow() >= deadline) break;
     status = absl::OkStatus();
     absl::SleepFor(kPoll);
   }

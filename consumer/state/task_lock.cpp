@@ -5,11 +5,11 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "base/error.h"
 #include "base/format.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "state/process_identity.h"
 #include "state/task_name.h"
 
@@ -60,11 +60,11 @@ absl::Status EndSessions(Connection& connection, const std::string& condition,
       "SELECT pg_catalog.pg_terminate_backend(a.pid) "
       "FROM pg_catalog.pg_stat_activity a WHERE ",
       condition);
-  const absl::Time deadline = absl::Now() + kEndWaitMax;
+  const absl::Time deadline = SteadyNow() + kEndWaitMax;
   while (true) {
     TOWLINE_ASSIGN_OR_RETURN(Result ended, connection.Query(sql, params));
     if (ended.row_count() == 0) return absl::OkStatus();
-    if (absl::Now() > deadline) {
+    if (SteadyNow() > deadline) {
       return absl::AbortedError(absl::StrCat(ended.row_count(),
                                              " sessions of a predecessor do "
                                              "not end at the ",
@@ -128,13 +128,13 @@ absl::Status Refuse(const TaskLockOptions& options, const Holder& holder) {
 absl::Status AcquireTaskLock(Connection& connection, const TaskLockOptions& options,
                              const Shutdown& shutdown) {
   const std::string try_sql = absl::StrCat("SELECT pg_catalog.pg_try_advisory_lock(", kKeySql, ")");
-  const absl::Time start = absl::Now();
+  const absl::Time start = SteadyNow();
   std::string first_seen_at;
   while (true) {
     TOWLINE_ASSIGN_OR_RETURN(std::string taken, connection.QueryValue(try_sql, {options.task}));
     if (taken == "t") return absl::OkStatus();
     TOWLINE_ASSIGN_OR_RETURN(std::optional<Holder> holder, ReadHolder(connection, options));
-    const absl::Duration waited = absl::Now() - start;
+    const absl::Duration waited = SteadyNow() - start;
     if (holder.has_value() && MayBeEnded(*holder)) {
       LogInfo("ending a session that a predecessor left at the destination",
               {{"backend_pid", holder->backend_pid}});

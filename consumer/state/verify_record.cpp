@@ -7,9 +7,9 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/time/clock.h"
 #include "base/error.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "nlohmann/json.hpp"
 #include "pg/quoting.h"
 #include "schema/array_literal.h"
@@ -125,12 +125,12 @@ absl::StatusOr<std::unique_ptr<VerifyRecord>> VerifyRecord::Open(const Options& 
 }
 
 absl::Status VerifyRecord::LockRun(const Shutdown& shutdown) {
-  const absl::Time deadline = absl::Now() + kLockWaitMax;
+  const absl::Time deadline = SteadyNow() + kLockWaitMax;
   for (;;) {
     TOWLINE_ASSIGN_OR_RETURN(Result row,
                              session_.Query(kLockRunSql, {{task_, absl::StrCat(run_)}}));
     if (row.GetBool(0, 0)) return absl::OkStatus();
-    if (absl::Now() > deadline) {
+    if (SteadyNow() > deadline) {
       return WithHint(absl::UnavailableError(absl::StrCat("comparison ", run_, " of task ", task_,
                                                           " is going on in another process")),
                       "Leave --resume out.");

@@ -7,11 +7,11 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
-#include "absl/time/clock.h"
 #include "base/check.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "pg/sqlstate.h"
 #include "stream/status_clock.h"
 
@@ -58,7 +58,7 @@ class Receiver::Impl {
       : connection_(std::move(connection)),
         has_rules_(HasRules(options)),
         stages_(options.clock),
-        clock_(options.status_interval, absl::Now()),
+        clock_(options.status_interval, SteadyNow()),
         durable_(options.position.value) {
     progress_.received_lsn = options.position.value;
   }
@@ -143,10 +143,10 @@ class Receiver::Impl {
   }
 
   absl::Duration NextWait() const {
-    return std::min(kTick, clock_.UntilDue(absl::Now(), Lsn{durable_}));
+    return std::min(kTick, clock_.UntilDue(SteadyNow(), Lsn{durable_}));
   }
   absl::Status SendStatusIfDue() {
-    return clock_.IsDue(absl::Now(), Lsn{durable_}) ? SendStatus() : absl::OkStatus();
+    return clock_.IsDue(SteadyNow(), Lsn{durable_}) ? SendStatus() : absl::OkStatus();
   }
   absl::Status SendStatus() {
     const Lsn durable{durable_};
@@ -155,7 +155,7 @@ class Receiver::Impl {
     LogDebug("status update sent", {{"stage", "stream"},
                                     {"received_lsn", received.ToString()},
                                     {"ack_lsn", durable.ToString()}});
-    clock_.Sent(absl::Now(), durable);
+    clock_.Sent(SteadyNow(), durable);
     return connection_.SendStatus(received, durable, /*wants_reply=*/false);
   }
 

@@ -11,11 +11,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
-#include "absl/time/clock.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/rate_limit.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
+#include "base/timed_wait.h"
 #include "pg/quoting.h"
 #include "state/verify_record.h"
 #include "verify/followed_task.h"
@@ -46,7 +47,7 @@ class Comparison {
       : options_(options), hooks_(hooks), shutdown_(shutdown) {}
 
   absl::StatusOr<VerifyReport> Run() {
-    const absl::Time started = absl::Now();
+    const absl::Time started = SteadyNow();
     TOWLINE_RETURN_IF_ERROR(Plan());
     TOWLINE_RETURN_IF_ERROR(OpenRecord());
     if (options_.load.has_any()) {
@@ -76,7 +77,7 @@ class Comparison {
     for (TableJob& job : jobs_) report.tables.push_back(std::move(job.report));
     std::sort(report.tables.begin(), report.tables.end(),
               [](const TableReport& a, const TableReport& b) { return a.table < b.table; });
-    report.seconds = absl::ToDoubleSeconds(absl::Now() - started);
+    report.seconds = absl::ToDoubleSeconds(SteadyNow() - started);
     if (record_ != nullptr) WarnUnlessRecorded(record_->End(VerifyVerdictName(report.verdict())));
     return report;
   }
@@ -239,6 +240,7 @@ class Comparison {
         absl::MutexLock lock(&mutex_);
         status_.Update(ended);
         --working_;
+        ended_.Notify();
       });
     }
     ShowProgress();
@@ -249,12 +251,12 @@ class Comparison {
 
   // Until all workers have ended.
   void ShowProgress() {
-    auto is_over = +[](size_t* working) { return *working == 0; };
+    auto is_over = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return working_ == 0; };
     for (bool is_last = false; !is_last;) {
       VerifyProgress now;
       {
         absl::MutexLock lock(&mutex_);
-        is_last = mutex_.AwaitWithTimeout(absl::Condition(is_over, &working_), kProgressInterval);
+        is_last = ended_.Await(mutex_, is_over, kProgressInterval);
         now = progress_;
       }
       if (watch_ != nullptr) now.waiting_for = watch_->waiting_for();
@@ -441,6 +443,7 @@ class Comparison {
   RateLimit rate_;                        // of all workers
   std::vector<TableJob> jobs_;
   absl::Mutex mutex_;
+  TimedWait ended_;
   size_t next_ ABSL_GUARDED_BY(mutex_) = 0;
   size_t working_ ABSL_GUARDED_BY(mutex_) = 0;  // threads
   VerifyProgress progress_ ABSL_GUARDED_BY(mutex_);

@@ -6,10 +6,10 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "base/format.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "pg/quoting.h"
 #include "state/verify_record.h"
 #include "verify/comparison.h"
@@ -37,12 +37,12 @@ class ContinuousVerifier {
         is_resumable_(options.resumes) {}
 
   absl::StatusOr<VerifyReport> Run() {
-    const absl::Time started = absl::Now();
+    const absl::Time started = SteadyNow();
     result_.rounds = 0;
     result_.mode = VerifyRecord::kContinuousMode;
     absl::Duration pause = kRetryPauseMin;
     while (!shutdown_.is_requested()) {
-      const absl::Time round_started = absl::Now();
+      const absl::Time round_started = SteadyNow();
       absl::StatusOr<VerifyReport> round = CompareTables(options_, Hooks(), shutdown_);
       if (shutdown_.is_requested() && !round.ok()) break;
       if (!round.ok() && !IsPassing(round.status())) return round.status();
@@ -58,10 +58,10 @@ class ContinuousVerifier {
       }
       pause = kRetryPauseMin;
       EndRound(*std::move(round));
-      shutdown_.SleepFor(round_started + options_.interval - absl::Now());
+      shutdown_.SleepFor(round_started + options_.interval - SteadyNow());
     }
     for (auto& [name, table] : last_) result_.tables.push_back(std::move(table));
-    result_.seconds = absl::ToDoubleSeconds(absl::Now() - started);
+    result_.seconds = absl::ToDoubleSeconds(SteadyNow() - started);
     return std::move(result_);
   }
 

@@ -4,9 +4,9 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "base/error.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 
 namespace towline {
 namespace {
@@ -47,7 +47,7 @@ absl::Status FlushLog(Connection& source) {
 absl::StatusOr<bool> Follower::WaitPassed(Lsn lsn, Connection& destination) {
   if (task_.empty()) return true;
   Lsn seen;
-  absl::Time moved_at = absl::Now();
+  absl::Time moved_at = SteadyNow();
   for (absl::Duration pause = kPollMin;; pause = std::min(pause * 2, kPollMax)) {
     TOWLINE_ASSIGN_OR_RETURN(
         Result row,
@@ -69,9 +69,9 @@ absl::StatusOr<bool> Follower::WaitPassed(Lsn lsn, Connection& destination) {
     if (position >= lsn) return true;
     if (position > seen) {
       seen = position;
-      moved_at = absl::Now();
+      moved_at = SteadyNow();
     }
-    if (!stand_note_.empty() || absl::Now() - moved_at > stand_max_) {
+    if (!stand_note_.empty() || SteadyNow() - moved_at > stand_max_) {
       stand_note_ =
           absl::StrCat("the task stands at ", position.ToString(), ", the source was read at ",
                        lsn.ToString(), ": what differs may be still to come");

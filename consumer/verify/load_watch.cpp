@@ -4,11 +4,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/time/clock.h"
 #include "base/error.h"
 #include "base/format.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 
 namespace towline {
 namespace {
@@ -89,7 +89,7 @@ LoadWatch::LoadWatch(Options options, const Shutdown& shutdown, Connection sourc
       shutdown_(shutdown),
       source_(std::move(source)),
       destination_(std::move(destination)),
-      moved_at_(absl::Now()) {}
+      moved_at_(SteadyNow()) {}
 
 LoadWatch::~LoadWatch() {
   end_.Request();
@@ -130,16 +130,16 @@ absl::Status LoadWatch::LookAtTask() {
   if (row.row_count() != 1 || row.IsNull(0, 0)) return absl::OkStatus();
   TOWLINE_ASSIGN_OR_RETURN(const Lsn position, Lsn::Parse(row.Get(0, 0)));
   lag_.AddSample(source_now, flush_lsn);
-  if (position != position_) moved_at_ = absl::Now();
+  if (position != position_) moved_at_ = SteadyNow();
   position_ = position;
   absl::MutexLock lock(&mutex_);
   load_.lag = absl::Seconds(lag_.Seconds(source_now, position, 0));
-  load_.is_standing = absl::Now() - moved_at_ > options_.stand_max;
+  load_.is_standing = SteadyNow() - moved_at_ > options_.stand_max;
   return absl::OkStatus();
 }
 
 absl::Status LoadWatch::GiveWay() {
-  const absl::Time began = absl::Now();
+  const absl::Time began = SteadyNow();
   for (std::string reason;;) {
     {
       absl::MutexLock lock(&mutex_);
@@ -148,7 +148,7 @@ absl::Status LoadWatch::GiveWay() {
       if (reason.empty() != now.empty()) waiting_ += now.empty() ? -1 : 1;
       if (reason.empty() && !now.empty()) LogInfo("verify gives way", {{"reason", now}});
       if (!reason.empty() && now.empty()) {
-        LogInfo("verify goes on", {{"waited", towline::FormatDuration(absl::Now() - began)}});
+        LogInfo("verify goes on", {{"waited", towline::FormatDuration(SteadyNow() - began)}});
       }
       reason = std::move(now);
     }

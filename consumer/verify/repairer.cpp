@@ -4,10 +4,10 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "base/error.h"
 #include "base/fault_point.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "pg/quoting.h"
 #include "schema/table_rules.h"
 #include "state/origin.h"
@@ -372,12 +372,12 @@ absl::Status Repairer::HoldTask(PairReader& reader, const ComparedTable& table) 
 
 absl::StatusOr<Lsn> Repairer::BeginSettled(PairReader& reader, absl::Duration wait_max) {
   TOWLINE_ASSIGN_OR_RETURN(const uint64_t running, reader.MarkRunning());
-  const absl::Time deadline = absl::Now() + wait_max;
+  const absl::Time deadline = SteadyNow() + wait_max;
   for (absl::Duration pause = kSettlePauseMin;; pause = std::min(pause * 2, kSettlePauseMax)) {
     TOWLINE_ASSIGN_OR_RETURN(PairReader::Snapshot snapshot, reader.BeginSource());
     if (running == 0 || snapshot.oldest_running > running) return snapshot.insert_lsn;
     TOWLINE_RETURN_IF_ERROR(reader.EndSource());
-    if (absl::Now() >= deadline) {
+    if (SteadyNow() >= deadline) {
       // For a short wait it is only put off.
       std::string note =
           "a transaction of the source has been running since before: what differs "

@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "base/error.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "pg/quoting.h"
 #include "schema/excluded_objects.h"
 #include "schema/sequences.h"
@@ -107,10 +107,10 @@ absl::StatusOr<SchemaReport> CompareSchemas(const SchemaCompareOptions& options,
     report.note = absl::StrCat("sequence ", QuoteQualified(name.schema, name.name),
                                " may not be read at the source");
   }
-  const absl::Time deadline = absl::Now() + options.sequence_wait;
+  const absl::Time deadline = SteadyNow() + options.sequence_wait;
   while (true) {
     TOWLINE_ASSIGN_OR_RETURN(report.sequences_behind, FindBehind(values, destination));
-    if (report.sequences_behind.empty() || absl::Now() >= deadline) return report;
+    if (report.sequences_behind.empty() || SteadyNow() >= deadline) return report;
     if (!shutdown.SleepFor(kSequencePoll)) return absl::CancelledError("shutting down");
   }
 }

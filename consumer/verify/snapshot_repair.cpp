@@ -7,9 +7,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
-#include "absl/time/clock.h"
 #include "base/error.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "pg/quoting.h"
 #include "schema/table_rules.h"
 #include "state/task_name.h"
@@ -72,10 +72,10 @@ class SnapshotRepair {
                                              .claim = options_.claim},
                                             shutdown_));
     while (TableJob* job = NextJob()) {
-      const absl::Time started = absl::Now();
+      const absl::Time started = SteadyNow();
       TOWLINE_RETURN_IF_ERROR(RepairTable(reader, *repairer, *job));
       TOWLINE_RETURN_IF_ERROR(
-          options_.record->AddTable(ToRecord(job->report, absl::Now() - started)));
+          options_.record->AddTable(ToRecord(job->report, SteadyNow() - started)));
       absl::MutexLock lock(&mutex_);
       on_table_(job->report);
     }

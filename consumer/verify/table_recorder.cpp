@@ -5,11 +5,11 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/stable_hash.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "pg/quoting.h"
 #include "verify/report_record.h"
 
@@ -98,12 +98,12 @@ TableRecorder::TableRecorder(VerifyRecord* record, TableJob* job, std::string fo
     : record_(record),
       job_(job),
       form_(std::move(form)),
-      started_(absl::Now()),
+      started_(SteadyNow()),
       rows_recorded_(job->report.rows.size()),
       is_begun_(job->resumed.has_value()) {}
 
 absl::Duration TableRecorder::Elapsed() const {
-  return absl::Now() - started_ + absl::Seconds(job_->seconds_before);
+  return SteadyNow() - started_ + absl::Seconds(job_->seconds_before);
 }
 
 VerifiedTable TableRecorder::NewlyFound() {
@@ -114,8 +114,8 @@ VerifiedTable TableRecorder::NewlyFound() {
 }
 
 void TableRecorder::Save(const RangeProgress& progress) {
-  if (record_ == nullptr || is_refused_ || absl::Now() - saved_at_ < kSaveInterval) return;
-  saved_at_ = absl::Now();
+  if (record_ == nullptr || is_refused_ || SteadyNow() - saved_at_ < kSaveInterval) return;
+  saved_at_ = SteadyNow();
   VerifyProgressRow row{NewlyFound(), "", {}, progress.ranges_done, {}};
   if (!is_begun_) {
     row.form = form_;

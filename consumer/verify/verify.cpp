@@ -1,7 +1,7 @@
 #include "verify/verify.h"
 
-#include "absl/time/clock.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "verify/comparison.h"
 #include "verify/continuous.h"
 #include "verify/followed_task.h"
@@ -14,7 +14,7 @@ namespace {
 constexpr absl::Duration kSequencesFollowMax = absl::Seconds(25);
 
 absl::StatusOr<VerifyReport> VerifySchema(const VerifyOptions& options, const Shutdown& shutdown) {
-  const absl::Time started = absl::Now();
+  const absl::Time started = SteadyNow();
   TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenVerifySession(options.source, shutdown));
   TOWLINE_ASSIGN_OR_RETURN(Connection destination,
                            OpenVerifySession(options.destination, shutdown));
@@ -31,7 +31,7 @@ absl::StatusOr<VerifyReport> VerifySchema(const VerifyOptions& options, const Sh
           {options.source, options.destination, FollowedSelection(task, options.selection),
            options.schema, task.followed.empty() ? absl::ZeroDuration() : kSequencesFollowMax},
           source, destination, shutdown));
-  report.seconds = absl::ToDoubleSeconds(absl::Now() - started);
+  report.seconds = absl::ToDoubleSeconds(SteadyNow() - started);
   return report;
 }
 

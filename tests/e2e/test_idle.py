@@ -9,6 +9,7 @@ import time
 import pytest
 
 from support import probes
+from support.clock import Clock
 from support.compare import assert_equal
 from support.towline import STOP_SECONDS
 from support.waiting import wait_until
@@ -185,3 +186,34 @@ def test_a_stop_before_the_stream(point, source, destination, towline_factory, s
         service.wait_until_caught_up()
     assert_equal(source.uri(), destination.uri())
     assert service.stop() == 0
+
+
+DAY = 86400
+
+
+@pytest.mark.parametrize("days", [-3, 3], ids=["back", "ahead"])
+def test_a_clock_that_is_set_holds_nothing_up_and_ends_nothing(days, source, destination, destination_cluster, towline_factory,
+                                                               session_directory):
+    """The service's machine: what it has applied is acknowledged as soon as ever, it goes on trying, and stops when told."""
+    source.execute("CREATE TABLE t (id int PRIMARY KEY)")
+    clock = Clock(session_directory / f"clock{days}")
+    service = towline_factory(source, destination, environment=clock.environment)
+    start_and_catch_up(service)
+    for number in range(3):
+        clock.jump(days * DAY)
+        before = probes.insert_lsn(source)
+        source.execute("INSERT INTO t VALUES (%s)", [number])
+        wait_until(lambda: probes.slot(source).confirmed > before, 10, "the slot to follow", explain=service.tail)
+    destination_cluster.stop()
+    clock.jump(days * DAY)
+    tries_end = time.monotonic() + 3  # it tries each second
+    while time.monotonic() < tries_end:
+        assert service.is_running, service.tail()
+        time.sleep(0.1)
+    destination_cluster.start()
+    source.execute("INSERT INTO t VALUES (3)")
+    service.wait_until_caught_up()
+    assert_equal(source.uri(), destination.uri())
+    clock.jump(days * DAY)
+    assert service.stop(STOP_SECONDS) == 0
+    assert "stopping without it" not in service.output(), service.tail()  # each wait of its own has ended

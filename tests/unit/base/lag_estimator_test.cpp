@@ -40,6 +40,14 @@ TEST(LagEstimatorTest, TheRhythmOfSamplesIsNoLag) {
   EXPECT_EQ(lag.Seconds(After(2), Lsn{100}, 0), 0);
 }
 
+TEST(LagEstimatorTest, AClockThatIsSetBackIsFollowed) {
+  LagEstimator lag;
+  for (int i = 0; i <= 30; ++i) lag.AddSample(After(i), Lsn{static_cast<uint64_t>(100 + i)});
+  for (int i = -3600; i <= -3580; ++i)
+    lag.AddSample(After(i), Lsn{static_cast<uint64_t>(3800 + i)});
+  EXPECT_DOUBLE_EQ(lag.Seconds(After(-3580), Lsn{110}, 0), 20);
+}
+
 TEST(LagEstimatorTest, ALongLagIsRememberedInBoundedSpace) {
   LagEstimator lag;
   for (int i = 0; i < 100'000; ++i) lag.AddSample(After(i), Lsn{static_cast<uint64_t>(100 + i)});

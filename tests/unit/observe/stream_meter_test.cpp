@@ -1,13 +1,13 @@
 #include "observe/stream_meter.h"
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+#include "base/steady_clock.h"
 #include "gtest/gtest.h"
 
 namespace towline {
 namespace {
 
-int64_t Ago(absl::Duration time) { return absl::ToUnixMicros(absl::Now() - time); }
+int64_t Ago(absl::Duration time) { return absl::ToUnixMicros(SteadyNow() - time); }
 
 Batch Whole(const std::vector<int64_t>& commit_times_us) {
   Batch batch;
@@ -69,7 +69,7 @@ TEST(StreamMeterTest, StatusShowsTheLastMinuteAndTheTablesMostChanged) {
   StreamMeter meter;
   meter.SetSourceClockAhead(absl::ZeroDuration());
   TaskStatus status;
-  const absl::Time start = absl::Now();
+  const absl::Time start = SteadyNow();
   meter.Show(start, status);
   EXPECT_LT(status.latency_p50_seconds, 0);
   EXPECT_LT(status.batch_rows_p50, 0);
@@ -100,7 +100,7 @@ TEST(StreamMeterTest, TablesBeyondTheLimitAreCountedTogether) {
   EXPECT_EQ(tables.back().name.name, "");
   EXPECT_EQ(tables.back().inserted, 5);
   TaskStatus status;
-  meter.Show(absl::Now(), status);
+  meter.Show(SteadyNow(), status);
   EXPECT_EQ(status.table_changes.size(), kTablesShownMax);
   EXPECT_EQ(status.table_changes[0].name.name, "t0");
   EXPECT_EQ(status.table_changes_left_out,
