@@ -1,12 +1,14 @@
 #!/usr/bin/python3
 """Chaos: a running task under random load and random faults; afterwards both databases are equal row for row.
 
-    ./dev chaos [--seed N] [--minutes M] [--faults N] [--server V] [--results FILE] [--soak FILE]
+    ./dev chaos [--seed N] [--minutes M] [--seeds N] [--faults N] [--server V] [--ddl] [--promote WHICH]
+                [--results FILE] [--soak FILE]
 
 A seed decides tables, load, options and faults (plan.py, faults.py); when exactly a fault meets the service is the
-machine's doing. Without --minutes one seed is run, with it one after another for so long. Every failure prints the
-command that runs its seed again, and keeps logs and data. With --soak one seed is run for so many minutes, with few
-faults, and memory, descriptors and lag are drawn into FILE (soak.py).
+machine's doing. One seed is run, or one after another: with --minutes for so long, with --seeds so many at least. Every
+failure prints the command that runs its seed again, and keeps logs and data. With --ddl the schema changes in all of
+them, with --promote a standby takes a server's place in all of them, or in none. With --soak one seed is run for so many
+minutes, with few faults, and memory, descriptors and lag are drawn into FILE (soak.py).
 """
 import argparse
 import json
@@ -47,8 +49,9 @@ class Report:
             f"{key} {value}" for key, value in shown.items())
 
     def command(self):
-        return (f"./dev chaos --seed {self.seed} --faults {self.arguments.faults}"
-                + (f" --server {self.arguments.server}" if self.arguments.server else ""))
+        more = self.arguments
+        return (f"./dev chaos --seed {self.seed} --faults {more.faults}" + (f" --server {more.server}" if more.server else "")
+                + (" --ddl" if more.ddl else "") + (f" --promote {more.promote}" if more.promote else ""))
 
 
 def usual_version():
@@ -58,33 +61,42 @@ def usual_version():
 
 def programs_of(version):
     """Of another server than the usual one, with the extension in it."""
-    programs = servers.get([version], server_bin().parents[3].parent, ROOT / "build" / "matrix")[version]
+    try:
+        programs = servers.get([version], server_bin().parents[3].parent, ROOT / "build" / "matrix")[version]
+    except servers.Unavailable as why:
+        sys.exit(str(why))
     subprocess.run(["make", "--no-print-directory", "-s", "-f", "Makefile.pgxs", f"PG_CONFIG={programs / 'pg_config'}",
                     f"BUILD_DIR=build/plugin/pg{version}", "install"], cwd=ROOT, check=True)
     return programs
 
 
 def main():
+    usual = usual_version()
     parser = argparse.ArgumentParser(prog="./dev chaos", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 31))
     parser.add_argument("--minutes", type=float, default=0, help="seed after seed until so many minutes are over")
+    parser.add_argument("--seeds", type=int, default=1, help="seed after seed, so many at least")
     parser.add_argument("--faults", type=int, default=25, help="of each seed")
-    parser.add_argument("--server", type=int, help="major version of both servers")
+    parser.add_argument("--server", type=int, choices=sorted({usual, *servers.SUITES}), help="major version of both servers")
+    parser.add_argument("--ddl", action="store_true", help="the schema changes in every seed")
+    parser.add_argument("--promote", choices=("source", "destination", "none"),
+                        help="whose standby takes its place in every seed; otherwise the seed says")
     parser.add_argument("--binary", type=pathlib.Path, default=ROOT / "build" / "bin" / "towline")
     parser.add_argument("--results", type=pathlib.Path, help="records are appended here as JSON lines")
     parser.add_argument("--soak", type=pathlib.Path, help="an SVG file to write: one seed for --minutes")
     arguments = parser.parse_args()
     report, seed, succeeded = Report(arguments.results, arguments), arguments.seed, True
-    version = arguments.server or usual_version()
-    programs = programs_of(version) if version != usual_version() else None
+    version = arguments.server or usual
+    programs = programs_of(version) if version != usual else None
+    promotes = "" if arguments.promote == "none" else arguments.promote
     end = time.monotonic() + 60 * arguments.minutes
     course = soak.course(arguments.minutes, arguments.soak) if arguments.soak else world.World.run
     while True:
         report.seed = seed
-        succeeded &= world.run(Plan(seed, arguments.faults, version), session_directory("towline-chaos-"),
-                               arguments.binary.resolve(), report, programs, course)
+        succeeded &= world.run(Plan(seed, arguments.faults, version, arguments.ddl, promotes),
+                               session_directory("towline-chaos-"), arguments.binary.resolve(), report, programs, course)
         seed += 1
-        if time.monotonic() > end or arguments.soak:
+        if arguments.soak or (time.monotonic() > end and seed >= arguments.seed + arguments.seeds):
             break
     print(summary.text(report.records))
     return 0 if succeeded else 1

@@ -18,16 +18,22 @@ NOT_PREPARED = 3      # exit status of a consumer that finds another one
 REACH_SECONDS = 8     # for a fault point or a byte in the network to be met
 TAKEN_SECONDS = 60
 ORDERLY_SECONDS = 20  # SIGTERM while anything may be the matter
+CLOCK_AHEAD_MAX = 30 * 86400
 
 
-def fault_points(world):
-    """Names of the points that may be met now, of all that the service has."""
+def points_of_all():
+    """Names of the points that the service has."""
     found = set()
     for file in (ROOT / "consumer").rglob("*.cpp"):
         found.update(re.findall(r'(?:\bFaultPoint\(\s*|\bfault_point = )"([^"]+)"', file.read_text(encoding="utf-8")))
+    return sorted(found)
+
+
+def fault_points(world):
+    """Names of those that may be met now."""
     options = world.plan.options
     in_parts = options["streaming"] == "on" and world.plan.source_settings["logical_decoding_work_mem"] == "64kB"
-    never = ["copy:append", "copy:large-objects", "copy:before-adjusting", "stream:parked", "apply:in-fallback"]
+    never = ["copy:append", "copy:large-objects", "copy:before-adjusting", "stream:parked", "apply:in-fallback", "heal:"]
     never += ["run:before-slot", "run:after-slot", "run:slot-stored"]
     never += ["copy:", "stream:"] if world.has_streamed else ["decode:"]
     never += [] if in_parts else ["decode:"]
@@ -35,7 +41,7 @@ def fault_points(world):
                                                       "apply:before-end", "apply:after-end"]
     never += [] if options["ddl"] == "apply" else ["apply:after-ddl"]
     never += [] if options["limits"]["statement_bytes_max"] == "16kB" else ["apply:values-staged"]
-    return sorted(name for name in found if not name.startswith(tuple(never)))
+    return [name for name in points_of_all() if not name.startswith(tuple(never))]
 
 
 def last(dice, longest):
@@ -108,7 +114,7 @@ def taken_over(world, dice):
         return kill(world, dice)
     probes.stand_still(first)
     with contextlib.suppress(psycopg2.errors.UndefinedTable):
-        world.destination.execute("UPDATE towline_state.session SET seen_at = seen_at - interval '30 s'")
+        world.destination.execute("UPDATE towline_state.session SET seen_at = clock_timestamp() - interval '31 s'")
     epoch = first.row()[0]
     second.start("--config", world.configuration)
     wait_until(lambda: second.row() and second.row()[0] > epoch, TAKEN_SECONDS, "the second service to take over",
@@ -117,6 +123,24 @@ def taken_over(world, dice):
     probes.go_on(first)
     assert first.wait_exit(TAKEN_SECONDS) == NOT_PREPARED, first.tail()
     return "a second service"
+
+
+# --- clocks
+
+def clock_jump(world, dice):
+    """The time of day at one of the three machines is set, minutes to days forward or back. It may stay so: what comes
+    behind it then runs with clocks that are that far apart."""
+    name = dice.choice(("service", "service", "source", "destination"))
+    clock = world.clocks[name]
+    minutes = dice.choice((2, 70, 60 * 30, 60 * 24 * 9)) * dice.choice((-1, 1))
+    if abs(clock.ahead + 60 * minutes) > CLOCK_AHEAD_MAX:
+        minutes = -minutes
+    clock.jump(60 * minutes)
+    lasted = last(dice, 4)
+    if dice.random() < 0.6:
+        clock.set_ahead(0)
+        lasted += ", and right again"
+    return f"{minutes:+} minutes at the {name} for {lasted}"
 
 
 # --- servers
@@ -307,7 +331,7 @@ def lose_answer(world, dice):
 
 
 FAULTS = {
-    kill: 8, kill_twice: 4, kill_at_point: 14, stop_in_order: 3, stand_still: 3, taken_over: 2,
+    kill: 8, kill_twice: 4, kill_at_point: 14, stop_in_order: 3, stand_still: 3, taken_over: 2, clock_jump: 8,
     crash: 8, lose_the_last_log: 6, crash_in_the_middle_of_all: 3, terminate: 8, cancel: 4, freeze_backend: 3, lock: 6,
     fill_disk: 4, checkpoint: 3,
     cut: 5, cut_and_refuse: 3, delay: 3, silence: 4, silence_and_kill: 2, abandon: 4, half_close: 3, cut_somewhere: 5,

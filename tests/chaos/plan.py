@@ -23,23 +23,32 @@ LIMITS = {
 COPY_ROWS_MAX = (1000, 2500)
 SOURCE = {"logical_decoding_work_mem": ("64kB", "64kB", "64MB"), "wal_sender_timeout": ("5s", "60s"),
           "synchronous_commit": ("on", "off")}
+PROMOTIONS = ("source", "source", "destination", "", "", "", "", "")
 
 
 @dataclasses.dataclass
 class Plan:
     """faults: how many in all, of them copy_faults while it copies. round_faults: so many before each comparison
-    of the two databases. loses_slot: whether the slot is lost at the end. version: major, of both servers."""
+    of the two databases. loses_slot: whether the slot is lost at the end. version: major, of both servers. ddl: the
+    schema changes whatever the seed says. promotes: "source" or "destination", of which a standby takes the place
+    behind the first comparison; "" neither, None what the seed says."""
     seed: int
     faults: int
     version: int
+    ddl: bool = False
+    promotes: str | None = None
 
     def __post_init__(self):
         dice = random.Random(f"plan {self.seed}")
         self.options = {name: dice.choice(values) for name, values in OPTIONS.items()}
         self.options["limits"] = {name: dice.choice(values) for name, values in LIMITS.items()}
         self.source_settings = {name: dice.choice(values) for name, values in SOURCE.items()}
+        if self.ddl:
+            self.options["ddl"] = "apply"
         if self.version < 15:
             self.options["two_phase"] = "off"
+        if self.version < 14:  # without LZ4 and Zstandard
+            self.options.update(streaming="off", compression="none")
         self.shapes = sorted(shape.name for shape in dice.sample(SHAPES, dice.randrange(6, len(SHAPES) + 1)))
         if self.version < 14:  # without multiranges
             self.shapes = [name for name in self.shapes if name != "types"]
@@ -56,6 +65,10 @@ class Plan:
         self.round_faults = dice.choice((5, 8))
         self.loses_slot = dice.random() < 0.3
         self.schema_pause = dice.choice((0.3, 1.0))
+        drawn = random.Random(f"promotion {self.seed}").choice(PROMOTIONS)
+        self.promotes = drawn if self.promotes is None else self.promotes
+        if self.promotes:  # --heal refuses another
+            self.options["origin"] = "any"
 
     @property
     def has_ddl(self):

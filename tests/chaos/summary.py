@@ -15,7 +15,7 @@ def quantile(times, share):
 def text(records):
     def of(kind):
         return [record for record in records if record["kind"] == kind]
-    faults, equal, ends = of("fault"), of("equal"), of("end")
+    faults, equal, ends, promotions = of("fault"), of("equal"), of("end"), of("promotion")
     verdicts = collections.Counter()
     for end in ends:
         verdicts.update({str(verdict): count for verdict, count in end["verify"].items()})
@@ -25,12 +25,25 @@ def text(records):
         lines.append(f"most memory {max(end['peak_bytes'] for end in ends) >> 20} MiB, most descriptors "
                      f"{max(end['descriptors'] for end in ends)}, {sum(end['slot_looks'] for end in ends)} looks at slot and position, "
                      f"verify meanwhile: {verdicts['0']} equal, {verdicts['2']} undecided, {verdicts['1']} different")
+    with_ddl = sum(fault.get("with_ddl", False) for fault in faults)
+    if with_ddl:
+        lines.append(f"{with_ddl} of the faults beside {sum(end['schema_changes'] for end in ends)} schema changes")
+    if promotions:
+        lines.append("promoted: " + ", ".join(f"{side} {count} times, of which {went_on} without --heal"
+                                              for side, count, went_on in count_promotions(promotions)))
     for what, key in (("streams again", "streams_seconds"), ("has caught up", "caught_up_seconds")):
         times = [fault[key] for fault in faults if key in fault]
         if times:
             lines.append(f"{what} after median {statistics.median(times):.2f} s, p99 {quantile(times, 0.99):.2f} s, "
                          f"longest {max(times):.2f} s, of {len(times)} faults")
     return "\n".join(lines)
+
+
+def count_promotions(promotions):
+    """(side, how often, how often the task went on by itself)"""
+    for side in sorted({record["side"] for record in promotions}):
+        of_side = [record for record in promotions if record["side"] == side]
+        yield side, len(of_side), sum(record["how"] == "went on" for record in of_side)
 
 
 def by_fault(records):

@@ -27,6 +27,7 @@ class Watch:
         self.world, self.problems, self.samples, self.verdicts = world, [], [], {0: 0, 1: 0, 2: 0}
         self.descriptors = self.confirmed = self.looks = 0
         self.began = time.monotonic()
+        self.is_paused, self.pauses = False, 0
         self.stopping = threading.Event()
         self.threads = [threading.Thread(target=self._loop, args=(self._look, INTERVAL), daemon=True),
                         threading.Thread(target=self._loop, args=(self._verify, verify_pause), daemon=True)]
@@ -37,6 +38,15 @@ class Watch:
         self.stopping.set()
         for thread in self.threads:
             thread.join(VERIFY_SECONDS + 30)
+
+    def pause(self):
+        """A server is replaced by another one: until resume() position and rows mean nothing. What is just being looked
+        at does not count either."""
+        self.is_paused = True
+        self.pauses += 1
+
+    def resume(self):
+        self.is_paused = False
 
     def _loop(self, function, pause):
         while not self.stopping.wait(pause):
@@ -49,11 +59,13 @@ class Watch:
                 return
 
     def _look(self):
-        service = self.world.service
+        service, pauses = self.world.service, self.pauses
         # The slot first: both only grow, so nothing that happens between the two looks excuses a slot that is ahead.
         confirmed = self.world.confirmed()
         behind = self.world.source.value("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn")
         row = service.row()
+        if self.is_paused or self.pauses > pauses:
+            return
         if confirmed is not None and row is not None and row[1] > 0:
             self.looks += 1
             if confirmed > row[1]:
@@ -76,14 +88,17 @@ class Watch:
             self.problems.append(f"the service has {descriptors} file descriptors")
 
     def _verify(self):
-        if not self.world.has_streamed:
+        if not self.world.has_streamed or self.is_paused:
             return
+        pauses = self.pauses
         try:
             done = self.world.verify("--wait", "20", seconds=VERIFY_SECONDS)
         except subprocess.TimeoutExpired:
-            self.problems.append(f"towline verify did not end within {VERIFY_SECONDS} s")
+            done = None
+        if self.stopping.is_set() or self.pauses > pauses:
             return
-        if self.stopping.is_set():
+        if done is None:
+            self.problems.append(f"towline verify did not end within {VERIFY_SECONDS} s")
             return
         self.verdicts[done.returncode] = self.verdicts.get(done.returncode, 0) + 1
         if done.returncode == DIFFERENT:

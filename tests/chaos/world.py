@@ -7,7 +7,8 @@ import traceback
 
 import psycopg2
 
-from support import probes
+from support import preload, probes
+from support.clock import Clock
 from support.cluster import Cluster
 from support.compare import assert_equal
 from support.full_disk import FullDisk
@@ -16,7 +17,7 @@ from support.towline import MEMORY_LIMIT, Towline, marker
 from support.waiting import wait_until
 from support.workload import Workload
 
-from . import faults
+from . import faults, promotion
 from .tables import SchemaChanges
 from .watch import Watch, short
 
@@ -32,22 +33,23 @@ class World:
 
     def __init__(self, plan, directory, binary, report, programs=None):
         self.plan, self.directory, self.binary, self.report = plan, directory, binary, report
+        self.programs = programs
         self.disk = FullDisk(directory / "disk")
-        self.source_cluster = Cluster(directory, "source", plan.source_settings, programs=programs)
-        # Writes its log as late as it may, so that a crash loses what was committed asynchronously.
-        self.destination_cluster = Cluster(directory, "destination", {"wal_writer_delay": "10s"}, programs=programs,
-                                           environment=self.disk.environment)
-        for cluster in (self.source_cluster, self.destination_cluster):
-            cluster.start()
+        self.clocks = {name: Clock(directory / f"clock-{name}") for name in ("service", "source", "destination")}
+        self.clusters, self.services = [], []
+        self.source_cluster = self.new_cluster("source").start()
+        self.destination_cluster = self.new_cluster("destination").start()
         self.to_source, self.to_destination = Proxy(self.source_cluster.port), Proxy(self.destination_cluster.port)
         self.source = self.source_cluster.create_database("app")
         self.destination = self.destination_cluster.create_database("app")
         self.source.execute("CREATE EXTENSION towline")
         if plan.has_ddl:
             self.source.query("SELECT towline.enable_ddl()")
-        self.configuration = directory / "chaos.yaml"
-        self.services, self.has_streamed = [], False
-        self.environment = {"TOWLINE_PG_DUMP": str(programs / "pg_dump")} if programs else {}
+        self.configuration, self.slot = directory / "chaos.yaml", f"towline_{TASK}"
+        self.has_streamed = False
+        self.environment = dict(self.clocks["service"].environment)
+        if programs:
+            self.environment["TOWLINE_PG_DUMP"] = str(programs / "pg_dump")
         self.service, self.verifier = self.new_service(), self.new_service(direct=True, name="verify")
         self.load = Workload(self.source.uri(), plan.seed, clients=plan.clients, rate=plan.rate, survive=True,
                              shapes=plan.shapes, more_shapes=plan.more_shapes, prepared_share=plan.prepared_share).create()
@@ -58,8 +60,18 @@ class World:
             service.close()
         for proxy in (self.to_source, self.to_destination):
             proxy.close()
-        for cluster in (self.source_cluster, self.destination_cluster):
+        for cluster in self.clusters:
             cluster.stop("immediate")
+
+    def new_cluster(self, side, number=1):
+        """Not started. Of each side the first, and the standbys that take its place."""
+        # The destination writes its log as late as it may, so that a crash loses what was committed asynchronously.
+        settings = self.plan.source_settings if side == "source" else {"wal_writer_delay": "10s"}
+        environments = [self.clocks[side].environment] + ([self.disk.environment] if side == "destination" else [])
+        cluster = Cluster(self.directory, side if number == 1 else f"{side}-{number}", settings, programs=self.programs,
+                          environment=preload.together(*environments))
+        self.clusters.append(cluster)
+        return cluster
 
     # --- the service
 
@@ -74,10 +86,10 @@ class World:
     def configure(self, is_slow):
         self.configuration.write_text(json.dumps(self.plan.configuration(is_slow), indent=1), encoding="utf-8")
 
-    def start(self, fault=None):
+    def start(self, *more, fault=None):
         # The program with fault points in any case: one more thing that is always the same.
         self.service.fault = fault or "none:kill:1"
-        self.service.start("--config", self.configuration)
+        self.service.start("--config", self.configuration, *more)
 
     def stop(self, seconds):
         assert self.service.is_running, f"the service ended by itself: {self.service.exit_status}; {self.service.tail()}"
@@ -88,7 +100,7 @@ class World:
         return self.verifier.call("verify", "--config", self.configuration, "--json", *more, seconds=seconds)
 
     def confirmed(self):
-        slot = probes.slot(self.source, f"towline_{TASK}")
+        slot = probes.slot(self.source, self.slot)
         return slot.confirmed if slot else None
 
     # --- a run
@@ -104,6 +116,8 @@ class World:
                 done += 1
                 self.fault(faults.choose(dice), dice, done)
             self.round_ends(is_last=done == self.plan.faults)
+            if self.plan.promotes and done < self.plan.faults and len(self.clusters) == 2:
+                promotion.promote(self, dice)
         if self.plan.loses_slot:
             self.lose_slot()
         self.end(done)
@@ -167,7 +181,8 @@ class World:
         began = time.monotonic()
         what = chosen(self, dice)
         record = {"kind": "fault", "number": number, "fault": chosen.__name__, "what": what,
-                  "phase": "stream" if was_streaming else "copy", "seconds": round(time.monotonic() - began, 2)}
+                  "phase": "stream" if was_streaming else "copy", "with_ddl": self.schema_changes is not None,
+                  "seconds": round(time.monotonic() - began, 2)}
         if not is_followed and self.has_streamed:
             record["streams_seconds"], record["caught_up_seconds"] = self.wait_until_applied(RECOVERY_SECONDS)
         elif not is_followed:
@@ -246,7 +261,7 @@ class World:
             database.execute("SELECT pg_switch_wal()")
             database.execute("CHECKPOINT")
             return database.value("SELECT wal_status = 'lost' FROM pg_replication_slots WHERE slot_name = %s",
-                                  [f"towline_{TASK}"])
+                                  [self.slot])
         wait_until(is_lost, 60, "the slot to be given up")
         position = self.service.position()
         self.start()
@@ -260,7 +275,8 @@ class World:
 def run(plan, directory, binary, report, programs=None, course=World.run):
     """One seed, by `course` (of the world). Returns whether all was well; what was not is reported, and the directory stays."""
     report({"kind": "begin", "options": plan.options, "source": plan.source_settings, "shapes": plan.shapes,
-            "random_tables": len(plan.random_tables), "clients": plan.clients, "rate": plan.rate})
+            "random_tables": len(plan.random_tables), "clients": plan.clients, "rate": plan.rate,
+            "version": plan.version, "promotes": plan.promotes})
     world = None
     try:
         world = World(plan, directory, binary, report, programs)
