@@ -1,10 +1,9 @@
 // The clock by which everything waits, limits and measures. The system's is set, by hand or by its
 // servers, forward and back: a limit of ten minutes must neither be over at once nor last a day.
-// SteadyNow() is for the time of day alone (tests/lint/clocks names where).
+// absl::Now() is for the time of day alone (tests/lint/clocks names where).
 #pragma once
 
 #include "absl/time/time.h"
-#include "base/steady_clock.h"
 
 namespace towline {
 

@@ -145,8 +145,8 @@ absl::Status ApplyLoop::AwaitCopy() {
 
 // A copy of the table instead would have to wait for the same transaction.
 absl::StatusOr<std::optional<std::string>> ApplyLoop::ReadMoved(const MovedRow& moved) {
-  const absl::Time deadline = absl::Now() + options_.visible_wait_max;
-  absl::Time tell_at = absl::Now() + kTellAfter;
+  const absl::Time deadline = SteadyNow() + options_.visible_wait_max;
+  absl::Time tell_at = SteadyNow() + kTellAfter;
   while (true) {
     TOWLINE_RETURN_IF_ERROR(StandStill());
     TOWLINE_ASSIGN_OR_RETURN(MovedRowReader::Answer answer, options_.moved_rows->Read(moved));
@@ -162,14 +162,14 @@ absl::StatusOr<std::optional<std::string>> ApplyLoop::ReadMoved(const MovedRow& 
         "the stream waits for transaction ", moved.xid, ", which is committed and not ended yet, ",
         "or for a lock on table ", moved.relation->name.schema, ".", moved.relation->name.name,
         ", to read a row again that it has moved");
-    if (absl::Now() >= deadline) {
+    if (SteadyNow() >= deadline) {
       return WithHint(absl::DeadlineExceededError(text),
                       "It waits for a synchronous standby, as a rule: see "
                       "synchronous_standby_names of the source and pg_stat_activity there.");
     }
-    if (absl::Now() >= tell_at) {
+    if (SteadyNow() >= tell_at) {
       LogInfo(text);
-      tell_at = absl::Now() + kTellInterval;
+      tell_at = SteadyNow() + kTellInterval;
     }
     absl::SleepFor(kIdleWait);
   }

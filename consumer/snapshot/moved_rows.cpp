@@ -9,10 +9,10 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/time/clock.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "model/row_image.h"
 #include "model/snapshot.h"
 #include "pg/quoting.h"
@@ -103,7 +103,7 @@ MovedRows::MovedRows(Options options, const Shutdown& shutdown)
     : options_(std::move(options)), shutdown_(shutdown) {}
 
 absl::Status MovedRows::Open(const Relation& relation) {
-  used_at_ = absl::Now();
+  used_at_ = SteadyNow();
   if (session_.has_value()) return absl::OkStatus();
   Connection::Purpose purpose;
   purpose.application_name = SourceApplication(options_.task, "values");
@@ -118,7 +118,7 @@ absl::Status MovedRows::Open(const Relation& relation) {
 }
 
 void MovedRows::CloseIfIdle() {
-  if (session_.has_value() && absl::Now() - used_at_ > kIdleMax) session_.reset();
+  if (session_.has_value() && SteadyNow() - used_at_ > kIdleMax) session_.reset();
 }
 
 // It may have been renamed since; which one is read the answer tells.
