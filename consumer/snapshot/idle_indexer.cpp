@@ -3,11 +3,19 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/log.h"
 #include "base/status_macros.h"
 #include "schema/post_data.h"
 #include "snapshot/post_data_runner.h"
+#include "snapshot/table_copier.h"
 
 namespace towline {
+namespace {
+
+// Nobody waits for what is built in idle time, so it waits for nobody.
+constexpr char kLockTimeoutSql[] = "SET lock_timeout = '2s'";
+
+}  // namespace
 
 IdleIndexer::IdleIndexer(Connection& session, TaskClaim claim, SchemaRun run,
                          std::vector<SchemaStatement> statements,
@@ -28,7 +36,10 @@ IdleIndexer::IdleIndexer(Connection& session, TaskClaim claim, SchemaRun run,
       continue;
     }
     for (size_t statement : step.at_once) {
-      jobs_.push_back({statement, ClassifyPostData(statements_[statement].statement).table});
+      TableName table = ClassifyPostData(statements_[statement].statement).table;
+      auto size = bytes.find(table);
+      if (size == bytes.end() || size->second > kSerialTableBytesMax) continue;
+      jobs_.push_back({statement, std::move(table)});
     }
     break;
   }
@@ -36,6 +47,7 @@ IdleIndexer::IdleIndexer(Connection& session, TaskClaim claim, SchemaRun run,
 
 // The others are at work, so the server's parallel workers would only be in their way.
 absl::Status IdleIndexer::Prepare() {
+  TOWLINE_RETURN_IF_ERROR(session_.Exec(kLockTimeoutSql).status());
   if (is_prepared_) return absl::OkStatus();
   for (size_t setting : settings_) {
     TOWLINE_RETURN_IF_ERROR(ApplySchemaSetting(session_, statements_[setting].statement));
@@ -50,8 +62,18 @@ absl::Status IdleIndexer::Run(const Shutdown& stop,
                               absl::FunctionRef<bool()> is_copying) {
   session_.set_shutdown(stop);
   absl::Status status = BuildWhile(is_copied, is_copying);
+  if (!status.ok() && !absl::IsCancelled(status)) status = GiveUp(status);
+  if (status.ok()) status = session_.Exec(kCopyLockTimeoutSql).status();
   session_.set_shutdown(shutdown_);
   return status;
+}
+
+absl::Status IdleIndexer::GiveUp(const absl::Status& refused) {
+  TOWLINE_RETURN_IF_ERROR(session_.Exec("ROLLBACK").status());
+  LogWarning("an index is left until all rows are there",
+             {{"because", std::string(refused.message())}});
+  jobs_.clear();
+  return absl::OkStatus();
 }
 
 absl::Status IdleIndexer::BuildWhile(absl::FunctionRef<bool(const TableName&)> is_copied,

@@ -26,12 +26,6 @@ constexpr absl::Duration kWatchInterval = absl::Milliseconds(100);
 // A statement that takes longer than this is worth a line of the log.
 constexpr absl::Duration kTellAfter = absl::Seconds(10);
 
-// Where several builds run at once, one of a table up to this size gets no parallel workers of the
-// server: what it sorts fits into the memory that each has at least (SetIndexMemory()), and divided
-// it would have to be merged from files. Measured on two cores: five indexes on 5 million narrow
-// and a million wide rows, 11 s of CPU without, 15 s with (docs/performance.md).
-constexpr int64_t kSerialTableBytesMax = int64_t{1} << 30;
-
 struct Job {
   const SchemaStatement* statement = nullptr;
   TableName table;

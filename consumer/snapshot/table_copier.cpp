@@ -28,10 +28,6 @@ namespace {
 constexpr absl::Duration kWatchInterval = absl::Milliseconds(100);
 constexpr absl::Duration kAliveInterval = absl::Seconds(5);
 
-// Of the destination's sessions: somebody's lock there shows as an error that is retried, not as a
-// silence.
-constexpr char kLockTimeoutSql[] = "SET lock_timeout = '30s'";
-
 std::vector<size_t> TablesOf(const TableCopyJob& job) {
   std::vector<size_t> tables;
   for (const CopyPart& part : job.parts) tables.push_back(part.table);
@@ -186,7 +182,7 @@ absl::StatusOr<Connection> OpenDestination(const CopierOptions& options, absl::s
                                            const Shutdown& shutdown) {
   Connection::Purpose session;
   session.application_name = DestinationApplication(options.task, purpose);
-  session.settings = {"SET synchronous_commit = off", kLockTimeoutSql};
+  session.settings = {"SET synchronous_commit = off", kCopyLockTimeoutSql};
   TOWLINE_ASSIGN_OR_RETURN(Connection connection,
                            Connection::Open(options.destination, session, shutdown));
   absl::Status replica = connection.Exec("SET session_replication_role = replica").status();

@@ -50,6 +50,10 @@ absl::Status CopyTables(const CopierOptions& options, const TableCopyJob& job,
 // Of the copy's sessions (state/origin.h): the one for schema and indexes, then the workers.
 inline constexpr int kSchemaOrigin = 1;
 
+// Of the destination's sessions: somebody's lock there shows as an error that is retried, not as a
+// silence.
+inline constexpr char kCopyLockTimeoutSql[] = "SET lock_timeout = '30s'";
+
 // A session with the destination for rows and schema: replica role where we may, commits not waited
 // for, its own replication origin.
 absl::StatusOr<Connection> OpenDestination(const CopierOptions& options, absl::string_view purpose,

@@ -30,8 +30,8 @@ TEST(PartOrderTest, TheTableWithFewestWorkersGetsAnother) {
   EXPECT_EQ(order.Take(std::nullopt), Part(1));
   EXPECT_EQ(order.Take(std::nullopt), Part(5));
   EXPECT_EQ(order.Take(Part(0)), Part(2));
-  EXPECT_EQ(order.Take(std::nullopt), Part(6));
   EXPECT_EQ(order.Take(std::nullopt), Part(3));
+  EXPECT_EQ(order.Take(std::nullopt), Part(6));
   EXPECT_EQ(order.Take(std::nullopt), std::nullopt);
 }
 
