@@ -171,6 +171,20 @@ std::string_view SchemaOfGranted(const GrantStmt* grant) {
   return OidIsValid(schema) ? DdlText(get_namespace_name(schema)) : std::string_view();
 }
 
+namespace {
+
+// In quotes always: a quoted name may follow a word without a space.
+void AppendQuoted(StringInfo text, const char* name) {
+  appendStringInfoChar(text, '"');
+  for (; *name != '\0'; ++name) {
+    if (*name == '"') appendStringInfoChar(text, '"');
+    appendStringInfoChar(text, *name);
+  }
+  appendStringInfoChar(text, '"');
+}
+
+}  // namespace
+
 // The trigger's tree has been worked on, and its locations are those of the whole string.
 const char* WithSchemas(const char* text, const Node* parsetree, const DdlFields& ddl) {
   if (!NamesOthers(parsetree)) return text;
@@ -186,7 +200,8 @@ const char* WithSchemas(const char* text, const Node* parsetree, const DdlFields
   for (int i = 0; i < places.count; ++i) {
     const Place& place = places.all[i];
     appendBinaryStringInfo(&written, text + done, place.location - done);
-    appendStringInfo(&written, "%s.", quote_identifier(place.schema));
+    AppendQuoted(&written, place.schema);
+    appendStringInfoChar(&written, '.');
     done = place.location;
   }
   appendStringInfoString(&written, text + done);

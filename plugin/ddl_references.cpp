@@ -40,7 +40,7 @@ constexpr char kReferencesSql[] =
     "WHEN " TOWLINE_CATALOG("pg_type") " THEN COALESCE((SELECT t.typelem FROM pg_catalog.pg_type t "
     "WHERE t.oid = d.refobjid AND t.typcategory = 'A' AND t.typelem <> 0), d.refobjid) "
     "ELSE d.refobjid END FROM part p JOIN pg_catalog.pg_depend d ON d.classid = p.classid AND "
-    "d.objid = p.objid WHERE d.refclassid IN (" TOWLINE_CATALOG("pg_class") ", "
+    "d.objid = p.objid WHERE d.refobjid >= 16384 AND d.refclassid IN (" TOWLINE_CATALOG("pg_class") ", "
     TOWLINE_CATALOG("pg_type") ", " TOWLINE_CATALOG("pg_proc") ", " TOWLINE_CATALOG("pg_operator")
     ", " TOWLINE_CATALOG("pg_opclass") ", " TOWLINE_CATALOG("pg_opfamily") ", "
     TOWLINE_CATALOG("pg_collation") ", " TOWLINE_CATALOG("pg_conversion") ", "
@@ -64,6 +64,7 @@ bool OnlyNames(const Node* parsetree) {
     case T_AlterOwnerStmt:
     case T_CommentStmt:
     case T_CreateExtensionStmt:
+    case T_CreateTableAsStmt:  // its structure is told at the start
     case T_DropStmt:
     case T_GrantStmt:
     case T_RefreshMatViewStmt:
@@ -78,7 +79,7 @@ bool OnlyNames(const Node* parsetree) {
 }  // namespace
 
 void ReadReferences(const Node* parsetree, DdlFields* ddl) {
-  if (OnlyNames(parsetree)) return;
+  if (OnlyNames(parsetree) || ddl->object_count == 0) return;
   MemoryContext caller = CurrentMemoryContext;
   int nest_level = OpenQuery(&references_query);
   uint64 count = SPI_processed;

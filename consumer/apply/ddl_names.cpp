@@ -153,6 +153,11 @@ std::string CommentByWholeName(const DdlCommand& command) {
   size_t is = words.size();
   while (is > 0 && !words.Is(is, "IS")) --is;
   if (keywords.empty() || object.identity.empty() || is == 0) return text;
+  // A type among the arguments may be an extension's, which has another schema here.
+  const size_t arguments = object.identity.find('(');
+  if (arguments != std::string::npos && object.identity.find('.', arguments) != std::string::npos) {
+    return text;
+  }
   std::string name = NameAs(keywords, object);
   if (object.type == "domain constraint") {
     const DdlWords parts(name);

@@ -1,11 +1,14 @@
 #include "apply/ddl_references.h"
 
+#include <compare>
 #include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "apply/ddl_names.h"
 #include "base/status_macros.h"
+#include "model/name.h"
+#include "pg/quoting.h"
 #include "schema/array_literal.h"
 
 namespace towline {
@@ -84,6 +87,7 @@ reference(classid, objid) AS (
          'pg_catalog.pg_ts_dict'::pg_catalog.regclass,
          'pg_catalog.pg_ts_parser'::pg_catalog.regclass,
          'pg_catalog.pg_ts_template'::pg_catalog.regclass)
+       AND d.refobjid >= 16384
        AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend b
                         WHERE b.classid = p.classid AND b.objid = p.objid AND b.deptype = 'P'))
 SELECT DISTINCT CASE WHEN e.oid IS NULL THEN c.relname::pg_catalog.text || ' ' || i.identity
@@ -135,13 +139,52 @@ absl::StatusOr<std::set<std::string>> ReadReferences(Connection* connection,
   return references;
 }
 
+namespace {
+
+// "pg_proc s.f(integer)" without the arguments, which versions of the server write in different
+// ways; nothing of what has no schema, or is known by its extension.
+struct Reference {
+  std::string kind;
+  TableName name;
+
+  friend auto operator<=>(const Reference&, const Reference&) = default;
+};
+
+std::optional<Reference> ReferenceOf(const std::string& text) {
+  const size_t end = text.find(' ');
+  if (end == std::string::npos) return std::nullopt;
+  std::optional<TableName> name = NameInIdentity(text.substr(end + 1));
+  if (!name.has_value()) return std::nullopt;
+  return Reference{text.substr(0, end), *std::move(name)};
+}
+
+std::set<Reference> ReferencesOf(const std::set<std::string>& texts) {
+  std::set<Reference> references;
+  for (const std::string& text : texts) {
+    if (std::optional<Reference> reference = ReferenceOf(text)) references.insert(*reference);
+  }
+  return references;
+}
+
+}  // namespace
+
 std::string WhyOtherReferences(const std::set<std::string>& before,
                                const std::set<std::string>& after,
                                const std::set<std::string>& source) {
-  for (const std::string& reference : after) {
-    if (before.contains(reference) || source.contains(reference)) continue;
-    return absl::StrCat("a name in it means ", reference.substr(reference.find(' ') + 1),
-                        " at the destination, and something else at the source");
+  const std::set<Reference> there = ReferencesOf(source);
+  const std::set<Reference> here = ReferencesOf(after);
+  for (const std::string& text : after) {
+    const std::optional<Reference> added = ReferenceOf(text);
+    if (before.contains(text) || !added.has_value() || there.contains(*added)) continue;
+    for (const Reference& meant : there) {
+      if (meant.kind != added->kind || meant.name.name != added->name.name ||
+          here.contains(meant)) {
+        continue;
+      }
+      return absl::StrCat("a name in it means ", text.substr(text.find(' ') + 1),
+                          " at the destination, and that of schema ",
+                          QuoteIdentifier(meant.name.schema), " at the source");
+    }
   }
   return "";
 }

@@ -1,8 +1,10 @@
 // Whether a command that was run here has meant what it has meant at the source. Names that it
 // mentions beside what it is about (types, functions, the table of a foreign key, those of a view)
 // are found by the search_path. Where the source's object is missing here, or another one of its
-// name stands in an earlier schema, they mean that other one. The catalog says so: the dependencies
-// that the command has added here must be among those that the source tells.
+// name stands in an earlier schema, they mean that other one. The catalog says so: of what the
+// command has come to depend on here nothing may have the name of what the source tells and another
+// schema. What depends on something else altogether is let be: a column may have another type here
+// on purpose, a partition what only this server's table above it has.
 #pragma once
 
 #include <compare>
@@ -32,7 +34,7 @@ std::set<DdlRoot> RootsOf(const std::vector<DdlObject>& objects);
 absl::StatusOr<std::set<std::string>> ReadReferences(Connection* connection,
                                                      const std::vector<DdlObject>& objects);
 
-// Why what was added is not the source's; empty: it is. Pure.
+// Why what was added is another object than the source's of that name; empty: none is. Pure.
 std::string WhyOtherReferences(const std::set<std::string>& before,
                                const std::set<std::string>& after,
                                const std::set<std::string>& source);

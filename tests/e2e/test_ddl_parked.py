@@ -265,7 +265,7 @@ def test_what_a_command_mentions_is_the_sources(towline, captured, destination, 
     assert parked(destination) == (["a", "c", "typed"] if is_shadowed else [])
     if is_shadowed:
         reasons = {reason for reason, in destination.query("SELECT DISTINCT reason FROM towline_state.ddl_history")}
-        assert "a name in it means one.ty at the destination, and something else at the source" in reasons, reasons
+        assert "a name in it means one.ty at the destination, and that of schema \"public\" at the source" in reasons, reasons
         assert destination.value("SELECT count(*) FROM c") == 50
     else:
         assert definitions(destination, "public") == definitions(captured, "public")
