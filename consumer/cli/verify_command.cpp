@@ -73,6 +73,12 @@ absl::Status CheckRepair(const VerifyOptions& options, const Config& config) {
                         "--repair and --repair-sql are given, and mean one or the other"),
                     "Give one.");
   }
+  if (writes_file && options.resumes) {
+    return WithHint(absl::InvalidArgumentError(
+                        "--repair-sql writes its file anew, and --resume would leave out "
+                        "of it what the interrupted comparison has found"),
+                    "Begin without --resume.");
+  }
   if (options.is_count_only || options.is_schema_only) {
     const char* mode = options.is_count_only ? "--counts" : "--schema-only";
     return WithHint(absl::InvalidArgumentError(absl::StrCat(

@@ -91,6 +91,8 @@ class Comparison {
     std::string mode = options_.is_count_only ? "counts" : "rows";
     if (IsSample()) absl::StrAppend(&mode, ", sample ", options_.percent, " %");
     if (options_.is_repaired) mode += ", repair";
+    // Never gone on with: what was written into the file is mended nowhere, and may not be there.
+    if (!options_.repair_sql_file.empty()) mode += ", repair into a file";
     if (options_.is_continuous) absl::StrAppend(&mode, ", ", VerifyRecord::kContinuousMode);
     return mode;
   }

@@ -143,6 +143,14 @@ def test_the_file_mends_what_has_not_been_written_since(source, destination, str
                        "INSERT INTO bare VALUES (1, 'w')", "DELETE FROM bare WHERE ctid = (SELECT min(ctid) FROM bare WHERE id = 20)")
     status, tables = verify(streaming, "--repair-sql", str(file))
     assert status == EQUAL and sum(table["repaired"] for table in tables.values()) == 7, tables
+    # As if it had been killed: what it counts as repaired is nowhere, and is not taken for equal.
+    destination.execute("UPDATE towline_state.verify_run SET finished_at = NULL, verdict = NULL")
+    done = streaming.call("verify", "--resume")
+    assert done.returncode == UNDECIDED and "the last one was another: rows, repair into a file" in done.stderr, done
+    written = file.read_text()
+    done = streaming.call("verify", "--resume", "--repair-sql", str(file))
+    assert done.returncode == UNDECIDED and "Begin without --resume" in done.stderr, done
+    assert file.read_text() == written
     assert verify(streaming)[0] == DIFFERENT  # nothing was written
     destination.execute("UPDATE wide SET v = 'mine' WHERE id = -2")
     destination.script(*(statement for statement in file.read_text().split(";\n") if statement.strip()))
