@@ -1,6 +1,7 @@
 #include "verify/comparison.h"
 
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <optional>
 #include <random>
@@ -174,16 +175,25 @@ class Comparison {
 
   // What an interrupted run has done.
   absl::Status TakeOverJobs() {
-    for (TableJob& job : jobs_) {
-      for (const VerifiedTable& done : record_->done()) {
-        // One that is parked meanwhile, or gone, is not what was compared.
-        if (done.table != job.report.table || !job.table.has_value()) continue;
-        TOWLINE_RETURN_IF_ERROR(TakeOverDone(done, FormOf(job), record_.get(), &job));
-      }
-      for (const VerifyProgressRow& begun : record_->begun()) {
-        if (begun.so_far.table != job.report.table || !job.table.has_value()) continue;
-        TOWLINE_RETURN_IF_ERROR(TakeOver(begun, FormOf(job), record_.get(), &job));
-      }
+    std::map<TableName, TableJob*> job_of;
+    for (TableJob& job : jobs_) job_of[job.report.table] = &job;
+    // Null: it is not compared any more, or is parked or gone and so not what was compared.
+    auto find = [&](const TableName& table) -> absl::StatusOr<TableJob*> {
+      auto found = job_of.find(table);
+      if (found == job_of.end() || found->second->is_recorded) return nullptr;
+      if (found->second->table.has_value()) return found->second;
+      TOWLINE_RETURN_IF_ERROR(record_->ForgetTable(table));
+      return nullptr;
+    };
+    for (const VerifiedTable& done : record_->done()) {
+      TOWLINE_ASSIGN_OR_RETURN(TableJob * job, find(done.table));
+      if (job == nullptr) continue;
+      TOWLINE_RETURN_IF_ERROR(TakeOverDone(done, FormOf(*job), record_.get(), job));
+    }
+    for (const VerifyProgressRow& begun : record_->begun()) {
+      TOWLINE_ASSIGN_OR_RETURN(TableJob * job, find(begun.so_far.table));
+      if (job == nullptr) continue;
+      TOWLINE_RETURN_IF_ERROR(TakeOver(begun, FormOf(*job), record_.get(), job));
     }
     return absl::OkStatus();
   }

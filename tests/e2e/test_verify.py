@@ -339,8 +339,8 @@ def test_a_comparison_that_was_killed_goes_on(source, destination, streaming):
         killed.wait(10)
     lock.rollback()
     lock.close()
-    # What was done is not looked at again, and stands in the report; but what has other columns by now.
-    destination.execute("DELETE FROM texts")
+    # What was done is not looked at again, and stands in the report; but what has other columns by now, or is missing.
+    destination.script("DELETE FROM texts", "DROP TABLE bare")
     for database in (destination, source):
         database.execute("ALTER TABLE wide ADD COLUMN more int")
     destination.execute("UPDATE wide SET more = 7 WHERE id = 2")
@@ -348,6 +348,8 @@ def test_a_comparison_that_was_killed_goes_on(source, destination, streaming):
     done = streaming.call("verify", "--resume", "--json")
     tables = {table["table"]: table for table in json.loads(done.stdout)["tables"]}
     assert done.returncode == DIFFERENT and tables["texts"]["verdict"] == "equal", tables
+    assert tables["bare"]["verdict"] == "different", tables
+    assert destination.value("SELECT verdict FROM towline_state.verify_result WHERE table_name = 'bare'") == "different"
     assert found(tables) == [("quiet", "missing", "(1000000007)", ""), ("wide", "different", "(1)", "v"),
                              ("wide", "different", "(2)", "more")]
     anew = [line for line in done.stderr.splitlines() if "compares a table anew" in line]
