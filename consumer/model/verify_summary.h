@@ -7,7 +7,7 @@
 namespace towline {
 
 // Of the last comparison, or round of a continuous one, that came to its end; and what is known of
-// each table that was ever compared and is still there (state/verify_look.h).
+// each table that was ever compared and that the source still has (state/verify_look.h).
 struct VerifySummary {
   int64_t run = 0;  // of towline_state.verify_run; 0: there is none
   std::string mode;

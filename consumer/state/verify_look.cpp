@@ -28,21 +28,18 @@ WHERE known.verdict = 'equal'
               AND (known.mode LIKE 'counts%' OR known.mode LIKE '%sample%'))
 )sql";
 
-// A table that the last run has looked at counts, also if the destination lacks it.
+// Also of tables that the destination lacks. Those that the source has no more are forgotten by the
+// comparisons.
 constexpr char kSummarySql[] = R"sql(
 WITH ended AS (
   SELECT run, mode, verdict, finished_at FROM towline_state.verify_run
   WHERE task = $1 AND finished_at IS NOT NULL ORDER BY run DESC LIMIT 1
 ), looks AS (
-  SELECT l.verdict, l.rows_different FROM towline_state.verify_look l, ended
+  SELECT l.verdict, l.rows_different FROM towline_state.verify_look l
   WHERE l.task = $1
     AND NOT EXISTS (SELECT FROM towline_state.piece p WHERE p.task = l.task
                     AND p.schema_name = l.schema_name AND p.table_name = l.table_name
                     AND p.state = 'removed')
-    AND (l.run >= ended.run
-         OR EXISTS (SELECT FROM pg_catalog.pg_class c
-                    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-                    WHERE n.nspname = l.schema_name AND c.relname = l.table_name))
 )
 SELECT run, mode, coalesce(verdict, ''), pg_catalog.date_part('epoch', finished_at)::bigint,
        (SELECT count(*) FROM looks),
