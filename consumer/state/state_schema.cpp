@@ -380,7 +380,8 @@ ALTER TABLE towline_state.piece ADD COLUMN was_empty boolean NOT NULL DEFAULT fa
     // (state/verify_look.h), whichever comparison made it.
     R"sql(
 ALTER TABLE towline_state.verify_result ADD COLUMN form text NOT NULL DEFAULT '';
-ALTER TABLE towline_state.verify_progress ADD COLUMN range_order bigint[] NOT NULL DEFAULT '{}';
+ALTER TABLE towline_state.verify_progress ADD COLUMN range_order bigint[] NOT NULL DEFAULT '{}',
+  ADD COLUMN known_at timestamptz;
 CREATE TABLE towline_state.verify_look (
   task text NOT NULL,
   schema_name text NOT NULL,
@@ -393,7 +394,7 @@ CREATE TABLE towline_state.verify_look (
   PRIMARY KEY (task, schema_name, table_name)
 );
 COMMENT ON TABLE towline_state.verify_look IS
-  'What is known of each table by the comparisons so far: by its last look, but for those at a part of its rows that found less.';
+  'What is known of each table by the comparisons so far: by its last look, but for those that may not take back what others found.';
 INSERT INTO towline_state.verify_look
   SELECT DISTINCT ON (r.task, r.schema_name, r.table_name) r.task, r.schema_name, r.table_name,
          r.run, u.mode, r.verdict, greatest(r.missing + r.extra + r.different - r.repaired, 0),

@@ -1,5 +1,8 @@
 #include "state/verify_look.h"
 
+#include <algorithm>
+
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "schema/array_literal.h"
@@ -7,26 +10,19 @@
 namespace towline {
 namespace {
 
-// Whether a look is one at all rows is told by its mode (verify/comparison.cpp).
-constexpr char kNoteSql[] = R"sql(
-INSERT INTO towline_state.verify_look AS known
-  (task, schema_name, table_name, run, mode, verdict, rows_different)
-SELECT task, $3, $4, run, mode, $5, $6::bigint FROM towline_state.verify_run
-WHERE task = $1 AND run = $2::bigint
-ON CONFLICT (task, schema_name, table_name) DO UPDATE
-SET run = EXCLUDED.run, mode = EXCLUDED.mode, verdict = EXCLUDED.verdict,
-    rows_different = EXCLUDED.rows_different, looked_at = EXCLUDED.looked_at
-WHERE known.verdict = 'equal'
-   OR EXCLUDED.verdict = 'different'
-      AND (EXCLUDED.mode NOT LIKE 'counts%' AND EXCLUDED.mode NOT LIKE '%sample%'
-           OR known.verdict <> 'different' OR EXCLUDED.rows_different >= known.rows_different)
-   OR EXCLUDED.verdict = 'undecided' AND known.verdict = 'undecided'
-   OR EXCLUDED.verdict = 'equal'
-      AND (EXCLUDED.mode NOT LIKE 'counts%' AND EXCLUDED.mode NOT LIKE '%sample%'
-           OR EXCLUDED.mode LIKE 'counts%' AND known.mode LIKE 'counts%'
-           OR known.verdict = 'undecided'
-              AND (known.mode LIKE 'counts%' OR known.mode LIKE '%sample%'))
-)sql";
+constexpr char kKnownSql[] =
+    "SELECT run, mode, verdict, rows_different, looked_at, "
+    "coalesce(looked_at = nullif($4, '')::timestamptz, false) FROM towline_state.verify_look "
+    "WHERE task = $1 AND schema_name = $2 AND table_name = $3";
+
+constexpr char kFirstSql[] =
+    "INSERT INTO towline_state.verify_look (task, schema_name, table_name, run, mode, verdict, "
+    "rows_different) VALUES ($1, $2, $3, $4::bigint, $5, $6, $7::bigint) ON CONFLICT DO NOTHING";
+
+constexpr char kMergedSql[] =
+    "UPDATE towline_state.verify_look SET run = $4::bigint, mode = $5, verdict = $6, "
+    "rows_different = $7::bigint, looked_at = pg_catalog.clock_timestamp() "
+    "WHERE task = $1 AND schema_name = $2 AND table_name = $3";
 
 // Also of tables that the destination lacks. Those that the source has no more are forgotten by the
 // comparisons.
@@ -48,15 +44,78 @@ SELECT run, mode, coalesce(verdict, ''), pg_catalog.date_part('epoch', finished_
        (SELECT coalesce(pg_catalog.sum(rows_different), 0)::bigint FROM looks)
 FROM ended)sql";
 
+constexpr char kEqual[] = "equal";
+constexpr char kDifferent[] = "different";
+
+bool IsCount(const VerifyLook& look) { return absl::StartsWith(look.mode, "counts"); }
+bool IsSample(const VerifyLook& look) { return absl::StrContains(look.mode, "sample"); }
+bool IsOfAllRows(const VerifyLook& look) { return !IsCount(look) && !IsSample(look); }
+
+// What it takes to take back what a look has found: any other what a part of the rows has left
+// undecided; a count what a count has found; of the rest only a look at all rows.
+int WeightOf(const VerifyLook& look) {
+  if (look.verdict == kEqual) return 0;
+  if (IsOfAllRows(look)) return 3;
+  if (look.verdict != kDifferent) return 0;
+  return IsSample(look) ? 2 : 1;
+}
+
+// The heaviest that is taken back by such a look.
+int ReachOf(const VerifyLook& look) {
+  if (IsOfAllRows(look)) return 3;
+  return IsCount(look) ? 1 : 0;
+}
+
 }  // namespace
 
-absl::Status NoteVerifyLook(Connection& session, const std::string& task, int64_t run,
-                            const VerifyLook& look) {
-  return session
-      .Query(kNoteSql,
-             std::vector<Param>{task, absl::StrCat(run), look.table.schema, look.table.name,
-                                look.verdict, absl::StrCat(look.rows_different)})
-      .status();
+std::optional<VerifyLook> MergeLooks(const VerifyLook& known, const VerifyLook& now,
+                                     bool is_later) {
+  if (known.verdict == kEqual) return now;
+  const bool takes_back = is_later && WeightOf(known) <= ReachOf(now);
+  if (now.verdict == kEqual) return takes_back ? std::optional(now) : std::nullopt;
+  VerifyLook merged = known;
+  if (WeightOf(now) >= WeightOf(known)) {
+    merged.run = now.run;
+    merged.mode = now.mode;
+  }
+  if (known.verdict == kDifferent && now.verdict != kDifferent) {
+    // Only what it takes to take both back is new.
+    return WeightOf(now) > WeightOf(known) ? std::optional(merged) : std::nullopt;
+  }
+  merged.verdict = now.verdict;
+  merged.rows_different =
+      takes_back ? now.rows_different : std::max(known.rows_different, now.rows_different);
+  return merged;
+}
+
+absl::StatusOr<std::string> ReadKnownAt(Connection& session, const std::string& task,
+                                        const TableName& table) {
+  TOWLINE_ASSIGN_OR_RETURN(
+      Result row, session.Query(kKnownSql, std::vector<Param>{task, table.schema, table.name, ""}));
+  return row.row_count() == 0 ? "" : row.GetString(0, 4);
+}
+
+absl::Status NoteVerifyLook(Connection& session, const std::string& task, const TableName& table,
+                            const VerifyLook& look, const std::string& known_at) {
+  auto write = [&](const char* sql, const VerifyLook& written) {
+    return session.Query(
+        sql,
+        std::vector<Param>{task, table.schema, table.name, absl::StrCat(written.run), written.mode,
+                           written.verdict, absl::StrCat(written.rows_different)});
+  };
+  for (;;) {
+    TOWLINE_ASSIGN_OR_RETURN(
+        Result row, session.Query(absl::StrCat(kKnownSql, " FOR UPDATE"),
+                                  std::vector<Param>{task, table.schema, table.name, known_at}));
+    if (row.row_count() > 0) {
+      const VerifyLook known{row.GetInt(0, 0), row.GetString(0, 1), row.GetString(0, 2),
+                             row.GetInt(0, 3)};
+      const std::optional<VerifyLook> merged = MergeLooks(known, look, row.GetBool(0, 5));
+      return merged.has_value() ? write(kMergedSql, *merged).status() : absl::OkStatus();
+    }
+    TOWLINE_ASSIGN_OR_RETURN(Result first, write(kFirstSql, look));
+    if (first.affected_rows() > 0) return absl::OkStatus();
+  }
 }
 
 absl::StatusOr<std::vector<TableName>> ReadLookedAt(Connection& session, const std::string& task) {

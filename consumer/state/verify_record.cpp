@@ -36,9 +36,9 @@ constexpr char kAddTableSql[] =
 constexpr char kBeginProgressSql[] =
     "INSERT INTO towline_state.verify_progress (task, run, schema_name, table_name, ranges_done, "
     "source_rows, destination_rows, ranges, missing, extra, different, undecided, repaired, "
-    "seconds, form, bounds, range_order) VALUES ($1, $2::bigint, $3, $4, $5::bigint, $6::bigint, "
-    "$7::bigint, $8::bigint, $9::bigint, $10::bigint, $11::bigint, $12::bigint, $13::bigint, "
-    "$14::float8, $15, $16::text[], $17::bigint[])";
+    "seconds, form, bounds, range_order, known_at) VALUES ($1, $2::bigint, $3, $4, $5::bigint, "
+    "$6::bigint, $7::bigint, $8::bigint, $9::bigint, $10::bigint, $11::bigint, $12::bigint, "
+    "$13::bigint, $14::float8, $15, $16::text[], $17::bigint[], nullif($18, '')::timestamptz)";
 
 constexpr char kSaveProgressSql[] =
     "UPDATE towline_state.verify_progress SET ranges_done = $5::bigint, source_rows = $6::bigint, "
@@ -50,7 +50,7 @@ constexpr char kSaveProgressSql[] =
 constexpr char kReadProgressSql[] =
     "SELECT schema_name, table_name, 'undecided', source_rows, destination_rows, ranges, missing, "
     "extra, different, undecided, repaired, '', seconds, ranges_done, form, "
-    "pg_catalog.array_to_json(bounds), pg_catalog.array_to_json(range_order) "
+    "pg_catalog.array_to_json(bounds), pg_catalog.array_to_json(range_order), known_at "
     "FROM towline_state.verify_progress WHERE task = $1 AND run = $2::bigint";
 
 // The first thing of a run is its session, the last too: whoever has it is at work on the run.
@@ -117,8 +117,7 @@ absl::StatusOr<std::unique_ptr<VerifyRecord>> VerifyRecord::Open(const Options& 
   TOWLINE_ASSIGN_OR_RETURN(Connection session,
                            Connection::Open(options.destination, purpose, shutdown));
   TOWLINE_RETURN_IF_ERROR(CheckVersion(session));
-  std::unique_ptr<VerifyRecord> record(
-      new VerifyRecord(std::move(session), options.task, options.repairs_into_file));
+  std::unique_ptr<VerifyRecord> record(new VerifyRecord(std::move(session), options));
   TOWLINE_RETURN_IF_ERROR(options.resumes ? record->Resume(options, shutdown)
                                           : record->Begin(options, shutdown));
   return record;
@@ -233,6 +232,7 @@ absl::Status VerifyRecord::ReadBegun(const std::vector<Param>& params,
     VerifyProgressRow progress{GetTable(rows, i), rows.GetString(i, 14),
                                ElementsOf<std::string>(rows.Get(i, 15)), rows.GetInt(i, 13),
                                ElementsOf<int64_t>(rows.Get(i, 16))};
+    known_at_[progress.so_far.table] = rows.GetString(i, 17);
     if (auto found = rows_of.extract(progress.so_far.table)) {
       progress.so_far.rows = std::move(found.mapped());
     }
@@ -248,6 +248,14 @@ absl::Status VerifyRecord::ReadBegun(const std::vector<Param>& params,
 
 std::vector<Param> VerifyRecord::TableParams(const TableName& table) const {
   return {task_, absl::StrCat(run_), table.schema, table.name};
+}
+
+absl::Status VerifyRecord::BeginTable(const TableName& table) {
+  absl::MutexLock lock(&mutex_);
+  known_at_.erase(table);
+  TOWLINE_ASSIGN_OR_RETURN(std::string known_at, ReadKnownAt(session_, task_, table));
+  known_at_[table] = std::move(known_at);
+  return absl::OkStatus();
 }
 
 absl::Status VerifyRecord::ForgetTable(const TableName& table) {
@@ -285,12 +293,13 @@ absl::Status VerifyRecord::SaveProgress(const VerifyProgressRow& progress) {
   }
   params.push_back(absl::StrCat(table.seconds));
   const bool is_first = !progress.form.empty();
+  absl::MutexLock lock(&mutex_);
   if (is_first) {
     params.push_back(progress.form);
     params.push_back(ArrayOf(progress.bounds));
     params.push_back(absl::StrCat("{", absl::StrJoin(progress.order, ","), "}"));
+    params.push_back(known_at_[table.table]);
   }
-  absl::MutexLock lock(&mutex_);
   return InTransaction(session_, [&]() -> absl::Status {
     mutex_.AssertHeld();
     TOWLINE_RETURN_IF_ERROR(AddRowsNotRepaired(table));
@@ -337,6 +346,8 @@ absl::Status VerifyRecord::AddTable(const VerifiedTable& table) {
   params.push_back(table.note);
   params.push_back(table.form);
   absl::MutexLock lock(&mutex_);
+  const auto begun = known_at_.extract(table.table);
+  const std::string known_at = begun.empty() ? "" : begun.mapped();
   return InTransaction(session_, [&]() -> absl::Status {
     mutex_.AssertHeld();
     TOWLINE_RETURN_IF_ERROR(AddRowsNotRepaired(table));
@@ -347,14 +358,14 @@ absl::Status VerifyRecord::AddTable(const VerifiedTable& table) {
                    TableParams(table.table))
             .status());
     TOWLINE_RETURN_IF_ERROR(session_.Query(kAddTableSql, params).status());
-    return NoteVerifyLook(session_, task_, run_, LookOf(table));
+    return NoteVerifyLook(session_, task_, table.table, LookOf(table), known_at);
   });
 }
 
 VerifyLook VerifyRecord::LookOf(const VerifiedTable& table) const {
   int64_t different = table.missing + table.extra + table.different;
   if (!repairs_into_file_) different = std::max<int64_t>(0, different - table.repaired);
-  return {table.table, repairs_into_file_ && different > 0 ? "different" : table.verdict,
+  return {run_, mode_, repairs_into_file_ && different > 0 ? "different" : table.verdict,
           different};
 }
 

@@ -86,6 +86,9 @@ class VerifyRecord {
   // Of the run, whoever began it.
   std::optional<uint64_t> seed() const { return seed_; }
 
+  // A table is looked at from now on. Where that was not said (nor by the run that goes on) the
+  // look takes nothing back that others have found (state/verify_look.h). Any thread.
+  absl::Status BeginTable(const TableName& table);
   // In the caller's transaction, on his session. Any thread.
   absl::Status AddRows(Connection& session, const TableName& table,
                        const std::vector<VerifiedRow>& rows);
@@ -105,9 +108,10 @@ class VerifyRecord {
   absl::Status Forget(const std::vector<TableName>& gone);
 
  private:
-  VerifyRecord(Connection session, std::string task, bool repairs_into_file)
-      : task_(std::move(task)),
-        repairs_into_file_(repairs_into_file),
+  VerifyRecord(Connection session, const Options& options)
+      : task_(options.task),
+        mode_(options.mode),
+        repairs_into_file_(options.repairs_into_file),
         session_(std::move(session)) {}
   absl::Status Begin(const Options& options, const Shutdown& shutdown);
   absl::Status Resume(const Options& options, const Shutdown& shutdown);
@@ -124,6 +128,7 @@ class VerifyRecord {
   VerifyLook LookOf(const VerifiedTable& table) const;
 
   const std::string task_;
+  const std::string mode_;
   const bool repairs_into_file_;
   int64_t run_ = 0;
   std::optional<uint64_t> seed_;
@@ -131,6 +136,8 @@ class VerifyRecord {
   std::vector<VerifyProgressRow> begun_;
   absl::Mutex mutex_;
   Connection session_ ABSL_GUARDED_BY(mutex_);
+  // Of the tables that are begun and not done (ReadKnownAt).
+  std::map<TableName, std::string> known_at_ ABSL_GUARDED_BY(mutex_);
   absl::Mutex count_mutex_;
   int64_t rows_ ABSL_GUARDED_BY(count_mutex_) = 0;
 };

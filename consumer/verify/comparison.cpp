@@ -330,6 +330,7 @@ class Comparison {
         return absl::OkStatus();
       }
       TableRecorder recorder(record_.get(), job, FormOf(*job));
+      recorder.Begin();
       TOWLINE_RETURN_IF_ERROR(CompareOnce(reader, repairer, job, &recorder, bytes_shown));
       TOWLINE_ASSIGN_OR_RETURN(is_as_planned, IsAsPlanned(reader, *job));
       if (is_as_planned || !IsComparedAgain(compared, job)) {

@@ -73,6 +73,7 @@ class SnapshotRepair {
                                             shutdown_));
     while (TableJob* job = NextJob()) {
       const absl::Time started = SteadyNow();
+      TOWLINE_RETURN_IF_ERROR(options_.record->BeginTable(job->report.table));
       TOWLINE_RETURN_IF_ERROR(RepairTable(reader, *repairer, *job));
       TOWLINE_RETURN_IF_ERROR(
           options_.record->AddTable(ToRecord(job->report, SteadyNow() - started)));

@@ -113,6 +113,12 @@ VerifiedTable TableRecorder::NewlyFound() {
   return table;
 }
 
+void TableRecorder::Begin() {
+  if (record_ == nullptr || is_begun_) return;
+  // What is in its way is in that of End() too, which tells.
+  record_->BeginTable(job_->report.table).IgnoreError();
+}
+
 void TableRecorder::Save(const RangeProgress& progress) {
   if (record_ == nullptr || is_refused_ || SteadyNow() - saved_at_ < kSaveInterval) return;
   saved_at_ = SteadyNow();

@@ -35,6 +35,7 @@ class TableRecorder {
   // `record` and `job` are borrowed; no record: nothing is written.
   TableRecorder(VerifyRecord* record, TableJob* job, std::string form);
 
+  void Begin();  // to compare it, or to go on with that
   void Save(const RangeProgress& progress);
   void End();
 

@@ -338,6 +338,23 @@ def test_what_was_found_in_a_table_is_known_until_all_of_it_is_compared_again(so
     assert known() == (1, 0, 0, 0)
 
 
+def test_a_reading_that_began_before_it_takes_no_difference_back(destination, large):
+    only = ("--include", "public.large")
+    walk = ("--continuous", "--interval", "600", *only)
+    known = "SELECT verdict, rows_different FROM towline_state.verify_look WHERE table_name = 'large'"
+    killed_within(large, destination, *walk)
+    destination.execute("UPDATE large SET v = 'w' WHERE id = 4")  # in a range that is done
+    assert compare(large, *only)[0] == DIFFERENT
+    walking = Verify(large, *walk, "--resume", "--rows-max", "100000")
+    walking.wait_for_log("round=1 run=1 verdict=equal")
+    assert destination.query(known) == [("different", 1)]
+    walking.process.send_signal(signal.SIGTERM)
+    walking.report()
+    destination.execute("UPDATE large SET v = 'v' WHERE id = 4")
+    assert compare(large, *only)[0] == EQUAL
+    assert destination.query(known) == [("equal", 0)]
+
+
 # --- beside a heal
 
 def test_a_heal_that_begins_meanwhile_ends_it(destination, streaming):
