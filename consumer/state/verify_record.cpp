@@ -348,7 +348,8 @@ absl::Status VerifyRecord::AddTable(const VerifiedTable& table) {
   absl::MutexLock lock(&mutex_);
   const auto begun = known_at_.extract(table.table);
   const std::string known_at = begun.empty() ? "" : begun.mapped();
-  return InTransaction(session_, [&]() -> absl::Status {
+  absl::Status noted;
+  const absl::Status written = InTransaction(session_, [&]() -> absl::Status {
     mutex_.AssertHeld();
     TOWLINE_RETURN_IF_ERROR(AddRowsNotRepaired(table));
     TOWLINE_RETURN_IF_ERROR(
@@ -358,8 +359,13 @@ absl::Status VerifyRecord::AddTable(const VerifiedTable& table) {
                    TableParams(table.table))
             .status());
     TOWLINE_RETURN_IF_ERROR(session_.Query(kAddTableSql, params).status());
-    return NoteVerifyLook(session_, task_, table.table, LookOf(table), known_at);
+    // A role may have been given rights on the tables of an older version, one by one.
+    TOWLINE_RETURN_IF_ERROR(session_.Exec("SAVEPOINT towline_look").status());
+    noted = NoteVerifyLook(session_, task_, table.table, LookOf(table), known_at);
+    return noted.ok() ? absl::OkStatus()
+                      : session_.Exec("ROLLBACK TO SAVEPOINT towline_look").status();
   });
+  return written.ok() ? noted : written;
 }
 
 VerifyLook VerifyRecord::LookOf(const VerifiedTable& table) const {

@@ -99,7 +99,8 @@ class VerifyRecord {
   // bounds and order with the first one only. Any thread.
   absl::Status SaveProgress(const VerifyProgressRow& progress);
   // A table is done, with these rows beside those that were saved before. Those that were repaired
-  // stand there already. Any thread.
+  // stand there already. If only the look could not be noted the rest is written, and the error
+  // given. Any thread.
   absl::Status AddTable(const VerifiedTable& table);
   absl::Status End(const std::string& verdict);
   // The tables that this task's comparisons have looked at (state/verify_look.h), and those of them

@@ -372,6 +372,12 @@ def test_a_role_that_may_only_read_compares(source, destination, streaming):
         assert done.returncode == EQUAL and "cannot write what was found" in done.stderr
         done = streaming.call("verify", "--repair")
         assert done.returncode == UNDECIDED and "permission denied" in done.stderr
+        # One that was given its rights on the tables of an older version.
+        destination.execute("GRANT INSERT, UPDATE, DELETE ON towline_state.verify_run, towline_state.verify_result, "
+                            "towline_state.verify_row, towline_state.verify_progress TO reader")
+        done = streaming.call("verify")
+        assert done.returncode == EQUAL and "verify_look" in done.stderr, done
+        assert destination.value("SELECT count(*) FROM towline_state.verify_result") > 0
     finally:
         destination.script("DROP OWNED BY reader", "DROP ROLE reader")
 
