@@ -377,7 +377,8 @@ ALTER TABLE towline_state.piece ADD COLUMN was_empty boolean NOT NULL DEFAULT fa
 )sql",
     // Version 17: of what form a table was that a comparison has finished, in which order the
     // ranges of one come that is begun, and for each table the look that counts
-    // (state/verify_look.h), whichever comparison made it.
+    // (state/verify_look.h), whichever comparison made it: of those so far the last at all rows,
+    // but a difference that none has taken back. A repair into a file had no mode of its own.
     R"sql(
 ALTER TABLE towline_state.verify_result ADD COLUMN form text NOT NULL DEFAULT '';
 ALTER TABLE towline_state.verify_progress ADD COLUMN range_order bigint[] NOT NULL DEFAULT '{}',
@@ -395,14 +396,31 @@ CREATE TABLE towline_state.verify_look (
 );
 COMMENT ON TABLE towline_state.verify_look IS
   'What is known of each table by the comparisons so far: by its last look, but for those that may not take back what others found.';
-INSERT INTO towline_state.verify_look
-  SELECT DISTINCT ON (r.task, r.schema_name, r.table_name) r.task, r.schema_name, r.table_name,
-         r.run, u.mode, r.verdict, greatest(r.missing + r.extra + r.different - r.repaired, 0),
-         r.finished_at
+UPDATE towline_state.verify_run u SET mode = u.mode || ', repair into a file'
+  WHERE u.mode NOT LIKE '%repair%' AND u.mode <> 'heal' AND EXISTS (
+    SELECT FROM (SELECT task, run, repaired FROM towline_state.verify_result
+                 UNION ALL SELECT task, run, repaired FROM towline_state.verify_progress) AS r
+    WHERE r.task = u.task AND r.run = u.run AND r.repaired > 0);
+WITH look AS (
+  SELECT r.task, r.schema_name, r.table_name, r.run, u.mode,
+         CASE WHEN u.mode LIKE '%into a file' AND r.repaired > 0 THEN 'different'
+              ELSE r.verdict END AS verdict,
+         greatest(r.missing + r.extra + r.different
+                  - CASE WHEN u.mode LIKE '%into a file' THEN 0 ELSE r.repaired END, 0)
+           AS rows_different,
+         r.finished_at, u.mode LIKE 'counts%' OR u.mode LIKE '%sample%' AS is_part
   FROM towline_state.verify_result r JOIN towline_state.verify_run u USING (task, run)
-  ORDER BY r.task, r.schema_name, r.table_name,
-           r.verdict <> 'different' AND (u.mode LIKE 'counts%' OR u.mode LIKE '%sample%'),
-           r.run DESC;
+), dated AS (
+  SELECT *, max(run) FILTER (WHERE verdict = 'equal' AND NOT is_part)
+              OVER (PARTITION BY task, schema_name, table_name) AS equal_run
+  FROM look
+)
+INSERT INTO towline_state.verify_look
+  SELECT DISTINCT ON (task, schema_name, table_name) task, schema_name, table_name, run, mode,
+         verdict, rows_different, finished_at
+  FROM dated
+  ORDER BY task, schema_name, table_name,
+           verdict = 'different' AND run > coalesce(equal_run, 0) DESC, is_part, run DESC;
 )sql",
 };
 

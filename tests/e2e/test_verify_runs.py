@@ -355,6 +355,27 @@ def test_a_reading_that_began_before_it_takes_no_difference_back(destination, la
     assert destination.query(known) == [("equal", 0)]
 
 
+def test_what_comparisons_of_version_16_have_found_is_known(destination, streaming):
+    streaming.stop()
+    # Table, verdict, rows that were missing, of them repaired: of runs 1 to 6.
+    results = ((1, "filed", "equal", 5, 5), (2, "rests", "different", 3, 0), (2, "mended", "different", 3, 0),
+               (3, "healed", "equal", 5, 5), (4, "rests", "undecided", 0, 0), (4, "mended", "equal", 0, 0),
+               (4, "later", "equal", 0, 0), (5, "rests", "equal", 0, 0), (5, "later", "equal", 0, 0), (6, "later", "undecided", 0, 0))
+    destination.script(
+        "DROP TABLE towline_state.verify_look", "ALTER TABLE towline_state.verify_result DROP COLUMN form",
+        "ALTER TABLE towline_state.verify_progress DROP COLUMN range_order, DROP COLUMN known_at",
+        "UPDATE towline_state.meta SET version = 16",
+        "INSERT INTO towline_state.verify_run (task, mode, finished_at) SELECT task, mode, now() FROM towline_state.task, "
+        "unnest(ARRAY['rows', 'rows', 'heal', 'rows', 'counts', 'rows']) WITH ORDINALITY AS m (mode, number) ORDER BY number",
+        "INSERT INTO towline_state.verify_result SELECT task, run, 'public', name, verdict, 9, 9, 0, missing, 0, 0, 0, repaired, 1, '' "
+        f"FROM towline_state.task, (VALUES {', '.join(map(str, results))}) AS r (run, name, verdict, missing, repaired)")
+    streaming.start()
+    wait_until(lambda: destination.value("SELECT to_regclass('towline_state.verify_look') IS NOT NULL"), 60, "the upgrade")
+    assert destination.query("SELECT table_name, run, mode, verdict, rows_different FROM towline_state.verify_look ORDER BY 1") == [
+        ("filed", 1, "rows, repair into a file", "different", 5), ("healed", 3, "heal", "equal", 0),
+        ("later", 6, "rows", "undecided", 0), ("mended", 4, "rows", "equal", 0), ("rests", 2, "rows", "different", 3)]
+
+
 # --- beside a heal
 
 def test_a_heal_that_begins_meanwhile_ends_it(destination, streaming):
