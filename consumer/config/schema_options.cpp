@@ -166,7 +166,8 @@ void AddSchemaOptions(std::vector<OptionSpec>& table) {
       "How tables larger than copy_part_bytes are divided in the copy. keys: into ranges of a "
       "single key column, each read under a short snapshot of its own and done for good when it is "
       "committed, where the table allows it. ctid: into ranges of pages, all under one snapshot. "
-      "auto: keys where the key follows the order of the rows, else ctid; and ctid where all tables "
+      "auto: keys where the key follows the order of the rows, else ctid; and ctid where all "
+      "tables "
       "together are no larger than eight parts. The log says what became of each table, and why.";
   planner.set = [](Config& config, const Values& values) -> absl::Status {
     const char* name = nullptr;
