@@ -40,7 +40,7 @@ def big_of(status):
 
 
 def test_each_table_is_shown_while_it_is_copied(towline, filled, destination):
-    towline.start("--copy-rate-max", "512kB", "--copy-part-bytes", "2MB")
+    towline.start("--copy-rate-max", "512kB", "--copy-part-bytes", "1MB")
     towline.wait_for_state("copying")
     wait_until(lambda: big_of(towline.status())["rows_done"] > 2000, 60, "rows of big")
     # The small tables wait for a worker until parts of big are done.
@@ -52,7 +52,7 @@ def test_each_table_is_shown_while_it_is_copied(towline, filled, destination):
     assert big["copied_by"] == "keys" and big["reason"].startswith('its key "id" follows the order of its rows'), big
     assert 1 <= big["workers"] <= 2 and big["seconds"] > 0
     assert {table["copied_by"] for table in first["tables"][1:]} == {"whole"}
-    assert {table["reason"] for table in first["tables"][1:]} == {"it is no larger than 2048 kB"}
+    assert {table["reason"] for table in first["tables"][1:]} == {"it is no larger than 1024 kB"}
     size = filled.value("SELECT pg_table_size('big')")
     assert 0.9 * size < big["bytes_total"] < 1.1 * size
     assert 0 < big["bytes_done"] < big["bytes_total"] and 0 < big["rows_done"] < ROWS
