@@ -22,8 +22,7 @@ namespace towline {
 
 // Where several builds run at once, one of a table up to this size gets no parallel workers of the
 // server: what it sorts fits into the memory that each has at least (SetIndexMemory()), and divided
-// it would have to be merged from files. Measured on two cores: five indexes on 5 million narrow
-// and a million wide rows, 11 s of CPU without, 15 s with (docs/performance.md).
+// it would have to be merged from files. Measured on two cores: docs/decisions/017.
 inline constexpr int64_t kSerialTableBytesMax = int64_t{1} << 30;
 
 // Statements by their index: first those that may run at the same time, in the order in which to

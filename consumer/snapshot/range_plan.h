@@ -27,8 +27,8 @@ struct RangedPlan {
 };
 
 // So many parts may all tables be together to share one snapshot, which then lives as long as they
-// take. Pages are cheaper to read than ranges of a key: COPY TO of 540,000 rows by halves of their
-// key took a third more of the source's CPU than the whole (docs/performance.md).
+// take. Pages are cheaper to read than ranges of a key, which cost the source's CPU a third more
+// (docs/decisions/017).
 inline constexpr int64_t kPartsTogetherMax = 8;
 
 bool FitTogether(const std::vector<Table>& tables, int64_t part_bytes);

@@ -1,0 +1,112 @@
+// One run of the copy (copier.h), from where the task's state says that it stands to its end. The
+// steps share what they find out about tables, so they are one class in several files.
+#pragma once
+
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/shutdown.h"
+#include "model/name.h"
+#include "model/table.h"
+#include "pg/connection.h"
+#include "schema/dump.h"
+#include "snapshot/append_staging.h"
+#include "snapshot/copier.h"
+#include "snapshot/copy_companion.h"
+#include "snapshot/copy_start.h"
+#include "snapshot/copy_summary.h"
+#include "snapshot/range_copier.h"
+#include "snapshot/range_plan.h"
+#include "snapshot/table_copier.h"
+#include "state/state_store.h"
+
+namespace towline {
+
+// The dump's statements by the sections in which they are stored. `is_at_once`: nothing waits for a
+// stream.
+std::vector<SchemaStatement> StatementsOf(const SchemaDump& dump, const std::vector<Table>& tables,
+                                          bool is_at_once);
+
+class CopyRun {
+ public:
+  CopyRun(const CopierOptions& options, StateStore& store, CopyProgress& progress,
+          CopyCompanion& companion, const Shutdown& shutdown,
+          absl::FunctionRef<void(const std::string&)> on_wait)
+      : options_(options),
+        store_(store),
+        progress_(progress),
+        companion_(companion),
+        shutdown_(shutdown),
+        on_wait_(on_wait) {}
+
+  absl::Status Run();
+  absl::Status RunSchemaOnly();
+
+ private:
+  // copy_run_resume.cpp: what an interrupted copy has left, and whether it can go on with that.
+  absl::StatusOr<bool> Resume(const std::vector<PieceRow>& pieces);
+  absl::Status CheckNoneAppended(const std::vector<PieceRow>& pieces) const;
+  absl::Status CheckKnowsExtensionRows(Connection& session, const std::vector<Table>& tables) const;
+  absl::StatusOr<std::string> LookAtOurs(Connection& session, const std::vector<PieceRow>& pieces,
+                                         const std::vector<RangeRow>& ranges,
+                                         const std::vector<Table>& tables);
+  absl::StatusOr<std::string> LookAtFilled(Connection& session, std::vector<Table> filled,
+                                           bool may_have_streamed);
+  static void LogStartOver(const std::string& why);
+
+  // copy_run_schema.cpp: a copy that starts, up to the tables that its rows go into.
+  absl::Status StartOver();
+  absl::Status LookAtDestination(Connection& session, const std::vector<Table>& tables);
+  absl::Status StoreSchema(const CopyStart& start);
+  absl::Status EmptyBegun(Connection& session);
+  absl::Status EmptyAsAsked(Connection& session, const std::vector<Table>& tables);
+  absl::Status MakeSchema(Connection& session, const std::vector<Table>& tables);
+  absl::Status AdjustTables(Connection& session, const std::vector<Table>& tables);
+  std::string EffectivePolicy(const Table& destination) const;
+  absl::StatusOr<std::vector<Table>> ReadDestination(Connection& session,
+                                                     const std::vector<Table>& tables);
+
+  // copy_run_rows.cpp: what is copied under the exported snapshot.
+  absl::Status CopyObjects(Connection& session, CopyStart& start);
+  absl::StatusOr<std::map<TableName, RangedCopy>> ReadRanged(const std::vector<PieceRow>& pieces);
+  void ShowPlan(const TableCopyJob& job, const std::map<TableName, RangedCopy>& ranged);
+  absl::Status CopyTablesAndIndex(Connection& session, TableCopyJob job,
+                                  const std::vector<StagedTable>& staged,
+                                  const std::vector<PieceRow>& pieces, CopyStart& start);
+  absl::Status CopyRows(Connection& session, const std::vector<Table>& tables, CopyStart& start);
+
+  absl::Status IndexCopied();
+  absl::Status CopyInRanges();
+  absl::Status Finish();
+
+  const CopierOptions& options_;
+  StateStore& store_;
+  CopyProgress& progress_;
+  CopyCompanion& companion_;
+  const Shutdown& shutdown_;
+  absl::FunctionRef<void(const std::string&)> on_wait_;
+
+  std::vector<PieceRow> begun_;   // pieces of an earlier try, whose rows are ours
+  std::set<TableName> ours_;      // their names
+  std::set<TableName> streamed_;  // begun_ too, but the tables came by the stream
+  std::set<TableName> existed_;   // tables at the destination before pre-data
+  std::map<TableName, std::string> policies_;
+  std::map<TableName, RangedPlan> ranged_;  // of a copy that starts; then the pieces know
+  std::vector<RangedCopy> ranges_left_;     // when all other tables are copied
+  std::map<TableName, std::string> reasons_;
+  bool is_partial_ = false;
+  struct Kept {
+    int64_t tables = 0;
+    int64_t bytes = 0;
+    int64_t rows = 0;
+  };
+  Kept kept_;  // done by an earlier try
+  CopySummary summary_;
+};
+
+}  // namespace towline
