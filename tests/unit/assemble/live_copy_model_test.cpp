@@ -18,6 +18,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "assemble/assembler.h"
+#include "assemble/keyed_relation.h"
 #include "decode/frame_builder.h"
 #include "model/copy_again.h"
 #include "model/live_copy.h"
@@ -25,7 +26,6 @@
 namespace towline {
 namespace {
 
-constexpr Oid kInt4Oid = 23;
 constexpr Oid kTable = 77;
 constexpr int kKeys = 40;
 constexpr int kRanges = 4;
@@ -67,25 +67,6 @@ std::optional<int> FieldOf(absl::string_view image, int place) {
   return static_cast<int>(absl::big_endian::Load32(found.bytes.data()));
 }
 
-Relation MakeRelation(Oid oid, const std::string& name) {
-  Relation relation;
-  relation.oid = oid;
-  relation.name = {"s", name};
-  Column key;
-  key.name = "k";
-  key.type_oid = kInt4Oid;
-  key.is_in_key = true;
-  Column value;
-  value.name = "v";
-  value.type_oid = kInt4Oid;
-  Column large = value;
-  large.name = "l";
-  relation.columns = {key, value, large};
-  relation.sent = {0, 1, 2};
-  relation.key = {0};
-  return relation;
-}
-
 struct Effect {
   std::optional<int> before;
   std::optional<int> after;
@@ -105,8 +86,8 @@ class World {
  public:
   explicit World(unsigned seed)
       : random_(seed),
-        relation_(MakeRelation(kTable, "t")),
-        whole_(MakeRelation(kWholeTable, "w")) {
+        relation_(KeyedRelation(kTable, "t", {"v", "l"})),
+        whole_(KeyedRelation(kWholeTable, "w", {"v", "l"})) {
     for (int key = 0; key < kKeys + kWholeKeys; key += 2) initial_[key] = {{0, key}, 0};
     has_key_first_ = Any(2) == 0;
     is_whole_first_ = Any(2) == 0;

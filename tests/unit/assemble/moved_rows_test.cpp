@@ -7,13 +7,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "assemble/assembler.h"
+#include "assemble/keyed_relation.h"
 #include "decode/frame_builder.h"
 #include "model/copy_again.h"
 
 namespace towline {
 namespace {
 
-constexpr Oid kInt4Oid = 23;
 constexpr Oid kTable = 77;
 constexpr uint64_t kXid = 50;  // held by the range below 100, new to the other
 
@@ -23,21 +23,6 @@ std::string Row(int key, absl::string_view value) {
 
 class MovedRowsTest : public testing::Test {
  protected:
-  MovedRowsTest() {
-    relation_.oid = kTable;
-    relation_.name = {"s", "t"};
-    Column key;
-    key.name = "k";
-    key.type_oid = kInt4Oid;
-    key.is_in_key = true;
-    Column value;
-    value.name = "v";
-    value.type_oid = kInt4Oid;
-    relation_.columns = {key, value};
-    relation_.sent = {0, 1};
-    relation_.key = {0};
-  }
-
   Assembler& Make(int64_t batch_bytes_max = 1 << 20) {
     Assembler::Options options;
     options.batch_bytes_max = batch_bytes_max;
@@ -110,7 +95,7 @@ class MovedRowsTest : public testing::Test {
     return rows;
   }
 
-  Relation relation_;
+  Relation relation_ = KeyedRelation(kTable, "t", {"v"});
   std::deque<std::string> rows_;
   std::map<std::string, std::string> source_;  // by the image that came
   std::optional<Assembler> assembler_;

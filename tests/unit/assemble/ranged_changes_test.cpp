@@ -10,31 +10,20 @@
 
 #include "absl/strings/str_cat.h"
 #include "assemble/assembler.h"
+#include "assemble/keyed_relation.h"
 #include "decode/frame_builder.h"
 #include "model/copy_again.h"
 
 namespace towline {
 namespace {
 
-constexpr Oid kInt4Oid = 23;
 constexpr Oid kTable = 77;
 
 // k, v; the replica identity is k, or all of it.
 Relation MakeRelation(bool is_full) {
-  Relation relation;
-  relation.oid = kTable;
-  relation.name = {"s", "t"};
-  Column key;
-  key.name = "k";
-  key.type_oid = kInt4Oid;
-  key.is_in_key = true;
-  Column value;
-  value.name = "v";
-  value.type_oid = kInt4Oid;
-  value.is_in_key = is_full;
-  relation.columns = {key, value};
-  relation.sent = {0, 1};
-  relation.key = is_full ? std::vector<int>{0, 1} : std::vector<int>{0};
+  Relation relation = KeyedRelation(kTable, "t", {"v"});
+  relation.columns[1].is_in_key = is_full;
+  if (is_full) relation.key = {0, 1};
   return relation;
 }
 

@@ -24,6 +24,7 @@
 #include "base/shutdown.h"
 #include "decode/decoder.h"
 #include "decode/frame_builder.h"
+#include "keys/server_source.h"
 #include "model/key_field.h"
 #include "model/key_ranges.h"
 #include "pg/connection.h"
@@ -48,20 +49,6 @@ int64_t Setting(const char* name, int64_t otherwise) {
   int64_t value = otherwise;
   if (text != nullptr && !absl::SimpleAtoi(text, &value)) std::abort();
   return value;
-}
-
-std::vector<std::string> Sources() {
-  const char* uri = std::getenv("TOWLINE_TEST_SOURCE");
-  return uri != nullptr ? std::vector<std::string>{uri} : std::vector<std::string>{};
-}
-
-template <typename T>
-T Need(absl::StatusOr<T> value, const std::string& what) {
-  if (!value.ok()) {
-    ADD_FAILURE() << what << ": " << Describe(value.status());
-    std::abort();
-  }
-  return *std::move(value);
 }
 
 // Collects changes with their rows.

@@ -15,25 +15,12 @@
 #include "base/shutdown.h"
 #include "decode/decoder.h"
 #include "decode/frame_builder.h"
+#include "keys/server_source.h"
 #include "pg/connection.h"
 #include "snapshot/moved_rows.h"
 
 namespace towline {
 namespace {
-
-std::vector<std::string> Sources() {
-  const char* uri = std::getenv("TOWLINE_TEST_SOURCE");
-  return uri != nullptr ? std::vector<std::string>{uri} : std::vector<std::string>{};
-}
-
-template <typename T>
-T Need(absl::StatusOr<T> value, const std::string& what) {
-  if (!value.ok()) {
-    ADD_FAILURE() << what << ": " << Describe(value.status());
-    std::abort();
-  }
-  return *std::move(value);
-}
 
 // Updates as rows that have moved, and the images of inserts.
 class Collector : public ChangeSink {
