@@ -243,6 +243,7 @@ bool FillPhase(RunningCommand* command, Node* parsetree, DdlFields* ddl) {
     case DdlPhase::kRewrite:
       if (!ReadRewrittenTable(parsetree, ddl)) return false;
       ddl->wants_rows = true;
+      ReadReferences(parsetree, ddl);
       break;
     case DdlPhase::kDrop:
       SeenOf(command)->has_drops = true;

@@ -8,7 +8,8 @@
 
 namespace towline::plugin {
 
-// Nothing of commands that only name what they are about.
+// At the end of a command, and of a table that is about to be rewritten, whose rows may need its
+// new types before. Nothing of commands that only name what they are about, and of CREATE TABLE AS.
 void ReadReferences(const Node* parsetree, DdlFields* ddl);
 
 }  // namespace towline::plugin

@@ -46,10 +46,6 @@ constexpr std::array<absl::string_view, 29> kTypes = {"access method",
                                                       "type",
                                                       "view"};
 
-bool IsDroppable(const DdlObject& object) {
-  return std::find(kTypes.begin(), kTypes.end(), object.type) != kTypes.end();
-}
-
 // The rest goes with it.
 bool IsNamedBy(absl::string_view tag, const DdlObject& object) {
   if (!IsDroppable(object)) return false;
@@ -61,6 +57,10 @@ bool IsNamedBy(absl::string_view tag, const DdlObject& object) {
 }
 
 }  // namespace
+
+bool IsDroppable(const DdlObject& object) {
+  return std::find(kTypes.begin(), kTypes.end(), object.type) != kTypes.end();
+}
 
 std::string KeywordsOf(absl::string_view type) {
   if (type == "foreign-data wrapper") return "FOREIGN DATA WRAPPER";

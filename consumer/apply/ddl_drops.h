@@ -14,6 +14,8 @@ namespace towline {
 // other commands.
 std::string DropByWholeNames(const DdlCommand& command, const std::vector<DdlObject>& dropped);
 
+// Whether it is of a kind that statements name by its identity.
+bool IsDroppable(const DdlObject& object);
 // How statements call an object of this type, and name it: its identity, mostly.
 std::string KeywordsOf(absl::string_view type);
 std::string NameAs(absl::string_view keywords, const DdlObject& object);

@@ -116,31 +116,8 @@ std::string SchemaOf(const DdlCommand& command, const std::optional<std::string>
 std::string KeywordsInComment(const DdlObject& object) {
   if (absl::EndsWith(object.type, " column")) return "COLUMN";
   if (object.type == "table constraint" || object.type == "domain constraint") return "CONSTRAINT";
-  static constexpr std::array<absl::string_view, 23> kTypes = {"aggregate",
-                                                               "collation",
-                                                               "conversion",
-                                                               "foreign table",
-                                                               "function",
-                                                               "index",
-                                                               "materialized view",
-                                                               "operator",
-                                                               "operator class",
-                                                               "operator family",
-                                                               "policy",
-                                                               "procedure",
-                                                               "rule",
-                                                               "sequence",
-                                                               "statistics object",
-                                                               "table",
-                                                               "text search configuration",
-                                                               "text search dictionary",
-                                                               "text search parser",
-                                                               "text search template",
-                                                               "trigger",
-                                                               "type",
-                                                               "view"};
-  const bool is_known = std::find(kTypes.begin(), kTypes.end(), object.type) != kTypes.end();
-  return is_known ? KeywordsOf(object.type) : "";
+  const bool has_place = !object.schema.empty() || !object.table.name.empty();
+  return has_place && IsDroppable(object) ? KeywordsOf(object.type) : "";
 }
 
 std::string CommentByWholeName(const DdlCommand& command) {

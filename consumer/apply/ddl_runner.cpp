@@ -200,12 +200,10 @@ absl::StatusOr<DdlRunner::MaybeRefusal> DdlRunner::DecideAndRun(Running* running
   return empties_behind ? Empty(*running) : MaybeRefusal();
 }
 
-// Of a rewrite the source tells at the end what it depends on then. The table that CREATE TABLE AS
-// makes has the source's own words for its columns.
+// The table that CREATE TABLE AS makes has the source's own words for its columns.
 absl::Status DdlRunner::NoteReferences(Running* running) {
   const DdlCommand& command = running->command;
-  if (command.phase == DdlPhase::kStart || command.objects.empty()) return absl::OkStatus();
-  if (command.phase == DdlPhase::kEnd && !command.references.has_value()) return absl::OkStatus();
+  if (command.objects.empty() || !command.references.has_value()) return absl::OkStatus();
   running->compared = command.objects;
   TOWLINE_ASSIGN_OR_RETURN(running->references, ReadReferences(connection_, running->compared));
   return absl::OkStatus();

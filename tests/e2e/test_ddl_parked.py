@@ -246,7 +246,8 @@ MENTIONING = ("CREATE VIEW public.seen AS SELECT id FROM of", "CREATE FUNCTION p
               "CREATE INDEX ON public.b (f(id))", "CREATE TRIGGER fires BEFORE INSERT ON public.b FOR EACH ROW EXECUTE FUNCTION tf()",
               "CREATE POLICY po ON public.b USING (EXISTS (SELECT FROM of))", "CREATE DOMAIN public.of_f AS int CHECK (f(VALUE) > 0)",
               "CREATE OPERATOR public.### (FUNCTION = f, RIGHTARG = int)", "CREATE TYPE public.made AS (v ty)",
-              "CREATE TABLE public.typed (id int PRIMARY KEY, v ty[])", "ALTER TABLE public.a ADD COLUMN w d DEFAULT 3")
+              "CREATE TABLE public.typed (id int PRIMARY KEY, v ty[])", "ALTER TABLE public.a ADD COLUMN w d DEFAULT 3",
+              "ALTER TABLE public.c ALTER COLUMN v TYPE ty USING 'a'", "CREATE MATERIALIZED VIEW public.kept AS SELECT id FROM of")
 
 
 @pytest.mark.parametrize("is_shadowed", (True, False), ids=("shadowed", "equal"))
@@ -259,12 +260,13 @@ def test_what_a_command_mentions_is_the_sources(towline, captured, destination, 
         # What a new partition gets of the table above, which is the destination's own here, is no name.
         destination.execute("CREATE TRIGGER own BEFORE INSERT ON above FOR EACH ROW EXECUTE FUNCTION one.tf()")
     captured.script("SET search_path = one, public", *MENTIONING, "CREATE TABLE public.below PARTITION OF public.above DEFAULT", "INSERT INTO typed VALUES (1, '{a}'); INSERT INTO public.b VALUES (100, 1)")
-    others_equal(towline, captured, destination, "b", *(() if is_shadowed else ("a", "typed")))
+    others_equal(towline, captured, destination, "b", *(() if is_shadowed else ("a", "c", "typed")))
     assert [fate for _, fate in fates(destination)] == ["parked" if is_shadowed else "applied"] * len(MENTIONING) + ["applied"]
-    assert parked(destination) == (["a", "typed"] if is_shadowed else [])
+    assert parked(destination) == (["a", "c", "typed"] if is_shadowed else [])
     if is_shadowed:
         reasons = {reason for reason, in destination.query("SELECT DISTINCT reason FROM towline_state.ddl_history")}
         assert "a name in it means one.ty at the destination, and that of schema \"public\" at the source" in reasons, reasons
+        assert destination.value("SELECT count(*) FROM c") == 50
     else:
         assert definitions(destination, "public") == definitions(captured, "public")
     assert towline.stop() == 0
