@@ -50,7 +50,8 @@ struct DdlCommand {
   std::string structure;     // kStart: makes the table, whatever its query reads; empty: not told.
                              // kEnd of CREATE TABLE PARTITION OF: its bounds
   std::string named_schema;  // of what the statement names first; empty: the objects tell
-  // kEnd, kRewrite: what its objects depend on, as ddl_references.h writes it. None: it is not told.
+  // kEnd, kRewrite: what its objects depend on, as ddl_references.h writes it. None: it is not
+  // told.
   std::optional<std::set<std::string>> references;
   std::string gap;  // not empty: why it could not be captured
 };
