@@ -75,8 +75,7 @@ class CopyRun {
   absl::Status CopyObjects(Connection& session, CopyStart& start);
   absl::StatusOr<std::map<TableName, RangedCopy>> ReadRanged(const std::vector<PieceRow>& pieces);
   void ShowPlan(const TableCopyJob& job, const std::map<TableName, RangedCopy>& ranged);
-  absl::Status CopyTablesAndIndex(Connection& session, TableCopyJob job,
-                                  const std::vector<StagedTable>& staged,
+  absl::Status CopyTablesAndIndex(TableCopyJob job, const std::vector<StagedTable>& staged,
                                   const std::vector<PieceRow>& pieces, CopyStart& start);
   absl::Status CopyRows(Connection& session, const std::vector<Table>& tables, CopyStart& start);
 

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -85,9 +86,8 @@ void CopyRun::ShowPlan(const TableCopyJob& job, const std::map<TableName, Ranged
   progress_.rows_done = kept_.rows;
 }
 
-// Indexes are built by workers that have no rows left, on `session`.
-absl::Status CopyRun::CopyTablesAndIndex(Connection& session, TableCopyJob job,
-                                         const std::vector<StagedTable>& staged,
+// Indexes are built by workers that have no rows left.
+absl::Status CopyRun::CopyTablesAndIndex(TableCopyJob job, const std::vector<StagedTable>& staged,
                                          const std::vector<PieceRow>& pieces, CopyStart& start) {
   TOWLINE_ASSIGN_OR_RETURN(SchemaRun run,
                            PreparePostData(options_, kPostSection, store_, progress_));
@@ -95,12 +95,12 @@ absl::Status CopyRun::CopyTablesAndIndex(Connection& session, TableCopyJob job,
                            store_.ReadSchemaStatements(kPostSection));
   std::set<TableName> unplaced;
   for (const StagedTable& table : staged) unplaced.insert(table.destination.name);
-  IdleIndexer indexer(session, store_.claim(), std::move(run), std::move(statements),
-                      SizesOf(pieces), unplaced, shutdown_);
-  job.on_idle = [&indexer](const Shutdown& stop, auto is_copied, auto is_copying) {
-    return indexer.Run(stop, is_copied, is_copying);
+  IdleIndexer indexer(
+      {static_cast<size_t>(std::max(options_.index_workers, 1)), options_.index_memory},
+      store_.claim(), std::move(run), std::move(statements), SizesOf(pieces), unplaced);
+  job.on_idle = [&indexer](Connection& destination, auto is_copied, auto is_copying) {
+    return indexer.Run(destination, is_copied, is_copying);
   };
-  TOWLINE_RETURN_IF_ERROR(SetIndexMemory(session, options_.index_memory));
   return CopyTables(options_, job, start.snapshot, std::move(start.readers), store_, progress_,
                     shutdown_);
 }
@@ -150,10 +150,9 @@ absl::Status CopyRun::CopyRows(Connection& session, const std::vector<Table>& ta
                            {"parts", absl::StrCat(job.parts.size())},
                            {"size", FormatBytes(progress_.bytes_total - kept_.bytes)},
                            {"lsn_after", snapshot.lsn_after().ToString()}});
-  TOWLINE_RETURN_IF_ERROR(CopyTablesAndIndex(session, std::move(job), staged, pieces, start));
+  TOWLINE_RETURN_IF_ERROR(CopyTablesAndIndex(std::move(job), staged, pieces, start));
   TOWLINE_RETURN_IF_ERROR(MoveStaged(session, store_.claim(), staged));
   // What is left has snapshots of its own.
-  TOWLINE_RETURN_IF_ERROR(snapshot.Release());
   for (auto& [name, copy] : ranged) ranges_left_.push_back(std::move(copy));
   return absl::OkStatus();
 }

@@ -145,9 +145,8 @@ absl::Status PieceCopier::Copy(size_t number) {
                                      piece_.copy.ranges.front().ordinal, snapshot.text(),
                                      snapshot.lsn_after()));
   FaultPoint("copy:piece-begun");
-  TOWLINE_RETURN_IF_ERROR(CopyTables(copy_.options, job, snapshot, snapshot.TakeReaders(),
-                                     copy_.store, copy_.progress, shutdown_));
-  return snapshot.Release();
+  return CopyTables(copy_.options, job, snapshot, snapshot.TakeReaders(), copy_.store,
+                    copy_.progress, shutdown_);
 }
 
 }  // namespace

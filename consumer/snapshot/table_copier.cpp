@@ -38,7 +38,7 @@ std::vector<size_t> TablesOf(const TableCopyJob& job) {
 class WorkQueue {
  public:
   WorkQueue(const TableCopyJob& job, int worker_count)
-      : job_(job), order_(TablesOf(job)), running_(worker_count) {
+      : job_(job), order_(TablesOf(job)), reading_(worker_count), running_(worker_count) {
     parts_left_.resize(job.tables.size());
     rows_.resize(job.tables.size());
     for (const CopyPart& part : job.parts) {
@@ -61,15 +61,6 @@ class WorkQueue {
     return &job_.parts[*next];
   }
 
-  // Whether the caller is the only worker that may pass its time otherwise; EndIdle() follows.
-  bool BeginIdle() {
-    absl::MutexLock lock(&mutex_);
-    return !std::exchange(is_anyone_idle_, true);
-  }
-  void EndIdle() {
-    absl::MutexLock lock(&mutex_);
-    is_anyone_idle_ = false;
-  }
   bool is_copying() {
     absl::MutexLock lock(&mutex_);
     return failure_.ok() && copying_ > 0;
@@ -91,6 +82,16 @@ class WorkQueue {
   void Fail(const absl::Status& status) {
     absl::MutexLock lock(&mutex_);
     if (failure_.ok()) failure_ = status;
+  }
+
+  // The caller has let go of its locks at the source.
+  void ReaderEnds() {
+    absl::MutexLock lock(&mutex_);
+    --reading_;
+  }
+  bool is_all_read() {
+    absl::MutexLock lock(&mutex_);
+    return reading_ == 0;
   }
 
   void WorkerEnds() {
@@ -118,7 +119,7 @@ class WorkQueue {
   TimedWait ended_;
   PartOrder order_ ABSL_GUARDED_BY(mutex_);
   int copying_ ABSL_GUARDED_BY(mutex_) = 0;
-  bool is_anyone_idle_ ABSL_GUARDED_BY(mutex_) = false;
+  int reading_ ABSL_GUARDED_BY(mutex_);
   int running_ ABSL_GUARDED_BY(mutex_);
   std::vector<int64_t> parts_left_ ABSL_GUARDED_BY(mutex_);
   std::vector<int64_t> rows_ ABSL_GUARDED_BY(mutex_);
@@ -154,13 +155,19 @@ absl::Status WorkOnParts(const TableCopyJob& job, const TaskClaim& claim, CopyWo
   return absl::OkStatus();
 }
 
-absl::Status PassTime(const TableCopyJob& job, WorkQueue& queue, const Shutdown& stop) {
-  if (job.on_idle == nullptr || !queue.BeginIdle()) return absl::OkStatus();
-  absl::Status status = job.on_idle(
-      stop, [&](const TableName& table) { return queue.IsCopied(table); },
+absl::Status PassTime(const TableCopyJob& job, CopyWorker& worker, WorkQueue& queue) {
+  if (job.on_idle == nullptr) return absl::OkStatus();
+  return job.on_idle(
+      worker.destination(), [&](const TableName& table) { return queue.IsCopied(table); },
       [&] { return queue.is_copying(); });
-  queue.EndIdle();
-  return status;
+}
+
+// Every row is read: a session that is gone has let go of its snapshot as well.
+void Release(ExportedSnapshot& snapshot) {
+  absl::Status released = snapshot.Release();
+  if (!released.ok()) {
+    LogDebug("the copy's snapshot is gone", {{"because", std::string(released.message())}});
+  }
 }
 
 absl::StatusOr<CopyWorker> OpenWorker(const CopierOptions& options, int origin_number,
@@ -213,31 +220,40 @@ absl::Status CopyTables(const CopierOptions& options, const TableCopyJob& job,
                    stop));
     workers.push_back(std::move(worker));
   }
+  readers.clear();  // those that nobody needs hold snapshot and locks as well
   WorkQueue queue(job, static_cast<int>(count));
   std::vector<std::thread> threads;
   for (CopyWorker& worker : workers) {
-    threads.emplace_back([&job, claim = store.claim(), &worker, &queue, &progress, &stop] {
+    threads.emplace_back([&job, claim = store.claim(), &worker, &queue, &progress] {
       absl::Status status = WorkOnParts(job, claim, worker, queue, progress);
       if (status.ok()) status = worker.EndReading();
-      if (status.ok()) status = PassTime(job, queue, stop);
+      if (status.ok()) queue.ReaderEnds();
+      if (status.ok()) status = PassTime(job, worker, queue);
       if (!status.ok()) queue.Fail(status);
       queue.WorkerEnds();
     });
   }
   absl::Time looked = SteadyNow();
+  bool is_released = false;  // when all is read, as indexes may follow
   while (!queue.Await(kWatchInterval)) {
     if (shutdown.is_requested()) queue.Fail(absl::CancelledError("shutting down"));
     if (queue.failure().ok()) {
       if (absl::Status ticked = job.on_tick(); !ticked.ok()) queue.Fail(ticked);
     }
-    if (queue.failure().ok() && SteadyNow() - looked >= kAliveInterval) {
+    if (queue.failure().ok() && !is_released && queue.is_all_read()) {
+      Release(snapshot);
+      is_released = true;
+    }
+    if (queue.failure().ok() && !is_released && SteadyNow() - looked >= kAliveInterval) {
       looked = SteadyNow();
       if (absl::Status alive = snapshot.CheckAlive(); !alive.ok()) queue.Fail(alive);
     }
     if (!queue.failure().ok()) stop.Request();
   }
   for (std::thread& thread : threads) thread.join();
-  return queue.failure();
+  TOWLINE_RETURN_IF_ERROR(queue.failure());
+  if (!is_released) Release(snapshot);
+  return absl::OkStatus();
 }
 
 }  // namespace towline

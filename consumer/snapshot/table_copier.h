@@ -12,6 +12,7 @@
 #include "model/name.h"
 #include "model/table.h"
 #include "pg/connect_options.h"
+#include "pg/connection.h"
 #include "snapshot/copier.h"
 #include "snapshot/copy_plan.h"
 #include "snapshot/copy_statements.h"
@@ -31,10 +32,9 @@ struct TableCopyJob {
   int origins_behind = 0;
   // Several times a second, on the thread of the call; an error ends the copy.
   std::function<absl::Status()> on_tick = [] { return absl::OkStatus(); };
-  // On the thread of a worker that has nothing left to copy, one at a time; null: nothing. `stop`
-  // is asked for when the copy fails; whether all parts of a table are copied, and whether others
-  // copy still.
-  std::function<absl::Status(const Shutdown& stop,
+  // On the thread of each worker that has nothing left to copy, with its session; null: nothing.
+  // Whether all parts of a table are copied, and whether others copy still.
+  std::function<absl::Status(Connection& destination,
                              absl::FunctionRef<bool(const TableName&)> is_copied,
                              absl::FunctionRef<bool()> is_copying)>
       on_idle;
@@ -42,7 +42,7 @@ struct TableCopyJob {
 
 // Writes pieces' marks in the transactions of their rows. The rows are durable only once a later
 // commit is (synchronous_commit is off here): the caller's next change of state is. One worker for
-// each of `readers` (ExportedSnapshot::TakeReaders).
+// each of `readers` (ExportedSnapshot::TakeReaders). Lets go of the snapshot when all is read.
 absl::Status CopyTables(const CopierOptions& options, const TableCopyJob& job,
                         ExportedSnapshot& snapshot, std::vector<Connection> readers,
                         StateStore& store, CopyProgress& progress, const Shutdown& shutdown);
