@@ -46,9 +46,8 @@ std::vector<std::string> Candidates() {
   for (const std::string& directory : directories) {
     std::error_code ignored;
     std::string program = absl::StrCat(directory, "/pg_dump");
-    if (std::filesystem::exists(program, ignored) && seen.insert(program).second) {
-      programs.push_back(program);
-    }
+    const std::filesystem::path same = std::filesystem::canonical(program, ignored);
+    if (!ignored && seen.insert(same).second) programs.push_back(program);
   }
   return programs;
 }
@@ -89,6 +88,7 @@ absl::StatusOr<std::string> FindPgDump(const std::string& chosen, int server_ver
     }
     found.push_back(absl::StrCat(program, " (version ", *version, ")"));
     if (*version >= wanted) good.emplace(*version, program);
+    if (*version == wanted) break;  // none fits better, and asking takes its time
   }
   if (!good.empty()) return good.begin()->second;
   absl::Status status = absl::FailedPreconditionError(
