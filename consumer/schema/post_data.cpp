@@ -28,12 +28,34 @@ bool StartsWithAny(absl::string_view text, std::initializer_list<absl::string_vi
   return false;
 }
 
+// What follows the table's or constraint's name: ... ("a", "b" DESC) INCLUDE ("c") WITH ("k"='v')
+// WHERE (...). A parenthesis within a list is an expression's, or an operator's.
+bool IsOfColumnsAlone(absl::string_view text) {
+  int depth = 0;
+  while (!text.empty()) {
+    const char here = text.front();
+    if (depth == 0 && absl::StartsWith(text, " WHERE ")) return false;
+    text.remove_prefix(1);
+    if (here == '"' || here == '\'') {
+      const size_t end = text.find(here);
+      if (end == absl::string_view::npos) return false;
+      text.remove_prefix(end + 1);
+    } else if (here == '(') {
+      if (++depth > 1) return false;
+    } else if (here == ')') {
+      --depth;
+    }
+  }
+  return true;
+}
+
 PostData ClassifyIndex(absl::string_view text) {
   PostData index;
   if (!TakeQuotedName(&text, &index.name) || !absl::ConsumePrefix(&text, " ON ")) return {};
   absl::ConsumePrefix(&text, "ONLY ");
   if (!TakeRelation(&text, &index.table)) return {};
   index.kind = PostDataKind::kIndex;
+  index.is_plain = IsOfColumnsAlone(text);
   return index;
 }
 
@@ -55,6 +77,7 @@ PostData ClassifyConstraint(absl::string_view text, TableName table) {
   if (!TakeQuotedName(&text, &constraint.name)) return {};
   if (StartsWithAny(text, {" PRIMARY KEY ", " UNIQUE ", " EXCLUDE "})) {
     constraint.kind = PostDataKind::kKey;
+    constraint.is_plain = IsOfColumnsAlone(text);
   } else if (absl::ConsumePrefix(&text, " FOREIGN KEY ")) {
     constraint.kind = PostDataKind::kForeignKey;
     if (!TakeReferenced(text, &constraint.referenced)) constraint.referenced = {};

@@ -32,6 +32,9 @@ struct PostData {
   TableName table;       // of indexes, keys, foreign keys and validations
   std::string name;      // of the index or constraint
   TableName referenced;  // by a foreign key
+  // Of an index or key: of columns alone. A function in an expression or condition may read other
+  // tables, whatever it is declared as.
+  bool is_plain = false;
 };
 
 PostData ClassifyPostData(absl::string_view statement);

@@ -258,7 +258,7 @@ void KeepWanted(absl::FunctionRef<bool(const PostData&)> is_wanted,
     const PostData found = ClassifyPostData(statement.statement);
     const bool is_index = found.kind == PostDataKind::kIndex || found.kind == PostDataKind::kKey;
     if (!is_index && found.kind != PostDataKind::kDetail && !statement.is_done) may_run = false;
-    if (!may_run || !is_index || !is_wanted(found)) statement.is_done = true;
+    if (!may_run || !found.is_plain || !is_wanted(found)) statement.is_done = true;
   }
 }
 

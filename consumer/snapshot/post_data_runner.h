@@ -39,9 +39,9 @@ struct PostDataStep {
 std::vector<PostDataStep> PlanPostData(absl::Span<const SchemaStatement> statements,
                                        const std::map<TableName, int64_t>& bytes);
 
-// Of the indexes and keys that are left those that are wanted and may run before all others: none
-// behind a statement of another kind, which may make what they need. The rest counts as done;
-// settings stay.
+// Of the indexes and keys that are left those that are wanted and may run before all others, and
+// before other tables have their rows: of columns alone, and none behind a statement of another
+// kind, which may make what they need. The rest counts as done; settings stay.
 void KeepWanted(absl::FunctionRef<bool(const PostData&)> is_wanted,
                 std::vector<SchemaStatement>* statements);
 

@@ -38,7 +38,10 @@ def test_an_idle_worker_builds_the_indexes_of_tables_that_are_copied(towline_fac
     source.script("CREATE TABLE large (id int PRIMARY KEY, v text)",
                   "INSERT INTO large SELECT i, repeat('x', 500) FROM generate_series(1, 4000) i",
                   "CREATE TABLE small (id int PRIMARY KEY, v int)", "INSERT INTO small SELECT i, i FROM generate_series(1, 50) i",
-                  "CREATE INDEX by_v ON small (v)", "CREATE INDEX of_large ON large (id, v)")
+                  "CREATE INDEX by_v ON small (v)", "CREATE INDEX of_large ON large (id, v)",
+                  # Whoever says that it is immutable has all rows in mind.
+                  "CREATE FUNCTION large_v(of int) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT v FROM public.large WHERE id = of'",
+                  "CREATE INDEX by_large ON small (large_v(id))", "CREATE INDEX by_some ON small (v) WHERE large_v(id) IS NOT NULL")
     service = towline_factory(source, destination, arguments=["--copy-workers", "2", "--copy-rate-max", "300kB"])
     service.start()
     destination.wait_for("SELECT count(*) = 2 FROM pg_indexes WHERE tablename = 'small'")
@@ -52,6 +55,10 @@ def test_an_idle_worker_builds_the_indexes_of_tables_that_are_copied(towline_fac
     service.wait_until_caught_up()
     assert_equal(source.uri(), destination.uri())
     assert_same_schema(source, destination)
+    for condition in ("large_v(id) = repeat('x', 500)", "large_v(id) IS NOT NULL AND v > 0"):
+        with Session(destination) as session:
+            session.execute("SET enable_seqscan = off")
+            assert session.execute(f"SELECT count(*) FROM small WHERE {condition}") == [(50,)]
     assert service.stop() == 0
 
 

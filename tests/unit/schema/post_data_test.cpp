@@ -32,6 +32,23 @@ TEST(PostDataTest, KindsAreToldApartByTheWordsBetweenTheNames) {
   EXPECT_EQ(Text("ALTER EVENT TRIGGER \"e\" DISABLE"), "event trigger|||");
 }
 
+TEST(PostDataTest, AnIndexOfColumnsAloneReadsNothingElse) {
+  auto is_plain = [](const std::string& end) {
+    return ClassifyPostData("CREATE INDEX \"i\" ON \"s\".\"t\" USING \"btree\" " + end).is_plain;
+  };
+  EXPECT_TRUE(
+      is_plain("(\"a\", \"b (c\" DESC) INCLUDE (\"d WHERE \") WITH (\"fillfactor\"='(70')"));
+  EXPECT_FALSE(is_plain("((\"a\" + 1))"));
+  EXPECT_FALSE(is_plain("(\"public\".\"f\"(\"a\"))"));
+  EXPECT_FALSE(is_plain("(\"a\") WHERE \"b\""));
+  EXPECT_FALSE(is_plain("(\"a"));
+  const std::string add = "ALTER TABLE ONLY \"s\".\"t\"\n    ADD CONSTRAINT \"k\" ";
+  EXPECT_TRUE(ClassifyPostData(add + "PRIMARY KEY (\"a\", \"b\")").is_plain);
+  EXPECT_FALSE(ClassifyPostData(add + "EXCLUDE USING \"gist\" (\"a\" WITH &&) WHERE ((\"b\" > 0))")
+                   .is_plain);
+  EXPECT_FALSE(ClassifyPostData(add + "FOREIGN KEY (\"a\")").is_plain);
+}
+
 TEST(PostDataTest, AForeignKeyNamesTheTableThatItReferences) {
   const std::string key = "ALTER TABLE ONLY \"s\".\"t\"\n    ADD CONSTRAINT \"k\" FOREIGN KEY ";
   EXPECT_EQ(

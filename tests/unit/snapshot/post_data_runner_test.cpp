@@ -90,6 +90,10 @@ TEST(PostDataAheadTest, IndexesAndKeysOfWantedTablesAndAllSettings) {
             "0 1 4 5 ");
 }
 
+TEST(PostDataAheadTest, NothingWhoseFunctionsMayReadOtherTables) {
+  EXPECT_EQ(Wanted({Key("a"), Index("a") + " WHERE (\"f\"(\"x\"))", Index("b")}), "0 2 ");
+}
+
 TEST(PostDataAheadTest, NothingBehindAStatementThatMayMakeWhatItNeeds) {
   EXPECT_EQ(Wanted({Key("a"), "CREATE FUNCTION f", Index("b"), "SET a = 1"}), "0 3 ");
   EXPECT_EQ(Wanted({"done CREATE FUNCTION f", Index("b")}), "1 ");
