@@ -49,7 +49,7 @@ void Assembler::LookAtSnapshots(const TransactionHeader& header) {
   is_mixed_ = is_live() || (count > 0 && !is_dropped_);
 }
 
-absl::StatusOr<bool> Assembler::IsHeldByRange(size_t snapshot) {
+absl::StatusOr<bool> Assembler::IsHeldByRange(size_t snapshot, const Relation& relation) {
   if (!is_live()) return holds_[snapshot];
   while (true) {
     switch (options_.boundary->live->Judge(snapshot, header_.xid, header_.commit_lsn)) {
@@ -61,13 +61,13 @@ absl::StatusOr<bool> Assembler::IsHeldByRange(size_t snapshot) {
         break;
     }
     CutAllBefore();
-    TOWLINE_RETURN_IF_ERROR(options_.await_copy());
+    TOWLINE_RETURN_IF_ERROR(options_.await_copy(relation.name));
   }
 }
 
 absl::StatusOr<bool> Assembler::IsHeldWhole(const Relation& relation) {
   auto live = options_.boundary->live_tables.find(relation.oid);
-  if (live != options_.boundary->live_tables.end()) return IsHeldByRange(live->second);
+  if (live != options_.boundary->live_tables.end()) return IsHeldByRange(live->second, relation);
   return holds_[options_.boundary->SnapshotOf(relation.oid)];
 }
 
@@ -75,7 +75,7 @@ absl::StatusOr<bool> Assembler::IsTruncateCopied(const Relation& relation) {
   auto ranged = options_.boundary->ranged.find(relation.oid);
   if (ranged == options_.boundary->ranged.end()) return IsHeldWhole(relation);
   return ranged_.HoldTruncate(
-      ranged->second, [this](size_t snapshot) { return IsHeldByRange(snapshot); }, relation);
+      ranged->second, [&](size_t snapshot) { return IsHeldByRange(snapshot, relation); }, relation);
 }
 
 // Of a mixed transaction. A TRUNCATE is left with the tables that it is news for.
@@ -87,7 +87,8 @@ absl::StatusOr<bool> Assembler::KeepsNew(Change* change) {
       return !is_held;
     }
     return ranged_.Keep(
-        ranged->second, [this](size_t snapshot) { return IsHeldByRange(snapshot); }, change);
+        ranged->second, [&](size_t snapshot) { return IsHeldByRange(snapshot, *change->relation); },
+        change);
   }
   auto kept = std::make_shared<std::vector<const Relation*>>();
   for (const Relation* relation : *change->truncated) {

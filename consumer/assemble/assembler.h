@@ -63,6 +63,7 @@
 #include "model/change_sink.h"
 #include "model/frame.h"
 #include "model/moved_row.h"
+#include "model/name.h"
 #include "model/relation.h"
 #include "model/snapshot.h"
 
@@ -75,9 +76,9 @@ class Assembler final : public ChangeSink {
     int64_t batch_rows_max = 0;
     Lsn position;                          // the resume point
     std::optional<CopyBoundary> boundary;  // none: nothing to filter by I4
-    // With boundary->live: waits until it may answer otherwise, or for a while, and lets what
-    // Take() gives be applied; an error ends the decoding.
-    std::function<absl::Status()> await_copy;
+    // With boundary->live, at a change of this table: waits until it may answer otherwise, or for a
+    // while, and lets what Take() gives be applied; an error ends the decoding.
+    std::function<absl::Status(const TableName&)> await_copy;
     // The image of a row with all its values, as its transaction has left it; none: the source does
     // not have that any more. May wait, and lets what Take() gives be applied; an error ends the
     // decoding. Without this, no such row can be had.
@@ -113,7 +114,7 @@ class Assembler final : public ChangeSink {
  private:
   void LookAtSnapshots(const TransactionHeader& header);
   bool is_live() const { return options_.boundary->live != nullptr; }
-  absl::StatusOr<bool> IsHeldByRange(size_t snapshot);
+  absl::StatusOr<bool> IsHeldByRange(size_t snapshot, const Relation& relation);
   absl::StatusOr<bool> IsHeldWhole(const Relation& relation);
   absl::StatusOr<bool> IsTruncateCopied(const Relation& relation);
   absl::StatusOr<bool> KeepsNew(Change* change);

@@ -10,6 +10,7 @@
 #include "base/status_macros.h"
 #include "base/steady_clock.h"
 #include "model/live_copy.h"
+#include "pg/quoting.h"
 
 namespace towline {
 namespace {
@@ -30,6 +31,11 @@ constexpr size_t kSentBatchesMax = 2;
 constexpr absl::Duration kTellAfter = absl::Seconds(1);
 constexpr absl::Duration kTellInterval = absl::Seconds(10);
 
+// The stream stands at a table that is being copied: ranges of a key are done in less.
+constexpr absl::Duration kTellCopyAfter = absl::Seconds(5);
+constexpr absl::Duration kTellCopyInterval = absl::Minutes(1);
+constexpr absl::Duration kSameWait = absl::Seconds(1);  // with longer in between it is another
+
 }  // namespace
 
 ApplyLoop::ApplyLoop(Options options, std::unique_ptr<Applier> applier,
@@ -45,7 +51,7 @@ ApplyLoop::ApplyLoop(Options options, std::unique_ptr<Applier> applier,
 
 Assembler::Options ApplyLoop::AssemblerOptions() {
   Assembler::Options options = options_.assembler;
-  options.await_copy = [this] { return AwaitCopy(); };
+  options.await_copy = [this](const TableName& table) { return AwaitCopy(table); };
   if (options_.moved_rows != nullptr) {
     options.read_moved = [this](const MovedRow& moved) { return ReadMoved(moved); };
   }
@@ -134,12 +140,23 @@ absl::Status ApplyLoop::StandStill() {
   return stop_ ? absl::CancelledError("told to stop") : absl::OkStatus();
 }
 
-absl::Status ApplyLoop::AwaitCopy() {
+absl::Status ApplyLoop::AwaitCopy(const TableName& table) {
+  const absl::Time now = SteadyNow();
+  if (table != awaited_ || now - awaited_at_ > kSameWait) {
+    awaited_ = table;
+    await_told_at_ = now + kTellCopyAfter;
+  }
+  if (now >= await_told_at_) {
+    LogInfo("the stream waits for the copy of a table, as a change is news to it; so does the log",
+            {{"table", QuoteQualified(table.schema, table.name)}});
+    await_told_at_ = now + kTellCopyInterval;
+  }
   LiveCopy& live = *options_.assembler.boundary->live;
   const uint64_t change_count = live.change_count();
   FaultPoint("stream:await-copy");
   TOWLINE_RETURN_IF_ERROR(StandStill());
   live.AwaitChange(change_count, kIdleWait);
+  awaited_at_ = SteadyNow();
   return absl::OkStatus();
 }
 

@@ -29,6 +29,7 @@
 #include "base/lsn.h"
 #include "decode/decoder.h"
 #include "model/moved_row.h"
+#include "model/name.h"
 #include "model/received.h"
 #include "observe/stream_meter.h"
 
@@ -72,7 +73,7 @@ class ApplyLoop {
   absl::Status Gather(Received first);
   absl::Status Consume(Received received);
   absl::Status Replay();
-  absl::Status AwaitCopy();
+  absl::Status AwaitCopy(const TableName& table);
   absl::StatusOr<std::optional<std::string>> ReadMoved(const MovedRow& moved);
   absl::Status StandStill();
   absl::Status ApplyDue(bool is_idle);
@@ -92,6 +93,10 @@ class ApplyLoop {
   std::optional<Lsn> progress_lsn_;  // where the position may move without any change
   absl::Time progressed_at_;         // when it last did
   absl::Time sent_at_;               // the last batch
+  // The copy of which the stream waits for, last waited for at, and of which it is told at.
+  TableName awaited_;
+  absl::Time awaited_at_ = absl::InfinitePast();
+  absl::Time await_told_at_;
   Lsn reported_durable_;
   mutable absl::Mutex mutex_;
   Progress progress_ ABSL_GUARDED_BY(mutex_);

@@ -356,7 +356,7 @@ class World {
     options.boundary->ranged.emplace(kTable, std::move(table));
     // As there is always one: that of tables which are copied whole.
     options.boundary->snapshots.push_back({Snapshot::Parse("0:0:").value(), {1000}});
-    options.await_copy = [this]() -> absl::Status {
+    options.await_copy = [this](const TableName&) -> absl::Status {
       Apply(false);
       // A crash while it waits: the rest of the transaction is not decoded.
       if (Any(40) == 0) return absl::CancelledError("");
