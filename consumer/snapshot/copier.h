@@ -42,7 +42,8 @@ struct CopierOptions {
   ExtensionRows extension_rows;  // of the selected tables of extensions, which have rules by them
   SchemaOptions schema;
   // Captured DDL follows: a command that only some snapshots of the copy hold cannot be placed, so
-  // tables that cannot be divided by a key share one.
+  // tables that cannot be divided by a key share one. For the same reason the schema is that of the
+  // rows' snapshot to the last object.
   bool follows_ddl = false;
   bool is_once = false;       // no stream follows, and nothing need be known of one
   bool copies_schema = true;  // false: the tables must be there, nothing is made

@@ -11,6 +11,7 @@
 #include "base/status_macros.h"
 #include "base/steady_clock.h"
 #include "pg/quoting.h"
+#include "schema/catalog_fingerprint.h"
 #include "schema/materialized_views.h"
 #include "snapshot/slot.h"
 #include "state/task_name.h"
@@ -59,6 +60,7 @@ struct DumpedSchema {
   SchemaDump dump;
   std::vector<Table> tables;
   bool is_partial = false;
+  std::string fingerprint;  // of the catalogs; empty: not compared
 };
 
 absl::Status LogLeftOut(Connection& source, const ExcludedObjects& excluded,
@@ -87,6 +89,7 @@ class Starter {
     snapshot_options_.readers = std::max(options.workers, 1);
     schema_options_ = options.schema;
     copies_schema_ = options.copies_schema;
+    compares_catalogs_ = options.copies_schema && options.follows_ddl;
   }
 
   // Nothing: the schema has changed while it was being read.
@@ -99,10 +102,13 @@ class Starter {
                              ExportedSnapshot::Take(snapshot_options_, shutdown_));
     if (locks_first) {
       TOWLINE_ASSIGN_OR_RETURN(schema_, ReadSchemaUnder(snapshot));
-    } else if (reads_schema_ && !HaveSameShape(schema_->tables, snapshot.tables())) {
-      schema_.reset();
-      ++changes_;
-      return std::optional<CopyStart>();
+    } else if (reads_schema_) {
+      TOWLINE_ASSIGN_OR_RETURN(const bool is_the_same, IsStillTheSame(snapshot));
+      if (!is_the_same) {
+        schema_.reset();
+        ++changes_;
+        return std::optional<CopyStart>();
+      }
     }
     std::vector<Connection> readers = snapshot.TakeReaders();
     CopyStart start{std::move(snapshot), std::move(readers), {}, false};
@@ -120,7 +126,21 @@ class Starter {
     unlocked.locks_tables = false;
     TOWLINE_ASSIGN_OR_RETURN(ExportedSnapshot snapshot,
                              ExportedSnapshot::Take(unlocked, shutdown_));
-    return ReadSchemaUnder(snapshot);
+    TOWLINE_ASSIGN_OR_RETURN(DumpedSchema schema, ReadSchemaUnder(snapshot));
+    if (compares_catalogs_) {
+      TOWLINE_ASSIGN_OR_RETURN(schema.fingerprint, ReadCatalogFingerprint(snapshot.connection()));
+    }
+    return schema;
+  }
+
+  // A command of the stream counts as held by the copy if the rows' snapshot sees it. Then the dump
+  // has to hold it too, whatever it is about.
+  absl::StatusOr<bool> IsStillTheSame(ExportedSnapshot& snapshot) {
+    if (!HaveSameShape(schema_->tables, snapshot.tables())) return false;
+    if (!compares_catalogs_) return true;
+    TOWLINE_ASSIGN_OR_RETURN(std::string fingerprint,
+                             ReadCatalogFingerprint(snapshot.connection()));
+    return fingerprint == schema_->fingerprint;
   }
 
   absl::StatusOr<DumpedSchema> ReadSchemaUnder(ExportedSnapshot& snapshot) {
@@ -154,6 +174,7 @@ class Starter {
   ExportedSnapshot::Options snapshot_options_;
   SchemaOptions schema_options_;
   bool copies_schema_ = true;
+  bool compares_catalogs_ = false;
   std::optional<DumpedSchema> schema_;  // kept while only locks are wanting
   int changes_ = 0;                     // of the schema, between its dump and the locks
 };

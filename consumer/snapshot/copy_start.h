@@ -18,8 +18,8 @@ namespace towline {
 struct CopyStart {
   ExportedSnapshot snapshot;
   std::vector<Connection> readers;  // one for each worker
-  SchemaDump dump;                  // of a moment before, with the same tables as the snapshot;
-                                    // empty when a copy goes on
+  SchemaDump dump;                  // of a moment before, with the same tables as the snapshot (all
+                                    // objects, where DDL follows); empty when a copy goes on
   bool is_partial = false;          // not all tables are selected
 };
 

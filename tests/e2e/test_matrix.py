@@ -191,6 +191,19 @@ def test_column_added_in_a_run_cut_short(cluster_of, version):
         source.query("SELECT pg_drop_replication_slot(%s)", [slot])
 
 
+@pytest.mark.parametrize("version", [version for version, programs in VERSIONS.items() if programs != server_bin()])
+def test_schema_changes(cluster_of, towline_factory, version):
+    """Every version has the catalogs that are compared when the copy starts, and its commands are captured."""
+    source, destination, towline = make_service(cluster_of, towline_factory, version, version, arguments=["--ddl", "apply"])
+    source.script("SELECT towline.enable_ddl()", "CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t VALUES (1)")
+    towline.start().wait_for_state("streaming")
+    source.script("ALTER TABLE t ADD COLUMN v text DEFAULT 'new'", "CREATE VIEW seen AS SELECT id, v FROM t", "INSERT INTO t VALUES (2)")
+    towline.wait_until_caught_up()
+    assert_equal(source.uri(), destination.uri(), definitions=True)
+    assert towline.stop() == 0
+    towline.call("drop", check=True)
+
+
 @pytest.mark.parametrize("is_behind", [False, True], ids=["synchronised", "behind"])
 @pytest.mark.parametrize("version", [version for version in VERSIONS if version >= 17])
 def test_a_promoted_standby(version, is_behind, new_cluster, cluster_of, towline_factory):
