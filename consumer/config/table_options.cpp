@@ -162,7 +162,10 @@ absl::Status SetDdlPolicy(const Values& words, DdlPolicy& policy) {
 
 const std::vector<TableOptionSpec>& TableOptionTable() {
   static const auto* table = new std::vector<TableOptionSpec>{
-      {"existing", kExistingRange, "As existing, for this table.", "append", TableValueKind::kWord,
+      {"existing", kExistingRange,
+       "As existing, for this table and for partitions below it, unless they or a table in "
+       "between have their own.",
+       "append", TableValueKind::kWord,
        [](Config& config, const TableName& name, const TableValue& value) {
          return SetWord(kExisting, value.words[0], config.existing_by_table[name]);
        }},

@@ -96,11 +96,6 @@ std::optional<Result> CheckContext::Ask(const char* id, Connection& connection,
   return std::nullopt;
 }
 
-ExistingTables ExistingOf(const CheckOptions& options, const TableName& table) {
-  auto own = options.existing_by_table.find(table);
-  return own == options.existing_by_table.end() ? options.existing : own->second;
-}
-
 std::string ListNames(const std::vector<std::string>& names, size_t shown_max) {
   std::string text;
   for (size_t i = 0; i < std::min(names.size(), shown_max); ++i) {

@@ -73,9 +73,6 @@ class CheckContext {
   void Add(const char* id, FindingLevel level, std::string found, Mend mend);
 };
 
-// The policy for one table: its own or the task's.
-ExistingTables ExistingOf(const CheckOptions& options, const TableName& table);
-
 // "a, b, c and 7 more"; nobody reads a thousand names.
 std::string ListNames(const std::vector<std::string>& names, size_t shown_max = 5);
 std::string QuotedName(const TableName& name);

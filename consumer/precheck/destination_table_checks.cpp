@@ -165,7 +165,7 @@ void CheckRows(CheckContext& context, const std::vector<Pair>& pairs) {
   for (const Pair& pair : pairs) {
     // A partitioned table's rows are found in its partitions; what we may not read is said by
     // destination.table_privileges.
-    if (ExistingOf(context.options, pair.source->name) == ExistingTables::kStop &&
+    if (context.options.existing.For(*pair.source) == ExistingTables::kStop &&
         pair.destination->kind == 'r' && pair.destination->can_select &&
         !pair.destination->has_row_security) {
       asked.push_back(pair.destination);

@@ -10,6 +10,7 @@
 #include "base/lsn.h"
 #include "base/shutdown.h"
 #include "config/config.h"
+#include "config/existing_policy.h"
 #include "pg/connect_options.h"
 #include "precheck/finding.h"
 #include "schema/catalog_reader.h"
@@ -22,8 +23,7 @@ struct CheckOptions {
   std::optional<ConnectOptions> source_standby;  // where the slot is, if not at the source
   ConnectOptions destination;
   TableSelection selection;
-  ExistingTables existing = ExistingTables::kStop;
-  std::map<TableName, ExistingTables> existing_by_table;
+  ExistingPolicy existing;
   std::map<TableName, bool> folds;
   std::map<TableName, TableRule> rules;
   std::string task;  // empty: not known yet (checks about task and slot are left out)

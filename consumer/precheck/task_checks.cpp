@@ -15,7 +15,7 @@ namespace {
 void CheckTableOptions(CheckContext& context) {
   const CheckOptions& options = context.options;
   std::set<TableName> named;
-  for (const auto& [name, policy] : options.existing_by_table) named.insert(name);
+  for (const auto& [name, policy] : options.existing.by_table) named.insert(name);
   for (const auto& [name, rule] : options.rules) named.insert(name);
   for (const auto& [name, may_fold] : options.folds) named.insert(name);
   if (named.empty() || context.tables.empty()) return;
@@ -26,6 +26,7 @@ void CheckTableOptions(CheckContext& context) {
     selected.insert(table.name);
     // A rule of a partitioned table may be meant for a partition that alone is selected.
     for (const TableName& ancestor : table.ancestors) {
+      if (options.existing.by_table.contains(ancestor)) selected.insert(ancestor);
       if (options.rules.contains(ancestor)) selected.insert(ancestor);
       if (options.folds.contains(ancestor)) selected.insert(ancestor);
     }

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "base/steady_clock.h"
+#include "config/existing_policy.h"
 #include "pg/quoting.h"
 #include "precheck/precheck.h"
 #include "run/start_checks.h"
@@ -25,18 +26,6 @@
 
 namespace towline {
 namespace {
-
-absl::string_view ExistingName(ExistingTables existing) {
-  switch (existing) {
-    case ExistingTables::kStop:
-      return "stop";
-    case ExistingTables::kAppend:
-      return "append";
-    case ExistingTables::kTruncate:
-      return "truncate";
-  }
-  return "";
-}
 
 CopyPlanner PlannerOf(const Config& config) {
   if (config.copy_planner == "keys") return CopyPlanner::kKeys;
@@ -327,10 +316,8 @@ CopierOptions Attempt::CopyOptions() const {
   options.source = config.source;
   options.destination = config.destination;
   options.selection = SelectionOf(config);
-  options.existing = [&config](const TableName& table) {
-    auto found = config.existing_by_table.find(table);
-    return std::string(
-        ExistingName(found != config.existing_by_table.end() ? found->second : config.existing));
+  options.existing = [policy = ExistingPolicyOf(config)](const Table& table) {
+    return ExistingName(policy.For(table));
   };
   options.rules = config.rules;
   options.extension_rows = config.extension_rows;

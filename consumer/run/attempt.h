@@ -117,12 +117,12 @@ class Attempt {
   absl::Status TakeUpRequests();
   absl::Status TakeUp(const TableRequest& request, const std::vector<PieceRow>& pieces);
   absl::Status Leave(const TableRequest& request, const std::string& state);
-  absl::Status Come(const TableRequest& request, const Table& there);
+  absl::Status Come(const TableRequest& request, const JoinPlan& plan);
   absl::StatusOr<Connection> OpenJoinSource();
   absl::Status CheckMayJoinNow();
-  absl::StatusOr<Table> CheckJoin(const TableRequest& request, const std::string& existing);
+  absl::StatusOr<JoinPlan> CheckJoin(const TableRequest& request, const std::string& existing);
   absl::StatusOr<bool> LockToJoin(Connection& session, const TableRequest& request,
-                                  const Table& there);
+                                  const JoinPlan& plan);
   absl::Status BlameLock(const absl::Status& failed, const Table& there);
   absl::Status RefuseExcluded(Connection& source, const TableName& table);
   absl::Status ParkJoining(const TableName& table, const absl::Status& why);

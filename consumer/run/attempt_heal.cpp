@@ -18,6 +18,7 @@
 #include "base/fault_point.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "config/existing_policy.h"
 #include "pg/quoting.h"
 #include "run/attempt.h"
 #include "run/start_checks.h"
@@ -45,6 +46,14 @@ absl::StatusOr<Connection> OpenHealSession(const ConnectOptions& destination,
   purpose.application_name = DestinationApplication(task, "heal");
   purpose.settings = {kRuleSearchPathSql};
   return Connection::Open(destination, purpose, shutdown);
+}
+
+// Of the source, in the order of the pieces.
+absl::StatusOr<std::vector<Table>> ReadTablesOf(Connection& source,
+                                                const std::vector<PieceRow>& pieces) {
+  std::vector<TableName> names;
+  for (const PieceRow& piece : pieces) names.push_back(piece.table);
+  return ReadTablesByName(source, names);
 }
 
 void ParkLeftOut(PieceRow* piece, const std::string& reason) {
@@ -118,12 +127,12 @@ absl::Status Attempt::RefuseHealing(Connection& source) {
   TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_->ReadPieces());
   // What is asked for now counts as well: a table that the copy itself made may have got rows
   // since.
-  const Config& config = context_.config;
-  for (PieceRow& piece : pieces) {
-    auto asked = config.existing_by_table.find(piece.table);
-    const ExistingTables existing =
-        asked != config.existing_by_table.end() ? asked->second : config.existing;
-    if (existing == ExistingTables::kAppend) piece.existing = "append";
+  const ExistingPolicy policy = ExistingPolicyOf(context_.config);
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> tables, ReadTablesOf(source, pieces));
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    if (policy.For(pieces[i].table, tables[i].ancestors) == ExistingTables::kAppend) {
+      pieces[i].existing = "append";
+    }
   }
   TOWLINE_RETURN_IF_ERROR(CheckHealable(row_, source_identity_, slot, pieces, context_.config.rules,
                                         context_.config.foreign_origins));
@@ -140,9 +149,7 @@ absl::Status Attempt::RefuseHealing(Connection& source) {
 // come as they are, and rows outside of a mistyped `where` would go.
 absl::Status Attempt::RefuseOtherRules(Connection& source, const std::vector<PieceRow>& pieces) {
   if (context_.config.accepts_rule_change) return absl::OkStatus();
-  std::vector<TableName> names;
-  for (const PieceRow& piece : pieces) names.push_back(piece.table);
-  TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> tables, ReadTablesByName(source, names));
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> tables, ReadTablesOf(source, pieces));
   std::vector<PieceRow> changed = ChangedRules(pieces, tables, context_.config.rules);
   return changed.empty() ? absl::OkStatus() : RefuseRuleChange(row_, changed);
 }

@@ -48,7 +48,7 @@ std::string Quoted(const TableName& table) { return QuoteQualified(table.schema,
 // Of one that was found empty under a lock when it was added: what came then is not the task's.
 absl::Status CheckStillEmpty(Connection& session, const CopierOptions& options,
                              const Table& there) {
-  auto stop = [](const TableName&) { return std::string("stop"); };
+  auto stop = [](const Table&) { return std::string("stop"); };
   absl::Status empty =
       CheckExistingRows(session, {there}, {there}, {stop, {}, options.extension_rows});
   if (!absl::IsFailedPrecondition(empty)) return empty;
@@ -73,8 +73,9 @@ absl::Status Attempt::CheckMayJoinNow() {
   return CheckMayJoin(context_.config, slot.has_value() && slot->is_two_phase);
 }
 
-// Before it is taken up: what is refused then leaves the table as it is. Gives the destination's.
-absl::StatusOr<Table> Attempt::CheckJoin(const TableRequest& request, const std::string& existing) {
+// Before it is taken up: what is refused then leaves the table as it is.
+absl::StatusOr<JoinPlan> Attempt::CheckJoin(const TableRequest& request,
+                                            const std::string& existing) {
   TOWLINE_RETURN_IF_ERROR(CheckMayJoinNow());
   TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenJoinSource());
   if (request.action == "add") TOWLINE_RETURN_IF_ERROR(RefuseExcluded(source, request.table));
@@ -93,20 +94,20 @@ absl::StatusOr<Table> Attempt::CheckJoin(const TableRequest& request, const std:
     TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> tables, ReadTablesByName(source, {request.table}));
     TOWLINE_RETURN_IF_ERROR(CheckRulesOf(tables));
   }
-  return std::move(plan.there);
+  return plan;
 }
 
 // In the session's transaction, which locks the table: what would be in the way when it is emptied
 // must not take it out of the stream first. Of a table of the task its rows are the task's; else
 // whether it was found empty, so that rows in it are not.
 absl::StatusOr<bool> Attempt::LockToJoin(Connection& session, const TableRequest& request,
-                                         const Table& there) {
+                                         const JoinPlan& plan) {
   const CopierOptions options = CopyOptions();
   TOWLINE_RETURN_IF_ERROR(session.Exec(kAskedLockTimeoutSql).status());
-  TOWLINE_RETURN_IF_ERROR(LockToEmpty(session, there, options.extension_rows));
-  if (request.action != "add" || options.existing(there.name) != "stop") return false;
-  TOWLINE_RETURN_IF_ERROR(
-      CheckExistingRows(session, {there}, {there}, {options.existing, {}, options.extension_rows}));
+  TOWLINE_RETURN_IF_ERROR(LockToEmpty(session, plan.there, options.extension_rows));
+  if (request.action != "add" || options.existing(plan.table) != "stop") return false;
+  TOWLINE_RETURN_IF_ERROR(CheckExistingRows(session, {plan.table}, {plan.there},
+                                            {options.existing, {}, options.extension_rows}));
   return true;
 }
 

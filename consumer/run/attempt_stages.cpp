@@ -196,7 +196,7 @@ absl::StatusOr<std::vector<PieceRow>> Attempt::AdoptTables(Connection& source) {
     PieceRow piece;
     piece.table = table.name;
     piece.source_oid = table.oid;
-    piece.existing = options.existing(table.name);
+    piece.existing = options.existing(table);
     piece.state = "streamed";
     piece.rule = RuleText(FindRule(config.rules, table));
     pieces.push_back(std::move(piece));

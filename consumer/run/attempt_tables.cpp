@@ -277,9 +277,9 @@ absl::Status Attempt::TakeUp(const TableRequest& request, const std::vector<Piec
       return Leave(request, request.action == "park" ? "parked" : "removed");
     }
     const bool is_added = request.action == "add";
-    absl::StatusOr<Table> there =
+    absl::StatusOr<JoinPlan> plan =
         CheckJoin(request, piece == nullptr || is_added ? "" : piece->existing);
-    refusal = there.ok() ? Come(request, *there) : there.status();
+    refusal = plan.ok() ? Come(request, *plan) : plan.status();
     if (refusal.ok() || !IsTableFault(refusal)) return refusal;
   }
   LogWarning("what is asked of a table cannot be done", {{"table", Quoted(request.table)},
@@ -292,18 +292,18 @@ absl::Status Attempt::TakeUp(const TableRequest& request, const std::vector<Piec
 }
 
 // Out of the stream from here on, and copied anew next (JoinTables()).
-absl::Status Attempt::Come(const TableRequest& request, const Table& there) {
+absl::Status Attempt::Come(const TableRequest& request, const JoinPlan& plan) {
   Connection& session = store_->connection();
   absl::Status stored = InTransaction(session, [&]() -> absl::Status {
     TOWLINE_RETURN_IF_ERROR(CheckEpoch(session, store_->claim()));
-    TOWLINE_ASSIGN_OR_RETURN(const bool is_empty, LockToJoin(session, request, there));
+    TOWLINE_ASSIGN_OR_RETURN(const bool is_empty, LockToJoin(session, request, plan));
     TOWLINE_RETURN_IF_ERROR(
         request.action == "add"
             ? AddPiece(session, store_->claim(), request.table, is_empty)
             : SetPieceState(session, store_->claim(), request.table, "joining", ""));
     return ForgetTableRequest(session, store_->claim(), request);
   });
-  TOWLINE_RETURN_IF_ERROR(BlameLock(stored, there));
+  TOWLINE_RETURN_IF_ERROR(BlameLock(stored, plan.there));
   ForgetRewritten(request.table);
   FaultPoint("tables:joining");
   LogInfo("a table is to be copied anew, as asked",

@@ -12,8 +12,7 @@ CheckOptions CheckOptionsOf(const Config& config) {
   }
   options.destination = config.destination;
   options.selection = SelectionOf(config);
-  options.existing = config.existing;
-  options.existing_by_table = config.existing_by_table;
+  options.existing = ExistingPolicyOf(config);
   options.folds = config.folds;
   options.rules = config.rules;
   options.copies_schema = config.stages.schema;

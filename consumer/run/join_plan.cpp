@@ -165,15 +165,15 @@ absl::StatusOr<JoinPlan> PlanJoin(Connection& source, Connection& destination,
                                   const CopierOptions& options, const TableName& table,
                                   const std::string& existing) {
   const std::string name = QuoteQualified(table.schema, table.name);
-  if (existing == "append" || options.existing(table) == "append") {
-    return Refuse(absl::StrCat("table ", name, " keeps rows of its own (existing: append)"),
-                  kMendByHand);
-  }
   // Before the columns that are copied by it: one that is added in between shows under the
   // snapshot.
   absl::StatusOr<std::string> source_form = ReadSourceForm(source, table);
   if (!source_form.ok() && !absl::IsNotFound(source_form.status())) return source_form.status();
   TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> here, ReadSized(source, table));
+  if (existing == "append" || options.existing(here.front()) == "append") {
+    return Refuse(absl::StrCat("table ", name, " keeps rows of its own (existing: append)"),
+                  kMendByHand);
+  }
   TOWLINE_RETURN_IF_ERROR(CheckSource(here.front(), name));
   TOWLINE_RETURN_IF_ERROR(source_form.status());
   const TableRule* rule = FindRule(options.rules, here.front());

@@ -36,8 +36,8 @@ struct CopierOptions {
   ConnectOptions source;
   ConnectOptions destination;
   TableSelection selection;
-  // "stop", "append" or "truncate", for one table.
-  std::function<std::string(const TableName&)> existing;
+  // "stop", "append" or "truncate", for one table of the source.
+  std::function<std::string(const Table&)> existing;
   TableRules rules;
   ExtensionRows extension_rows;  // of the selected tables of extensions, which have rules by them
   SchemaOptions schema;

@@ -67,7 +67,7 @@ class CopyRun {
   absl::Status EmptyAsAsked(Connection& session, const std::vector<Table>& tables);
   absl::Status MakeSchema(Connection& session, const std::vector<Table>& tables);
   absl::Status AdjustTables(Connection& session, const std::vector<Table>& tables);
-  std::string EffectivePolicy(const Table& destination) const;
+  std::string EffectivePolicy(const Table& source, const Table& destination) const;
   absl::StatusOr<std::vector<Table>> ReadDestination(Connection& session,
                                                      const std::vector<Table>& tables);
 

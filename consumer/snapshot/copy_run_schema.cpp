@@ -95,8 +95,8 @@ absl::StatusOr<std::vector<Table>> CopyRun::ReadDestination(Connection& session,
   return there;
 }
 
-std::string CopyRun::EffectivePolicy(const Table& destination) const {
-  std::string policy = options_.existing(destination.name);
+std::string CopyRun::EffectivePolicy(const Table& source, const Table& destination) const {
+  std::string policy = options_.existing(source);
   // Rows of a table that we have made ourselves are ours to empty after a crash.
   bool is_ours = destination.oid == 0 || ours_.contains(destination.name);
   return policy == "append" && is_ours ? "stop" : policy;
@@ -114,9 +114,9 @@ absl::Status CopyRun::LookAtDestination(Connection& session, const std::vector<T
   TOWLINE_RETURN_IF_ERROR(CheckFit(tables, looked_at, /*all_exist=*/!options_.copies_schema));
   TOWLINE_RETURN_IF_ERROR(CheckExistingRows(
       session, tables, there, {options_.existing, ours_, options_.extension_rows, streamed_}));
-  for (const Table& table : there) {
-    if (table.oid != 0) existed_.insert(table.name);
-    policies_[table.name] = EffectivePolicy(table);
+  for (size_t i = 0; i < tables.size(); ++i) {
+    if (there[i].oid != 0) existed_.insert(there[i].name);
+    policies_[there[i].name] = EffectivePolicy(tables[i], there[i]);
   }
   return absl::OkStatus();
 }

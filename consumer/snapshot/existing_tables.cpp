@@ -110,7 +110,7 @@ absl::Status CheckExistingRows(Connection& session, const std::vector<Table>& so
     const TableName& name = source[i].name;
     const bool is_table = destination[i].oid != 0 && destination[i].kind == 'r';
     if (!is_table || check.ours.contains(name)) continue;
-    const std::string policy = check.policy(name);
+    const std::string policy = check.policy(source[i]);
     const bool may_keep_rows = policy == "append" && !check.streamed.contains(name);
     if (policy != "truncate" && !may_keep_rows) asked.push_back(i);
   }

@@ -16,7 +16,7 @@
 namespace towline {
 
 struct ExistingCheck {
-  std::function<std::string(const TableName&)> policy;
+  std::function<std::string(const Table&)> policy;  // of tables of the source
   // Tables that an earlier try of this copy has begun: their rows are ours.
   std::set<TableName> ours;
   ExtensionRows extension_rows = {};  // of these tables only the users' rows count

@@ -108,7 +108,7 @@ absl::StatusOr<std::map<TableName, RangedPlan>> PlanRanged(
   bool has_append = false;
   for (const Table& table : tables) {
     if (!HasRowsToCopy(table)) continue;
-    has_append = has_append || options.existing(table.name) == "append";
+    has_append = has_append || options.existing(table) == "append";
     if (PlanKeys(table, {}, wanted).mode != CopyMode::kWhole) large.push_back(table.oid);
   }
   if (large.empty()) return plans;

@@ -165,6 +165,30 @@ def test_policy_can_differ_for_one_table(towline, source, destination):
     assert towline.stop() == 0
 
 
+def test_policy_of_a_partitioned_table_holds_for_its_partitions(towline, source, destination):
+    for database, own in ((source, "source"), (destination, "mine")):
+        database.script("CREATE TABLE p (id int, k int, v text, PRIMARY KEY (id, k)) PARTITION BY LIST (k)",
+                        "CREATE TABLE p_1 PARTITION OF p FOR VALUES IN (1)",
+                        "CREATE TABLE p_2 PARTITION OF p FOR VALUES IN (2) PARTITION BY RANGE (id)",
+                        "CREATE TABLE p_2_a PARTITION OF p_2 FOR VALUES FROM (0) TO (1000)",
+                        f"INSERT INTO p SELECT i, k, '{own}' FROM generate_series({1 if own == 'source' else 10}, 20) i, "
+                        "generate_series(1, 2) k")
+    source.execute("DELETE FROM p WHERE id = 15")
+    file = towline.directory / "task.yaml"
+    # What the root says keeps the rows under existing: truncate.
+    file.write_text('existing: truncate\ntable:\n  "public.p": {existing: stop}\n')
+    output = stops(towline, "--config", str(file), status=3)
+    assert '2 tables with rows: "public"."p_1", "public"."p_2_a"' in output, output
+    assert destination.query("SELECT v, count(*) FROM p GROUP BY v") == [("mine", 22)]
+    # It gives them up under existing: stop, but where a table in between says something else.
+    file.write_text('existing: stop\ntable:\n  "public.p": {existing: truncate}\n  "public.p_2": {existing: append}\n')
+    towline.start("--config", str(file)).wait_for_state("streaming")
+    towline.wait_until_caught_up()
+    assert_equal(source.uri(), destination.uri(), tables=["public.p_1"])
+    assert destination.query("SELECT v, count(*) FROM p_2_a GROUP BY v ORDER BY v") == [("mine", 11), ("source", 9)]
+    assert towline.stop() == 0
+
+
 # --- selection
 
 def test_only_what_is_selected_is_copied_and_streamed(towline_factory, source, destination):
