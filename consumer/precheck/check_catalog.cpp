@@ -258,6 +258,11 @@ const std::vector<CheckInfo>& CheckCatalog() {
       {"destination.rows", "fail",
        "Rows that are there already would mix with those of the source.",
        "Empty the table, or set existing: append or existing: truncate for it."},
+      {"destination.referring_rows", "fail, warn",
+       "Foreign keys do not act while rows are replicated: where existing: truncate empties a "
+       "table, rows of other tables that refer to it stay, without what they refer to.",
+       "Empty those tables as well, or set existing: truncate for them if they are selected; or "
+       "accept, if the source has what their rows refer to: it then is a warning."},
       {"destination.table_privileges", "fail", "Every change of a table is repeated there.",
        "GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON TABLE for what the finding lists."},
       {"destination.row_security", "fail", "Row security would refuse rows that the source has.",
@@ -385,8 +390,8 @@ bool IsOfStages(absl::string_view id, bool copies_rows, bool streams) {
       {"source.slots_free", "source.log_standby_snapshot", "source.long_transactions",
        "source.old_snapshot_threshold", "source.large_objects", "source.other_relations",
        "source.event_triggers", "source.foreign_keys", "destination.create_tables",
-       "destination.extensions", "destination.rows", "capacity.locks", "capacity.disk_space",
-       "capacity.wal_kept"});
+       "destination.extensions", "destination.rows", "destination.referring_rows", "capacity.locks",
+       "capacity.disk_space", "capacity.wal_kept"});
   if (!streams) return !of_stream->contains(id);
   return copies_rows || !of_copy->contains(id);
 }

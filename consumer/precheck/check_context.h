@@ -101,10 +101,11 @@ void CheckSourceObjects(CheckContext& context);     // source_objects_checks.cpp
 void CheckTableFamilies(CheckContext& context);     // table_family_checks.cpp
 void CheckBothServers(CheckContext& context);       // both_servers_checks.cpp: compares the two
 void CheckDestinationTypes(CheckContext& context);  // destination_types_checks.cpp
-void CheckDestinationKeys(CheckContext& context);   // destination_keys_checks.cpp
-void CheckOtherWriters(CheckContext& context);      // other_writers_checks.cpp
-void CheckCapacity(CheckContext& context);          // capacity_checks.cpp
-void CheckStandbys(CheckContext& context);          // standby_checks.cpp
-void CheckStandby(CheckContext& context);           // standby_checks.cpp: what is streamed from
+void CheckExistingRows(CheckContext& context);  // existing_rows_checks.cpp: reads context.existing
+void CheckDestinationKeys(CheckContext& context);  // destination_keys_checks.cpp
+void CheckOtherWriters(CheckContext& context);     // other_writers_checks.cpp
+void CheckCapacity(CheckContext& context);         // capacity_checks.cpp
+void CheckStandbys(CheckContext& context);         // standby_checks.cpp
+void CheckStandby(CheckContext& context);          // standby_checks.cpp: what is streamed from
 
 }  // namespace towline

@@ -112,82 +112,6 @@ void CheckColumns(CheckContext& context, const std::vector<Pair>& pairs,
   }
 }
 
-// Those of the tables whose file is not empty. Most tables that were made for a task are, and to
-// look takes a tenth of the time of a query over each.
-std::optional<std::vector<const Table*>> WithBytes(CheckContext& context,
-                                                   const std::vector<const Table*>& tables) {
-  ArrayLiteral oids;
-  for (const Table* table : tables) oids.Add(absl::StrCat(table->oid));
-  std::optional<Result> result = context.Ask(
-      "destination.rows", *context.destination,
-      "SELECT number FROM pg_catalog.unnest($1::oid[]) WITH ORDINALITY AS asked(oid, number) WHERE "
-      "pg_catalog.pg_relation_size(oid) > 0 ORDER BY number",
-      {{oids.ToString()}});
-  if (!result) return std::nullopt;
-  std::vector<const Table*> found;
-  for (int row = 0; row < result->row_count(); ++row) {
-    found.push_back(tables[static_cast<size_t>(result->GetInt(row, 0)) - 1]);
-  }
-  return found;
-}
-
-// Of an extension's table those that are not its own.
-std::string WhoseRows(const CheckContext& context, const TableName& table) {
-  auto found = context.options.extension_rows.find(table);
-  return found == context.options.extension_rows.end()
-             ? ""
-             : absl::StrCat(" WHERE ", AsOperand(found->second));
-}
-
-// Whether each of these tables has a row, in a few statements for all.
-std::optional<std::vector<bool>> HaveRows(CheckContext& context,
-                                          const std::vector<const Table*>& tables) {
-  constexpr size_t kTablesPerStatement = 100;
-  std::vector<bool> have;
-  for (size_t begin = 0; begin < tables.size(); begin += kTablesPerStatement) {
-    std::vector<std::string> parts;
-    for (size_t i = begin; i < std::min(tables.size(), begin + kTablesPerStatement); ++i) {
-      parts.push_back(absl::StrCat("SELECT ", i, ", EXISTS (SELECT 1 FROM ",
-                                   QuotedName(tables[i]->name), WhoseRows(context, tables[i]->name),
-                                   ")"));
-    }
-    std::optional<Result> result =
-        context.Ask("destination.rows", *context.destination,
-                    absl::StrCat(absl::StrJoin(parts, " UNION ALL "), " ORDER BY 1"));
-    if (!result) return std::nullopt;
-    for (int row = 0; row < result->row_count(); ++row) have.push_back(result->GetBool(row, 1));
-  }
-  return have;
-}
-
-void CheckRows(CheckContext& context, const std::vector<Pair>& pairs) {
-  std::vector<const Table*> asked;
-  for (const Pair& pair : pairs) {
-    // A partitioned table's rows are found in its partitions; what we may not read is said by
-    // destination.table_privileges.
-    if (context.options.existing.For(*pair.source) == ExistingTables::kStop &&
-        pair.destination->kind == 'r' && pair.destination->can_select &&
-        !pair.destination->has_row_security) {
-      asked.push_back(pair.destination);
-    }
-  }
-  std::optional<std::vector<const Table*>> filled = WithBytes(context, asked);
-  if (!filled) return;
-  std::optional<std::vector<bool>> have = HaveRows(context, *filled);
-  if (!have) return;
-  std::vector<std::string> names;
-  for (size_t i = 0; i < have->size(); ++i) {
-    if ((*have)[i]) names.push_back(QuotedName((*filled)[i]->name));
-  }
-  if (names.empty()) {
-    context.Pass("destination.rows", "no rows stand in the way");
-  } else {
-    context.Fail("destination.rows",
-                 absl::StrCat(Counted(names.size(), "table"), " with rows: ", ListNames(names)),
-                 {});
-  }
-}
-
 void CheckTablePrivileges(CheckContext& context, const std::vector<Pair>& pairs) {
   constexpr char kId[] = "destination.table_privileges";
   const ServerFacts& facts = context.destination_facts;
@@ -353,7 +277,7 @@ void CheckDestinationTables(CheckContext& context) {
   }
   if (!context.options.copies_schema) CheckMissing(context);
   CheckColumns(context, pairs, UnfilledKeys(context, context.existing));
-  CheckRows(context, pairs);
+  CheckExistingRows(context);
   CheckTablePrivileges(context, pairs);
   if (context.options.copies_schema) {
     CheckCreateTables(context, context.tables.size() - pairs.size());

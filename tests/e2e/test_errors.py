@@ -522,6 +522,7 @@ ELSEWHERE = {
     "destination.version": SERVERS + "versions_that_are_too_old",
     "destination.encoding": "test_encodings",
     "destination.row_security": "test_forced_row_security",
+    "destination.referring_rows": "test_existing.py: test_truncate_of_what_other_rows_refer_to_is_foretold",
     "destination.two_phase": SERVERS + "statements_for_settings_mend_them",
     "destination.connections_free": SERVERS + "statements_for_settings_mend_them",
     "destination.tls": SERVERS + "networks_without_tls",

@@ -6,6 +6,7 @@ import pytest
 
 from support.compare import assert_equal, compare
 from support.waiting import wait_until
+from test_checks import check
 
 FILL = "INSERT INTO t SELECT i, 'source ' || i FROM generate_series(1, 100) i"
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, v text)"
@@ -73,6 +74,36 @@ def test_truncate_empties_first(towline, source, destination):
     towline.start("--existing", "truncate").wait_for_state("streaming")
     towline.wait_until_caught_up()
     assert_equal(source.uri(), destination.uri())
+    assert towline.stop() == 0
+
+
+def test_truncate_of_what_other_rows_refer_to_is_foretold(towline, source, destination):
+    """No foreign key acts while rows are replicated: these rows would stay without what they refer to."""
+    source.script("CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id)",
+                  "CREATE TABLE p_1 PARTITION OF p FOR VALUES FROM (0) TO (1000)", "INSERT INTO p VALUES (1), (2)")
+    destination.script("CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id)",
+                       "CREATE TABLE p_1 PARTITION OF p FOR VALUES FROM (0) TO (1000)", "INSERT INTO p VALUES (2), (3)",
+                       "CREATE TABLE own (p int REFERENCES p, k int) PARTITION BY LIST (k)",
+                       "CREATE TABLE own_1 PARTITION OF own FOR VALUES IN (1)", "INSERT INTO own VALUES (2, 1), (3, 1)",
+                       "CREATE TABLE none (p int REFERENCES p)")
+    assert check(towline)["destination.referring_rows"]["level"] == "pass"
+    finding = check(towline, "--existing", "truncate")["destination.referring_rows"]
+    assert finding["level"] == "fail" and finding["found"] == (
+        '1 table with rows that refer to tables which existing: truncate empties: "public"."own_1" (to public.p)')
+    assert finding["mend"].startswith("Empty those tables as well, or set existing: truncate for them if they are selected; or accept")
+    assert finding["found"] in stops(towline, "--existing", "truncate", status=3)
+    assert destination.value("SELECT count(*) FROM p") == 2
+    # Both ways out.
+    destination.execute("DELETE FROM own WHERE p = 3")
+    accepted = check(towline, "--existing", "truncate", "--accept", "destination.referring_rows")["destination.referring_rows"]
+    assert accepted["level"] == "warn" and accepted["accepted"]
+    destination.execute("TRUNCATE own")
+    assert check(towline, "--existing", "truncate")["destination.referring_rows"]["level"] == "pass"
+    destination.execute("INSERT INTO own VALUES (2, 1)")
+    towline.start("--existing", "truncate", "--accept", "destination.referring_rows").wait_for_state("streaming")
+    towline.wait_until_caught_up()
+    assert destination.query("SELECT o.p FROM own o JOIN p ON p.id = o.p") == [(2,)]
+    assert_equal(source.uri(), destination.uri(), tables=["public.p_1"])
     assert towline.stop() == 0
 
 
