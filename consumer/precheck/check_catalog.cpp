@@ -392,7 +392,15 @@ bool IsOfStages(absl::string_view id, bool copies_rows, bool streams) {
        "source.event_triggers", "source.foreign_keys", "destination.create_tables",
        "destination.extensions", "destination.rows", "destination.referring_rows", "capacity.locks",
        "capacity.disk_space", "capacity.wal_kept"});
-  if (!streams) return !of_stream->contains(id);
+  // The schema alone: rows are neither read nor written, and what is there stays as it is.
+  static const auto* of_rows = NewSetOfChecks(
+      {"source.sequence_privileges", "source.row_security", "source.unlogged_tables",
+       "source.table_rules", "source.long_transactions", "source.large_objects",
+       "source.extension_tables", "source.other_relations", "destination.rows",
+       "destination.referring_rows", "destination.table_privileges", "destination.row_security",
+       "destination.constraints", "destination.triggers", "capacity.locks", "capacity.disk_space",
+       "task.other_task", "task.subscription"});
+  if (!streams) return !of_stream->contains(id) && (copies_rows || !of_rows->contains(id));
   return copies_rows || !of_copy->contains(id);
 }
 

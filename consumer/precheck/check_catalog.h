@@ -20,7 +20,7 @@ const std::vector<CheckInfo>& CheckCatalog();
 const CheckInfo& FindCheck(absl::string_view id);
 
 // Whether the check matters to a run of these stages: a copy without a stream needs no slot, a
-// stream without a copy no snapshot.
+// stream without a copy no snapshot, and the schema alone touches no rows.
 bool IsOfStages(absl::string_view id, bool copies_rows, bool streams);
 
 // docs/checks.md.

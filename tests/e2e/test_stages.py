@@ -44,7 +44,7 @@ def test_copy_once_ends_with_a_summary_and_leaves_no_slot(towline, source, desti
     assert_equal(source.uri(), destination.uri(), sequences=True, definitions=True)
     assert destination.value("SELECT to_regclass('t_v') IS NOT NULL")
     # The rows are nobody's now: a second copy says so, and does as it is told.
-    assert "holds rows" in ends(towline, "--stages", "copy", status=3) or "rows" in towline.output()
+    assert '2 tables with rows: "public"."t", "public"."u"' in ends(towline, "--stages", "copy", status=3)
     source.execute("DELETE FROM t WHERE id > 100; UPDATE u SET v = 'later'")
     ends(towline, "--stages", "copy", "--existing", "truncate")
     assert_equal(source.uri(), destination.uri())
@@ -121,6 +121,22 @@ def test_rows_of_a_killed_copy_without_a_stream_are_not_taken_for_the_users(towl
     towline.wait_until_caught_up()
     assert_equal(source.uri(), destination.uri())
     assert towline.stop() == 0
+
+
+# --- the schema alone
+
+def test_the_schema_alone_asks_nothing_of_rows(towline, source, destination):
+    """They are not touched: not those that are there, nor are they read at the source."""
+    source.script(*TABLES)
+    ends(towline, "--stages", "schema,copy")
+    source.script("CREATE INDEX u_v ON u (v)", "CREATE TABLE later (id int PRIMARY KEY)", "INSERT INTO later VALUES (1)")
+    done = towline.call("check", "--json", "--stages", "schema")
+    assert done.returncode == 0 and "destination.rows" not in done.stdout, done.stdout
+    ends(towline, "--stages", "schema")
+    assert_equal(source.uri(), destination.uri(), tables=["public.t", "public.u"], definitions=True)
+    assert destination.value("SELECT to_regclass('u_v') IS NOT NULL")
+    assert destination.value("SELECT count(*) FROM later") == 0
+    assert slots(source) == []
 
 
 # --- a stream without a copy

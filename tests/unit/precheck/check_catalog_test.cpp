@@ -63,7 +63,13 @@ TEST(CheckCatalogTest, ChecksOfOtherStagesAreLeftOut) {
   EXPECT_TRUE(IsOfStages("source.wal_level", false, true));
   EXPECT_TRUE(IsOfStages("destination.rows", true, false));
   EXPECT_FALSE(IsOfStages("destination.rows", false, true));
-  EXPECT_TRUE(IsOfStages("destination.rows", false, false));  // schema alone
+  // The schema alone.
+  EXPECT_FALSE(IsOfStages("destination.rows", false, false));
+  EXPECT_FALSE(IsOfStages("destination.referring_rows", false, false));
+  EXPECT_FALSE(IsOfStages("destination.row_security", false, false));
+  EXPECT_FALSE(IsOfStages("source.wal_level", false, false));
+  EXPECT_TRUE(IsOfStages("source.table_privileges", false, false));
+  EXPECT_TRUE(IsOfStages("destination.create_tables", false, false));
   EXPECT_TRUE(IsOfStages("source.table_privileges", false, true));
 }
 
