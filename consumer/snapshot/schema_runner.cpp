@@ -134,8 +134,15 @@ void LogOutcome(const SchemaRun& run, Outcome outcome, const std::string& statem
   std::string text = ShortStatement(statement);
   switch (outcome) {
     case Outcome::kAlreadyThere:
-      (run.is_repeated ? LogDebug : LogInfo)("already at the destination and left as it is",
-                                             {{"statement", text}});
+      if (run.is_repeated || ComesWithTables(statement)) {
+        (run.is_repeated ? LogDebug : LogInfo)("already at the destination and left as it is",
+                                               {{"statement", text}});
+        return;
+      }
+      LogWarning(
+          "an object of this name was at the destination already and is left as it is; "
+          "towline verify --schema-only shows whether it differs from the source's",
+          {{"statement", text}});
       return;
     case Outcome::kNotOurs:
       LogWarning("no right to run a statement at the destination; left out",
@@ -336,6 +343,15 @@ bool IsAlreadyThere(absl::string_view statement, absl::string_view sqlstate, boo
   return (sqlstate == "42P16" && IsAddingPrimaryKey(statement)) ||
          (sqlstate == "55000" && absl::StrContains(statement, " ADD GENERATED ")) ||
          (sqlstate == "42809" && absl::StrContains(statement, " ATTACH PARTITION "));
+}
+
+bool ComesWithTables(absl::string_view statement) {
+  for (absl::string_view beginning :
+       {"CREATE TABLE ", "CREATE UNLOGGED TABLE ", "CREATE INDEX ", "CREATE UNIQUE INDEX ",
+        "CREATE SEQUENCE ", "CREATE UNLOGGED SEQUENCE ", "CREATE SCHEMA ", "ALTER "}) {
+    if (absl::StartsWith(statement, beginning)) return true;
+  }
+  return false;
 }
 
 TableName TableOfStatement(absl::string_view statement) {

@@ -32,6 +32,12 @@ struct SchemaRun {
 // belongs to was at the destination before us.
 bool IsAlreadyThere(absl::string_view statement, absl::string_view sqlstate, bool existed);
 
+// Whether such a statement makes a schema, a table or what comes with tables: keys, indexes,
+// sequences. Whoever makes the tables beforehand makes these too, and the checks have looked at
+// what stands in the way of rows. Of others (functions, views, types, triggers, rules, ...) the
+// name is all that is known when it is taken.
+bool ComesWithTables(absl::string_view statement);
+
 // The table in "CREATE TABLE "s"."t"", "ALTER TABLE [ONLY] "s"."t"" and the like, as pg_dump writes
 // them with all names quoted; empty names if the statement is about something else.
 TableName TableOfStatement(absl::string_view statement);

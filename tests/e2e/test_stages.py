@@ -1,6 +1,7 @@
 """Stages by themselves: a copy that ends, a stream from a slot that somebody else has made, and what is refused
 because it would lose changes."""
 import json
+import re
 
 import psycopg2
 import pytest
@@ -132,7 +133,15 @@ def test_the_schema_alone_asks_nothing_of_rows(towline, source, destination):
     source.script("CREATE INDEX u_v ON u (v)", "CREATE TABLE later (id int PRIMARY KEY)", "INSERT INTO later VALUES (1)")
     done = towline.call("check", "--json", "--stages", "schema")
     assert done.returncode == 0 and "destination.rows" not in done.stdout, done.stdout
-    ends(towline, "--stages", "schema")
+    # What has a name that is taken is left, and said.
+    source.execute("CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 2'")
+    destination.execute("CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'")
+    output = ends(towline, "--stages", "schema")
+    left = re.findall(r"warning: an object of this name was at the destination already.*", output)
+    assert len(left) == 1 and 'CREATE FUNCTION "public"."f"' in left[0] and "verify --schema-only" in left[0], output
+    assert destination.value("SELECT f()") == 1
+    assert 'CREATE FUNCTION "public"."f"' in towline.call("verify", "--schema-only").stdout
+    destination.execute("CREATE OR REPLACE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 2'")
     assert_equal(source.uri(), destination.uri(), tables=["public.t", "public.u"], definitions=True)
     assert destination.value("SELECT to_regclass('u_v') IS NOT NULL")
     assert destination.value("SELECT count(*) FROM later") == 0

@@ -40,6 +40,22 @@ TEST(SchemaRunnerTest, AmbiguousErrorsCountOnlyForTablesThatWereThere) {
   EXPECT_FALSE(IsAlreadyThere(attach, "42809", false));
 }
 
+TEST(SchemaRunnerTest, WhatComesWithTablesIsKnown) {
+  for (const char* statement :
+       {"CREATE TABLE \"s\".\"t\" ()", "CREATE UNIQUE INDEX \"i\" ON \"s\".\"t\"",
+        "CREATE SEQUENCE \"s\".\"q\"", "CREATE SCHEMA \"s\"",
+        "ALTER TABLE ONLY \"s\".\"t\"\n    ADD CONSTRAINT \"t_pkey\" PRIMARY KEY (\"a\")"}) {
+    EXPECT_TRUE(ComesWithTables(statement)) << statement;
+  }
+  for (const char* statement :
+       {"CREATE FUNCTION \"s\".\"f\"() RETURNS int", "CREATE VIEW \"s\".\"v\" AS SELECT 1",
+        "CREATE TYPE \"s\".\"y\" AS ENUM ()", "CREATE TRIGGER \"g\" AFTER INSERT ON \"s\".\"t\"",
+        "CREATE RULE \"r\" AS ON INSERT TO \"s\".\"t\"", "CREATE POLICY \"p\" ON \"s\".\"t\"",
+        "CREATE MATERIALIZED VIEW \"s\".\"m\" AS SELECT 1"}) {
+    EXPECT_FALSE(ComesWithTables(statement)) << statement;
+  }
+}
+
 TEST(SchemaRunnerTest, ShortStatementIsOneLineWithoutSecrets) {
   EXPECT_EQ(ShortStatement("CREATE TABLE \"t\" (\n    \"a\" int\n)"),
             "CREATE TABLE \"t\" ( \"a\" int )");
