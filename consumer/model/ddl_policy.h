@@ -71,6 +71,13 @@ struct DdlPolicy {
     const auto index = static_cast<size_t>(kind);
     return actions[index].value_or(kDdlFacts[index].by_default);
   }
+  // Whether such commands are run at the destination, be it only when the operator approves them.
+  bool Runs(DdlKind kind) const { return is_on && ActionFor(kind) != DdlAction::kIgnore; }
+  // Whether any are run that a server takes from a table's owner only.
+  bool RunsOnTables() const {
+    return Runs(DdlKind::kTable) || Runs(DdlKind::kDropTable) || Runs(DdlKind::kIndex) ||
+           Runs(DdlKind::kTrigger) || Runs(DdlKind::kPolicy) || Runs(DdlKind::kComment);
+  }
 };
 
 }  // namespace towline

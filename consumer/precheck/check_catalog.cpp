@@ -265,6 +265,11 @@ const std::vector<CheckInfo>& CheckCatalog() {
        "accept, if the source has what their rows refer to: it then is a warning."},
       {"destination.table_privileges", "fail", "Every change of a table is repeated there.",
        "GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON TABLE for what the finding lists."},
+      {"destination.table_owners", "fail, warn",
+       "With ddl a table's changes are repeated there, and a server lets only its owner, and the "
+       "members of that role, alter, index or drop it.",
+       "ALTER TABLE ... OWNER TO ... ; or, so that the owner stays, GRANT that role to ours; or "
+       "accept, if these tables never change."},
       {"destination.row_security", "fail", "Row security would refuse rows that the source has.",
        "ALTER ROLE ... BYPASSRLS;"},
       {"destination.connections_free", "warn",
@@ -381,6 +386,7 @@ bool IsOfStages(absl::string_view id, bool copies_rows, bool streams) {
                                                  "source.wal_sender_timeout",
                                                  "source.logical_decoding_work_mem",
                                                  "destination.ddl_role",
+                                                 "destination.table_owners",
                                                  "destination.two_phase",
                                                  "destination.keys",
                                                  "capacity.wal_kept",

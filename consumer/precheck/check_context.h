@@ -94,6 +94,7 @@ void CheckSourceTables(CheckContext& context);    // source_table_checks.cpp: re
 void CheckTableRules(CheckContext& context);      // rule_checks.cpp: reads context.published
 void CheckDestinationServer(CheckContext& context);
 void CheckDestinationTables(CheckContext& context);
+void CheckDestinationOwners(CheckContext& context);  // destination_owner_checks.cpp
 void CheckTask(CheckContext& context);
 void CheckTaskSlot(CheckContext& context);          // slot_checks.cpp: part of CheckTask()
 void CheckSourceLimits(CheckContext& context);      // source_limits_checks.cpp

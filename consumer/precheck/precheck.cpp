@@ -84,6 +84,7 @@ CheckReport RunChecks(const CheckOptions& options, const Shutdown& shutdown) {
     CheckDestinationServer(context);
     CheckBothServers(context);
     CheckDestinationTables(context);
+    CheckDestinationOwners(context);
   }
   CheckTask(context);
   CheckOtherWriters(context);

@@ -52,6 +52,7 @@ struct CheckOptions {
   bool two_phase = false;
   bool wants_failover = false;  // standbys keep the slot
   bool ddl = false;             // schema changes are taken from the source
+  bool ddl_on_tables = false;   // and those of tables are run, at once or when they are approved
   std::string compression = "none";
   bool requires_origin = false;     // origin: none
   bool streaming = true;            // of transactions in progress
