@@ -16,10 +16,6 @@ constexpr char kAncestorsSql[] =
     "pg_catalog.pg_class c ON c.oid = a.oid JOIN pg_catalog.pg_namespace n ON n.oid = "
     "c.relnamespace";
 
-bool IsOfOwnSchema(const TablePattern& pattern) {
-  return pattern.schema_regex == "^(towline_state)$" || pattern.schema_regex == "^(towline)$";
-}
-
 }  // namespace
 
 DdlSelection::DdlSelection(Connection* connection, const TargetPolicies* policies,

@@ -9,10 +9,13 @@
 #include "absl/strings/str_join.h"
 #include "base/status_macros.h"
 #include "cli/commands.h"
+#include "cli/ddl_grants.h"
+#include "cli/grants_script.h"
 #include "cli/task_finder.h"
 #include "pg/quoting.h"
 #include "precheck/server_facts.h"
 #include "schema/catalog_reader.h"
+#include "schema/extension_tables.h"
 #include "schema/sequences.h"
 
 namespace towline {
@@ -51,36 +54,10 @@ ORDER BY 1
 
 using Names = std::vector<std::string>;
 
-struct Server {
-  explicit Server(Connection opened) : connection(std::move(opened)) {}
-  Connection connection;
-  std::string database;
-  std::string role;  // quoted
-  bool role_exists = false;
-};
-
-// What the task touches at the source.
-struct Touched {
-  std::vector<Table> tables;
-  std::vector<TableName> sequences;
-  bool has_row_security = false;
-  bool has_forced_row_security = false;
-};
-
-class Script {
- public:
-  void Say(absl::string_view text) { absl::StrAppend(&text_, "-- ", text, "\n"); }
-  void Add(absl::string_view statement) { absl::StrAppend(&text_, statement, ";\n"); }
-  const std::string& text() const { return text_; }
-
- private:
-  std::string text_;
-};
-
-absl::StatusOr<Server> OpenServer(const ConnectOptions& options, const std::string& role,
-                                  const Shutdown& shutdown) {
+absl::StatusOr<GrantsServer> OpenServer(const ConnectOptions& options, const std::string& role,
+                                        const Shutdown& shutdown) {
   TOWLINE_ASSIGN_OR_RETURN(Connection connection, OpenFor(options, shutdown));
-  Server server(std::move(connection));
+  GrantsServer server(std::move(connection));
   TOWLINE_ASSIGN_OR_RETURN(
       Result facts,
       server.connection.Query(
@@ -89,7 +66,8 @@ absl::StatusOr<Server> OpenServer(const ConnectOptions& options, const std::stri
           "COALESCE(NULLIF($1::text, ''), current_user))",
           {role}));
   server.database = QuoteIdentifier(facts.Get(0, 0));
-  server.role = QuoteIdentifier(facts.Get(0, 1));
+  server.role_name = facts.GetString(0, 1);
+  server.role = QuoteIdentifier(server.role_name);
   server.role_exists = facts.GetBool(0, 2);
   return server;
 }
@@ -110,16 +88,30 @@ Names QuotedNames(const std::vector<TableName>& names) {
 }
 
 // Of schemas by name, in order and once each.
-std::set<std::string> SchemasOf(const Touched& touched) {
+std::set<std::string> SchemasOf(const GrantsTouched& touched) {
   std::set<std::string> schemas;
   for (const Table& table : touched.tables) schemas.insert(table.name.schema);
   for (const TableName& sequence : touched.sequences) schemas.insert(sequence.schema);
   return schemas;
 }
 
-absl::StatusOr<Touched> ReadTouched(const Config& config, Connection& source) {
-  Touched touched;
-  TOWLINE_ASSIGN_OR_RETURN(touched.tables, ReadTables(source, {config.include, config.exclude}));
+absl::Status ReadTouchedTables(const Config& config, Connection& source, GrantsTouched& touched) {
+  TableSelection selection{config.include, config.exclude};
+  ExtensionRows rows;
+  if (config.copies_extension_tables) {
+    TOWLINE_ASSIGN_OR_RETURN(rows, ReadExtensionRows(source));
+    for (const auto& [table, condition] : rows) selection.extension_tables.push_back(table);
+  }
+  TOWLINE_ASSIGN_OR_RETURN(touched.tables, ReadTables(source, selection));
+  for (const auto& [table, condition] : SelectedRows(rows, touched.tables)) {
+    touched.extension_tables.push_back(table);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<GrantsTouched> ReadTouched(const Config& config, Connection& source) {
+  GrantsTouched touched;
+  TOWLINE_RETURN_IF_ERROR(ReadTouchedTables(config, source, touched));
   SequenceSelection selection;
   selection.is_all = config.include.empty();
   Names oids;
@@ -140,10 +132,16 @@ absl::StatusOr<Touched> ReadTouched(const Config& config, Connection& source) {
                                     {absl::StrCat("{", absl::StrJoin(oids, ","), "}")}));
   touched.has_row_security = security.GetBool(0, 0);
   touched.has_forced_row_security = security.GetBool(0, 1);
+  if (config.stages.copy && config.CopiesLargeObjects()) {
+    TOWLINE_ASSIGN_OR_RETURN(
+        std::string has_any,
+        source.QueryValue("SELECT EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata)"));
+    touched.has_large_objects = has_any == "t";
+  }
   return touched;
 }
 
-void AddRole(const Server& server, absl::string_view attributes, Script& script) {
+void AddRole(const GrantsServer& server, absl::string_view attributes, GrantsScript& script) {
   if (!server.role_exists) {
     script.Add(absl::StrCat("CREATE ROLE ", server.role, " LOGIN"));
     script.Say("Give it a password with psql's \\password.");
@@ -152,14 +150,21 @@ void AddRole(const Server& server, absl::string_view attributes, Script& script)
   script.Add(absl::StrCat("GRANT CONNECT ON DATABASE ", server.database, " TO ", server.role));
 }
 
-void Grant(absl::string_view rights, const Names& objects, const Server& server, Script& script) {
-  for (const std::string& object : objects) {
-    script.Add(absl::StrCat("GRANT ", rights, " ", object, " TO ", server.role));
-  }
+// Each has rights of its own, and there may be very many.
+void AddLargeObjects(const GrantsServer& source, GrantsScript& script) {
+  script.Say(
+      "Of all large objects that there are by now; what comes before the copy needs it too.");
+  script.Add(absl::StrCat(
+      "DO ", QuoteLiteral(absl::StrCat(
+                 "DECLARE number oid; BEGIN FOR number IN SELECT oid FROM "
+                 "pg_catalog.pg_largeobject_metadata LOOP EXECUTE ",
+                 QuoteLiteral("GRANT SELECT ON LARGE OBJECT "), " || number || ",
+                 QuoteLiteral(absl::StrCat(" TO ", source.role)), "; END LOOP; END"))));
 }
 
-std::string SourceScript(const Config& config, const Server& source, const Touched& touched) {
-  Script script;
+absl::StatusOr<std::string> SourceScript(const Config& config, GrantsServer& source,
+                                         const GrantsTouched& touched) {
+  GrantsScript script;
   std::string attributes = config.stages.stream ? " REPLICATION" : "";
   if (config.stages.copy && touched.has_row_security) absl::StrAppend(&attributes, " BYPASSRLS");
   AddRole(source, attributes, script);
@@ -169,34 +174,23 @@ std::string SourceScript(const Config& config, const Server& source, const Touch
   }
   Names schemas;
   for (const std::string& schema : SchemasOf(touched)) schemas.push_back(QuoteIdentifier(schema));
-  Grant("USAGE ON SCHEMA", schemas, source, script);
+  script.Grant("USAGE ON SCHEMA", schemas, source);
   // pg_dump locks the tables that it reads, and the copy reads them.
   Names tables;
   for (const Table& table : touched.tables) tables.push_back(Quoted(table.name));
-  Grant("SELECT ON TABLE", tables, source, script);
+  script.Grant("SELECT ON TABLE", tables, source);
   if (config.stages.copy || config.stages.stream) {
-    Grant("SELECT ON SEQUENCE", QuotedNames(touched.sequences), source, script);
+    script.Grant("SELECT ON SEQUENCE", QuotedNames(touched.sequences), source);
   }
+  if (touched.has_large_objects) AddLargeObjects(source, script);
   if (config.has_source_standby && config.stages.stream) {
-    Grant("EXECUTE ON FUNCTION", {"pg_catalog.pg_log_standby_snapshot()"}, source, script);
+    script.Grant("EXECUTE ON FUNCTION", {"pg_catalog.pg_log_standby_snapshot()"}, source);
   }
+  TOWLINE_RETURN_IF_ERROR(AddDdlAtSource(config, source, touched, script));
   return script.text();
 }
 
-// Schemas, extensions and owners that the source's schema needs: made or given beforehand, so that
-// the role need not create anything in the database itself.
-absl::Status AddForSchema(const Config& config, Server& source, Server& destination,
-                          Script& script) {
-  TOWLINE_ASSIGN_OR_RETURN(Names wanted, Column(source.connection, kUserSchemasSql));
-  TOWLINE_ASSIGN_OR_RETURN(Names there, Column(destination.connection, kUserSchemasSql));
-  for (const std::string& schema : wanted) {
-    std::string name = QuoteIdentifier(schema);
-    if (std::find(there.begin(), there.end(), schema) == there.end()) {
-      script.Add(absl::StrCat("CREATE SCHEMA ", name, " AUTHORIZATION ", destination.role));
-    } else {
-      script.Add(absl::StrCat("GRANT USAGE, CREATE ON SCHEMA ", name, " TO ", destination.role));
-    }
-  }
+absl::Status AddExtensions(GrantsServer& source, GrantsServer& destination, GrantsScript& script) {
   TOWLINE_ASSIGN_OR_RETURN(Result extensions, source.connection.Exec(kExtensionsSql));
   TOWLINE_ASSIGN_OR_RETURN(Names installed, Column(destination.connection,
                                                    "SELECT extname FROM pg_catalog.pg_extension"));
@@ -207,23 +201,62 @@ absl::Status AddForSchema(const Config& config, Server& source, Server& destinat
     script.Add(absl::StrCat("CREATE EXTENSION ", QuoteIdentifier(name),
                             schema.empty() ? "" : " SCHEMA " + QuoteIdentifier(schema)));
   }
-  if (!config.with_owners) return absl::OkStatus();
+  return absl::OkStatus();
+}
+
+// Schemas in which something is made, by the copy of the schema or by schema changes: made or given
+// beforehand, so that the role need not make them itself. Of the others it needs to see the tables.
+absl::Status AddSchemas(const Config& config, GrantsServer& source, GrantsServer& destination,
+                        const GrantsTouched& touched, GrantsScript& script) {
+  std::set<std::string> seen = SchemasOf(touched);
+  if (config.stages.schema || MakesObjects(config)) {
+    TOWLINE_ASSIGN_OR_RETURN(Names wanted, Column(source.connection, kUserSchemasSql));
+    TOWLINE_ASSIGN_OR_RETURN(Names there, Column(destination.connection, kUserSchemasSql));
+    // Types are made wherever they are at the source, whatever tables are selected.
+    TOWLINE_ASSIGN_OR_RETURN(bool is_any, SelectsAllTables(config));
+    is_any |= config.stages.schema || config.ddl.Runs(DdlKind::kType);
+    for (const std::string& schema : wanted) {
+      const bool is_seen = seen.erase(schema) > 0;
+      if (!is_any && !is_seen) continue;
+      std::string name = QuoteIdentifier(schema);
+      if (std::find(there.begin(), there.end(), schema) == there.end()) {
+        script.Add(absl::StrCat("CREATE SCHEMA ", name, " AUTHORIZATION ", destination.role));
+      } else {
+        script.Add(absl::StrCat("GRANT USAGE, CREATE ON SCHEMA ", name, " TO ", destination.role));
+      }
+    }
+  }
+  if (config.stages.schema) {
+    TOWLINE_RETURN_IF_ERROR(AddExtensions(source, destination, script));
+  }
+  Names others;
+  for (const std::string& schema : seen) others.push_back(QuoteIdentifier(schema));
+  script.Grant("USAGE ON SCHEMA", others, destination);
+  return absl::OkStatus();
+}
+
+// Of what belongs to the source's owners. Gives the roles, as the catalog has them.
+absl::StatusOr<std::set<std::string>> AddMemberships(const Config& config, GrantsServer& source,
+                                                     GrantsServer& destination,
+                                                     GrantsScript& script) {
+  std::set<std::string> members;
+  if (!config.with_owners || (!config.stages.schema && !config.ddl.is_on)) return members;
   TOWLINE_ASSIGN_OR_RETURN(Names owners, Column(source.connection, kOwnersSql));
   TOWLINE_ASSIGN_OR_RETURN(Names roles, Column(destination.connection,
                                                "SELECT rolname FROM pg_catalog.pg_roles "
                                                "WHERE NOT rolsuper"));
   for (const std::string& owner : owners) {
-    std::string name = QuoteIdentifier(owner);
-    if (name == destination.role) continue;
+    if (owner == destination.role_name) continue;
     if (std::find(roles.begin(), roles.end(), owner) == roles.end()) continue;
-    script.Add(absl::StrCat("GRANT ", name, " TO ", destination.role));
+    script.Add(absl::StrCat("GRANT ", QuoteIdentifier(owner), " TO ", destination.role));
+    members.insert(owner);
   }
-  return absl::OkStatus();
+  return members;
 }
 
 // Of tables and sequences that are there already.
 absl::StatusOr<bool> AddForRelations(const std::vector<TableName>& names, const char* rights,
-                                     Server& destination, Script& script) {
+                                     GrantsServer& destination, GrantsScript& script) {
   Names quoted;
   for (const TableName& name : names) quoted.push_back(QuoteLiteral(Quoted(name)));
   TOWLINE_ASSIGN_OR_RETURN(
@@ -240,13 +273,29 @@ absl::StatusOr<bool> AddForRelations(const std::vector<TableName>& names, const 
     objects.push_back(QuoteQualified(found.Get(row, 0), found.Get(row, 1)));
     has_row_security |= found.GetBool(row, 2);
   }
-  Grant(rights, objects, destination, script);
+  script.Grant(rights, objects, destination);
   return has_row_security;
 }
 
-absl::StatusOr<std::string> DestinationScript(const Config& config, Server& source,
-                                              Server& destination, const Touched& touched) {
-  Script script;
+// With the extension, by this script, or there already.
+absl::StatusOr<bool> AddForTables(const Config& config, GrantsServer& destination,
+                                  const GrantsTouched& touched, GrantsScript& script) {
+  constexpr char kRights[] = "SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON TABLE";
+  const Names made =
+      QuotedNames(config.stages.schema ? touched.extension_tables : std::vector<TableName>());
+  script.Grant(kRights, made, destination);
+  std::vector<TableName> tables;
+  for (const Table& table : touched.tables) {
+    const bool is_made = std::find(made.begin(), made.end(), Quoted(table.name)) != made.end();
+    if (!is_made) tables.push_back(table.name);
+  }
+  return AddForRelations(tables, kRights, destination, script);
+}
+
+absl::StatusOr<std::string> DestinationScript(const Config& config, GrantsServer& source,
+                                              GrantsServer& destination,
+                                              const GrantsTouched& touched) {
+  GrantsScript script;
   AddRole(destination, "", script);
   const int version = destination.connection.server_version();
   if (version >= kParameterGrantsVersionMin) {
@@ -262,37 +311,36 @@ absl::StatusOr<std::string> DestinationScript(const Config& config, Server& sour
   for (const char* function : {"oid(text)", "create(text)", setup, "drop(text)"}) {
     functions.push_back(absl::StrCat("pg_catalog.pg_replication_origin_", function));
   }
-  Grant("EXECUTE ON FUNCTION", functions, destination, script);
+  script.Grant("EXECUTE ON FUNCTION", functions, destination);
   script.Add(
       absl::StrCat("CREATE SCHEMA IF NOT EXISTS towline_state AUTHORIZATION ", destination.role));
-  if (config.stages.schema) {
-    TOWLINE_RETURN_IF_ERROR(AddForSchema(config, source, destination, script));
-  } else {
-    Names schemas;
-    for (const std::string& schema : SchemasOf(touched)) schemas.push_back(QuoteIdentifier(schema));
-    Grant("USAGE ON SCHEMA", schemas, destination, script);
-  }
-  std::vector<TableName> tables;
-  for (const Table& table : touched.tables) tables.push_back(table.name);
-  TOWLINE_ASSIGN_OR_RETURN(
-      bool has_row_security,
-      AddForRelations(tables, "SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON TABLE", destination,
-                      script));
+  TOWLINE_RETURN_IF_ERROR(AddSchemas(config, source, destination, touched, script));
+  TOWLINE_ASSIGN_OR_RETURN(std::set<std::string> members,
+                           AddMemberships(config, source, destination, script));
+  TOWLINE_ASSIGN_OR_RETURN(const bool has_row_security,
+                           AddForTables(config, destination, touched, script));
   TOWLINE_RETURN_IF_ERROR(
       AddForRelations(touched.sequences, "SELECT, UPDATE ON SEQUENCE", destination, script)
           .status());
   if (has_row_security || (config.stages.schema && touched.has_forced_row_security)) {
     script.Add(absl::StrCat("ALTER ROLE ", destination.role, " BYPASSRLS"));
   }
+  // Before that version the role is a superuser by now.
+  if (version >= kParameterGrantsVersionMin) {
+    TOWLINE_RETURN_IF_ERROR(
+        AddDdlAtDestination(config, source, destination, touched, members, script));
+  }
   return script.text();
 }
 
-std::string StagesText(const Stages& stages) {
+std::string RunText(const Config& config) {
+  const Stages& stages = config.stages;
   Names names;
   if (stages.schema) names.push_back("schema");
   if (stages.copy) names.push_back("copy");
   if (stages.stream) names.push_back("stream");
-  return absl::StrJoin(names, ",");
+  return absl::StrCat("stages ", absl::StrJoin(names, ","),
+                      stages.stream && config.ddl.is_on ? ", and schema changes" : "");
 }
 
 }  // namespace
@@ -300,18 +348,20 @@ std::string StagesText(const Stages& stages) {
 absl::StatusOr<int> GrantsCommand(const Arguments& arguments, const Config& config,
                                   Shutdown& shutdown) {
   TOWLINE_RETURN_IF_ERROR(RequireBothUris(config));
-  TOWLINE_ASSIGN_OR_RETURN(Server source, OpenServer(config.source, arguments.role, shutdown));
-  TOWLINE_ASSIGN_OR_RETURN(Server destination,
+  TOWLINE_ASSIGN_OR_RETURN(GrantsServer source,
+                           OpenServer(config.source, arguments.role, shutdown));
+  TOWLINE_ASSIGN_OR_RETURN(GrantsServer destination,
                            OpenServer(config.destination, arguments.role, shutdown));
-  TOWLINE_ASSIGN_OR_RETURN(Touched touched, ReadTouched(config, source.connection));
+  TOWLINE_ASSIGN_OR_RETURN(GrantsTouched touched, ReadTouched(config, source.connection));
+  TOWLINE_ASSIGN_OR_RETURN(std::string at_source, SourceScript(config, source, touched));
   TOWLINE_ASSIGN_OR_RETURN(std::string at_destination,
                            DestinationScript(config, source, destination, touched));
-  printf("-- At the source (%s): all that role %s needs, stages %s\n%s\n",
-         config.source.Describe().c_str(), source.role.c_str(), StagesText(config.stages).c_str(),
-         SourceScript(config, source, touched).c_str());
-  printf("-- At the destination (%s): all that role %s needs, stages %s\n%s",
-         config.destination.Describe().c_str(), destination.role.c_str(),
-         StagesText(config.stages).c_str(), at_destination.c_str());
+  printf("-- At the source (%s): all that role %s needs, %s\n%s\n",
+         config.source.Describe().c_str(), source.role.c_str(), RunText(config).c_str(),
+         at_source.c_str());
+  printf("-- At the destination (%s): all that role %s needs, %s\n%s",
+         config.destination.Describe().c_str(), destination.role.c_str(), RunText(config).c_str(),
+         at_destination.c_str());
   return 0;
 }
 

@@ -74,6 +74,10 @@ absl::StatusOr<TablePattern> ParseTablePattern(absl::string_view text) {
   return pattern;
 }
 
+bool IsOfOwnSchema(const TablePattern& pattern) {
+  return pattern.schema_regex == "^(towline_state)$" || pattern.schema_regex == "^(towline)$";
+}
+
 std::string ExactPattern(absl::string_view name) {
   return absl::StrCat("\"", absl::StrReplaceAll(name, {{"\"", "\"\""}}), "\"");
 }

@@ -23,6 +23,9 @@ struct TablePattern {
 // kInvalidArgument: empty, a quote that is not closed, more than one dot, a comma outside quotes.
 absl::StatusOr<TablePattern> ParseTablePattern(absl::string_view text);
 
+// Of Towline's own schemas alone, which are no part of the user's.
+bool IsOfOwnSchema(const TablePattern& pattern);
+
 // The pattern, quoted, that matches exactly this name and nothing else.
 std::string ExactPattern(absl::string_view name);
 

@@ -518,6 +518,7 @@ ELSEWHERE = {
                      "source.foreign_keys", "source.full_identity"), CHECKS + "what_hangs_together_and_what_is_not_copied"),
     "source.large_objects": CHECKS + "large_objects_are_copied_as_the_finding_says",
     "source.extension_tables": CHECKS + "rows_of_users_in_tables_of_extensions",
+    "destination.table_owners": "test_grants.py: test_schema_changes_of_tables_that_belong_to_others",
     "destination.connection": "test_destination_that_refuses",
     "destination.version": SERVERS + "versions_that_are_too_old",
     "destination.encoding": "test_encodings",

@@ -1,5 +1,7 @@
 """`towline grants`: its two scripts, executed by an administrator as they stand, are all that a role needs for a
-whole task: check, copy, stream, a restart, the end. Nothing else is given to it, not even CREATE on the database."""
+whole task: check, copy, stream, a restart, the end. Nothing else is given to it, not even CREATE on the database,
+unless schema changes need it."""
+import json
 import re
 
 import psycopg2
@@ -10,7 +12,7 @@ from support.compare import assert_equal
 
 ROLE = "Mover \"x\""
 # A finding that is no pass and speaks of a right.
-MISSED = "(warn|fail) +[a-z]+[.](.*privileges|replication_origin|create_.*|replication_role.*)"
+MISSED = "(warn|fail) +[a-z]+[.](.*privileges|replication_origin|create_.*|replication_role.*|table_owners)"
 SCHEMA = (
     "CREATE SCHEMA sales", "CREATE TABLE t (id int PRIMARY KEY, v text)", "CREATE INDEX t_v ON t (v)",
     "CREATE TABLE sales.orders (id serial PRIMARY KEY, t int REFERENCES t, v text)",
@@ -20,7 +22,7 @@ SCHEMA = (
     "CREATE TABLE \"Odd name\" (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, v text)",
     "CREATE SEQUENCE sales.alone", "CREATE MATERIALIZED VIEW sales.sums AS SELECT count(*) FROM t",
     "CREATE VIEW v AS SELECT * FROM t", "COMMENT ON SCHEMA sales IS 'ours'",
-    "CREATE FUNCTION sales.f(int) RETURNS int LANGUAGE sql AS 'SELECT $1'",
+    "CREATE FUNCTION sales.f(int) RETURNS int LANGUAGE sql AS 'SELECT $1'", "CREATE TYPE sales.mood AS ENUM ('old')",
     "INSERT INTO t SELECT i, 'v' || i FROM generate_series(1, 300) i",
     "INSERT INTO sales.orders (t, v) SELECT i, 'o' FROM generate_series(1, 200) i",
     "INSERT INTO sales.parted SELECT i, 'p' FROM generate_series(1, 200) i",
@@ -28,6 +30,21 @@ SCHEMA = (
 WORK = ("UPDATE t SET v = 'u' WHERE id < 20", "DELETE FROM sales.orders WHERE id < 5",
         "INSERT INTO sales.orders (t, v) VALUES (7, 'n')", "UPDATE sales.parted SET id = id + 1000 WHERE id = 50",
         "INSERT INTO \"Odd name\" (v) VALUES ('y')", "SELECT nextval('sales.alone')")
+
+# Of each kind, on what was there and what was not; t is rewritten, and sales.orders refers to it.
+APPLY = ("--ddl", "apply")
+CHANGES = (
+    "CREATE SCHEMA more", "CREATE EXTENSION citext SCHEMA more",
+    "CREATE TABLE later (id serial PRIMARY KEY, v more.citext)", "CREATE TABLE more.still (id int PRIMARY KEY REFERENCES later)",
+    "INSERT INTO later (v) SELECT 'l' || i FROM generate_series(1, 20) i", "INSERT INTO more.still VALUES (1), (2)",
+    "ALTER TABLE t ADD COLUMN n float8 DEFAULT random()", "ALTER TABLE sales.orders ADD COLUMN w text DEFAULT 'w'",
+    "ALTER TABLE sales.parted ADD COLUMN w int", "INSERT INTO sales.parted VALUES (60, 'p', 1) ON CONFLICT (id) DO UPDATE SET w = 1",
+    "CREATE INDEX orders_v ON sales.orders (v)", "DROP INDEX t_v", "DROP TABLE \"Odd name\"",
+    "COMMENT ON TABLE t IS 'changed'", "CREATE TRIGGER twice BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION "
+    "suppress_redundant_updates_trigger()", "CREATE VIEW sales.w AS SELECT id FROM later",
+    "ALTER VIEW v RENAME COLUMN v TO v2", "ALTER FUNCTION sales.f(int) STABLE", "ALTER SEQUENCE sales.alone CACHE 2",
+    "ALTER TYPE sales.mood ADD VALUE 'new'", "REFRESH MATERIALIZED VIEW sales.sums", "COMMENT ON SCHEMA sales IS 'changed'",
+    "UPDATE t SET v = 'x' WHERE id < 5")
 
 
 @pytest.fixture
@@ -125,6 +142,101 @@ def test_a_copy_without_a_stream_needs_no_replication(towline_factory, source, d
     towline.start()
     assert towline.wait_exit() == 0, towline.tail()
     assert_equal(source.uri(), destination.uri(), tables=["public.t", "sales.parted", "public.Odd name"])
+
+
+def change_schema(towline, source, destination, arguments):
+    """A run with schema changes, from its start to an orderly end."""
+    as_role = towline.source_uri, towline.destination_uri
+    towline.start()
+    towline.source_uri, towline.destination_uri = source.uri(), destination.uri()
+    towline.wait_for_state("streaming")
+    source.script(*CHANGES)
+    towline.wait_until_caught_up()
+    assert_equal(source.uri(), destination.uri(), ignore=["sales.sums"], definitions=True)
+    refused = destination.query("SELECT tag, fate, reason FROM towline_state.ddl_history WHERE fate <> 'applied'")
+    assert refused == []
+    assert destination.value("SELECT count(DISTINCT tag) FROM towline_state.ddl_history") >= 14
+    assert towline.stop() == 0
+    # What has come since may be read at the source as well.
+    assert destination.value("SELECT last_value FROM later_id_seq") == 20
+    towline.source_uri, towline.destination_uri = as_role
+    done = towline.call("check", *arguments)
+    assert done.returncode == 0 and not re.search(MISSED, done.stdout), done.stdout
+    towline.call("drop", "--yes", check=True)
+
+
+def test_schema_changes_of_what_the_task_has_made(towline_factory, source, destination, role):
+    source.script(*SCHEMA)
+    towline = prepare(towline_factory, source, destination, *APPLY)
+    # The script of a source that captures may be executed again.
+    left, right = scripts(towline_factory(source, destination), *APPLY)
+    assert "captured already" in left and "enable_ddl" not in left and "OWNER TO" not in right
+    source.psql(left)
+    assert "enable_ddl" not in "".join(scripts(towline_factory(source, destination)))
+    change_schema(towline, source, destination, APPLY)
+
+
+def test_schema_changes_of_tables_that_belong_to_others(towline_factory, source, destination, role):
+    source.script(*SCHEMA)
+    admin = towline_factory(source, destination, task="admin")
+    admin.start("--stages", "schema")
+    assert admin.wait_exit() == 0, admin.tail()
+    admin.call("drop", "--yes", check=True)
+    destination.script("DROP ROLE IF EXISTS keeper", "CREATE ROLE keeper", "ALTER TABLE t OWNER TO keeper")
+    arguments = ("--stages", "copy,stream", *APPLY)
+    mover = quote_identifier(ROLE)
+    try:
+        is_superuser = destination.value("SELECT current_setting('server_version_num')::int < 150000")
+        right = scripts(towline_factory(source, destination), *arguments)[1]
+        ours = set(re.findall(r"^ALTER (.+) OWNER TO", right, re.M))
+        assert ours == (set() if is_superuser else {
+            "TABLE public.t", "TABLE sales.orders", "TABLE sales.parted", "TABLE sales.parted_1", "TABLE sales.parted_2",
+            "TABLE public.\"Odd name\"", "SCHEMA sales", "SEQUENCE sales.alone", "VIEW public.v", "MATERIALIZED VIEW sales.sums",
+            "TYPE sales.mood", "ROUTINE sales.f(integer)"}), right
+        # Without views and the like, which belong to no selected table; and without anything that is ignored.
+        right = scripts(towline_factory(source, destination), *arguments, "--include", "t")[1]
+        assert re.findall(r"^ALTER .* OWNER TO", right, re.M) == ([] if is_superuser else [
+            "ALTER TABLE public.t OWNER TO", "ALTER TYPE sales.mood OWNER TO"])
+        assert is_superuser or f'To leave "keeper" what it owns, instead: GRANT "keeper" TO {mover};' in right
+        right = scripts(towline_factory(source, destination), *arguments[:2], "--ddl", "ignore")[1]
+        assert "OWNER TO" not in right and "CREATE ON" not in right
+        towline = prepare(towline_factory, source, destination, *arguments)
+        if not is_superuser:
+            destination.script("ALTER TABLE t OWNER TO keeper", "ALTER TABLE sales.orders OWNER TO keeper",
+                               f"GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON t, sales.orders TO {mover}")
+            done = towline.call("check", *arguments, "--json")
+            finding, = [found for found in json.loads(done.stdout)["findings"] if found["id"] == "destination.table_owners"]
+            assert done.returncode == 1 and finding["level"] == "fail", done.stdout
+            assert finding["found"] == f"role {mover} may not alter 2 tables: public.t, sales.orders"
+            assert finding["statement"] == (f"ALTER TABLE public.t OWNER TO {mover};\n"
+                                            f"ALTER TABLE sales.orders OWNER TO {mover};")
+            for more in ((*APPLY, "--accept", finding["id"]), ("--ddl", "ignore")):
+                done = towline.call("check", *arguments[:2], *more)
+                assert done.returncode == 0, done.stdout
+            destination.execute(f"GRANT keeper TO {mover}")
+            assert towline.call("check", *arguments).returncode == 0
+            destination.execute(f"REVOKE keeper FROM {mover}")
+            destination.execute(finding["statement"])
+        change_schema(towline, source, destination, arguments)
+    finally:
+        destination.script("DROP OWNED BY keeper CASCADE", "DROP ROLE keeper")
+
+
+def test_large_objects_and_tables_of_extensions(towline_factory, source, destination, role, probe_extension):
+    source.script(f"CREATE EXTENSION {probe_extension}", "ALTER TABLE by_value REPLICA IDENTITY FULL",
+                  "SELECT lo_from_bytea(4711, 'abc')", "INSERT INTO system VALUES (200, 'mine')", "INSERT INTO job VALUES (1)")
+    arguments = ("--extension-tables", "on")
+    assert "LARGE OBJECT" not in scripts(towline_factory(source, destination), "--large-objects", "off")[0]
+    towline = prepare(towline_factory, source, destination, *arguments)
+    towline.start()
+    towline.source_uri, towline.destination_uri = source.uri(), destination.uri()
+    towline.wait_for_state("streaming")
+    source.script("UPDATE system SET v = 'u' WHERE id = 200", "DELETE FROM job", "INSERT INTO job VALUES (2)")
+    towline.wait_until_caught_up()
+    assert destination.query("SELECT id, v FROM system WHERE id > 100") == [(200, "u")]
+    assert destination.query("SELECT id FROM job") == [(2,)]
+    assert bytes(destination.value("SELECT lo_get(4711)")) == b"abc"
+    assert towline.stop() == 0
 
 
 def test_no_grant_is_needless(towline_factory, source, destination, role):

@@ -51,6 +51,14 @@ TEST(TablePatternsTest, WhatCannotBeMeantIsRefused) {
   }
 }
 
+TEST(TablePatternsTest, TowlinesOwnSchemasAreKnownByName) {
+  auto is_own = [](absl::string_view text) { return IsOfOwnSchema(*ParseTablePattern(text)); };
+  EXPECT_TRUE(is_own("towline_state.*"));
+  EXPECT_TRUE(is_own("towline.ddl_log"));
+  EXPECT_FALSE(is_own("towline_state"));
+  EXPECT_FALSE(is_own("towline*.*"));
+}
+
 TEST(TablePatternsTest, ExactPatternMatchesItsNameOnly) {
   EXPECT_EQ(Regexes(ExactPattern("A\"b.*")), Pair("^(.*)$", "^(A\"b\\.\\*)$"));
 }
