@@ -325,7 +325,7 @@ absl::Status Attempt::CopyEach(const CopierOptions& options, const std::vector<J
     if (outer_.is_requested()) return absl::CancelledError("shutting down");
     TOWLINE_RETURN_IF_ERROR(monitor_->status());
     TOWLINE_RETURN_IF_ERROR(beside.Look());
-    keeper.LookIfDue();
+    keeper.LookIfDue(/*applied=*/Lsn());
     TOWLINE_ASSIGN_OR_RETURN(*is_called_off, IsJoinCalledOff());
     if (*is_called_off) return absl::CancelledError("a table that is copied is to leave");
     return source.ForgetIfDue();

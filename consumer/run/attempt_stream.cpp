@@ -171,7 +171,9 @@ absl::Status Attempt::Stream() {
   const bool goes_on = copied_again.has_value() || is_parked;
   if (!ended.ok() && !absl::IsCancelled(ended) && !goes_on) stop_.Request();
   session->Stop();
-  if (keeper && (ended.ok() || absl::IsCancelled(ended))) keeper->Look();
+  if (keeper && (ended.ok() || absl::IsCancelled(ended))) {
+    keeper->Look(session->progress().apply.position);
+  }
   has_progressed_ |= session->progress().apply.position > row_.position;
   monitor_->Watch(static_cast<const StreamSession*>(nullptr));
   stop_.set_grace(absl::ZeroDuration());
@@ -328,7 +330,7 @@ absl::Status Attempt::WatchStream(StreamSession& session, SequenceKeeper* keeper
     if (are_tables_due) break;
     bool has_passed_copy = !row_.lsn_after.is_valid() && !has_constraints_left_;
     if (context_.config.two_phase && !uses_two_phase_ && has_passed_copy) break;
-    if (keeper != nullptr) keeper->LookIfDue();
+    if (keeper != nullptr) keeper->LookIfDue(applied.position);
     if (!outer_.SleepFor(kTick)) return absl::CancelledError("shutting down");
   }
   return absl::OkStatus();

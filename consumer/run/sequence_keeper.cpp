@@ -1,6 +1,7 @@
 #include "run/sequence_keeper.h"
 
 #include <algorithm>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -45,13 +46,13 @@ SequenceValue WithMargin(const SequenceValue& before, const SequenceValue& now) 
 SequenceKeeper::SequenceKeeper(Options options, StateStore& store, const Shutdown& shutdown)
     : options_(std::move(options)), store_(store), shutdown_(shutdown), due_(SteadyNow()) {}
 
-void SequenceKeeper::LookIfDue() {
-  if (SteadyNow() >= due_) Look();
+void SequenceKeeper::LookIfDue(Lsn applied) {
+  if (SteadyNow() >= due_) Look(applied);
 }
 
-void SequenceKeeper::Look() {
+void SequenceKeeper::Look(Lsn applied) {
   absl::Time began = SteadyNow();
-  absl::Status looked = TryLook();
+  absl::Status looked = TryLook(applied);
   due_ = SteadyNow() + std::max(kInterval, kPauseFactor * (SteadyNow() - began));
   if (looked.ok() || absl::IsCancelled(looked)) {
     if (looked.ok()) last_failure_.clear();
@@ -85,7 +86,7 @@ absl::Status SequenceKeeper::Connect() {
   return absl::OkStatus();
 }
 
-absl::Status SequenceKeeper::TryLook() {
+absl::Status SequenceKeeper::TryLook(Lsn applied) {
   TOWLINE_RETURN_IF_ERROR(Connect());
   std::vector<TableName> unreadable;  // named by the check and at the copy
   TOWLINE_ASSIGN_OR_RETURN(std::vector<SequenceValue> values,
@@ -100,15 +101,54 @@ absl::Status SequenceKeeper::TryLook() {
       moved.push_back(WithMargin(before->second, value));
     }
   }
+  SequencesSet set;
   if (!moved.empty()) {
     TOWLINE_RETURN_IF_ERROR(destination_->Exec("BEGIN").status());
     TOWLINE_RETURN_IF_ERROR(CheckEpoch(*destination_, store_.claim()));
-    TOWLINE_RETURN_IF_ERROR(SetSequences(*destination_, moved, /*never_back=*/true).status());
+    TOWLINE_ASSIGN_OR_RETURN(set, SetSequences(*destination_, moved, /*never_back=*/true));
     TOWLINE_RETURN_IF_ERROR(destination_->Exec("COMMIT").status());
   }
+  TOWLINE_RETURN_IF_ERROR(NoteMissing(set.missing, applied));
   for (SequenceValue& value : values) {
     TableName name = value.name;
-    seen_[name] = std::move(value);
+    auto absent = missing_.find(name);
+    if (absent != missing_.end() && (value.is_wanted || !absent->second.is_sure)) {
+      seen_.erase(name);  // it is set once it comes
+    } else {
+      seen_[name] = std::move(value);
+    }
+  }
+  return absl::OkStatus();
+}
+
+// What was created at the source a moment ago may be on its way: that a sequence is missing is sure
+// when the destination has all that the source had then. Told once.
+absl::Status SequenceKeeper::NoteMissing(const std::vector<SequenceValue>& missing, Lsn applied) {
+  std::map<TableName, Absence> before = std::exchange(missing_, {});
+  Lsn source_lsn;
+  std::vector<SequenceValue> told;
+  for (const SequenceValue& sequence : missing) {
+    Absence& absence = missing_[sequence.name];
+    if (auto known = before.find(sequence.name); known != before.end()) {
+      absence = known->second;
+    } else {
+      if (!source_lsn.is_valid()) {
+        TOWLINE_ASSIGN_OR_RETURN(Result end,
+                                 source_->Query("SELECT pg_catalog.pg_current_wal_flush_lsn()"));
+        TOWLINE_ASSIGN_OR_RETURN(source_lsn, Lsn::Parse(end.Get(0, 0)));
+      }
+      absence.source_lsn = source_lsn;
+    }
+    if (absence.is_sure || !applied.is_valid() || applied < absence.source_lsn) continue;
+    absence.is_sure = true;
+    told.push_back(sequence);
+  }
+  if (std::string names = NameWanted(told); !names.empty()) {
+    LogWarning("sequences of the source are not at the destination; they are set when they are",
+               {{"sequences", names},
+                {"mend",
+                 "Create them there as the source has them, with the defaults that use "
+                 "them."}});
   }
   return absl::OkStatus();
 }

@@ -15,6 +15,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "base/lsn.h"
 #include "base/shutdown.h"
 #include "pg/connection.h"
 #include "schema/sequences.h"
@@ -33,14 +34,21 @@ class SequenceKeeper {
   // `store` and `shutdown` outlive it; `store` is used on the caller's thread.
   SequenceKeeper(Options options, StateStore& store, const Shutdown& shutdown);
 
-  // Looks if it is time. Nothing that fails here ends the stream: it is logged and tried again.
-  void LookIfDue();
+  // Looks if it is time. Nothing that fails here ends the stream: it is logged and tried again. The
+  // destination has the source's log up to `applied`; not valid: nobody knows.
+  void LookIfDue(Lsn applied);
   // Now, at an orderly end.
-  void Look();
+  void Look(Lsn applied);
 
  private:
-  absl::Status TryLook();
+  // A sequence that is not at the destination.
+  struct Absence {
+    Lsn source_lsn;        // of the source's log when it was first missed
+    bool is_sure = false;  // the destination has all that, and it has not come
+  };
+  absl::Status TryLook(Lsn applied);
   absl::Status Connect();
+  absl::Status NoteMissing(const std::vector<SequenceValue>& missing, Lsn applied);
 
   const Options options_;
   StateStore& store_;
@@ -48,6 +56,7 @@ class SequenceKeeper {
   std::optional<Connection> source_;
   std::optional<Connection> destination_;
   std::map<TableName, SequenceValue> seen_;  // as the source had them at the last look
+  std::map<TableName, Absence> missing_;     // at the last look, those that were to be set
   absl::Time due_;
   std::string last_failure_;
 };

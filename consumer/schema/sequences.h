@@ -20,6 +20,8 @@ struct SequenceValue {
   int64_t min_value = 1;
   int64_t max_value = INT64_MAX;
   bool does_cycle = false;
+  // A selected table's, or no table's. That of another table need not be at the destination.
+  bool is_wanted = true;
 };
 
 // Whose sequences: all of the database, or those of the selected tables' schemas and those that the
@@ -29,14 +31,27 @@ struct SequenceSelection {
   std::vector<TableName> tables;
 };
 
+// Whatever our role may do with them; without their values.
+absl::StatusOr<std::vector<SequenceValue>> FindSequences(Connection& source,
+                                                         const SequenceSelection& selection);
+
 // As they stand now. Those that our role may not read are left out and named in `unreadable`.
 absl::StatusOr<std::vector<SequenceValue>> ReadSequences(Connection& source,
                                                          const SequenceSelection& selection,
                                                          std::vector<TableName>* unreadable);
 
-// Sets those that exist at the destination; gives how many. With `never_back` a sequence that is
-// further on already (ascending or descending) stays, unless it cycles.
-absl::StatusOr<int64_t> SetSequences(Connection& destination,
-                                     const std::vector<SequenceValue>& values, bool never_back);
+struct SequencesSet {
+  int64_t count = 0;
+  std::vector<SequenceValue> missing;  // not at the destination
+};
+
+// Sets those that exist at the destination. With `never_back` a sequence that is further on already
+// (ascending or descending) stays, unless it cycles.
+absl::StatusOr<SequencesSet> SetSequences(Connection& destination,
+                                          const std::vector<SequenceValue>& values,
+                                          bool never_back);
+
+// "a, b, c and 7 more" of those that are wanted, for the log; empty if there are none.
+std::string NameWanted(const std::vector<SequenceValue>& sequences);
 
 }  // namespace towline

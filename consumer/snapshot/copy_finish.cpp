@@ -85,9 +85,13 @@ absl::Status CopySequences(const CopierOptions& options, Connection& destination
     LogWarning("no right to read a sequence of the source; its value is not carried over",
                {{"sequence", QuoteQualified(name.schema, name.name)}});
   }
-  absl::StatusOr<int64_t> count = SetSequences(destination, values, has_append);
-  TOWLINE_RETURN_IF_ERROR(WithContext(count.status(), "setting the sequences"));
-  LogInfo("sequences set", {{"count", absl::StrCat(*count)}});
+  absl::StatusOr<SequencesSet> set = SetSequences(destination, values, has_append);
+  TOWLINE_RETURN_IF_ERROR(WithContext(set.status(), "setting the sequences"));
+  LogInfo("sequences set", {{"count", absl::StrCat(set->count)}});
+  if (std::string missing = NameWanted(set->missing); !missing.empty()) {
+    LogWarning("sequences of the source are not at the destination; their values are not set",
+               {{"sequences", missing}});
+  }
   return absl::OkStatus();
 }
 
