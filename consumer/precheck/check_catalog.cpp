@@ -90,7 +90,7 @@ const std::vector<CheckInfo>& CheckCatalog() {
        "GRANT USAGE ON SCHEMA and GRANT SELECT ON TABLE for what the finding lists."},
       {"source.sequence_privileges", "warn",
        "Values of sequences that cannot be read are left out.",
-       "GRANT SELECT ON SEQUENCE for what the finding lists."},
+       "GRANT USAGE ON SCHEMA and GRANT SELECT ON SEQUENCE for what the finding lists."},
       {"source.row_security", "fail",
        "Row security would hide rows from the copy; the server refuses to read such a table "
        "instead.",
@@ -270,6 +270,12 @@ const std::vector<CheckInfo>& CheckCatalog() {
        "members of that role, alter, index or drop it.",
        "ALTER TABLE ... OWNER TO ... ; or, so that the owner stays, GRANT that role to ours; or "
        "accept, if these tables never change."},
+      {"destination.sequences", "fail, warn",
+       "The copy sets the sequences at its end, and the stream goes on with that: what is not "
+       "there "
+       "or may not be set would give out numbers again that rows of the source have.",
+       "Create them as the source has them, with the defaults that use them, or set schema: copy; "
+       "GRANT SELECT, UPDATE ON SEQUENCE for what the finding lists."},
       {"destination.row_security", "fail", "Row security would refuse rows that the source has.",
        "ALTER ROLE ... BYPASSRLS;"},
       {"destination.connections_free", "warn",

@@ -14,6 +14,7 @@
 #include "precheck/finding.h"
 #include "precheck/precheck.h"
 #include "precheck/server_facts.h"
+#include "schema/sequences.h"
 
 namespace towline {
 
@@ -62,6 +63,7 @@ class CheckContext {
   std::vector<Table> tables;  // selected at the source, none if they cannot be read
   // The same as their rules publish them; where a rule does not fit, as they are.
   std::vector<Table> published;
+  std::vector<SequenceValue> sequences;  // that go with the tables, without their values
   // Before the copy: the destination's tables of these names, by the same index; oid 0: not there.
   std::vector<Table> existing;
   bool is_rule_change = false;    // of tables that are copied; names may be meant for older log
@@ -108,5 +110,7 @@ void CheckOtherWriters(CheckContext& context);     // other_writers_checks.cpp
 void CheckCapacity(CheckContext& context);         // capacity_checks.cpp
 void CheckStandbys(CheckContext& context);         // standby_checks.cpp
 void CheckStandby(CheckContext& context);          // standby_checks.cpp: what is streamed from
+void CheckSourceSequences(CheckContext& context);  // sequence_checks.cpp: reads context.sequences
+void CheckDestinationSequences(CheckContext& context);  // sequence_checks.cpp
 
 }  // namespace towline

@@ -85,6 +85,7 @@ CheckReport RunChecks(const CheckOptions& options, const Shutdown& shutdown) {
     CheckBothServers(context);
     CheckDestinationTables(context);
     CheckDestinationOwners(context);
+    CheckDestinationSequences(context);
   }
   CheckTask(context);
   CheckOtherWriters(context);

@@ -108,36 +108,6 @@ void CheckPrivileges(CheckContext& context) {
                {.statement = absl::StrJoin(statements, "\n")});
 }
 
-void CheckSequencePrivileges(CheckContext& context) {
-  constexpr char kId[] = "source.sequence_privileges";
-  const ServerFacts& facts = context.source_facts;
-  auto sequences = NamesBy(
-      context, kId,
-      absl::StrCat("SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM "
-                   "pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
-                   "WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND n.oid IN "
-                   "  (SELECT t.relnamespace FROM pg_catalog.pg_class t WHERE t.oid = ANY "
-                   "($1::oid[])) "
-                   "AND $2::text IS NOT NULL AND ",
-                   // The server may test the right before the kind, and then fails on a table.
-                   Unless(facts,
-                          "CASE WHEN c.relkind = 'S' THEN "
-                          "pg_catalog.has_sequence_privilege($2::name, c.oid, 'SELECT') END"),
-                   " ORDER BY 1"),
-      {OidsOf(context.tables), facts.role});
-  if (!sequences) return;
-  if (sequences->empty()) {
-    context.Pass(kId, absl::StrCat("role ", facts.QuotedRole(), " may read every sequence"));
-    return;
-  }
-  context.Warn(
-      kId,
-      absl::StrCat("role ", facts.QuotedRole(), " lacks SELECT on ",
-                   Counted(sequences->size(), "sequence"), " (", ListNames(*sequences), ")"),
-      {.statement = absl::StrCat("GRANT SELECT ON SEQUENCE ", absl::StrJoin(*sequences, ", "),
-                                 " TO ", facts.QuotedRole(), ";")});
-}
-
 void CheckRowSecurity(CheckContext& context) {
   constexpr char kId[] = "source.row_security";
   const ServerFacts& facts = context.source_facts;
@@ -219,9 +189,9 @@ void CheckUnlogged(CheckContext& context) {
 void CheckSourceTables(CheckContext& context) {
   CheckSelection(context);
   CheckSourceObjects(context);
+  CheckSourceSequences(context);
   if (context.tables.empty()) return;
   CheckPrivileges(context);
-  CheckSequencePrivileges(context);
   CheckRowSecurity(context);
   CheckReplicaIdentity(context);
   CheckUnlogged(context);

@@ -161,6 +161,11 @@ def table_of_another(place):
     place.destination.script("CREATE TABLE t (id int PRIMARY KEY, v text)")
 
 
+def sequence_of_another(place):
+    place.source.script("CREATE SEQUENCE s", f"GRANT SELECT ON SEQUENCE s TO {place.role}")
+    place.destination.execute("CREATE SEQUENCE s")
+
+
 def standby(place):
     place.destination_options["port"] = place.standby.port
 
@@ -270,6 +275,11 @@ CASES = [
          "role \"{role}\" lacks SELECT on 1 sequence (public.s)",
          source("CREATE SEQUENCE s"), statement="GRANT SELECT ON SEQUENCE public.s TO \"{role}\";",
          level="warn", check_status=0, run_status=0),
+    Case("no privilege on a default's sequence", "source.sequence_privileges",
+         "role \"{role}\" lacks USAGE on 1 schema (apart), SELECT on 1 sequence (apart.s)",
+         source("CREATE SCHEMA apart;; CREATE SEQUENCE apart.s;; ALTER TABLE t ALTER id SET DEFAULT nextval('apart.s')"),
+         statement="GRANT USAGE ON SCHEMA apart TO \"{role}\";\nGRANT SELECT ON SEQUENCE apart.s TO \"{role}\";",
+         level="warn", check_status=0, run_status=0),
     Case("row security at the source", "source.row_security", "1 table under row security: public.t",
          source("ALTER TABLE t ENABLE ROW LEVEL SECURITY"), statement="ALTER ROLE \"{role}\" BYPASSRLS;"),
     Case("table without key", "source.replica_identity", "1 table without key: \"public\".\"loose\"",
@@ -322,6 +332,9 @@ CASES = [
          "role \"{role}\" may not write 1 table: public.t", table_of_another,
          where="destination", statement="GRANT USAGE ON SCHEMA public TO \"{role}\";\n"
          "GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON TABLE public.t TO \"{role}\";"),
+    Case("sequence of another role", "destination.sequences",
+         "role \"{role}\" may not set 1 sequence: public.s", sequence_of_another,
+         where="destination", statement="GRANT SELECT, UPDATE ON SEQUENCE public.s TO \"{role}\";"),
     Case("the same database twice", "destination.same_database",
          "source and destination are the same database", same_database,
          where="destination", mend="Correct one of the two URIs.", by_hand=other_database),

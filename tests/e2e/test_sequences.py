@@ -2,6 +2,7 @@
 of the source has already."""
 from support.compare import assert_equal
 from support.waiting import wait_until
+from test_checks import check
 
 
 def last(database, name):
@@ -55,3 +56,26 @@ def test_what_the_destination_refuses_is_told_once_and_disturbs_nothing(towline,
     assert towline.stop() == 0
     assert towline.output().count("the sequences are not carried over at present") == 1
     assert last(destination, "t_id_seq") >= 100
+
+
+def test_sequences_that_are_not_there_are_named_and_set_once_they_come(towline, source, destination):
+    source.script("CREATE TABLE t (id bigserial PRIMARY KEY)", "CREATE SEQUENCE other START 77",
+                  "CREATE TABLE left_out (id serial PRIMARY KEY)", "INSERT INTO t SELECT FROM generate_series(1, 10)",
+                  "SELECT nextval('other')")
+    destination.execute("CREATE TABLE t (id bigint PRIMARY KEY)")
+    skip = ["--schema", "skip", "--exclude", "public.left_out"]
+    finding = check(towline, *skip)["destination.sequences"]
+    assert finding["level"] == "warn"
+    assert finding["found"] == "2 sequences of the source missing: public.other, public.t_id_seq"
+    # The schema brings them; that of a table which is left out nobody misses.
+    assert check(towline, *skip[2:])["destination.sequences"]["level"] == "pass"
+    towline.start(*skip).wait_for_state("streaming")
+    towline.wait_for_log("not at the destination; their values are not set")
+    source.execute("INSERT INTO t DEFAULT VALUES")
+    towline.wait_for_log("not at the destination; they are set when they are", 120)
+    destination.script("CREATE SEQUENCE t_id_seq OWNED BY t.id", "CREATE SEQUENCE other")
+    wait_until(lambda: [last(destination, name) for name in ("t_id_seq", "other")] == [11, 77], 120, "the sequences to be set")
+    assert towline.stop() == 0
+    output = towline.output()
+    assert output.count("they are set when they are") == 1 and "t_id_seq" in output and "left_out_id_seq" not in output
+    assert check(towline, *skip)["destination.sequences"]["level"] == "pass"
