@@ -124,7 +124,8 @@ const std::vector<CheckInfo>& CheckCatalog() {
        "warning, as it is for tables of extensions."},
       {"source.long_transactions", "warn",
        "The slot and the copy's snapshot wait until all older transactions have ended.",
-       "End the transactions that the finding names, or wait for them."},
+       "End the transactions that the finding names, or wait for them. The age of other roles' is "
+       "seen with: GRANT pg_read_all_stats TO ... ;"},
       {"source.two_phase", "fail",
        "From version 15 on a slot can be switched to sending transactions at their PREPARE after "
        "the "

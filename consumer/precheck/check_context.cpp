@@ -116,6 +116,19 @@ int64_t NumberOf(const ServerFacts& facts, const std::string& setting) {
   return absl::SimpleAtoi(facts.Value(setting), &value) ? value : 0;
 }
 
+std::optional<int64_t> CountClients(CheckContext& context, const char* id, Connection& connection) {
+  // Without pg_read_all_stats other roles' sessions have no backend_type. Walsenders have room of
+  // their own; processes of the server itself belong to no role or no database.
+  std::optional<Result> result = context.Ask(
+      id, connection,
+      "SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity a WHERE a.backend_type = "
+      "'client "
+      "backend' OR a.backend_type IS NULL AND a.usesysid IS NOT NULL AND a.datid IS NOT NULL "
+      "AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_stat_replication r WHERE r.pid = a.pid)");
+  if (!result) return std::nullopt;
+  return result->GetInt(0, 0);
+}
+
 std::string QuotedName(const TableName& name) { return QuoteQualified(name.schema, name.name); }
 
 std::string Counted(size_t count, absl::string_view noun) {

@@ -81,6 +81,9 @@ std::string QuotedName(const TableName& name);
 // An oid[] literal of the tables.
 std::string OidsOf(const std::vector<Table>& tables);
 int64_t NumberOf(const ServerFacts& facts, const std::string& setting);
+// Sessions of clients at the server, whoever's; nothing after FailBy(). Of what the role may not
+// see a background worker of a database counts as well.
+std::optional<int64_t> CountClients(CheckContext& context, const char* id, Connection& connection);
 // "1 table", "3 tables".
 std::string Counted(size_t count, absl::string_view noun);
 

@@ -255,11 +255,9 @@ void CheckTwoPhase(CheckContext& context) {
 
 void CheckConnectionsFree(CheckContext& context) {
   const ServerFacts& facts = context.destination_facts;
-  std::optional<Result> result =
-      context.Ask("destination.connections_free", *context.destination,
-                  "SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity "
-                  "WHERE backend_type = 'client backend'");
-  if (!result) return;
+  const std::optional<int64_t> used =
+      CountClients(context, "destination.connections_free", *context.destination);
+  if (!used) return;
   auto number = [&facts](const char* name) {
     int64_t value = 0;
     return absl::SimpleAtoi(facts.Value(name), &value) ? value : 0;
@@ -268,14 +266,13 @@ void CheckConnectionsFree(CheckContext& context) {
   if (!facts.is_superuser) {
     max -= number("superuser_reserved_connections") + number("reserved_connections");
   }
-  int64_t used = result->GetInt(0, 0);
   int64_t needed =
       std::max(context.options.copy_workers, context.options.index_workers) + kOtherSessions;
-  std::string found = absl::StrCat(used, " of ", max,
+  std::string found = absl::StrCat(*used, " of ", max,
                                    " connections are in use, towline needs up "
                                    "to ",
                                    needed);
-  if (used + needed <= max) {
+  if (*used + needed <= max) {
     context.Pass("destination.connections_free", found);
   } else {
     context.Warn(

@@ -1,4 +1,6 @@
 // The source as a server: who it is, whether it lets us stream, what the start would wait for.
+#include <set>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/error.h"
@@ -145,45 +147,71 @@ void CheckPlugin(CheckContext& context) {
                                               : ""));
 }
 
-// Only transactions with an xid are waited for. Their locks may be read by every role; who they are
-// and since when only where the role may see the session.
+// Only transactions with an xid are waited for. Their locks and whose they are may be read by every
+// role; since when only where the role may see the session, else its backend_type is hidden too.
+// The server's own processes have no role, and soon end.
+constexpr char kTransactionsSql[] = R"sql(
+SELECT p.gid, l.pid,
+       EXTRACT(epoch FROM pg_catalog.clock_timestamp()
+                          - COALESCE(p.prepared, a.xact_start))::bigint AS age,
+       COALESCE(p.owner, a.usename, ''), COALESCE(a.state, ''),
+       a.usesysid IS NOT NULL AND a.backend_type IS NULL
+FROM pg_catalog.pg_locks l
+LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+LEFT JOIN pg_catalog.pg_prepared_xacts p ON p.transaction = l.transactionid
+WHERE l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock' AND l.granted
+ORDER BY age DESC NULLS LAST, l.pid
+)sql";
+
+// "pid 7 of app (idle in transaction) since 2h14m".
+std::string DescribeTransaction(const Result& result, int row) {
+  std::string who = result.IsNull(row, 0)
+                        ? absl::StrCat("pid ", result.Get(row, 1))
+                        : absl::StrCat("prepared transaction '", result.Get(row, 0), "'");
+  absl::StrAppend(&who, " of ", result.Get(row, 3));
+  if (!result.Get(row, 4).empty()) absl::StrAppend(&who, " (", result.Get(row, 4), ")");
+  if (result.IsNull(row, 2)) return who;
+  return absl::StrCat(who, " since ",
+                      towline::FormatDuration(absl::Seconds(result.GetInt(row, 2))));
+}
+
 void CheckLongTransactions(CheckContext& context) {
+  constexpr char kId[] = "source.long_transactions";
   if (!context.options.is_first_start) return;
-  std::optional<Result> result =
-      context.Ask("source.long_transactions", *context.source,
-                  "SELECT p.gid, l.pid, EXTRACT(epoch FROM pg_catalog.clock_timestamp() - "
-                  "         COALESCE(p.prepared, a.xact_start))::bigint AS age, COALESCE(p.owner, "
-                  "a.usename, ''), COALESCE(a.state, '') "
-                  "FROM pg_catalog.pg_locks l "
-                  "LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid "
-                  "LEFT JOIN pg_catalog.pg_prepared_xacts p ON p.transaction = l.transactionid "
-                  "WHERE l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock' AND l.granted "
-                  "ORDER BY age DESC NULLS LAST");
+  std::optional<Result> result = context.Ask(kId, *context.source, kTransactionsSql);
   if (!result) return;
   std::vector<std::string> old;
+  std::set<std::string> hidden;  // a transaction holds a lock for each of its subtransactions too
   std::string first_end;
   for (int row = 0; row < result->row_count(); ++row) {
+    if (result->GetBool(row, 5)) hidden.insert(DescribeTransaction(*result, row));
     if (result->IsNull(row, 2) || result->GetInt(row, 2) < kLongTransactionSeconds) continue;
-    bool is_prepared = !result->IsNull(row, 0);
-    old.push_back(absl::StrCat(
-        is_prepared ? absl::StrCat("prepared transaction '", result->Get(row, 0), "'")
-                    : absl::StrCat("pid ", result->Get(row, 1)),
-        " of ", result->Get(row, 3),
-        result->Get(row, 4).empty() ? "" : absl::StrCat(" (", result->Get(row, 4), ")"), " since ",
-        towline::FormatDuration(absl::Seconds(result->GetInt(row, 2)))));
+    old.push_back(DescribeTransaction(*result, row));
     if (first_end.empty()) {
-      first_end = is_prepared ? absl::StrCat("ROLLBACK PREPARED '", result->Get(row, 0), "';")
-                              : absl::StrCat("SELECT pg_catalog.pg_terminate_backend(",
-                                             result->Get(row, 1), ");");
+      first_end =
+          result->IsNull(row, 0)
+              ? absl::StrCat("SELECT pg_catalog.pg_terminate_backend(", result->Get(row, 1), ");")
+              : absl::StrCat("ROLLBACK PREPARED '", result->Get(row, 0), "';");
     }
   }
-  if (old.empty()) {
-    context.Pass("source.long_transactions", "no old transaction is open");
+  if (old.empty() && hidden.empty()) {
+    context.Pass(kId, "no old transaction is open");
     return;
   }
+  std::vector<std::string> found;
+  Mend mend;
   // The statement is no mend to be executed unseen: it undoes somebody's work.
-  context.Warn("source.long_transactions", absl::StrCat("open: ", ListNames(old)),
-               {.text = absl::StrCat("Let them end, or end them: ", first_end)});
+  if (!old.empty()) {
+    found.push_back(absl::StrCat("open: ", ListNames(old)));
+    mend.text = absl::StrCat("Let them end, or end them: ", first_end);
+  }
+  if (!hidden.empty()) {
+    const std::string role = context.source_facts.QuotedRole();
+    found.push_back(absl::StrCat("of unknown age, which role ", role,
+                                 " may not see: ", ListNames({hidden.begin(), hidden.end()})));
+    mend.statement = absl::StrCat("GRANT pg_read_all_stats TO ", role, ";");
+  }
+  context.Warn(kId, absl::StrJoin(found, "; "), std::move(mend));
 }
 
 void CheckTwoPhase(CheckContext& context) {

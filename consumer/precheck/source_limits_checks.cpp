@@ -110,22 +110,18 @@ void CheckConnectionsFree(CheckContext& context) {
   constexpr char kId[] = "source.connections_free";
   if (!context.options.is_first_start) return;
   const ServerFacts& facts = context.source_facts;
-  std::optional<Result> result = context.Ask(kId, *context.source,
-                                             "SELECT pg_catalog.count(*) FROM "
-                                             "pg_catalog.pg_stat_activity "
-                                             "WHERE backend_type = 'client backend'");
-  if (!result) return;
+  const std::optional<int64_t> used = CountClients(context, kId, *context.source);
+  if (!used) return;
   const int64_t all = NumberOf(facts, "max_connections");
   int64_t max = all;
   if (!facts.is_superuser) {
     max -=
         NumberOf(facts, "superuser_reserved_connections") + NumberOf(facts, "reserved_connections");
   }
-  const int64_t used = result->GetInt(0, 0);
   const int64_t needed = context.options.copy_workers + kOtherSessions;
   std::string found =
-      absl::StrCat(used, " of ", max, " connections are in use, towline needs up to ", needed);
-  if (used + needed <= max) {
+      absl::StrCat(*used, " of ", max, " connections are in use, towline needs up to ", needed);
+  if (*used + needed <= max) {
     context.Pass(kId, found);
   } else {
     context.Warn(

@@ -313,7 +313,7 @@ def test_other_writers(towline_factory, towline, source, destination):
     assert levels(check(towline)) == {}
 
 
-def test_old_transactions_are_named_with_pid_and_age(towline, source):
+def test_old_transactions_are_named_with_pid_and_age(towline, towline_factory, source, destination):
     move_clock(source, "10 minutes")
     source.execute("CREATE TABLE t (id int PRIMARY KEY)")
     assert check(towline)["source.long_transactions"]["level"] == "pass"
@@ -327,6 +327,20 @@ def test_old_transactions_are_named_with_pid_and_age(towline, source):
         assert f"pid {pid} of postgres (idle in transaction) since 10m0" in finding["found"], finding["found"]
         assert "prepared transaction 'left' of postgres since 10m0" in finding["found"]
         assert f"pg_terminate_backend({pid})" in finding["mend"] or "ROLLBACK PREPARED 'left'" in finding["mend"]
+        # A role that may not see other roles' sessions is told so, and counts them all the same.
+        role = f"blind_{source.name}"
+        source.execute(f"CREATE ROLE {role} LOGIN")
+        blind = towline_factory(source.uri(user=role), destination)
+        others = [source.connect() for _ in range(5)]
+        found = check(blind)
+        finding = found["source.long_transactions"]
+        assert finding["level"] == "warn" and finding["found"].startswith("open: prepared transaction 'left' of postgres since 1")
+        assert finding["found"].endswith(f'; of unknown age, which role "{role}" may not see: pid {pid} of postgres')
+        assert int(found["source.connections_free"]["found"].split()[0]) >= 2 + len(others)
+        mend(source, finding)
+        assert f"pid {pid} of postgres (idle in transaction) since 1" in check(blind)["source.long_transactions"]["found"]
+        for session in others:
+            session.close()
     finally:
         source.execute("ROLLBACK PREPARED 'left'")
         idle.close()
