@@ -315,6 +315,19 @@ const std::vector<CheckInfo>& CheckCatalog() {
        "already, and the table's rows are then written one by one in the source's order, as with "
        "fold: off.",
        "ALTER TABLE ... ENABLE TRIGGER, which makes it fire for applications only."},
+      {"destination.event_triggers", "warn",
+       "Event triggers that are ENABLE ALWAYS or REPLICA act on what towline creates and alters, "
+       "or "
+       "refuse it.",
+       "ALTER EVENT TRIGGER ... ENABLE, which makes it fire for applications only."},
+      {"destination.names", "warn",
+       "What has the name already is left as it is: the source's table, index or sequence is not "
+       "made.",
+       "Rename or drop what has the name at the destination."},
+      {"destination.identity_columns", "warn",
+       "After the switch applications are refused the numbers that they give, or give none where "
+       "one is needed.",
+       "The ALTER TABLE statements of the finding."},
       {"capacity.locks", "fail, warn",
        "The copy locks all selected tables at once, in each of its sessions at the source.",
        "ALTER SYSTEM SET max_locks_per_transaction and restart, or lower limits.copy_workers."},

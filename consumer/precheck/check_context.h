@@ -115,5 +115,6 @@ void CheckStandbys(CheckContext& context);         // standby_checks.cpp
 void CheckStandby(CheckContext& context);          // standby_checks.cpp: what is streamed from
 void CheckSourceSequences(CheckContext& context);  // sequence_checks.cpp: reads context.sequences
 void CheckDestinationSequences(CheckContext& context);  // sequence_checks.cpp
+void CheckDestinationObjects(CheckContext& context);    // destination_objects_checks.cpp
 
 }  // namespace towline

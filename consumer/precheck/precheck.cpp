@@ -85,6 +85,7 @@ CheckReport RunChecks(const CheckOptions& options, const Shutdown& shutdown) {
     CheckBothServers(context);
     CheckDestinationTables(context);
     CheckDestinationOwners(context);
+    CheckDestinationObjects(context);
     CheckDestinationSequences(context);
   }
   CheckTask(context);

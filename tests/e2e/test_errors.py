@@ -544,6 +544,8 @@ ELSEWHERE = {
                      "destination.extension_versions"), CHECKS + "what_the_two_servers_differ_in"),
     **dict.fromkeys(("destination.keys", "destination.constraints", "destination.triggers"),
                     CHECKS + "tables_that_are_there"),
+    **dict.fromkeys(("destination.event_triggers", "destination.names", "destination.identity_columns"),
+                    CHECKS + "what_is_in_the_way_of_the_schema"),
     "capacity.locks": CHECKS + "limits_of_the_source",
     "capacity.disk_space": CHECKS + "settings_of_the_source",
     "capacity.wal_kept": SERVERS + "statements_for_settings_mend_them",
