@@ -13,6 +13,7 @@
 #include "apply/batch_writer.h"
 #include "apply/conflict.h"
 #include "apply/conflict_log.h"
+#include "apply/refused_commit.h"
 #include "apply/session.h"
 #include "base/check.h"
 #include "base/error.h"
@@ -130,6 +131,8 @@ class Applier::Impl {
     TOWLINE_CHECK(!has_failed_);
     ScopedStage stage(clock(), Stage::kApply);
     absl::Status status = function();
+    // Whatever came of what was sent behind it.
+    if (refused_commit_.has_value()) status = EndRefused(*std::exchange(refused_commit_, {}));
     has_failed_ = !status.ok();
     return status;
   }
@@ -321,15 +324,16 @@ class Applier::Impl {
   // All answers to what the transaction holds must be there.
   void CommitWithNext(Lsn end_lsn, bool is_synchronous, std::function<void()> on_committed) {
     Pipeline& pipeline = writer_.pipeline();
-    writer_.CheckShapes();
+    CheckShapes(end_lsn);
     if (is_synchronous) {
       pipeline.Before(
           {"SET LOCAL synchronous_commit = on", [](const PGresult*) { return absl::OkStatus(); }});
     }
     // The next transaction is built on it. If it fails, none comes.
     sent_position_ = end_lsn;
-    pipeline.Before({"COMMIT", [this, end_lsn, is_synchronous,
-                                on_committed = std::move(on_committed)](const PGresult* committed) {
+    pipeline.Before({"COMMIT",
+                     [this, end_lsn, is_synchronous,
+                      on_committed = std::move(on_committed)](const PGresult* committed) {
                        // COMMIT of a transaction that has failed succeeds, as a rollback.
                        absl::string_view tag = PQcmdStatus(const_cast<PGresult*>(committed));
                        if (tag != "COMMIT") {
@@ -342,6 +346,10 @@ class Applier::Impl {
                        }
                        on_committed();
                        return absl::OkStatus();
+                     },
+                     [this](const absl::Status& refused) {
+                       refused_commit_ = refused;
+                       return refused;
                      }});
   }
 
@@ -386,7 +394,7 @@ class Applier::Impl {
   absl::Status Prepare(const Batch& batch) {
     if (!IsPrepared() && !is_empty_) {
       FaultPoint("apply:before-prepare");
-      writer_.CheckShapes();
+      CheckShapes(batch.end_lsn);
       TOWLINE_RETURN_IF_ERROR(writer_.Drain());
       TOWLINE_RETURN_IF_ERROR(
           ExplainPrepare(ExecTagged("PREPARE TRANSACTION ", "PREPARE TRANSACTION")));
@@ -466,7 +474,10 @@ class Applier::Impl {
                       "and restart the destination.");
     }
     if (sqlstate == "42710") return WithCode(status, absl::StatusCode::kAborted);
-    if (sqlstate != "0A000") return status;
+    if (sqlstate != "0A000") {
+      if (!status.ok()) refused_commit_ = status;
+      return status;
+    }
     return WithHint(
         WithCode(WithContext(status, "the destination cannot prepare what the source has prepared"),
                  absl::StatusCode::kFailedPrecondition),
@@ -482,21 +493,45 @@ class Applier::Impl {
     explained = WithFailedTable(explained, {relation.name, relation.oid});
     if (!stop.hint.empty()) explained = WithHint(explained, stop.hint);
     if (!absl::IsUnimplemented(explained) || !stop.is_session_usable) return explained;
-    absl::Status recorded = Record(change, stop);
-    if (!recorded.ok()) {
-      LogWarning("cannot write the conflict into towline_state.conflict",
-                 {{"stage", "apply"}, {"reason", std::string(recorded.message())}});
-    }
+    NoteRecorded(Record([&] {
+      return log_.Add(change, stop.kind.value_or(ConflictKind::kValueRefused),
+                      ConflictAction::kStop, stop.existing);
+    }));
     return explained;
   }
 
-  absl::Status Record(const FailedChange& change, const BatchFallback::Stop& stop) {
+  template <typename Add>
+  absl::Status Record(Add add) {
     TOWLINE_RETURN_IF_ERROR(connection_.Exec("ROLLBACK; BEGIN").status());
     log_.Discard();
-    TOWLINE_RETURN_IF_ERROR(log_.Add(change, stop.kind.value_or(ConflictKind::kValueRefused),
-                                     ConflictAction::kStop, stop.existing));
+    TOWLINE_RETURN_IF_ERROR(add());
     TOWLINE_RETURN_IF_ERROR(log_.Finish());
     return connection_.Exec("COMMIT").status();
+  }
+
+  static void NoteRecorded(const absl::Status& recorded) {
+    if (recorded.ok()) return;
+    LogWarning("cannot write the conflict into towline_state.conflict",
+               {{"stage", "apply"}, {"reason", std::string(recorded.message())}});
+  }
+
+  // At the end of a transaction.
+  void CheckShapes(Lsn end_lsn) {
+    ended_ = {writer_.Touched(), end_lsn};
+    writer_.CheckShapes();
+  }
+
+  // The server has rolled back, and passes over what was sent behind.
+  absl::Status EndRefused(const absl::Status& refused) {
+    if (!IsRefusal(refused) || !writer_.pipeline().RecoverFromStep().ok()) return refused;
+    absl::Status explained = ExplainRefusedCommit(connection_, refused, ended_);
+    if (!absl::IsUnimplemented(explained)) return explained;
+    const std::optional<FailedTable> table = FailedTableOf(explained);
+    NoteRecorded(Record([&] {
+      return log_.AddRefusedCommit(table.has_value() ? table->name : TableName(), ended_.end_lsn,
+                                   refused);
+    }));
+    return explained;
   }
 
   // Of what only moves the position nobody wants to know.
@@ -530,7 +565,9 @@ class Applier::Impl {
   Lsn sent_position_;                // once the COMMIT that was sent last has been executed
   std::optional<Batch> sent_;        // whose answers may be missing,
   std::optional<Batch> committing_;  // and one of whose COMMIT the answer is
-  absl::Time started_;               // when the last one that is not committed was begun
+  EndedTransaction ended_;           // the last one whose COMMIT was queued
+  std::optional<absl::Status> refused_commit_;
+  absl::Time started_;  // when the last one that is not committed was begun
   Lsn durable_lsn_;
   std::chrono::steady_clock::time_point durable_time_;  // of the last synchronous commit
   std::chrono::steady_clock::time_point logged_time_;   // that conflicts were

@@ -10,6 +10,7 @@
 #include "base/fault_point.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "model/failed_table.h"
 #include "pg/quoting.h"
 
 namespace towline {
@@ -239,6 +240,14 @@ void BatchWriter::CheckShapes() {
   shapes_.Check(tables);
 }
 
+std::vector<const Target*> BatchWriter::Touched() const {
+  std::vector<const Target*> touched;
+  for (const Relation* relation : touched_) {
+    touched.push_back(targets_.find(relation)->second.target.get());
+  }
+  return touched;
+}
+
 void BatchWriter::ForgetNewTargets() {
   for (const Relation* relation : touched_) targets_.find(relation)->second.is_touched = false;
   touched_.clear();
@@ -262,7 +271,10 @@ absl::Status BatchWriter::WriteTruncate(const Change& change) {
     }
     emptied.push_back(targets_.find(relation)->second.target.get());
   }
-  return TruncateTables(*connection_, emptied, change.truncate_restarts_identity);
+  absl::Status done = TruncateTables(*connection_, emptied, change.truncate_restarts_identity);
+  const bool is_one = change.truncated->size() == 1;
+  const Relation& first = *change.truncated->front();
+  return is_one ? WithFailedTable(done, {first.name, first.oid}) : done;
 }
 
 void BatchWriter::Gather(const Batch& batch, size_t begin, size_t end) {

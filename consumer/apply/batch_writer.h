@@ -67,6 +67,8 @@ class BatchWriter {
   // Before COMMIT or PREPARE TRANSACTION, when all is sent that the transaction holds: queues a
   // check that its tables are still what they were taken for, see TargetShapes::Check().
   void CheckShapes();
+  // Those tables. For an error of the same session, before anything is read anew.
+  std::vector<const Target*> Touched() const;
   // When all of the batch is written.
   void Count(const Batch& batch);
 

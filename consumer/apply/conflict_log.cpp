@@ -1,10 +1,13 @@
 #include "apply/conflict_log.h"
 
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/status_macros.h"
+#include "pg/error_object.h"
 
 namespace towline {
 namespace {
@@ -53,6 +56,24 @@ absl::Status ConflictLog::Add(const FailedChange& failed, ConflictKind kind, Con
                                           FactsOf(kind).name, NameOf(action),
                                           GetSqlState(failed.failure->status), MessageOf(failed),
                                           key, row, existing})
+      .status();
+}
+
+absl::Status ConflictLog::AddRefusedCommit(const TableName& table, Lsn end_lsn,
+                                           const absl::Status& refused) {
+  constexpr ConflictKind kKind = ConflictKind::kOtherConstraint;
+  ++pending_[{kKind, ConflictAction::kStop}];
+  if (rows_max_ == 0) return absl::OkStatus();
+  std::string message(refused.message());
+  const std::optional<ErrorObject> object = ErrorObjectOf(refused);
+  if (object.has_value() && !object->detail.empty()) {
+    absl::StrAppend(&message, "\n", object->detail);
+  }
+  return connection_
+      ->Query(kAddSql,
+              std::vector<Param>{claim_.task, end_lsn.ToString(), Param(), table.schema, table.name,
+                                 FactsOf(kKind).name, NameOf(ConflictAction::kStop),
+                                 GetSqlState(refused), message, Param(), Param(), Param()})
       .status();
 }
 

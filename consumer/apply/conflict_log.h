@@ -27,6 +27,9 @@ class ConflictLog {
   // Within the open transaction. `existing`: the destination's rows in the change's way.
   absl::Status Add(const FailedChange& failed, ConflictKind kind, ConflictAction action,
                    const Param& existing);
+  // A transaction that the destination has refused at COMMIT: nobody knows for which change. The
+  // table's name may be empty.
+  absl::Status AddRefusedCommit(const TableName& table, Lsn end_lsn, const absl::Status& refused);
   // Within the transaction that moves the position, before its COMMIT.
   absl::Status Finish();
   // The transaction was rolled back.

@@ -40,7 +40,7 @@ absl::Status WriteRows(Connection& connection, absl::Span<const CopyRow> rows) {
 
 absl::Status CopyRows(Connection& connection, Pipeline& pipeline, const Target& target,
                       absl::Span<const CopyRow> rows) {
-  TOWLINE_RETURN_IF_ERROR(pipeline.BeginCopy(BuildCopy(target)));
+  TOWLINE_RETURN_IF_ERROR(pipeline.BeginCopy(BuildCopy(target), rows.front().change));
   TOWLINE_RETURN_IF_ERROR(WriteRows(connection, rows));
   std::vector<uint32_t> changes;
   changes.reserve(rows.size());

@@ -56,7 +56,7 @@ absl::Status Pipeline::CheckStep(const Step& step, const PGresult* result) {
 
 // Outside of pipeline mode: the steps and `more` as one message, which the server executes in order
 // up to the first error.
-absl::Status Pipeline::ExecSteps(const std::string& more) {
+absl::Status Pipeline::ExecSteps(const std::string& more, size_t change) {
   PGconn* raw = connection_->raw();
   std::string sql;
   for (const Step& step : steps_) absl::StrAppend(&sql, step.sql, "; ");
@@ -74,6 +74,7 @@ absl::Status Pipeline::ExecSteps(const std::string& more) {
       steps_.pop_front();
     } else {
       failed = connection_->ErrorOf(result.get());
+      if (!more.empty()) failure_ = ApplyFailure{change, failed, 0, ""};
     }
   }
   TOWLINE_RETURN_IF_ERROR(failed);
@@ -81,12 +82,12 @@ absl::Status Pipeline::ExecSteps(const std::string& more) {
   return absl::OkStatus();
 }
 
-absl::Status Pipeline::BeginCopy(const std::string& sql) {
+absl::Status Pipeline::BeginCopy(const std::string& sql, size_t first) {
   if (failure_.has_value()) return absl::AbortedError("the batch has failed before");
   TOWLINE_RETURN_IF_ERROR(fatal_);
   TOWLINE_RETURN_IF_ERROR(FinishCopy());
   if (PQpipelineStatus(connection_->raw()) != PQ_PIPELINE_OFF) TOWLINE_RETURN_IF_ERROR(Drain());
-  return ExecSteps(sql);
+  return ExecSteps(sql, first);
 }
 
 absl::Status Pipeline::EndCopy(std::vector<uint32_t> changes) {
@@ -236,7 +237,7 @@ absl::Status Pipeline::Drain() {
   TOWLINE_RETURN_IF_ERROR(FinishCopy());
   PGconn* raw = connection_->raw();
   if (PQpipelineStatus(raw) == PQ_PIPELINE_OFF) {
-    return steps_.empty() ? absl::OkStatus() : ExecSteps("");
+    return steps_.empty() ? absl::OkStatus() : ExecSteps("", 0);
   }
   TOWLINE_RETURN_IF_ERROR(SendSteps());
   TOWLINE_RETURN_IF_ERROR(Push());
@@ -255,6 +256,13 @@ absl::Status Pipeline::Recover() {
   is_recovering_ = true;
   if (PQstatus(connection_->raw()) != CONNECTION_OK) return connection_->ErrorOf(nullptr);
   return Drain();
+}
+
+absl::Status Pipeline::RecoverFromStep() {
+  steps_.clear();
+  fatal_ = absl::OkStatus();
+  failure_ = ApplyFailure{};  // no answer is looked at
+  return Recover();
 }
 
 size_t LineOfCopyContext(absl::string_view context) {

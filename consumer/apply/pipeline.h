@@ -71,8 +71,8 @@ class Pipeline {
   absl::Status Send(const std::string& name, const Values& values, const Expected& expected);
 
   // COPY FROM STDIN, after waiting for what was sent before. In between Connection::CopyWrite().
-  // `changes` are those of the rows.
-  absl::Status BeginCopy(const std::string& sql);
+  // `changes` are those of the rows; `first` is who is blamed if the command itself is refused.
+  absl::Status BeginCopy(const std::string& sql, size_t first);
   absl::Status EndCopy(std::vector<uint32_t> changes);
 
   // Writes out all that libpq holds and asks for its answers, without waiting for them.
@@ -82,6 +82,9 @@ class Pipeline {
   // After a failure: takes the answers that are still to come, so that the session can be used for
   // ROLLBACK and more. An error: the session is lost.
   absl::Status Recover();
+  // The same after a step has failed, for a last look with the session; steps that are not sent yet
+  // never are.
+  absl::Status RecoverFromStep();
   // After Recover(), when the transaction has been rolled back to before what was sent.
   void Reset();
 
@@ -101,7 +104,8 @@ class Pipeline {
 
   absl::Status Enter();
   absl::Status SendSteps();
-  absl::Status ExecSteps(const std::string& more);
+  // `more` may be empty; `change`: whose failure it is if that is refused.
+  absl::Status ExecSteps(const std::string& more, size_t change);
   absl::Status FinishCopy();
   absl::Status CheckStep(const Step& step, const PGresult* result);
   absl::Status AfterSend(size_t bytes);

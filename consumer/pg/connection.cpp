@@ -14,6 +14,7 @@
 #include "base/format.h"
 #include "base/status_macros.h"
 #include "base/steady_clock.h"
+#include "pg/error_object.h"
 #include "pg/quoting.h"
 #include "pg/sqlstate.h"
 
@@ -224,6 +225,9 @@ absl::Status Connection::ErrorOf(const PGresult* result) const {
     status = WithDetail(status, field(PG_DIAG_MESSAGE_DETAIL));
   }
   status = WithHint(status, field(PG_DIAG_MESSAGE_HINT));
+  auto text = [&field](int code) { return std::string(field(code)); };
+  status = WithErrorObject(status, {text(PG_DIAG_SCHEMA_NAME), text(PG_DIAG_TABLE_NAME),
+                                    text(PG_DIAG_CONSTRAINT_NAME), text(PG_DIAG_MESSAGE_DETAIL)});
   return WithSqlState(status, sqlstate);
 }
 

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "apply/mirror.h"
 #include "base/error.h"
+#include "model/failed_table.h"
 
 namespace towline {
 namespace {
@@ -87,6 +88,37 @@ TEST_P(ApplierSendTest, NothingBehindACommitThatFailsHasAnEffect) {
     EXPECT_EQ(mirror_.Value("SELECT count(*) FROM dst.u"), "1");
     mirror_.Sql("DELETE FROM src.t WHERE id > 1; DELETE FROM src.u WHERE id > 1");
     mirror_.Sql("TRUNCATE src.record_t, src.record_u");
+  }
+}
+
+TEST_P(ApplierSendTest, ACommitThatIsRefusedNamesTheTableThatHasTheTrigger) {
+  mirror_.Create("u", "(id int PRIMARY KEY)");
+  mirror_.Record("u");
+  mirror_.Sql(
+      "CREATE FUNCTION dst.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not this' "
+      "USING ERRCODE = 'check_violation', DETAIL = 'secret'; END $$; CREATE CONSTRAINT TRIGGER "
+      "refuse AFTER INSERT ON dst.u DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION "
+      "dst.refuse(); ALTER TABLE dst.u ENABLE ALWAYS TRIGGER refuse");
+  for (const char* next : {"INSERT INTO t VALUES (3, 'a')",
+                           "INSERT INTO t SELECT g, 'a' FROM generate_series(3, 900) g"}) {
+    const std::string position = Position();
+    SendAll("INSERT INTO t VALUES (2, 'a'); INSERT INTO u VALUES (1)");
+    mirror_.Source(next);
+    absl::Status status = Send();
+    if (status.ok()) status = mirror_.applier().Settle();
+    EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented) << status.message();
+    EXPECT_THAT(std::string(status.message()), HasSubstr("not this"));
+    EXPECT_THAT(GetHint(status), HasSubstr("ALTER TABLE dst.u ENABLE TRIGGER refuse;"));
+    ASSERT_TRUE(FailedTableOf(status).has_value());
+    EXPECT_EQ(FailedTableOf(status)->name.name, "u");
+    mirror_.Restart();
+    EXPECT_EQ(Position(), position);
+    EXPECT_EQ(mirror_.Value("SELECT type || ' ' || table_name || ' ' || resolution || ' ' || "
+                            "sqlstate || ' ' || (message LIKE '%secret') FROM "
+                            "towline_state.conflict ORDER BY number DESC LIMIT 1"),
+              "constraint_violation u stop 23514 true");
+    EXPECT_EQ(mirror_.Value("SELECT count(*) FROM dst.t"), "0");
+    mirror_.Sql("TRUNCATE src.t, src.u, src.record_t, src.record_u");
   }
 }
 
