@@ -17,6 +17,7 @@
 #include "run/join_plan.h"
 #include "run/monitor.h"
 #include "run/plugin_options.h"
+#include "run/retry_windows.h"
 #include "run/sequence_keeper.h"
 #include "run/stream_beside.h"
 #include "run/stream_session.h"
@@ -47,6 +48,8 @@ class Attempt {
   bool has_progressed() const { return has_progressed_; }
   // The error is not to be tried again, whatever its code: a wait for the operator came to its end.
   bool is_final() const { return is_final_; }
+  // It ended at a table that leaves the stream if a last try ends in the same way.
+  bool may_park_at_last() const { return may_park_at_last_; }
 
  private:
   absl::Status RunSteps();
@@ -139,7 +142,7 @@ class Attempt {
   absl::Status AnalyzeJoined(const TableName& table);
   absl::StatusOr<bool> IsJoinCalledOff();
   void LetDdlPark();
-  bool MayPark(const absl::Status& ended) const;
+  ParkTime MayPark(const absl::Status& ended) const;
   absl::Status Park(const absl::Status& why);
   absl::Status DecideTwoPhase(Connection& server, const SlotInfo& slot);
   absl::Status CheckTwoPhase(Connection& server);
@@ -184,6 +187,7 @@ class Attempt {
   std::string heal_reason_;  // not empty: the task is to be healed
   bool has_progressed_ = false;
   bool is_final_ = false;
+  bool may_park_at_last_ = false;
 };
 
 }  // namespace towline

@@ -166,7 +166,9 @@ absl::Status Attempt::Stream() {
   if (context_.config.foreign_origins) keeper.emplace(std::move(sequences), *store_, shutdown_);
   absl::Status ended = WatchStream(*session, keeper ? &*keeper : nullptr);
   const std::optional<Oid> copied_again = TableToCopyAgain(ended);
-  const bool is_parked = MayPark(ended);
+  const ParkTime park_time = MayPark(ended);
+  may_park_at_last_ = park_time == ParkTime::kAfterRetries;
+  const bool is_parked = park_time == ParkTime::kAtOnce;
   // After a failure nothing is worth waiting for; a pause or a stop lets the batch end.
   const bool goes_on = copied_again.has_value() || is_parked;
   if (!ended.ok() && !absl::IsCancelled(ended) && !goes_on) stop_.Request();
@@ -190,15 +192,17 @@ absl::Status Attempt::Stream() {
   return ended;
 }
 
-// Only what would stop the task for good.
-bool Attempt::MayPark(const absl::Status& ended) const {
+// Only what would stop the task for good, some of it not before it has been tried again for long.
+ParkTime Attempt::MayPark(const absl::Status& ended) const {
   const std::optional<FailedTable> table = FailedTableOf(ended);
-  if (!absl::IsUnimplemented(ended) && !absl::IsFailedPrecondition(ended)) return false;
-  if (!table.has_value() || !MayTablesLeave()) return false;
+  if (!table.has_value() || !MayTablesLeave()) return ParkTime::kNever;
   const Config& config = context_.config;
   auto own = config.on_failure_by_table.find(table->name);
-  return (own != config.on_failure_by_table.end() ? own->second : config.on_failure) ==
-         FailedTables::kPark;
+  const FailedTables wish =
+      own != config.on_failure_by_table.end() ? own->second : config.on_failure;
+  if (wish != FailedTables::kPark) return ParkTime::kNever;
+  const ParkTime time = ParkTimeOf(ended);
+  return time == ParkTime::kAfterRetries && context_.is_last_try ? ParkTime::kAtOnce : time;
 }
 
 // The destination's transaction that met the failure is rolled back. The stream begins again at the

@@ -29,6 +29,21 @@ RetryKind RetryKindOf(const absl::Status& status) {
   }
 }
 
+ParkTime ParkTimeOf(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kUnimplemented:
+    case absl::StatusCode::kFailedPrecondition:
+    case absl::StatusCode::kPermissionDenied:
+      return ParkTime::kAtOnce;
+    case absl::StatusCode::kAborted:
+    case absl::StatusCode::kUnknown:
+      return ParkTime::kAfterRetries;
+    default:
+      // A full disk or a lost connection is no table's, and what protects data stops the task.
+      return ParkTime::kNever;
+  }
+}
+
 RetryWindows::Decision RetryWindows::OnFailure(const absl::Status& status, absl::Time now,
                                                const Attempt& attempt) {
   if (attempt.has_progressed || attempt.healthy_for >= kHealthy) {

@@ -18,6 +18,12 @@ enum class RetryKind { kNever, kConnection, kOther };
 
 RetryKind RetryKindOf(const absl::Status& status);
 
+// When a table that an error is about may leave the stream because of it (on_failure: park): at the
+// moment at which the error would stop the task.
+enum class ParkTime { kNever, kAtOnce, kAfterRetries };
+
+ParkTime ParkTimeOf(const absl::Status& status);
+
 class RetryWindows {
  public:
   struct Options {

@@ -9,6 +9,7 @@
 #include <memory>
 #include <random>
 #include <thread>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -132,15 +133,25 @@ class Supervisor {
       absl::Status ended;
       RetryWindows::Attempt facts;
       bool is_final = false;
+      bool may_park = false;
       {
         Attempt attempt(context_, shutdown_, [this] { return StartControlSocket(); });
         ended = attempt.Run();
         facts = {attempt.healthy_for(), attempt.has_progressed(), context_.has_ever_connected};
         is_final = attempt.is_final();
+        may_park = attempt.may_park_at_last();
       }
+      const bool was_last_try = std::exchange(context_.is_last_try, false);
       if (shutdown_.is_requested()) return absl::CancelledError("shutting down");
       if (is_final || ended.ok()) return ended;
       RetryWindows::Decision decision = retry_.OnFailure(ended, SteadyNow(), facts);
+      if (!decision.should_retry && may_park && !was_last_try) {
+        LogWarning(absl::StrCat("tried again for ", towline::FormatDuration(decision.window),
+                                ": once more, and then the table is parked"),
+                   {{"stage", "run"}});
+        context_.is_last_try = true;
+        continue;
+      }
       if (!decision.should_retry) {
         if (RetryKindOf(ended) == RetryKind::kNever) return ended;
         return WithContext(ended, absl::StrCat("gave up after trying again for ",

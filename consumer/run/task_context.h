@@ -43,6 +43,7 @@ struct TaskContext {
   TaskClaim claim;                  // of the last takeover; epoch 0: none yet
   bool is_slot_created = false;     // as the last look at the task row said
   bool has_ever_connected = false;  // both servers were reached by some attempt
+  bool is_last_try = false;         // the window of other errors is over: see Attempt::MayPark()
   int forgotten_count = 0;          // how often a stream was opened anew to forget descriptions
   bool has_selected = false;        // the selection was seen to take all tables of the copy
 

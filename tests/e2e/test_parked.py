@@ -91,6 +91,40 @@ def test_each_table_has_its_own_word(towline, three):
     assert 'conflict check_violation (table public.b' in towline.output()
 
 
+@pytest.mark.limit(400)
+def test_what_refuses_other_than_by_a_constraint_of_the_row(towline_factory, three):
+    """Rights that are taken away, by a statement and by COPY; a constraint that is checked at COMMIT; and, when it has been
+    tried again for long, an exception of a trigger."""
+    source, destination = three
+    for table in ("d", "e", "f"):
+        source.execute(f"CREATE TABLE {table} (id int PRIMARY KEY, v int)")
+    role = f"parker_{destination.name}"
+    destination.cluster.database().execute(f"CREATE ROLE {role} LOGIN")
+    destination.script(f"GRANT CREATE ON DATABASE {destination.name} TO {role}", f"GRANT CREATE, USAGE ON SCHEMA public TO {role}",
+                       f"GRANT SET ON PARAMETER session_replication_role TO {role}")
+    service = towline_factory(source, destination)
+    service.command_uris = (source.uri(), destination.uri(user=role))
+    park(service, "--retry-other", "1")
+    destination.script(
+        f"REVOKE INSERT ON a, d FROM {role}",
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not this' USING ERRCODE = TG_ARGV[0]; END $$",
+        "CREATE CONSTRAINT TRIGGER late AFTER INSERT ON e DEFERRABLE INITIALLY DEFERRED FOR EACH ROW "
+        "EXECUTE FUNCTION refuse('check_violation')",
+        "CREATE TRIGGER at_once AFTER INSERT ON f FOR EACH ROW EXECUTE FUNCTION refuse('P0001')",
+        "ALTER TABLE e ENABLE ALWAYS TRIGGER late", "ALTER TABLE f ENABLE ALWAYS TRIGGER at_once")
+    for table, rows, why in (("a", 1, "permission denied"), ("d", 20000, "permission denied"),
+                             ("e", 1, "refuses at COMMIT.*not this.*ALTER TABLE public.e ENABLE TRIGGER late;")):
+        source.execute(f"UPDATE b SET v = v + 1; INSERT INTO {table} SELECT i, 0 FROM generate_series(1000, 999 + {rows}) i")
+        service.wait_for_log(f'table "public"."{table}" is parked.*{why}', 60)
+        assert_others_go_on(service, three)
+    assert destination.query("SELECT type, table_name FROM towline_state.conflict") == [("constraint_violation", "e")]
+    source.execute("UPDATE b SET v = v + 1; INSERT INTO f VALUES (1, 1)")
+    service.wait_for_log('table "public"."f" is parked.*not this', 240)
+    assert "tried again for 1m00s: once more, and then the table is parked" in service.output()
+    assert_others_go_on(service, three)
+    assert service.stop() == 0
+
+
 def test_killed_when_it_is_parked(towline, three):
     source, destination = three
     towline.fault = "stream:parked:kill:1"

@@ -26,6 +26,25 @@ TEST(RetryWindowsTest, CodesThatNoRetryMendsStopAtOnce) {
   }
 }
 
+TEST(RetryWindowsTest, ATableIsParkedWhenItsErrorWouldStopTheTask) {
+  for (const absl::Status& status :
+       {absl::UnimplementedError(""), absl::FailedPreconditionError(""),
+        absl::PermissionDeniedError("")}) {
+    EXPECT_EQ(ParkTimeOf(status), ParkTime::kAtOnce) << status;
+    EXPECT_EQ(RetryKindOf(status), RetryKind::kNever) << status;
+  }
+  for (const absl::Status& status : {absl::UnknownError(""), absl::AbortedError("")}) {
+    EXPECT_EQ(ParkTimeOf(status), ParkTime::kAfterRetries) << status;
+    EXPECT_EQ(RetryKindOf(status), RetryKind::kOther) << status;
+  }
+  for (const absl::Status& status :
+       {absl::OkStatus(), absl::CancelledError(""), absl::UnavailableError(""),
+        absl::ResourceExhaustedError(""), absl::DeadlineExceededError(""), absl::DataLossError(""),
+        absl::InternalError(""), absl::InvalidArgumentError("")}) {
+    EXPECT_EQ(ParkTimeOf(status), ParkTime::kNever) << status;
+  }
+}
+
 TEST(RetryWindowsTest, EachKindHasItsWindow) {
   RetryWindows windows = NewWindows();
   RetryWindows::Decision lost = windows.OnFailure(kLost, kStart, kShort);
