@@ -127,10 +127,9 @@ void AddTables(std::vector<OptionSpec>& table) {
   failed.range = kFailedRange;
   failed.help =
       "What becomes of a table that cannot be streamed any more: a conflict that stops it, a "
-      "column "
-      "that does not fit. stop: the task waits for the operator; park: the table leaves the "
-      "stream, "
-      "the others go on (docs/conflicts.md).";
+      "column that does not fit, a right that is gone, an error that no retry has mended. stop: "
+      "the task waits for the operator; park: the table leaves the stream, the others go on "
+      "(docs/conflicts.md).";
   failed.set = [](Config& config, const Values& values) {
     return SetWord(kFailed, values[0], config.on_failure);
   };
