@@ -307,6 +307,11 @@ std::string StatusText(const KnownTask& task) {
     AddLine(out, &total == &status.conflict_totals.front() ? "conflicts" : "",
             absl::StrCat(FormatCount(total.count), " ", total.type, ", ", total.resolution));
   }
+  if (status.conflict_rows_dropped > 0) {
+    AddLine(out, "",
+            absl::StrCat("the oldest ", FormatCount(status.conflict_rows_dropped),
+                         " are counted only (conflict_rows_max)"));
+  }
   if (status.prepared > 0) {
     AddLine(out, "prepared",
             absl::StrCat(FormatCount(status.prepared), " transactions, the oldest for ",

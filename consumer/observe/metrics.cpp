@@ -105,6 +105,9 @@ void AddStream(const TaskStatus& status, Families& families) {
   families.Add(static_cast<double>(status.rows_deleted), "op", "delete");
   families.Add(static_cast<double>(status.truncates), "op", "truncate");
   families.Counter("towline_batches_total", "Destination transactions committed", status.batches);
+  families.Counter("towline_batches_refused_total",
+                   "Batches that the destination refused as a whole, written in smaller pieces",
+                   status.batches_refused);
   families.Counter("towline_transactions_total", "Source transactions applied",
                    status.transactions);
   families.Counter("towline_received_bytes_total", "Bytes received from the source",

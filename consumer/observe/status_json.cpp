@@ -229,6 +229,7 @@ std::string TaskStatusToJson(const TaskStatus& status) {
       {"rows_deleted", status.rows_deleted},
       {"truncates", status.truncates},
       {"batches", status.batches},
+      {"batches_refused", status.batches_refused},
       {"transactions", status.transactions},
       {"received_bytes", status.received_bytes},
       {"queue_bytes", status.queue_bytes},
@@ -267,6 +268,7 @@ std::string TaskStatusToJson(const TaskStatus& status) {
       {"retry_window_left_seconds", seconds(status.retry_window_left)},
       {"conflicts", status.conflicts},
       {"conflict_totals", ConflictsJson(status.conflict_totals)},
+      {"conflict_rows_dropped", status.conflict_rows_dropped},
       {"prepared", status.prepared},
       {"prepared_oldest_seconds", status.prepared_oldest_seconds},
   };
@@ -328,6 +330,7 @@ absl::StatusOr<TaskStatus> TaskStatusFromJson(absl::string_view text) {
   read_number("rows_deleted", status.rows_deleted);
   read_number("truncates", status.truncates);
   read_number("batches", status.batches);
+  read_number("batches_refused", status.batches_refused);
   read_number("transactions", status.transactions);
   read_number("received_bytes", status.received_bytes);
   read_number("queue_bytes", status.queue_bytes);
@@ -362,6 +365,7 @@ absl::StatusOr<TaskStatus> TaskStatusFromJson(absl::string_view text) {
   read_number("retries", status.retries);
   read_number("conflicts", status.conflicts);
   status.conflict_totals = ReadConflicts(json);
+  read_number("conflict_rows_dropped", status.conflict_rows_dropped);
   read_number("prepared", status.prepared);
   read_number("prepared_oldest_seconds", status.prepared_oldest_seconds);
   return status;

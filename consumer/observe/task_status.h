@@ -108,6 +108,7 @@ struct TaskStatus {
   int64_t rows_deleted = 0;
   int64_t truncates = 0;
   int64_t batches = 0;
+  int64_t batches_refused = 0;  // as a whole, and then written in smaller pieces
   int64_t transactions = 0;
   int64_t received_bytes = 0;
   int64_t queue_bytes = 0;
@@ -142,7 +143,8 @@ struct TaskStatus {
   absl::Duration retry_window_left;
   int64_t conflicts = 0;  // that ever were, of which by type and resolution
   std::vector<ConflictTotal> conflict_totals;
-  int64_t prepared = 0;  // transactions held prepared at the destination
+  int64_t conflict_rows_dropped = 0;  // of which no row is in towline_state.conflict any more
+  int64_t prepared = 0;               // transactions held prepared at the destination
   int64_t prepared_oldest_seconds = 0;
 };
 

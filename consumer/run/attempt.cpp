@@ -200,6 +200,7 @@ absl::Status Attempt::StartMonitor() {
   options.slot = row_.slot.empty() ? SlotName(context_.task) : row_.slot;
   options.on_failure = [this] { stop_.Request(); };
   options.meter = &context_.meter;
+  options.conflict_rows_max = context_.config.limits.conflict_rows_max;
   TOWLINE_ASSIGN_OR_RETURN(monitor_, Monitor::Start(options, *store_, context_.board, shutdown_));
   return absl::OkStatus();
 }

@@ -1,5 +1,6 @@
 #include "run/monitor.h"
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -125,6 +126,9 @@ absl::Status Monitor::LookAtDestination() {
           {conflicts.GetString(row, 0), conflicts.GetString(row, 1), conflicts.GetInt(row, 2)});
       status.conflicts += conflicts.GetInt(row, 2);
     }
+    // Each has a row until there are too many; those that somebody deletes are not counted.
+    status.conflict_rows_dropped =
+        std::max<int64_t>(0, status.conflicts - options_.conflict_rows_max);
     status.prepared = static_cast<int64_t>(prepared.size());
     status.prepared_oldest_seconds = prepared.empty() ? 0 : prepared.front().age_seconds;
   });
@@ -278,6 +282,7 @@ void Monitor::ShowStream(TaskStatus& status) {
   status.rows_deleted = before_stream_.rows_deleted + apply.counts.deleted;
   status.truncates = before_stream_.truncates + apply.counts.truncated;
   status.batches = before_stream_.batches + apply.counts.batches;
+  status.batches_refused = before_stream_.batches_refused + apply.counts.fallbacks;
   status.transactions = before_stream_.transactions + apply.counts.transactions;
   // With nothing on its way, all that the source has sent is at the destination or not for it.
   bool is_idle = !apply.has_pending && progress.queue_bytes == 0;

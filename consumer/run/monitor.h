@@ -36,6 +36,7 @@ class Monitor {
     std::string slot;
     std::function<void()> on_failure;  // on the monitor's thread, once
     StreamMeter* meter = nullptr;      // borrowed
+    int64_t conflict_rows_max = 0;     // of towline_state.conflict
   };
 
   static absl::StatusOr<std::unique_ptr<Monitor>> Start(const Options& options, StateStore& store,

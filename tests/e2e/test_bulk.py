@@ -46,6 +46,7 @@ def test_transactions_of_a_million_rows_pass_in_bounded_memory(towline, source, 
         INSERT INTO few VALUES (2); COMMIT; INSERT INTO few VALUES (3);""")
     towline.wait_until_caught_up(240)
     assert_equal(source.uri(), destination.uri())
+    assert towline.status()["batches_refused"] == 0
     assert towline.stop() == 0
 
 

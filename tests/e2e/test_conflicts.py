@@ -104,6 +104,7 @@ def test_every_kind_is_overwritten_or_skipped(towline, source, destination):
             assert len(existing.splitlines()) == 2
     shown = {(total["type"], total["resolution"]): total["count"] for total in towline.status()["conflict_totals"]}
     assert shown == totals(destination) or not shown  # it is read every few seconds
+    wait_until(lambda: towline.status()["batches_refused"] > 0, 60, "the batch to be counted", explain=towline.tail)
     assert "mine" not in towline.output() and "'new'" not in towline.output()
     assert towline.stop() == 0
 
@@ -234,6 +235,7 @@ def test_conflicts_in_a_transaction_in_parts(towline, source, destination):
     assert_equal(source.uri(), destination.uri())
     assert totals(destination) == {("insert_exists", "overwrite"): 18}
     # The oldest went.
+    wait_until(lambda: towline.status()["conflict_rows_dropped"] == 13, 60, "those to be told", explain=towline.tail)
     assert destination.value("SELECT count(*) FROM towline_state.conflict") == 5
     assert destination.value("SELECT min(number) = max(number) - 4 FROM towline_state.conflict")
     # A stop within such a transaction leaves nothing of it.

@@ -48,15 +48,19 @@ TEST(StatusTextTest, StreamShowsLatencyBatchesStagesAndTheTablesMostChanged) {
   task.status.latency_p50_seconds = 0.0032;
   task.status.latency_p99_seconds = 75;
   task.status.stage_seconds = {{"wait", 200}, {"fold", 0.5}};
+  task.status.conflict_totals = {{"check_violation", "skip", 12000}};
+  task.status.conflict_rows_dropped = 2000;
   task.status.table_changes.assign(9, {{"sales", "orders"}, 10, 2000, 0, 1});
   std::string text = StatusText(task);
   EXPECT_THAT(text, HasSubstr("batches      3, median 4 rows, 99% within 1,000\n"));
   EXPECT_THAT(text, HasSubstr("latency      median 3.2 ms, 99% within 1m15s ("));
+  EXPECT_THAT(text, HasSubstr("12,000 check_violation, skip\n"));
+  EXPECT_THAT(text, HasSubstr("the oldest 2,000 are counted only"));
   EXPECT_THAT(text, HasSubstr("time spent   wait 3m20s, fold 500.0 ms\n"));
   const std::string row = "    \"sales\".\"orders\"       10    2,000        0          1\n";
   EXPECT_THAT(text, HasSubstr(absl::StrCat(
                         "    most changed      inserts  updates  deletes  truncates\n", row)));
-  EXPECT_THAT(text, HasSubstr(absl::StrCat(row, row, row, row, row, "  process")));
+  EXPECT_THAT(text, HasSubstr(absl::StrCat(row, row, row, row, row, "  conflicts")));
 }
 
 TEST(StatusTextTest, StoppedTaskShowsWhereItGoesOnAndWhyItStopped) {

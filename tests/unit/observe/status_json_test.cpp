@@ -40,6 +40,8 @@ TEST(TaskStatusToJsonTest, WayBackGivesTheSameText) {
   status.since = absl::UnixEpoch() + absl::Seconds(1'700'000'000);
   status.received_lsn = Lsn{77};
   status.rows_deleted = 3;
+  status.batches_refused = 8;
+  status.conflict_rows_dropped = 6;
   status.latency_p99_seconds = 0.0123;
   status.batch_rows_p50 = 12;
   status.stage_seconds = {{"wait", 2.5}, {"fold", 0.125}};
