@@ -163,14 +163,19 @@ void CheckConstraints(CheckContext& context) {
 }
 
 // Triggers and rules that fire under session_replication_role = replica. Internal ones are those of
-// foreign keys.
+// constraints: of foreign keys, which check and cascade, and of deferrable unique ones. How they
+// are enabled does not come with the schema ($2: whether they count). Clones of other triggers,
+// which older servers have as internal ones, are no constraint's of these kinds.
 constexpr char kTriggersSql[] = R"sql(
-SELECT pg_catalog.format('%I of %I.%I', t.tgname, n.nspname, c.relname),
+SELECT pg_catalog.format('%I of %I.%I', t.tgname, n.nspname, c.relname)
+         || CASE WHEN t.tgisinternal THEN pg_catalog.format(' (constraint %I)', k.conname) ELSE '' END,
        pg_catalog.format('ALTER TABLE %I.%I ENABLE TRIGGER %I;', n.nspname, c.relname, t.tgname)
 FROM pg_catalog.pg_trigger t
 JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE t.tgrelid = ANY ($1::oid[]) AND NOT t.tgisinternal AND t.tgenabled IN ('A', 'R')
+LEFT JOIN pg_catalog.pg_constraint k ON k.oid = t.tgconstraint
+WHERE t.tgrelid = ANY ($1::oid[]) AND t.tgenabled IN ('A', 'R')
+  AND (NOT t.tgisinternal OR $2::boolean AND k.contype IN ('f', 'p', 'u', 'x'))
 UNION ALL
 SELECT pg_catalog.format('%I of %I.%I', r.rulename, n.nspname, c.relname),
        pg_catalog.format('ALTER TABLE %I.%I ENABLE RULE %I;', n.nspname, c.relname, r.rulename)
@@ -190,9 +195,9 @@ void CheckTriggers(CheckContext& context) {
     (table.oid == 0 ? created : there).push_back(table.oid == 0 ? context.tables[i] : table);
   }
   std::optional<Result> coming =
-      context.Ask(kId, *context.source, kTriggersSql, {{OidsOf(created)}});
+      context.Ask(kId, *context.source, kTriggersSql, {{OidsOf(created), "f"}});
   std::optional<Result> firing =
-      context.Ask(kId, *context.destination, kTriggersSql, {{OidsOf(there)}});
+      context.Ask(kId, *context.destination, kTriggersSql, {{OidsOf(there), "t"}});
   if (!coming || !firing) return;
   std::vector<std::string> names;
   std::vector<std::string> statements;

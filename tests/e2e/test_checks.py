@@ -227,6 +227,7 @@ def test_tables_that_are_there(towline, source, destination):
     source.script("CREATE TABLE t (id int PRIMARY KEY, a int, b text, at date)",
                   "CREATE UNIQUE INDEX ON t (a)", "CREATE TABLE k (id int PRIMARY KEY, other int)",
                   "CREATE TABLE fires (id int PRIMARY KEY)", "CREATE TABLE coming (id int PRIMARY KEY)",
+                  "CREATE TABLE refers (id int PRIMARY KEY, fires int CONSTRAINT to_fires REFERENCES fires ON DELETE CASCADE)",
                   "CREATE FUNCTION touched() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
                   "CREATE TRIGGER noted AFTER INSERT ON coming FOR EACH ROW EXECUTE FUNCTION touched()",
                   "ALTER TABLE coming ENABLE ALWAYS TRIGGER noted")
@@ -234,6 +235,10 @@ def test_tables_that_are_there(towline, source, destination):
                        "EXCLUDE (at WITH =), UNIQUE (b) DEFERRABLE)",
                        "CREATE UNIQUE INDEX t_lower ON t (lower(b))", "CREATE TABLE k (id int, other int PRIMARY KEY)",
                        "CREATE TABLE fires (id int PRIMARY KEY)",
+                       "CREATE TABLE refers (id int PRIMARY KEY, fires int CONSTRAINT to_fires REFERENCES fires ON DELETE CASCADE)",
+                       # What cascades: the foreign key's own on the table that it refers to.
+                       "DO $$ DECLARE name text; BEGIN FOR name IN SELECT tgname FROM pg_trigger WHERE tgrelid = 'fires'::regclass "
+                       "LOOP EXECUTE format('ALTER TABLE fires ENABLE ALWAYS TRIGGER %I', name); END LOOP; END $$",
                        "CREATE FUNCTION touched() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
                        "CREATE TRIGGER acts BEFORE INSERT ON fires FOR EACH ROW EXECUTE FUNCTION touched()",
                        "ALTER TABLE fires ENABLE REPLICA TRIGGER acts",
@@ -241,8 +246,13 @@ def test_tables_that_are_there(towline, source, destination):
     found = check(towline)
     assert levels(found) == dict.fromkeys(["destination.keys", "destination.constraints", "destination.triggers"], "warn")
     assert found["destination.keys"]["found"] == '1 table without the source\'s key: "public"."k" (other instead of id)'
-    assert found["destination.triggers"]["found"].endswith(
-        ": acts of public.fires, seen of public.fires, noted of public.coming (comes with the schema)")
+    triggers = found["destination.triggers"]
+    title, _, names = triggers["found"].partition(": ")
+    assert title == "5 triggers firing for what towline writes"
+    assert sorted(re.sub(r'"RI_ConstraintTrigger_a_\d+"', "cascade", name) for name in names.split(", ")) == [
+        "acts of public.fires", *["cascade of public.fires (constraint to_fires)"] * 2,
+        "noted of public.coming (comes with the schema)", "seen of public.fires"]
+    assert triggers["statement"].count('ALTER TABLE public.fires ENABLE TRIGGER "RI_ConstraintTrigger_a_') == 2
     constraints = found["destination.constraints"]
     assert constraints["found"].startswith("7 constraints that the source does not have: "), constraints["found"]
     for name in ("t_a_check", "t_at_excl", "t_b_key", "t_lower", "k_pkey"):
