@@ -1,9 +1,10 @@
 #include "apply/net_writer.h"
 
-#include <algorithm>
 #include <map>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "apply/update_groups.h"
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "model/row_image.h"
@@ -27,21 +28,6 @@ std::vector<bool> NullsOf(const Change& change) {
   return nulls;
 }
 
-// Of target.written.
-std::vector<bool> UnchangedOf(const Target& target, const Change& change) {
-  std::vector<bool> of_fields;
-  RowReader reader(change.new_row);
-  for (int i = 0; i < reader.field_count(); ++i) {
-    of_fields.push_back(reader.Next().kind == FieldKind::kUnchangedToast);
-  }
-  std::vector<bool> unchanged;
-  for (int index : target.written) {
-    const int field = target.columns[static_cast<size_t>(index)].field;
-    unchanged.push_back(of_fields[static_cast<size_t>(field)]);
-  }
-  return unchanged;
-}
-
 }  // namespace
 
 bool NetWriter::IsSet(size_t changes) const { return changes > 1 && changes >= set_rows_min_; }
@@ -50,7 +36,9 @@ absl::Status NetWriter::Write(const Target& target, NetChanges net) {
   TOWLINE_RETURN_IF_ERROR(target.matching == Matching::kExact
                               ? WriteEqualDeletes(target, &net.deletes)
                               : WriteDeletes(target, net.deletes));
-  TOWLINE_RETURN_IF_ERROR(WriteUpdates(target, &net.updates));
+  for (const UpdateGroup& group : GroupUpdates(target, std::move(net.updates), set_rows_min_)) {
+    TOWLINE_RETURN_IF_ERROR(WriteUpdates(target, group.is_unchanged, group.updates));
+  }
   return WriteInserts(target, net.inserts);
 }
 
@@ -80,26 +68,8 @@ absl::Status NetWriter::WriteEqualDeletes(const Target& target, std::vector<NetC
   return absl::OkStatus();
 }
 
-absl::Status NetWriter::WriteUpdates(const Target& target, std::vector<NetChange>* updates) {
-  std::vector<NetChange> whole;
-  std::map<std::vector<bool>, std::vector<NetChange>> groups;  // by columns that stay as they are
-  for (NetChange& update : *updates) {
-    if (!update.change.has_unchanged_toast) continue;
-    groups[UnchangedOf(target, update.change)].push_back(update);
-  }
-  for (auto& [is_unchanged, group] : groups) {
-    TOWLINE_RETURN_IF_ERROR(WriteUpdateSet(target, is_unchanged, group));
-  }
-  if (groups.empty()) return WriteUpdateSet(target, {}, *updates);
-  updates->erase(
-      std::remove_if(updates->begin(), updates->end(),
-                     [](const NetChange& update) { return update.change.has_unchanged_toast; }),
-      updates->end());
-  return WriteUpdateSet(target, {}, *updates);
-}
-
-absl::Status NetWriter::WriteUpdateSet(const Target& target, const std::vector<bool>& is_unchanged,
-                                       absl::Span<const NetChange> updates) {
+absl::Status NetWriter::WriteUpdates(const Target& target, const std::vector<bool>& is_unchanged,
+                                     absl::Span<const NetChange> updates) {
   if (!IsSet(updates.size()) || !CanUpdateSet(target, is_unchanged)) {
     return WriteOneByOne(target, updates);
   }

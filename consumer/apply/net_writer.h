@@ -53,9 +53,8 @@ class NetWriter {
  private:
   absl::Status WriteDeletes(const Target& target, absl::Span<const NetChange> deletes);
   absl::Status WriteEqualDeletes(const Target& target, std::vector<NetChange>* deletes);
-  absl::Status WriteUpdates(const Target& target, std::vector<NetChange>* updates);
-  absl::Status WriteUpdateSet(const Target& target, const std::vector<bool>& is_unchanged,
-                              absl::Span<const NetChange> updates);
+  absl::Status WriteUpdates(const Target& target, const std::vector<bool>& is_unchanged,
+                            absl::Span<const NetChange> updates);
   bool IsCopy(const Target& target, size_t inserts) const;
   absl::Status WriteOneByOne(const Target& target, absl::Span<const NetChange> changes);
 
