@@ -251,7 +251,27 @@ class Applier::Impl {
   }
 
   absl::Status WriteRefused(const Batch& batch, const absl::Status& written) {
+    writer_.set_replaces(true);
+    absl::Status again = WriteAgain(batch, written);
+    writer_.set_replaces(false);
+    return again;
+  }
+
+  // As a whole if that may be all that it needs, else in slices.
+  absl::Status WriteAgain(const Batch& batch, absl::Status written) {
     std::optional<BatchWriter::Failed> failed = writer_.TakeFailure(batch);
+    if (failed.has_value() && writer_.MayBeClash(batch, *failed)) {
+      const Oid table = failed->target->table.oid;
+      TOWLINE_RETURN_IF_ERROR(Reopen(batch));
+      written = writer_.Write(batch, 0, batch.changes.size());
+      if (written.ok()) written = writer_.Drain();
+      if (written.ok()) {
+        writer_.NoteClash(table);
+        ++counts_.clashes;
+        return absl::OkStatus();
+      }
+      failed = writer_.TakeFailure(batch);
+    }
     if (!failed.has_value()) return written;
     const std::optional<ConflictKind> kind =
         ConflictKindOf(batch.changes[failed->failure.change].kind, failed->failure);

@@ -68,8 +68,11 @@ class Applier {
     int64_t updated = 0;
     int64_t deleted = 0;
     int64_t truncated = 0;
-    int64_t missed = 0;            // rows that need not be there, and were not
-    int64_t conflicts = 0;         // overwritten or skipped
+    int64_t missed = 0;     // rows that need not be there, and were not
+    int64_t conflicts = 0;  // overwritten or skipped
+    // Batches that passed at the second try, with deletes and inserts in the place of updates
+    // (batch_writer.h). Expected now and then, and no conflict: not among the fallbacks.
+    int64_t clashes = 0;
     int64_t fallbacks = 0;         // batches that were refused and then written in slices,
     int64_t fallback_slices = 0;   // of several changes,
     int64_t fallback_singles = 0;  // or one

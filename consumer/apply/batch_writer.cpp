@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "apply/conflict.h"
 #include "apply/fold_rows.h"
 #include "apply/truncate.h"
 #include "base/error.h"
@@ -24,7 +25,7 @@ constexpr size_t kLargeRowBytes = 1 << 20;
 // is for the row's header and alignment.
 constexpr size_t kRowBytesMax = 0x3fffffff - (64 << 10);
 
-Folder::Options FolderOptionsOf(const Target& target) {
+Folder::Options FolderOptionsOf(const Target& target, bool replaces) {
   Folder::Options options;
   for (int index : target.match) {
     const TargetColumn& column = target.columns[static_cast<size_t>(index)];
@@ -33,7 +34,7 @@ Folder::Options FolderOptionsOf(const Target& target) {
   }
   if (options.key.in_key.size() != options.key.in_full.size()) options.key.in_key.clear();
   options.has_old_images = target.relation->replica_identity == ReplicaIdentity::kFull;
-  options.replaces = target.replaces;
+  options.replaces = replaces;
   options.keeps_rows = !target.unsent.empty();
   return options;
 }
@@ -333,17 +334,29 @@ absl::Status BatchWriter::WriteTable(const Batch& batch, const TableWork& work) 
     while (end < changes.size() && batch.changes[changes[end]].relation == target.relation) ++end;
     const absl::Span<const uint32_t> same = changes.subspan(begin, end - begin);
     begin = end;
-    if (!target.can_fold || (target.matching == Matching::kExact && skips_locked_)) {
+    const bool replaces = target.can_fold && Replaces(target, batch, same);
+    // A row that is made anew would lose what only the destination has.
+    const bool folds = target.can_fold && !(replaces && !target.unsent.empty());
+    if (!folds || (target.matching == Matching::kExact && skips_locked_)) {
       TOWLINE_RETURN_IF_ERROR(WriteInOrder(batch, same));
     } else if (target.matching == Matching::kExact) {
       RowFolder folder;
       TOWLINE_RETURN_IF_ERROR(WriteFolded(batch, same, &folder));
     } else {
-      Folder folder(FolderOptionsOf(target));
+      Folder folder(FolderOptionsOf(target, replaces));
       TOWLINE_RETURN_IF_ERROR(WriteFolded(batch, same, &folder));
     }
   }
   return absl::OkStatus();
+}
+
+bool BatchWriter::Replaces(const Target& target, const Batch& batch,
+                           absl::Span<const uint32_t> changes) {
+  if (!target.may_clash) return target.replaces;
+  const bool has_updates = std::any_of(changes.begin(), changes.end(), [&](uint32_t index) {
+    return batch.changes[index].kind == ChangeKind::kUpdate;
+  });
+  return has_updates && (replaces_ || clashes_.Replaces(target.table.oid));
 }
 
 template <typename AnyFolder>
@@ -433,6 +446,15 @@ std::vector<TableChanges> BatchWriter::TakeTableChanges() {
   }
   table_changes_.clear();
   return tables;
+}
+
+// The last change of a net update is an UPDATE. One that is alone has met no other of its batch.
+bool BatchWriter::MayBeClash(const Batch& batch, const Failed& failed) const {
+  const Target& target = *failed.target;
+  return failed.is_session_usable && target.can_fold && target.may_clash &&
+         batch.changes.size() > 1 &&
+         batch.changes[failed.failure.change].kind == ChangeKind::kUpdate &&
+         IsClashError(failed.failure.status) && !clashes_.HasReplaced(target.table.oid);
 }
 
 std::optional<BatchWriter::Failed> BatchWriter::TakeFailure(const Batch& batch) {

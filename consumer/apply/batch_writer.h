@@ -9,6 +9,25 @@
 // each as a set if it is large enough. A change that cannot be joined with those before it is a
 // barrier within the table. A set that the destination does not take does not tell which change it
 // is: batch_fallback.h writes smaller slices, in the end single changes, which never go as a set.
+//
+// Where rows may clash (clash_memory.h) the order of these three is not the source's, and within
+// the updates there is none. It is exact all the same. What each statement does to a row follows
+// from the row's key and its own values alone: no index changes what is written, it can only
+// refuse. So if everything passes and every count of rows is right, the rows are what the net
+// changes say, whatever the order. What is refused is rolled back with the batch. Only updates can
+// be refused for the order's sake:
+//
+//   Deletes violate nothing. Inserts come when every other row is as it will be, so one that is
+//   refused clashes in the end as well: that is a conflict, in whatever order.
+//   Updates meet rows that have been deleted no longer and those to be inserted not yet, so a value
+//   that passes from a row that goes, or to one that comes, is free. A value that passes from
+//   updated row to updated row (swaps, chains) may be free or not, as the rows happen to come: they
+//   pass, or are refused at once, for such an index is looked at row by row.
+//
+// A batch that was refused so is written once more with deletes and inserts instead of updates. In
+// this form it is refused only if its rows clash in the end, or clashed at the source where a
+// change has to be written alone, which a deferrable constraint allows there. So both ways together
+// refuse nothing that the second alone would take.
 #pragma once
 
 #include <cstdint>
@@ -22,6 +41,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "apply/clash_memory.h"
 #include "apply/copy_in.h"
 #include "apply/fold.h"
 #include "apply/net_writer.h"
@@ -105,6 +125,14 @@ class BatchWriter {
   };
   std::optional<Failed> TakeFailure(const Batch& batch);
 
+  // Whether it may be that rows only clash while the batch is written so: then it passes, but for
+  // what else is wrong with it, while set_replaces(true) holds.
+  bool MayBeClash(const Batch& batch, const Failed& failed) const;
+  // It was: updates of the table go as deletes and inserts for a while.
+  void NoteClash(Oid table) { clashes_.NoteClash(table); }
+  // Updates go as deletes and inserts in every table whose rows may clash.
+  void set_replaces(bool replaces) { replaces_ = replaces; }
+
   const Counts& counts() const { return counts_; }
   // Of what was counted since the last call.
   std::vector<TableChanges> TakeTableChanges();
@@ -127,6 +155,7 @@ class BatchWriter {
   absl::Status WriteSegment(const Batch& batch, size_t begin, size_t end);
   void Gather(const Batch& batch, size_t begin, size_t end);
   absl::Status WriteTable(const Batch& batch, const TableWork& work);
+  bool Replaces(const Target& target, const Batch& batch, absl::Span<const uint32_t> changes);
   template <typename AnyFolder>
   absl::Status WriteFolded(const Batch& batch, absl::Span<const uint32_t> changes,
                            AnyFolder* folder);
@@ -155,6 +184,8 @@ class BatchWriter {
   std::vector<TableName> noted_;                    // tables that it has brought
   std::map<TableName, const Relation*> described_;  // the last description of each table
   const Target* last_target_ = nullptr;             // changes come in runs of one relation
+  ClashMemory clashes_;
+  bool replaces_ = false;
   bool skips_locked_ = false;
   bool has_ordered_ = false;  // some target keeps its order
   int64_t missed_before_ = 0;

@@ -135,6 +135,11 @@ bool IsHiddenInSet(const ApplyFailure& failure) {
          !absl::IsDeadlineExceeded(status);
 }
 
+bool IsClashError(const absl::Status& status) {
+  const std::string sqlstate = GetSqlState(status);
+  return sqlstate == "23505" || sqlstate == "23P01";
+}
+
 std::string KeyHashOf(const Target& target, const Change& change) {
   KeyHash hash;
   for (const ShownColumn& shown : ShowKey(target, change)) hash.Add(shown.field);

@@ -29,6 +29,9 @@ std::optional<ConflictKind> ConflictKindOf(ChangeKind kind, const ApplyFailure& 
 // smaller slices. What other sessions or missing resources have stopped is not.
 bool IsHiddenInSet(const ApplyFailure& failure);
 
+// A unique index or an exclusion constraint has met another row.
+bool IsClashError(const absl::Status& status);
+
 // Of the row that the change is about (model/key_hash.h).
 std::string KeyHashOf(const Target& target, const Change& change);
 

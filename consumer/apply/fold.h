@@ -2,11 +2,13 @@
 // times in a batch (a counter, a balance) is written once, and so that deletes, updates and inserts
 // of a table can be written as a set each, in this order.
 //
-// Pure. What is folded is the same as the changes one by one where rows of different keys do not
-// look at each other, or where all that is written goes as "deletes, then inserts": then no
-// constraint can be violated in between that holds before and after. Keys are compared by their
-// bytes: a row always travels with the bytes that it has, and a change of these is a change of the
-// key.
+// Pure. What is folded is the same as the changes one by one, for what becomes of a key's row does
+// not depend on other keys. Where rows of different keys look at each other (a unique index beside
+// the key), an update may be refused because of a row that is still to be updated. Where all that
+// is written goes as "deletes, then inserts" (Options::replaces) no constraint can be violated in
+// between that holds before and after: batch_writer.h tells when which is done. Keys are compared
+// by their bytes: a row always travels with the bytes that it has, and a change of these is a
+// change of the key.
 //
 // What the destination must hold before the batch follows from the first change of each key, and is
 // checked by the number of rows of the sets (C5). A row that comes and goes within the batch leaves

@@ -194,18 +194,17 @@ void ChooseMatching(Target* target) {
   }
 }
 
-// Whether a row can be in the way of one with another key, or an update cannot say all that it
-// does: then rows are deleted and made anew. Of partitions only the indexes of the whole are known
-// here.
-bool NeedsReplacing(const Target& target, const TargetCatalog& catalog) {
+// Whether a row can be in the way of one with another key. What is deferrable is not enforced
+// while we write.
+bool MayClash(const Target& target, const TargetCatalog& catalog) {
   const Table& table = target.table;
-  return table.kind != 'r' || target.may_change_always_identity ||
-         catalog.has_exclusion.contains(table.oid) ||
-         !std::all_of(table.unique_indexes.begin(), table.unique_indexes.end(),
-                      [&](const UniqueIndex& index) {
-                        return !index.is_partial &&
-                               IsUniqueOn(index, *target.relation, target.match);
-                      });
+  return catalog.has_exclusion.contains(table.oid) ||
+         std::any_of(
+             table.unique_indexes.begin(), table.unique_indexes.end(),
+             [&](const UniqueIndex& index) {
+               return !index.is_deferrable &&
+                      (index.is_partial || !IsUniqueOn(index, *target.relation, target.match));
+             });
 }
 
 bool CanFold(const Target& target) {
@@ -310,7 +309,13 @@ absl::StatusOr<Target> MakeTarget(const Relation& relation, const Table& table,
         target.columns[static_cast<size_t>(column)].is_always_identity &&
         (!is_matched || target.matching == Matching::kExact);
   }
-  target.replaces = target.matching == Matching::kKey && NeedsReplacing(target, catalog);
+  if (target.matching == Matching::kKey) {
+    // An UPDATE does not tell whether it changes such an identity. A row of a partitioned table may
+    // move between partitions, which the server does not let every UPDATE do, and of partitions'
+    // own indexes nothing is known here.
+    target.replaces = table.kind != 'r' || target.may_change_always_identity;
+    target.may_clash = !target.replaces && MayClash(target, catalog);
+  }
   target.can_fold = CanFold(target);
   return target;
 }

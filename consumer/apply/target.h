@@ -60,7 +60,8 @@ struct Target {
   bool can_copy = false;            // row images are what COPY BINARY reads
   bool can_fold = false;            // changes of a batch may become one net change per row
   bool keeps_order = false;         // row by row, with other tables' changes in source order
-  bool replaces = false;            // as deletes and inserts only: rows look at each other (fold.h)
+  bool replaces = false;            // updates always go as deletes and inserts (fold.h)
+  bool may_clash = false;           // and here after they were refused: see clash_memory.h
   bool is_key_unique = false;       // match is a key: an index finds its one row
   bool overwrites = false;          // existing rows give way (existing: append)
   bool may_miss = false;            // a row that is not there never arrived (operations)
@@ -71,7 +72,7 @@ struct Target {
 // Facts of the destination's catalog that model/table.h does not have.
 struct TargetCatalog {
   absl::flat_hash_map<Oid, std::string> equals;  // operators outside pg_catalog, by type
-  absl::flat_hash_map<Oid, bool> has_exclusion;  // by table
+  absl::flat_hash_map<Oid, bool> has_exclusion;  // by table, where one is enforced at once
   struct ArrayType {
     Oid oid = 0;
     char delimiter = ',';

@@ -33,7 +33,7 @@ ORDER BY b.type, c.opcmethod)";
 
 constexpr char kExclusionSql[] =
     "SELECT DISTINCT conrelid FROM pg_catalog.pg_constraint "
-    "WHERE contype = 'x' AND conrelid = ANY ($1::pg_catalog.oid[])";
+    "WHERE contype = 'x' AND NOT condeferrable AND conrelid = ANY ($1::pg_catalog.oid[])";
 
 constexpr char kGenerationSql[] =
     "SELECT a.attrelid, a.attname, pg_catalog.pg_get_expr(d.adbin, d.adrelid) "

@@ -107,6 +107,7 @@ TEST_P(ApplierServerTest, UniqueValuesPassFromRowToRow) {
       "ON CONFLICT (id) DO NOTHING");
   ApplyAll();
   ExpectEqual("t");
+  EXPECT_EQ(mirror_.applier().counts().clashes, 1);
   EXPECT_EQ(mirror_.applier().counts().fallbacks, 0);
 }
 
@@ -222,6 +223,11 @@ TEST_P(ApplierServerTest, RandomChangesArriveExactly) {
         "two WHERE u = $1)",
         "UPDATE two SET u = NULL WHERE u = $1; UPDATE two SET u = $1 WHERE ctid = (SELECT "
         "max(ctid) FROM two)",
+        "UPDATE two SET u = $2 WHERE ctid IN (SELECT ctid FROM two WHERE u IS NULL LIMIT 1) AND "
+        "NOT "
+        "EXISTS (SELECT FROM two WHERE u = $2)",
+        "UPDATE two SET u = -1 - u WHERE u BETWEEN $1 AND $1 + 30; "
+        "UPDATE two SET u = 2 * $1 + 31 + u WHERE u < 0",
         "DELETE FROM two WHERE x = $1 % 5",
         "INSERT INTO part SELECT g, 2000 + g FROM generate_series($1, $1 + $2) g ON CONFLICT DO "
         "NOTHING",
