@@ -134,9 +134,9 @@ absl::StatusOr<GrantsTouched> ReadTouched(const Config& config, Connection& sour
   touched.has_forced_row_security = security.GetBool(0, 1);
   if (config.stages.copy && config.CopiesLargeObjects()) {
     TOWLINE_ASSIGN_OR_RETURN(
-        std::string has_any,
-        source.QueryValue("SELECT EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata)"));
-    touched.has_large_objects = has_any == "t";
+        Result objects,
+        source.Exec("SELECT EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata)"));
+    touched.has_large_objects = objects.GetBool(0, 0);
   }
   return touched;
 }
