@@ -34,7 +34,7 @@ bool IsLeftAlone(const CheckOptions& options, const std::vector<Table>& tables) 
   // Both sides may write.
   return !options.is_first_start || !options.copies_rows ||
          std::any_of(tables.begin(), tables.end(), [&options](const Table& table) {
-           return ExistingOf(options, table.name) == ExistingTables::kAppend;
+           return options.existing.For(table) == ExistingTables::kAppend;
          });
 }
 
