@@ -74,6 +74,15 @@ def test_each_table_is_shown_while_it_is_copied(towline, filled, destination):
     told = [line for line in towline.output().splitlines() if "copied table" in line]
     assert len(told) == 4 and '"public"."big"' in told[0] and "rows=20,000" in told[0], told
     assert re.search(r"duration=[0-9.]+s .*workers=[12] by=keys because its key", told[0]), told[0]
+    steps = re.findall(r"copy summary step=(.+?) duration=([0-9.]+)s(?: done=(.*))?$", towline.output(), re.M)
+    assert [step for step, *_ in steps] == ["schema", "rows", "indexes and constraints", "sequences and statistics", "all"], steps
+    done = {step: amount for step, _, amount in steps}
+    assert re.fullmatch("[1-9][0-9]* statements", done["schema"]) and done["all"] == "", steps
+    assert re.fullmatch("4 tables, 20,006 rows, 1[01] MB, 2 workers", done["rows"]), steps
+    assert done["indexes and constraints"] == "1 statements, 2 workers" and done["sequences and statistics"] == "4 tables", steps
+    took = [float(seconds) for _, seconds, _ in steps]
+    # Each is rounded.
+    assert took[1] >= 1 and abs(sum(took[:-1]) - took[-1]) < 0.5, steps
     assert destination.query(piece) == [("copied", ROWS, size_total, size_total)]
     # What the destination remembers of a task that does not run.
     stopped = towline.status()
