@@ -4,6 +4,7 @@ to be found, and mended by the statement that is printed where one is.
 A false alarm is a fault as well, so the first test looks at a healthy pair.
 """
 import json
+import pathlib
 import re
 import shutil
 import socket
@@ -169,7 +170,7 @@ def test_large_objects_are_copied_as_the_finding_says(towline, source, destinati
     assert destination.value("SELECT count(*) FROM t") == 0
 
 
-def test_rows_of_users_in_tables_of_extensions(towline, source, destination, probe_extension):
+def test_rows_of_users_in_tables_of_extensions(towline, towline_factory, source, destination, probe_extension):
     source.execute(f"CREATE EXTENSION {probe_extension}; CREATE TABLE t (id int PRIMARY KEY)")
     assert levels(check(towline)) == {}
     source.script("INSERT INTO system VALUES (200, 'mine')", "INSERT INTO inner_part VALUES (3)")
@@ -178,6 +179,10 @@ def test_rows_of_users_in_tables_of_extensions(towline, source, destination, pro
                                                               "copied: public.system of towline_probe")
     source.execute("INSERT INTO job VALUES (1)")
     assert check(towline)["source.extension_tables"]["found"].endswith(": public.job of towline_probe, public.system of towline_probe")
+    reader = f"reader_{source.name}"
+    source.script(f"CREATE ROLE {reader} LOGIN REPLICATION", f"GRANT SELECT ON t, system, by_value TO {reader}")
+    finding = check(towline_factory(source.uri(user=reader), destination))["source.extension_tables"]
+    assert finding["found"].endswith(": public.job of towline_probe (may not be read), public.system of towline_probe")
     towline.start().wait_for_state("streaming")
     assert "source.extension_tables" in towline.output()
     # As the finding says: the extension's own rows are there already.
@@ -190,6 +195,22 @@ def test_rows_of_users_in_tables_of_extensions(towline, source, destination, pro
     assert done.returncode == 0, done.stdout
     assert destination.query("SELECT id FROM system ORDER BY id") == [(1,), (2,), (200,)]
     assert towline.stop() == 0
+
+
+def test_an_extension_that_the_destination_s_host_lacks(towline, source, probe_extension):
+    """Both servers are one installation here, so it is taken away when the source has it."""
+    source.execute(f"CREATE EXTENSION {probe_extension}")
+    directory = pathlib.Path(source.value("SELECT setting FROM pg_config WHERE name = 'SHAREDIR'")) / "extension"
+    control = directory / f"{probe_extension}.control"
+    text = control.read_text()
+    control.unlink()
+    finding = check(towline)["destination.extensions"]
+    assert finding["level"] == "fail" and finding["found"] == f"not installed on the destination's host: {probe_extension}"
+    assert finding["mend"] == f"Install the packages of these extensions there: {probe_extension}." and not finding["statement"]
+    towline.start()
+    assert towline.wait_exit(30) == 3 and finding["found"] in towline.output()
+    control.write_text(text)
+    assert levels(check(towline)) == {"source.tables": "warn"}
 
 
 def test_what_the_two_servers_differ_in(towline_factory, source, destination_cluster):

@@ -199,6 +199,9 @@ def destination(statement):
         *[part.format(role=place.role, database=place.destination.name) for part in statement.split(";;")])
 
 
+# No key; a key that the log has no use for, or is told not to hold; an index that is not there any more.
+KEYLESS = ("deferred", "loose", "lost", "nothing")
+
 CASES = [
     Case("wrong password", "source.connection", "password authentication failed for user \"{role}\"",
          wrong_password,
@@ -231,6 +234,9 @@ CASES = [
          mend="On that host: ./dev install PG_CONFIG=/path/to/pg_config of version 15, or install its "
               "package.",
          by_hand=lambda place: place.install_plugin(), without_plugin=True),
+    Case("extension of an older version", "source.plugin",
+         "the extension in this database has version 0.2, its library 0.3", source("CREATE EXTENSION towline VERSION '0.2'"),
+         statement="ALTER EXTENSION towline UPDATE;", level="warn", check_status=0, run_status=0),
     Case("plugin not in output_plugin_libraries", "source.output_plugin_libraries",
          "output_plugin_libraries is pgoutput, test_decoding", lambda place: None,
          # The role may not read the setting, unless it is allowed to.
@@ -282,10 +288,15 @@ CASES = [
          level="warn", check_status=0, run_status=0),
     Case("row security at the source", "source.row_security", "1 table under row security: public.t",
          source("ALTER TABLE t ENABLE ROW LEVEL SECURITY"), statement="ALTER ROLE \"{role}\" BYPASSRLS;"),
-    Case("table without key", "source.replica_identity", "1 table without key: \"public\".\"loose\"",
-         source("CREATE TABLE loose (v int);; GRANT SELECT ON loose TO {role}"),
-         statement="ALTER TABLE \"public\".\"loose\" REPLICA IDENTITY FULL;", level="warn", check_status=0,
-         run_status=0),
+    Case("table without key", "source.replica_identity",
+         "4 tables without key: " + ", ".join(f'"public"."{name}"' for name in KEYLESS),
+         source("CREATE TABLE loose (v int);; CREATE TABLE \"deferred\" (v int PRIMARY KEY DEFERRABLE);; "
+                "CREATE TABLE nothing (v int PRIMARY KEY);; ALTER TABLE nothing REPLICA IDENTITY NOTHING;; "
+                "CREATE TABLE lost (v int PRIMARY KEY, w int NOT NULL);; CREATE UNIQUE INDEX lost_w ON lost (w);; "
+                "ALTER TABLE lost REPLICA IDENTITY USING INDEX lost_w;; DROP INDEX lost_w;; "
+                "GRANT SELECT ON loose, \"deferred\", nothing, lost TO {role}"),
+         statement="\n".join(f"ALTER TABLE \"public\".\"{name}\" REPLICA IDENTITY FULL;" for name in KEYLESS), level="warn",
+         check_status=0, run_status=0),
     Case("unlogged table", "source.unlogged_tables", "1 unlogged table: \"public\".\"scratch\"",
          source("CREATE UNLOGGED TABLE scratch (id int PRIMARY KEY);; GRANT SELECT ON scratch TO {role}"),
          statement="ALTER TABLE \"public\".\"scratch\" SET LOGGED;", level="warn", check_status=0,
@@ -297,6 +308,9 @@ CASES = [
          "role \"{role}\" may not create the schema towline_state",
          destination("REVOKE CREATE ON DATABASE {database} FROM {role}"), where="destination",
          statement="GRANT CREATE ON DATABASE \"{database}\" TO \"{role}\";"),
+    Case("state of another role", "destination.create_schema", "the schema towline_state belongs to role keeper",
+         destination("CREATE ROLE keeper;; CREATE SCHEMA towline_state AUTHORIZATION keeper"), where="destination",
+         statement="GRANT \"keeper\" TO \"{role}\";"),
     Case("no CREATE in a schema", "destination.create_tables",
          "role \"{role}\" may not create in 1 schema: public",
          destination("REVOKE CREATE ON SCHEMA public FROM {role}"), where="destination",
@@ -693,5 +707,8 @@ def test_table_of_another_task(towline_factory, source, destination):
     assert finding["found"] == "task first writes 1 table of these, public.t"
     second.start()
     assert second.wait_exit(30) == 3
+    source.query("SELECT pg_drop_replication_slot('towline_first')")
+    finding = only_fail(first.call("check", "--json"), "task.slot")
+    assert finding["found"] == "the task's slot \"towline_first\" is gone" and "towline run --heal" in finding["mend"]
     first.call("drop", check=True)
     assert second.call("check").returncode == 0

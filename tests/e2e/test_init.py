@@ -64,6 +64,8 @@ def test_its_output_goes_through_psql(towline_factory, raw_pair):
     done = admin.call("init", "--role", ROLE)
     assert done.returncode == 1, done.stdout + done.stderr
     scripts = halves(done.stdout)
+    for script in scripts:
+        assert f"there is no role {quote_identifier(ROLE)}" in script, script
     assert "ALTER SYSTEM SET wal_level = 'logical';" in scripts[0] and "-- Then restart this server." in scripts[0]
     assert 'REPLICA IDENTITY FULL' in scripts[0] and not re.search(r"^ALTER TABLE", scripts[0],
                                                             re.M), "not by itself"
