@@ -146,11 +146,20 @@ def filling(session_directory, new_cluster):
     disk.free()
 
 
-@pytest.mark.parametrize("how", ["it goes on by itself", "it is started again"])
+IN_RANGES = ("--copy-workers", "2", "--copy-planner", "keys", "--copy-part-bytes", "1MB")
+FILLING_UP = {
+    "it goes on by itself": ("copy:in-table", ("--copy-workers", "1")),
+    "it is started again": ("copy:in-table", ("--copy-workers", "1")),
+    "two workers in ranges go on": ("copy:range-done", IN_RANGES),
+}
+
+
+@pytest.mark.parametrize("how", FILLING_UP)
 def test_the_destination_s_disk_fills_up(how, source, filling, towline_factory):
     destination, disk = filling
     make_tables(source)
-    service = towline_factory(source, destination, fault="copy:in-table:stop:2", arguments=["--copy-workers", "1"])
+    fault, arguments = FILLING_UP[how]
+    service = towline_factory(source, destination, fault=f"{fault}:stop:2", arguments=arguments)
     service.start()
     probes.wait_until_stopped(service)
     disk.fill()
@@ -164,6 +173,8 @@ def test_the_destination_s_disk_fills_up(how, source, filling, towline_factory):
         service.start()
         service.wait_for_log("No space left on device", 60)
     disk.free()
+    if arguments == IN_RANGES:
+        service.wait_for_log("copying rows in ranges of keys.* ranges_kept=[1-9]")
     service.wait_for_state("streaming")
     service.wait_until_caught_up()
     assert_equal(source.uri(), destination.uri())

@@ -82,20 +82,30 @@ def test_what_is_done_follows_and_what_is_not_is_passed_over(source, destination
         (5990, "changed"), (6001, "new")]
 
 
-def test_a_lock_is_let_go_with_its_table(source, destination, towline_factory):
+@pytest.mark.parametrize("statement", ["TRUNCATE g.main CASCADE", "VACUUM FULL g.main", "DROP TABLE g.main CASCADE"])
+def test_a_lock_is_let_go_with_its_table(statement, source, destination, towline_factory):
     service = begin(towline_factory, source, destination)
     wait_for_state(destination, FIRST, "copying")
     with Session(source) as session:
-        locking = InBackground(session.execute, "BEGIN; TRUNCATE g.main CASCADE; COMMIT")
+        locking = InBackground(session.execute, statement)
         wait_for_state(destination, SECOND, "copying")
         nearly_stand_still(service)
         locking.result()
     assert state(destination, SECOND) == "copying"
-    source.execute("INSERT INTO g.main VALUES (5, 1, 'behind it')")
-    arrives(destination, "SELECT 1 FROM g.main WHERE id = 5")
-    assert destination.value("SELECT count(*) FROM g.main") == 1
+    if statement.startswith("DROP"):
+        # It is not carried, so the table stays as it was copied.
+        source.execute("UPDATE g.side SET v = 7 WHERE id = 5")
+        arrives(destination, "SELECT 1 FROM g.side WHERE id = 5 AND v = 7")
+        assert destination.value("SELECT count(*) FROM g.main") == 4000
+    else:
+        source.execute("INSERT INTO g.main VALUES (5, 1, 'behind it')")
+        arrives(destination, "SELECT 1 FROM g.main WHERE id = 5")
+        assert destination.value("SELECT count(*) FROM g.main") == (1 if statement.startswith("TRUNCATE") else 4001)
     assert service.state() == "copying"
     at_full_speed(service)
+    if statement.startswith("DROP"):
+        service.wait_for_state("streaming")
+        destination.execute("DROP TABLE g.main CASCADE")
     finish(service, source, destination)
     assert "copied again" not in service.output() and "starts again" not in service.output()
 
@@ -107,6 +117,23 @@ def test_a_table_that_is_emptied_before_its_snapshot(source, destination, towlin
     at_full_speed(service)
     finish(service, source, destination)
     assert "copied again" not in service.output() and "starts again" not in service.output()
+
+
+@pytest.mark.parametrize("statement", ["CLUSTER g.bag USING bag_n_idx", "DROP TABLE g.bag"])
+def test_a_table_that_is_rewritten_or_dropped_before_its_snapshot(statement, source, destination, towline_factory):
+    service = begin(towline_factory, source, destination)
+    wait_for_state(destination, FIRST, "copying")
+    nearly_stand_still(service)
+    source.script("UPDATE g.bag SET note = 'before it' WHERE n % 7 = 0", statement, "UPDATE g.side SET v = 7 WHERE id = 5")
+    at_full_speed(service)
+    service.wait_for_state("streaming")
+    if statement.startswith("DROP"):
+        # What is selected is not what it was when the copy began.
+        assert "starts again" in service.output()
+        destination.execute("DROP TABLE IF EXISTS g.bag")
+    else:
+        assert "copied again" not in service.output() and "starts again" not in service.output()
+    finish(service, source, destination)
 
 
 def test_a_table_that_is_altered_before_its_snapshot(source, destination, towline_factory):

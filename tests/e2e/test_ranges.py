@@ -16,7 +16,7 @@ import pytest
 
 from support.background_load import BackgroundLoad
 from support.compare import assert_equal
-from support.probes import assert_confirmed_is_applied
+from support.probes import InBackground, Session, assert_confirmed_is_applied
 from support.waiting import wait_until
 
 KEYS = ("--copy-planner", "keys", "--copy-part-bytes", "64kB")
@@ -355,6 +355,23 @@ def test_a_table_that_changes_between_ranges(change, source, destination, towlin
     assert not failures
     service.wait_for_log("was emptied, rewritten or altered while its ranges were copied")
     source.execute("UPDATE g.main SET v = v + 1 WHERE id % 3 = 0")
+    finish(service, source, destination)
+
+
+def test_a_table_that_is_dropped_between_ranges(source, destination, towline_factory):
+    """The copy starts over without it; what had been copied of it is the user's to drop."""
+    service = between(source, destination, towline_factory)
+    with Session(source) as session:
+        dropping = InBackground(session.execute, "DROP TABLE g.main CASCADE")
+        wait_until(lambda: source.query("SELECT 1 FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND NOT granted"), 60,
+                   "the statement to wait")
+        go_on(service)
+        dropping.result(60)
+    service.wait_for_log('"g"."main" was dropped or renamed during its copy')
+    service.wait_for_log("starts again")
+    source.execute("UPDATE g.side SET v = 7 WHERE id = 5")
+    service.wait_for_state("streaming")
+    destination.execute("DROP TABLE g.main CASCADE")
     finish(service, source, destination)
 
 
