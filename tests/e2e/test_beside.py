@@ -6,14 +6,13 @@ A limit of rows per second makes the copy slow enough to do something meanwhile;
 """
 import random
 import signal
-import subprocess
 
 import pytest
 
 from support.compare import assert_equal
 from support.probes import InBackground, Session, assert_confirmed_is_applied, slot
 from support.waiting import wait_until
-from test_ranges import COPIED_AGAIN, ONE, READ_AGAIN, Load, dies_at, finish, make_tables, ranges
+from test_ranges import COPIED_AGAIN, ONE, READ_AGAIN, Kept, Load, dies_at, finish, killed_at_random, make_tables, ranges
 
 # Ranges of a page or two, more than 32: the key is made first, and each joins by itself.
 MANY = ("--copy-planner", "keys", "--copy-part-bytes", "8kB")
@@ -156,34 +155,31 @@ def test_killed_beside_the_copy(fault, source, destination, towline_factory, see
         dies_at(service, fault)
         assert service.state() == "copying"
         assert_confirmed_is_applied(service, source)
+        load.killed()
         load.wait_for(40)
         service.arguments = [*parts, *slowly(2000)]
         service.start()
+        load.goes_on(service)
         service.wait_for_state("catching_up", "constraints", "streaming")
         load.wait_for(20)
         load.stop()
     finish(service, source, destination)
 
 
+@pytest.mark.limit(900)
 def test_killed_at_random_moments_beside_the_copy(source, destination, towline_factory, seed, size):
     dice = random.Random(seed)
-    make_tables(source)
-    service = towline_factory(source, destination, arguments=[*dice.choice((MANY, FEW)), *slowly(1500)])
-    with Load(source, seed) as load:
-        for _ in range(4 * size):
-            service.start()
-            service.wait_for_log("streaming beside the copy|building indexes|streaming from the source")
-            try:
-                status = service.process.wait(dice.uniform(0, 1))
-                raise AssertionError(f"the service ended by itself with {status}; {service.tail()}")
-            except subprocess.TimeoutExpired:
-                service.kill()
-            assert_confirmed_is_applied(service, source)
-            load.wait_for(10)
+    make_tables(source, 4000 * size)
+    service = towline_factory(source, destination, arguments=[
+        *dice.choice((MANY, FEW)), *slowly(1500), "--two-phase", dice.choice(("off", "on"))])
+    with Load(source, seed, rows=4000 * size) as load:
+        killed_at_random(service, source, load, Kept(service, destination), dice, 6 * size - 3, "streaming beside the copy", 1)
         service.start()
+        load.goes_on(service)
         service.wait_for_state("catching_up", "constraints", "streaming")
         load.wait_for(20)
         load.stop()
+        assert load.preparer.across
     finish(service, source, destination)
 
 

@@ -6,7 +6,6 @@ A limit of rows per second makes the copy slow enough to do something meanwhile.
 """
 import random
 import signal
-import subprocess
 
 import pytest
 
@@ -15,7 +14,7 @@ from support.probes import InBackground, Session, assert_confirmed_is_applied, s
 from support.proxy import Proxy
 from support.waiting import wait_until
 from test_beside import arrives, at_full_speed, nearly_stand_still
-from test_ranges import Load, dies_at, finish, make_tables, ranges
+from test_ranges import STILL, Kept, Load, dies_at, finish, killed_at_random, make_tables, ranges
 
 WHOLE = ("--copy-planner", "ctid", "--copy-part-bytes", "64kB")
 # The largest is first.
@@ -49,6 +48,17 @@ def state(destination, table):
 
 def wait_for_state(destination, table, wanted):
     wait_until(lambda: state(destination, table) == wanted, 90, f"{table} to be {wanted}")
+
+
+def traces(destination):
+    """Of each table that is done who wrote the rows that no load touches, and how many they are."""
+    if destination.value("SELECT to_regclass('towline_state.piece')") is None:
+        return {}
+    found = {}
+    for table, in destination.query("SELECT table_name FROM towline_state.piece WHERE state = 'copied'"):
+        untouched = {FIRST: f"id % 100 = {STILL}", "side": "id <= 200", "child": "false"}.get(table, "n % 7 <> 0")
+        found[table] = destination.query(f"SELECT count(*), sum(xmin::text::bigint) FROM g.{table} WHERE {untouched}")
+    return found
 
 
 def test_what_is_done_follows_and_what_is_not_is_passed_over(source, destination, towline_factory):
@@ -181,34 +191,35 @@ def test_killed_beside_the_copy(fault, source, destination, towline_factory, see
         dies_at(service, fault)
         assert service.state() == "copying"
         assert_confirmed_is_applied(service, source)
+        done = traces(destination)
+        load.killed()
         load.wait_for(40)
         source.execute("UPDATE g.bag SET note = note || '.' WHERE n % 7 = 0")
         service.start()
+        load.goes_on(service)
         service.wait_for_state("catching_up", "constraints", "streaming")
         load.wait_for(20)
         load.stop()
+    assert done.items() <= traces(destination).items(), "what was done was copied again"
     finish(service, source, destination)
 
 
+@pytest.mark.limit(900)
 def test_killed_at_random_moments_beside_the_copy(source, destination, towline_factory, seed, size):
     dice = random.Random(seed)
     make(source)
-    service = towline_factory(source, destination, arguments=[*WHOLE, *slowly(4000)])
+    for number in range(1, 3 * size):
+        source.execute(f"CREATE TABLE g.bag{number} AS SELECT * FROM g.bag; ALTER TABLE g.bag{number} REPLICA IDENTITY FULL")
+    service = towline_factory(source, destination, arguments=[*WHOLE, *slowly(12000)])
     with Load(source, seed) as load:
-        for _ in range(4 * size):
-            service.start()
-            service.wait_for_log("streaming beside the copy|building indexes|streaming from the source")
-            try:
-                status = service.process.wait(dice.uniform(0, 1))
-                raise AssertionError(f"the service ended by itself with {status}; {service.tail()}")
-            except subprocess.TimeoutExpired:
-                service.kill()
-            assert_confirmed_is_applied(service, source)
-            load.wait_for(10)
+        kept = Kept(service, destination, traces)
+        killed_at_random(service, source, load, kept, dice, 6 * size - 3, "streaming beside the copy", 1)
         service.start()
+        load.goes_on(service)
         service.wait_for_state("catching_up", "constraints", "streaming")
         load.wait_for(20)
         load.stop()
+        assert load.preparer.across
     finish(service, source, destination)
 
 

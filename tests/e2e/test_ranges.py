@@ -6,6 +6,7 @@ The load moves rows from range to range, deletes, inserts, changes keys and larg
 two ranges are met by stopping the service there (SIGSTOP at a fault point); one worker copies the ranges in
 the order of their keys.
 """
+import math
 import random
 import signal
 import subprocess
@@ -23,6 +24,7 @@ KEYS = ("--copy-planner", "keys", "--copy-part-bytes", "64kB")
 ONE = ("--copy-workers", "1")
 # Rows with such ids are left alone by the load: who wrote them tells whether they were copied again.
 STILL = 10
+BEHIND_THE_ROWS = "building indexes|streaming from the source"
 
 
 def make_tables(source, rows=4000):
@@ -43,12 +45,13 @@ CREATE TABLE g.child (id bigint PRIMARY KEY, main bigint NOT NULL REFERENCES g.m
 
 class Mover:
     """One client; its rows are its own, so that nobody waits for it."""
+    LOCK = ""
 
     def __init__(self, source, seed, number, clients, rows=4000):
         self.random = random.Random(f"{seed}/{number}")
         self.number, self.clients, self.rows = number, clients, rows
         self.connection = source.connect(autocommit=False)
-        self.done = 0
+        self.done = self.moved = 0
 
     def free(self, cursor):
         """An id of ours that nobody has, anywhere among the keys."""
@@ -62,41 +65,121 @@ class Mover:
                 return key
 
     def some(self, cursor):
-        cursor.execute("SELECT id FROM g.main WHERE id >= %s AND id %% %s = %s AND id %% 100 <> %s ORDER BY id LIMIT 1",
+        cursor.execute("SELECT id FROM g.main WHERE id >= %s AND id %% %s = %s AND id %% 100 <> %s ORDER BY id LIMIT 1" + self.LOCK,
                        (self.random.randrange(self.rows * 10), self.clients, self.number, STILL))
         row = cursor.fetchone()
         return row[0] if row else None
 
+    def change(self, cursor):
+        for _ in range(self.random.choice((1, 1, 2, 5, 20))):
+            key, what = self.some(cursor), self.random.randrange(8)
+            if key is None or what == 0:
+                cursor.execute("INSERT INTO g.main VALUES (%s, 1, repeat('n', %s))",
+                               (self.free(cursor), self.random.choice((0, 5, 3000))))
+            elif what <= 3:
+                # All its values are sent: it can be put into a range that it was not in.
+                cursor.execute("UPDATE g.main SET id = %s, v = v + 1, note = note || '.' WHERE id = %s",
+                               (self.free(cursor), key))
+            elif what <= 5:
+                cursor.execute("UPDATE g.main SET v = v + 1 WHERE id = %s", (key,))
+            elif what == 6:
+                cursor.execute("DELETE FROM g.main WHERE id = %s", (key,))
+            else:
+                self.moved += 1
+                cursor.execute("WITH gone AS (DELETE FROM g.main WHERE id = %s RETURNING *) INSERT INTO g.side "
+                               "SELECT %s, v, note FROM gone", (key, 1000000 + self.moved * self.clients + self.number))
+
     def transaction(self):
         with self.connection.cursor() as cursor:
-            for _ in range(self.random.choice((1, 1, 2, 5, 20))):
-                key, what = self.some(cursor), self.random.randrange(8)
-                if key is None or what == 0:
-                    cursor.execute("INSERT INTO g.main VALUES (%s, 1, repeat('n', %s))",
-                                   (self.free(cursor), self.random.choice((0, 5, 3000))))
-                elif what <= 3:
-                    # All its values are sent: it can be put into a range that it was not in.
-                    cursor.execute("UPDATE g.main SET id = %s, v = v + 1, note = note || '.' WHERE id = %s",
-                                   (self.free(cursor), key))
-                elif what <= 5:
-                    cursor.execute("UPDATE g.main SET v = v + 1 WHERE id = %s", (key,))
-                elif what == 6:
-                    cursor.execute("DELETE FROM g.main WHERE id = %s", (key,))
-                else:
-                    cursor.execute("WITH gone AS (DELETE FROM g.main WHERE id = %s RETURNING *) INSERT INTO g.side "
-                                   "SELECT 1000000 + (SELECT count(*) FROM g.side) * %s + %s, v, note FROM gone "
-                                   "ON CONFLICT DO NOTHING", (key, self.clients, self.number))
+            self.change(cursor)
         if self.random.random() < 0.1:
             self.connection.rollback()
         else:
             self.connection.commit()
         self.done += 1
 
+    def leave(self):
+        """The last that it does."""
+
+
+class Preparer(Mover):
+    """Prepares its transactions. They end at once; from let_go() on they stay open until it is called again."""
+    LOCK = " FOR UPDATE SKIP LOCKED"
+    OPEN_MAX = 6
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.connection.autocommit = True
+        self.begun, self.stay_from = 0, math.inf
+        self.open = []  # (number, how many kills there were)
+        self.kills = self.across = 0  # so many have ended after another kill
+        self.keys = set()
+
+    def free(self, cursor):
+        """Not that of a row which a prepared transaction holds, either."""
+        key = super().free(cursor)
+        while key in self.keys:
+            key = super().free(cursor)
+        self.keys.add(key)
+        return key
+
+    def transaction(self):
+        if self.open and self.open[0][0] < self.stay_from:
+            self.end()
+        elif len(self.open) < self.OPEN_MAX:
+            self.prepare()
+
+    def gid(self, number):
+        return f"{self.connection.info.dbname} {number}"
+
+    def prepare(self):
+        number, kills = self.begun, self.kills
+        self.begun += 1
+        with self.connection.cursor() as cursor:
+            cursor.execute("BEGIN")
+            self.change(cursor)
+            cursor.execute("PREPARE TRANSACTION %s", (self.gid(number),))
+        self.open.append((number, kills))
+        self.done += 1
+
+    def end(self):
+        number, kills = self.open[0]
+        with self.connection.cursor() as cursor:
+            cursor.execute(f"{self.random.choice(('COMMIT', 'COMMIT', 'ROLLBACK'))} PREPARED %s", (self.gid(number),))
+        self.across += self.kills > kills
+        del self.open[0]
+
+    def let_go(self):
+        self.stay_from = self.begun
+
+    def leave(self):
+        while self.open:
+            self.end()
+
 
 class Load(BackgroundLoad):
-    def __init__(self, source, seed, clients=2):
-        # Rows that are referred to may go with their children: of both clients' or of nobody's.
-        super().__init__(Mover(source, seed, number, clients) for number in range(clients))
+    def __init__(self, source, seed, clients=2, rows=4000):
+        # Rows that are referred to may go with their children: of one client or of nobody's.
+        self.preparer = Preparer(source, seed, clients, clients + 1, rows)
+        super().__init__([*(Mover(source, seed, number, clients + 1, rows) for number in range(clients)), self.preparer])
+
+    def run(self, mover):
+        super().run(mover)
+        if not mover.connection.closed:
+            mover.leave()
+
+    def killed(self):
+        """The service was. Transactions are prepared when this returns, and stay so until goes_on()."""
+        self.preparer.kills += 1
+        self.preparer.let_go()
+        wait_until(lambda: self.preparer.open or self.failures, 60, "transactions to be prepared")
+        assert not self.failures, self.failures
+
+    def goes_on(self, service, begun="copying rows"):
+        """The service was started. A copy that goes on, as the creation of a slot, waits for transactions that were
+        prepared before: they end now, and those that are prepared from now on stay."""
+        service.wait_for_log(f"waits for prepared transaction|{begun}|{BEHIND_THE_ROWS}")
+        self.preparer.let_go()
 
 
 # --- what the destination shows
@@ -118,6 +201,44 @@ def traces(destination):
                 f"SELECT count(*), sum(xmin::text::bigint) FROM g.main WHERE id % 100 = {STILL} "
                 f"AND id >= {first or -10**9} AND id < {end or 10**9}")
     return found
+
+
+class Kept:
+    """What is done when the service is killed is never copied again: the same transactions have written it for good.
+    traces(destination): what is done → who wrote the rows of it that no load touches."""
+
+    def __init__(self, service, destination, traces=traces):
+        self.service, self.destination, self.traces = service, destination, traces
+        self.done, self.looks, self.most = {}, 0, 0
+
+    def look(self):
+        """During the copy; what has the table copied again is none of the kills."""
+        if self.service.state() != "copying" or "is copied again" in self.service.output(all_runs=True):
+            return
+        now = self.traces(self.destination)
+        assert {what: now.get(what) for what in self.done} == self.done, "what was done was copied again"
+        self.done, self.looks, self.most = now, self.looks + 1, max(self.most, len(now))
+
+
+def killed_at_random(service, source, load, kept, dice, kills, begun, seconds):
+    """So many kills, most of them at a random moment within so many seconds of a line of the log."""
+    for number in range(kills):
+        service.start()
+        load.goes_on(service, begun)
+        if number == 0 or dice.random() < 0.8:
+            service.wait_for_log(f"{begun}|{BEHIND_THE_ROWS}")
+        if number == 0:
+            wait_until(lambda: kept.traces(kept.destination), 90, "something to be done", explain=service.tail)
+        try:
+            status = service.process.wait(dice.uniform(0, seconds))
+            raise AssertionError(f"the service ended by itself with {status}; {service.tail()}")
+        except subprocess.TimeoutExpired:
+            service.kill()
+        assert_confirmed_is_applied(service, source)
+        kept.look()
+        load.killed()
+        load.wait_for(10)
+    assert kept.looks and kept.most, "the kills have missed the copy"
 
 
 def dies_at(service, fault):
@@ -185,7 +306,9 @@ def test_ranges_that_are_done_stay(chain, source, destination, towline_factory, 
             "SELECT sum(of_left), sum(kept) FROM (SELECT count(*) FILTER (WHERE state <> 'copied'), "
             "count(*) FILTER (WHERE state = 'copied') FROM towline_state.range GROUP BY table_name) AS of_table (of_left, kept) "
             "WHERE of_left > 0")[0]
+        load.killed()
         service.start()
+        load.goes_on(service)
         left = service.wait_for_log(r"copying rows in ranges of keys.* ranges=(\d+).*ranges_kept=(\d+)")
         assert (int(left.group(1)), int(left.group(2))) == left_and_kept
         service.wait_for_state("catching_up", "constraints", "streaming")
@@ -194,32 +317,22 @@ def test_ranges_that_are_done_stay(chain, source, destination, towline_factory, 
         finish(service, source, destination)
 
 
+@pytest.mark.limit(900)
 def test_killed_at_random_moments(source, destination, towline_factory, seed, size):
+    """Three times, twenty-one with --size 4; transactions that were prepared during the copy stay open across the kills."""
     dice = random.Random(seed)
-    make_tables(source)
+    make_tables(source, 4000 * size)
     # So slow that the kills meet it, on a fast machine too.
     service = towline_factory(source, destination, arguments=["--copy-planner", "keys", "--copy-part-bytes", "16kB",
-                                                              "--copy-rows-max", "30000"])
-    done = {}
-    with Load(source, seed) as load:
-        for _ in range(5 * size):
-            service.start()
-            if dice.random() < 0.8:
-                service.wait_for_log("copying rows in ranges|building indexes|streaming from the source")
-            try:
-                status = service.process.wait(dice.uniform(0, 0.3))
-                raise AssertionError(f"the service ended by itself with {status}; {service.tail()}")
-            except subprocess.TimeoutExpired:
-                service.kill()
-            if service.state() == "copying" and "is copied again" not in service.output(all_runs=True):
-                now = traces(destination)
-                assert {ordinal: now.get(ordinal) for ordinal in done} == done
-                done = now
-            load.wait_for(10)
+                                                              "--copy-rows-max", "3000"])
+    with Load(source, seed, rows=4000 * size) as load:
+        killed_at_random(service, source, load, Kept(service, destination), dice, 6 * size - 3, "copying rows in ranges", 0.5)
         service.start()
+        load.goes_on(service)
         service.wait_for_state("catching_up", "constraints", "streaming")
         load.wait_for(50)
         load.stop()
+        assert load.preparer.across
         finish(service, source, destination)
 
 
