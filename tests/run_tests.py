@@ -294,9 +294,9 @@ class Runner:
         if self.preset in SANITIZERS:
             command.append("--no-memory-limit")
         if self.options.seed is not None:
-            command += ["--seed", str(self.options.seed)]
+            command += [f"--seed={self.options.seed}"]
         if self.options.size is not None:
-            command += ["--size", str(self.options.size)]
+            command += [f"--size={self.options.size}"]
         directory = pathlib.Path(tempfile.mkdtemp(prefix="tl-", dir="/tmp"))
         directory.chmod(0o755)
         status, _ = run(command + arguments, seconds, dict(env or self.env, TOWLINE_TEST_DIR=str(directory)),
