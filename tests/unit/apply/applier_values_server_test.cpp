@@ -216,7 +216,9 @@ TEST_P(ApplierServerTest, RandomChangesArriveExactly) {
         "DELETE FROM keyed WHERE id % 7 = $2 % 7",
         "INSERT INTO two SELECT g % 5, 'y' || g, 'a', NULL FROM generate_series($1, $1 + $2) g ON "
         "CONFLICT DO NOTHING",
-        "UPDATE two SET y = y || 'z' WHERE x = $2 % 5 AND length(y) < 8",
+        "UPDATE two SET y = y || 'z' WHERE x = $2 % 5 AND length(y) < 8 AND NOT EXISTS (SELECT "
+        "FROM "
+        "two AS other WHERE other.x = two.x AND other.y = two.y || 'z')",
         "UPDATE two SET u = NULL WHERE u IS NOT NULL",
         "UPDATE two SET u = $1 WHERE ctid = (SELECT min(ctid) FROM two) AND NOT EXISTS (SELECT "
         "FROM "
