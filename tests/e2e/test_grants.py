@@ -202,7 +202,8 @@ def test_schema_changes_of_tables_that_belong_to_others(towline_factory, source,
         towline = prepare(towline_factory, source, destination, *arguments)
         if not is_superuser:
             destination.script("ALTER TABLE t OWNER TO keeper", "ALTER TABLE sales.orders OWNER TO keeper",
-                               f"GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON t, sales.orders TO {mover}")
+                               f"GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON t, sales.orders TO {mover}",
+                               f"GRANT SELECT, UPDATE ON SEQUENCE sales.orders_id_seq TO {mover}")
             done = towline.call("check", *arguments, "--json")
             finding, = [found for found in json.loads(done.stdout)["findings"] if found["id"] == "destination.table_owners"]
             assert done.returncode == 1 and finding["level"] == "fail", done.stdout
