@@ -166,6 +166,7 @@ absl::Status Attempt::Stream() {
   if (context_.config.foreign_origins) keeper.emplace(std::move(sequences), *store_, shutdown_);
   absl::Status ended = WatchStream(*session, keeper ? &*keeper : nullptr);
   const std::optional<Oid> copied_again = TableToCopyAgain(ended);
+  has_progressed_ |= session->progress().apply.position > row_.position;
   const ParkTime park_time = MayPark(ended);
   may_park_at_last_ = park_time == ParkTime::kAfterRetries;
   const bool is_parked = park_time == ParkTime::kAtOnce;
@@ -192,7 +193,9 @@ absl::Status Attempt::Stream() {
   return ended;
 }
 
-// Only what would stop the task for good, some of it not before it has been tried again for long.
+// Only what would stop the task for good, some of it not before it has been tried again for long. A
+// last try that has got on, maybe for days, has ended that: what fails now fails for the first
+// time.
 ParkTime Attempt::MayPark(const absl::Status& ended) const {
   const std::optional<FailedTable> table = FailedTableOf(ended);
   if (!table.has_value() || !MayTablesLeave()) return ParkTime::kNever;
@@ -202,7 +205,8 @@ ParkTime Attempt::MayPark(const absl::Status& ended) const {
       own != config.on_failure_by_table.end() ? own->second : config.on_failure;
   if (wish != FailedTables::kPark) return ParkTime::kNever;
   const ParkTime time = ParkTimeOf(ended);
-  return time == ParkTime::kAfterRetries && context_.is_last_try ? ParkTime::kAtOnce : time;
+  const bool is_last_try = context_.is_last_try && !has_progressed_;
+  return time == ParkTime::kAfterRetries && is_last_try ? ParkTime::kAtOnce : time;
 }
 
 // The destination's transaction that met the failure is rolled back. The stream begins again at the
