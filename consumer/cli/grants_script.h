@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/string_view.h"
 #include "model/name.h"
 #include "model/table.h"
@@ -35,7 +36,12 @@ struct GrantsTouched {
 
 class GrantsScript {
  public:
-  void Say(absl::string_view text) { absl::StrAppend(&text_, "-- ", text, "\n"); }
+  // A name in it may hold line breaks, and what follows one is not to be executed. psql ends a
+  // comment at either character.
+  void Say(absl::string_view text) {
+    absl::StrAppend(&text_, "-- ", absl::StrReplaceAll(text, {{"\n", "\n-- "}, {"\r", "\n-- "}}),
+                    "\n");
+  }
   void Add(absl::string_view statement) { absl::StrAppend(&text_, statement, ";\n"); }
   void Grant(absl::string_view rights, const std::vector<std::string>& objects,
              const GrantsServer& server) {

@@ -52,7 +52,8 @@ void AddFinding(const Finding& finding, InitSide& side) {
 }
 
 std::string Commented(absl::string_view text) {
-  return absl::StrCat("-- ", absl::StrReplaceAll(text, {{"\n", "\n--   "}}), "\n");
+  return absl::StrCat("-- ", absl::StrReplaceAll(text, {{"\n", "\n--   "}, {"\r", "\n--   "}}),
+                      "\n");
 }
 
 }  // namespace
@@ -80,7 +81,7 @@ InitPlan MakeInitPlan(const CheckReport& report) {
 
 std::string FormatInitSide(const InitSide& side, const std::string& server,
                            const std::string& pg_hba) {
-  std::string out = absl::StrCat("-- At the ", side.where, " (", server, ")\n");
+  std::string out = Commented(absl::StrCat("At the ", side.where, " (", server, ")"));
   if (side.statements.empty() && side.by_hand.empty())
     absl::StrAppend(&out, "-- nothing is missing\n");
   for (const std::string& statement : side.statements) absl::StrAppend(&out, statement, "\n");
@@ -89,8 +90,9 @@ std::string FormatInitSide(const InitSide& side, const std::string& server,
   }
   if (side.needs_restart) absl::StrAppend(&out, "-- Then restart this server.\n");
   if (!pg_hba.empty()) {
-    absl::StrAppend(&out, "-- pg_hba.conf, if no line lets towline in yet (then reload):\n--   ",
-                    pg_hba, "\n");
+    absl::StrAppend(
+        &out, Commented(absl::StrCat("pg_hba.conf, if no line lets towline in yet (then reload):\n",
+                                     pg_hba)));
   }
   if (!side.by_hand.empty()) absl::StrAppend(&out, "-- To be decided or done by hand:\n");
   for (const std::string& item : side.by_hand) absl::StrAppend(&out, Commented(item));

@@ -37,7 +37,12 @@ void CheckContext::Add(const char* id, FindingLevel level, std::string found, Me
   const CheckInfo& info = FindCheck(id);  // also for a pass: every id is in the catalog
   if (level != FindingLevel::kPass) {
     finding.why = info.why;
-    finding.statement = std::move(mend.statement);
+    if (HasBrokenName(mend.statement)) {
+      mend.text = absl::StrCat(mend.text.empty() ? info.mend : mend.text,
+                               " By hand: a name breaks its line, so no statement is given.");
+    } else {
+      finding.statement = std::move(mend.statement);
+    }
     finding.needs = finding.statement.empty() ? "" : std::move(mend.needs);
     finding.mend = !mend.text.empty()          ? std::move(mend.text)
                    : finding.statement.empty() ? std::string(info.mend)

@@ -71,6 +71,19 @@ void AppendMend(const Finding& finding, std::string& out) {
 
 }  // namespace
 
+bool HasBrokenName(absl::string_view statement) {
+  char quote = '\0';  // a doubled one closes and opens again
+  for (char c : statement) {
+    if (c == '\r' || (c == '\n' && quote != '\0')) return true;
+    if (quote == '\0' && (c == '"' || c == '\'')) {
+      quote = c;
+    } else if (c == quote) {
+      quote = '\0';
+    }
+  }
+  return false;
+}
+
 std::string MendByStatement(const Finding& finding) {
   std::string after = AfterStatement(finding.needs);
   return absl::StrCat(finding.statement, after.empty() ? "" : " ", after);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 
 namespace towline {
 
@@ -24,6 +25,10 @@ struct Finding {
   std::string where;      // "source", "standby", "destination": where the statement belongs
   std::string needs;      // "nothing", "reload" or "restart" after the statement
 };
+
+// Whether a name or a literal in it breaks its line: whoever takes the statements line by line
+// would take the rest of a name, which anybody may have chosen, for a statement.
+bool HasBrokenName(absl::string_view statement);
 
 // The statement with what must follow it: "ALTER SYSTEM ...; then: restart the server".
 std::string MendByStatement(const Finding& finding);

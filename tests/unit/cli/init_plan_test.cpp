@@ -1,7 +1,11 @@
 #include "cli/init_plan.h"
 
+#include "absl/strings/str_cat.h"
+#include "base/shutdown.h"
+#include "cli/grants_script.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "precheck/check_context.h"
 
 namespace towline {
 namespace {
@@ -76,6 +80,32 @@ TEST(InitPlanTest, WarningsAboutSettingsAreChoicesAndGrantsAreNot) {
   InitPlan plan = MakeInitPlan(report);
   EXPECT_THAT(plan.source.statements, ElementsAre("GRANT S;"));
   EXPECT_FALSE(plan.source.needs_reload);
+}
+
+// Anybody may have chosen the name of a table.
+TEST(InitPlanTest, NameThatBreaksItsLineIsNoStatement) {
+  const std::string name = "\"public\".\"a\nGRANT postgres TO mallory;\n\"";
+  Shutdown shutdown;
+  CheckOptions options;
+  CheckContext context(options, shutdown);
+  context.Fail("source.table_privileges", absl::StrCat("role may not read ", name),
+               {.statement = absl::StrCat("GRANT SELECT ON ", name, " TO r;")});
+  context.Fail("source.sequence_privileges", "role may not read them",
+               {.statement = "GRANT A;\nGRANT B;"});
+  InitPlan plan = MakeInitPlan(context.report);
+  EXPECT_THAT(plan.source.statements, ElementsAre("GRANT A;", "GRANT B;"));
+  EXPECT_THAT(plan.source.by_hand, ElementsAre(HasSubstr("a name breaks its line")));
+  plan.source.by_hand = {"a\rGRANT C;\nGRANT D;"};
+  std::string text = FormatInitSide(plan.source, "host=a", "host \"x\nGRANT E;\"");
+  for (const char* hidden : {"GRANT C", "GRANT D", "GRANT E"}) {
+    EXPECT_THAT(text, HasSubstr(absl::StrCat("\n--   ", hidden)));
+  }
+}
+
+TEST(GrantsScriptTest, NameDoesNotLeaveItsComment) {
+  GrantsScript script;
+  script.Say("role \"a\nGRANT B\rGRANT C\" is not there");
+  EXPECT_EQ(script.text(), "-- role \"a\n-- GRANT B\n-- GRANT C\" is not there\n");
 }
 
 TEST(InitPlanTest, TextIsAScriptForPsql) {
