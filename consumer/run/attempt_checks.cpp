@@ -36,6 +36,8 @@ absl::Status Attempt::CheckForHealing() {
   options.task = context_.task;
   options.copies_schema = false;
   options.copies_rows = false;
+  // Healing alters no table; what the stream meets later is said then.
+  options.ddl_on_tables = false;
   return RunCheck(options);
 }
 
