@@ -38,7 +38,14 @@ struct Culprit {
   std::string statements;          // that switch its triggers off for us; may be empty
 };
 
-absl::StatusOr<Culprit> FindCulprit(Connection& connection, const ErrorObject& object,
+// Errors of a server that lacks room or is broken: nobody's trigger has raised them.
+bool IsOfServer(absl::string_view sqlstate) {
+  return absl::StartsWith(sqlstate, "53") || absl::StartsWith(sqlstate, "58") ||
+         absl::StartsWith(sqlstate, "XX");
+}
+
+absl::StatusOr<Culprit> FindCulprit(Connection& connection, const absl::Status& refused,
+                                    const ErrorObject& object,
                                     const std::vector<const Target*>& targets) {
   std::vector<Oid> oids;
   for (const Target* target : targets) oids.push_back(target->table.oid);
@@ -59,8 +66,9 @@ absl::StatusOr<Culprit> FindCulprit(Connection& connection, const ErrorObject& o
   for (int row = 0; row < deferred.row_count(); ++row) {
     if (deferred.GetBool(row, 1)) return culprit(row);
   }
-  // The error names another table, or none; there is no other that it can come from.
-  return deferred.row_count() == 1 ? culprit(0) : Culprit();
+  // A trigger need not name a table. If there is but one that has any, it comes from there.
+  const bool may_be_only_one = object.table.empty() && !IsOfServer(GetSqlState(refused));
+  return may_be_only_one && deferred.row_count() == 1 ? culprit(0) : Culprit();
 }
 
 std::string PlaceOf(const Culprit& culprit, const ErrorObject& object, Lsn end_lsn) {
@@ -85,7 +93,8 @@ absl::Status ExplainRefusedCommit(Connection& connection, const absl::Status& re
                                   const EndedTransaction& ended) {
   const ErrorObject object = ErrorObjectOf(refused).value_or(ErrorObject());
   // Without an answer the error is what the server said.
-  const Culprit culprit = FindCulprit(connection, object, ended.targets).value_or(Culprit());
+  const Culprit culprit =
+      FindCulprit(connection, refused, object, ended.targets).value_or(Culprit());
   absl::Status explained =
       WithContext(refused, absl::StrCat("the destination refuses at COMMIT what it checks there (",
                                         PlaceOf(culprit, object, ended.end_lsn), ")"));
