@@ -209,7 +209,9 @@ void CheckLongTransactions(CheckContext& context) {
     const std::string role = context.source_facts.QuotedRole();
     found.push_back(absl::StrCat("of unknown age, which role ", role,
                                  " may not see: ", ListNames({hidden.begin(), hidden.end()})));
-    mend.statement = absl::StrCat("GRANT pg_read_all_stats TO ", role, ";");
+    // Nor is this: it shows the role the sessions of the whole server.
+    absl::StrAppend(&mend.text, mend.text.empty() ? "" : " ",
+                    "Their age is seen with: GRANT pg_read_all_stats TO ", role, ";");
   }
   context.Warn(kId, absl::StrJoin(found, "; "), std::move(mend));
 }
