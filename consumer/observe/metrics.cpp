@@ -108,6 +108,10 @@ void AddStream(const TaskStatus& status, Families& families) {
   families.Counter("towline_batches_refused_total",
                    "Batches that the destination refused as a whole, written in smaller pieces",
                    status.batches_refused);
+  families.Counter(
+      "towline_batches_clashed_total",
+      "Batches whose updates were in each other's way, written a second time as a whole",
+      status.batches_clashed);
   families.Counter("towline_transactions_total", "Source transactions applied",
                    status.transactions);
   families.Counter("towline_received_bytes_total", "Bytes received from the source",

@@ -230,6 +230,7 @@ std::string TaskStatusToJson(const TaskStatus& status) {
       {"truncates", status.truncates},
       {"batches", status.batches},
       {"batches_refused", status.batches_refused},
+      {"batches_clashed", status.batches_clashed},
       {"transactions", status.transactions},
       {"received_bytes", status.received_bytes},
       {"queue_bytes", status.queue_bytes},
@@ -331,6 +332,7 @@ absl::StatusOr<TaskStatus> TaskStatusFromJson(absl::string_view text) {
   read_number("truncates", status.truncates);
   read_number("batches", status.batches);
   read_number("batches_refused", status.batches_refused);
+  read_number("batches_clashed", status.batches_clashed);
   read_number("transactions", status.transactions);
   read_number("received_bytes", status.received_bytes);
   read_number("queue_bytes", status.queue_bytes);

@@ -109,6 +109,7 @@ struct TaskStatus {
   int64_t truncates = 0;
   int64_t batches = 0;
   int64_t batches_refused = 0;  // as a whole, and then written in smaller pieces
+  int64_t batches_clashed = 0;  // and then written as a whole, with updates as deletes and inserts
   int64_t transactions = 0;
   int64_t received_bytes = 0;
   int64_t queue_bytes = 0;

@@ -283,6 +283,7 @@ void Monitor::ShowStream(TaskStatus& status) {
   status.truncates = before_stream_.truncates + apply.counts.truncated;
   status.batches = before_stream_.batches + apply.counts.batches;
   status.batches_refused = before_stream_.batches_refused + apply.counts.fallbacks;
+  status.batches_clashed = before_stream_.batches_clashed + apply.counts.clashes;
   status.transactions = before_stream_.transactions + apply.counts.transactions;
   // With nothing on its way, all that the source has sent is at the destination or not for it.
   bool is_idle = !apply.has_pending && progress.queue_bytes == 0;

@@ -22,6 +22,7 @@ TEST(MetricsTest, GivesTheAgreedNamesFromTheBoard) {
     status.lag_seconds = 2.5;
     status.rows_updated = 7;
     status.batches_refused = 2;
+    status.batches_clashed = 6;
     status.retries = 3;
     status.wal_status = "extended";
     status.spool_transactions = 2;
@@ -49,6 +50,7 @@ TEST(MetricsTest, GivesTheAgreedNamesFromTheBoard) {
           R"(towline_rows_applied_total{task="shop",op="update"} 7)",
           R"(towline_batches_total{task="shop"} 0)",
           R"(towline_batches_refused_total{task="shop"} 2)",
+          R"(towline_batches_clashed_total{task="shop"} 6)",
           R"(towline_slot_safe_wal_bytes{task="shop"} -1)",
           R"(towline_slot_wal_status{task="shop",wal_status="extended"} 1)",
           R"(towline_copy_bytes_done{task="shop"} 0)",

@@ -41,6 +41,7 @@ TEST(TaskStatusToJsonTest, WayBackGivesTheSameText) {
   status.received_lsn = Lsn{77};
   status.rows_deleted = 3;
   status.batches_refused = 8;
+  status.batches_clashed = 9;
   status.conflict_rows_dropped = 6;
   status.latency_p99_seconds = 0.0123;
   status.batch_rows_p50 = 12;
