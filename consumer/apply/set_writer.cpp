@@ -56,10 +56,11 @@ absl::StatusOr<const SetWriter::Prepared*> SetWriter::Prepare(const Target& targ
   if (found != statements_.end()) return found->second.get();
   if (statements_.size() >= kStatementsMax) {
     TOWLINE_RETURN_IF_ERROR(pipeline_->Drain());
-    for (const auto& [unused, prepared] : statements_) {
-      TOWLINE_RETURN_IF_ERROR(
-          connection_->Exec(absl::StrCat("DEALLOCATE ", prepared->name)).status());
+    std::string all;  // of ours: not those of single changes
+    for (const auto& [unused, old] : statements_) {
+      absl::StrAppend(&all, "DEALLOCATE ", old->name, ";");
     }
+    TOWLINE_RETURN_IF_ERROR(connection_->Exec(all).status());
     statements_.clear();
   }
   auto prepared = std::make_unique<Prepared>();
