@@ -261,12 +261,11 @@ class Applier::Impl {
   absl::Status WriteAgain(const Batch& batch, absl::Status written) {
     std::optional<BatchWriter::Failed> failed = writer_.TakeFailure(batch);
     if (failed.has_value() && writer_.MayBeClash(batch, *failed)) {
-      const Oid table = failed->target->table.oid;
+      writer_.NoteClash(failed->target->table.oid);
       TOWLINE_RETURN_IF_ERROR(Reopen(batch));
       written = writer_.Write(batch, 0, batch.changes.size());
       if (written.ok()) written = writer_.Drain();
       if (written.ok()) {
-        writer_.NoteClash(table);
         ++counts_.clashes;
         return absl::OkStatus();
       }

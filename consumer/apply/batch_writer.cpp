@@ -35,7 +35,7 @@ Folder::Options FolderOptionsOf(const Target& target, bool replaces) {
   if (options.key.in_key.size() != options.key.in_full.size()) options.key.in_key.clear();
   options.has_old_images = target.relation->replica_identity == ReplicaIdentity::kFull;
   options.replaces = replaces;
-  options.keeps_rows = !target.unsent.empty();
+  options.keeps_rows = target.keeps_rows;
   return options;
 }
 
@@ -335,8 +335,7 @@ absl::Status BatchWriter::WriteTable(const Batch& batch, const TableWork& work) 
     const absl::Span<const uint32_t> same = changes.subspan(begin, end - begin);
     begin = end;
     const bool replaces = target.can_fold && Replaces(target, batch, same);
-    // A row that is made anew would lose what only the destination has.
-    const bool folds = target.can_fold && !(replaces && !target.unsent.empty());
+    const bool folds = target.can_fold && !(replaces && target.keeps_rows);
     if (!folds || (target.matching == Matching::kExact && skips_locked_)) {
       TOWLINE_RETURN_IF_ERROR(WriteInOrder(batch, same));
     } else if (target.matching == Matching::kExact) {
@@ -353,6 +352,7 @@ absl::Status BatchWriter::WriteTable(const Batch& batch, const TableWork& work) 
 bool BatchWriter::Replaces(const Target& target, const Batch& batch,
                            absl::Span<const uint32_t> changes) {
   if (!target.may_clash) return target.replaces;
+  if (changes.size() == 1) return false;  // in nobody's way
   const bool has_updates = std::any_of(changes.begin(), changes.end(), [&](uint32_t index) {
     return batch.changes[index].kind == ChangeKind::kUpdate;
   });

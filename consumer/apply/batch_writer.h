@@ -128,7 +128,7 @@ class BatchWriter {
   // Whether it may be that rows only clash while the batch is written so: then it passes, but for
   // what else is wrong with it, while set_replaces(true) holds.
   bool MayBeClash(const Batch& batch, const Failed& failed) const;
-  // It was: updates of the table go as deletes and inserts for a while.
+  // Updates of the table go as deletes and inserts for a while.
   void NoteClash(Oid table) { clashes_.NoteClash(table); }
   // Updates go as deletes and inserts in every table whose rows may clash.
   void set_replaces(bool replaces) { replaces_ = replaces; }

@@ -5,7 +5,7 @@
 // one that takes the value of a row whose update comes behind its own. The destination refuses
 // such updates, and takes the same rows as deletes and inserts. It is told only by trying, since
 // the old values are mostly not known; a try that fails costs the batch once more. So a table that
-// has clashed is not tried for a number of batches, which doubles as long as clashes go on.
+// was refused is not tried for a number of batches, which doubles as long as clashes go on.
 #pragma once
 
 #include "absl/container/flat_hash_map.h"
@@ -25,7 +25,8 @@ class ClashMemory {
   bool Replaces(Oid table);
   // The last answer.
   bool HasReplaced(Oid table) const;
-  // They were refused as updates, and have passed as deletes and inserts.
+  // They were refused as updates, and are tried as deletes and inserts. If that is refused too
+  // there is a conflict, and perhaps a clash beside it.
   void NoteClash(Oid table);
 
  private:

@@ -163,7 +163,7 @@ StatementShape RowWriter::ShapeOf(const Target& target, const Change& change) co
 std::vector<bool> RowWriter::UnchangedOf(const Target& target, const Change& change) const {
   // What stood there before the copy gives way as a whole.
   const bool compares = change.old_image == OldImage::kFull && !target.overwrites &&
-                        change.new_row.size() >= kComparedBytesMin;
+                        !target.may_differ && change.new_row.size() >= kComparedBytesMin;
   if (!change.has_unchanged_toast && !compares) return {};
   std::vector<bool> unchanged;
   bool has_any = false;

@@ -194,28 +194,14 @@ void ChooseMatching(Target* target) {
   }
 }
 
-// Whether a row can be in the way of one with another key. What is deferrable is not enforced
-// while we write.
-bool MayClash(const Target& target, const TargetCatalog& catalog) {
-  const Table& table = target.table;
-  return catalog.has_exclusion.contains(table.oid) ||
-         std::any_of(
-             table.unique_indexes.begin(), table.unique_indexes.end(),
-             [&](const UniqueIndex& index) {
-               return !index.is_deferrable &&
-                      (index.is_partial || !IsUniqueOn(index, *target.relation, target.match));
-             });
-}
-
 bool CanFold(const Target& target) {
   if (target.overwrites || target.keeps_order) return false;
   const bool is_found_by_fields =
       std::all_of(target.match.begin(), target.match.end(),
                   [&](int index) { return target.columns[static_cast<size_t>(index)].field >= 0; });
-  // A row that is made anew has all its values from the image.
   const bool makes_anew = target.replaces || target.matching == Matching::kExact;
   return target.matching != Matching::kNone && is_found_by_fields &&
-         (!makes_anew || target.unsent.empty());
+         (!makes_anew || !target.keeps_rows);
 }
 
 bool HasUsableKey(const Target& target) {
@@ -299,6 +285,8 @@ absl::StatusOr<Target> MakeTarget(const Relation& relation, const Table& table,
   FillColumns(relation, catalog, &target);
   absl::Status unsent = CheckUnsent(&target);
   if (!unsent.ok()) return unsent;
+  // A row that is made anew has all its values from the image, and its removal may cascade.
+  target.keeps_rows = !target.unsent.empty() || catalog.has_foreign_triggers.contains(table.oid);
   ChooseMatching(&target);
   target.is_key_unique = target.matching == Matching::kKey && HasUsableKey(target);
   target.overwrites = overwrites && target.is_key_unique;
@@ -314,7 +302,9 @@ absl::StatusOr<Target> MakeTarget(const Relation& relation, const Table& table,
     // move between partitions, which the server does not let every UPDATE do, and of partitions'
     // own indexes nothing is known here.
     target.replaces = table.kind != 'r' || target.may_change_always_identity;
-    target.may_clash = !target.replaces && MayClash(target, catalog);
+    // What is known of its indexes does not tell: one may be new, or only be enforced by a trigger
+    // that fires for us. The refusal does.
+    target.may_clash = !target.replaces;
   }
   target.can_fold = CanFold(target);
   return target;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "model/conflict_policy.h"
@@ -62,6 +63,8 @@ struct Target {
   bool keeps_order = false;         // row by row, with other tables' changes in source order
   bool replaces = false;            // updates always go as deletes and inserts (fold.h)
   bool may_clash = false;           // and here after they were refused: see clash_memory.h
+  bool keeps_rows = false;          // a row is never made anew: it would not be the same
+  bool may_differ = false;          // rows: changes may have been passed over (on_conflict: skip)
   bool is_key_unique = false;       // match is a key: an index finds its one row
   bool overwrites = false;          // existing rows give way (existing: append)
   bool may_miss = false;            // a row that is not there never arrived (operations)
@@ -71,8 +74,8 @@ struct Target {
 
 // Facts of the destination's catalog that model/table.h does not have.
 struct TargetCatalog {
-  absl::flat_hash_map<Oid, std::string> equals;  // operators outside pg_catalog, by type
-  absl::flat_hash_map<Oid, bool> has_exclusion;  // by table, where one is enforced at once
+  absl::flat_hash_map<Oid, std::string> equals;   // operators outside pg_catalog, by type
+  absl::flat_hash_set<Oid> has_foreign_triggers;  // tables: some of foreign keys fire for us
   struct ArrayType {
     Oid oid = 0;
     char delimiter = ',';

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <iterator>
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/numbers.h"
@@ -31,9 +32,10 @@ JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace
 WHERE n.nspname <> 'pg_catalog'
 ORDER BY b.type, c.opcmethod)";
 
-constexpr char kExclusionSql[] =
-    "SELECT DISTINCT conrelid FROM pg_catalog.pg_constraint "
-    "WHERE contype = 'x' AND NOT condeferrable AND conrelid = ANY ($1::pg_catalog.oid[])";
+constexpr char kForeignTriggersSql[] =
+    "SELECT DISTINCT t.tgrelid FROM pg_catalog.pg_trigger t "
+    "JOIN pg_catalog.pg_constraint k ON k.oid = t.tgconstraint AND k.contype = 'f' "
+    "WHERE t.tgrelid = ANY ($1::pg_catalog.oid[]) AND t.tgenabled IN ('A', 'R')";
 
 constexpr char kGenerationSql[] =
     "SELECT a.attrelid, a.attname, pg_catalog.pg_get_expr(d.adbin, d.adrelid) "
@@ -79,9 +81,10 @@ absl::StatusOr<TargetCatalog> ReadCatalog(Connection& connection,
     return Param(absl::StrCat("{", absl::StrJoin(oids, ","), "}"));
   };
   TargetCatalog catalog;
-  TOWLINE_ASSIGN_OR_RETURN(Result exclusion, connection.Query(kExclusionSql, {array(tables_oids)}));
-  for (int row = 0; row < exclusion.row_count(); ++row) {
-    catalog.has_exclusion[GetOid(exclusion, row, 0)] = true;
+  TOWLINE_ASSIGN_OR_RETURN(Result foreign,
+                           connection.Query(kForeignTriggersSql, {array(tables_oids)}));
+  for (int row = 0; row < foreign.row_count(); ++row) {
+    catalog.has_foreign_triggers.insert(GetOid(foreign, row, 0));
   }
   TOWLINE_ASSIGN_OR_RETURN(Result arrays, connection.Query(kArraysSql, {array(all_types)}));
   for (int row = 0; row < arrays.row_count(); ++row) {
@@ -100,6 +103,14 @@ absl::StatusOr<TargetCatalog> ReadCatalog(Connection& connection,
         "OPERATOR(", QuoteIdentifier(equals.Get(row, 1)), ".", equals.Get(row, 2), ")");
   }
   return catalog;
+}
+
+bool MaySkip(const ConflictPolicies& policies, const TableName& table,
+             const std::vector<TableName>& ancestors) {
+  return std::any_of(
+      std::begin(kConflictFacts), std::end(kConflictFacts), [&](const ConflictFacts& facts) {
+        return ActionFor(policies, table, ancestors, facts.kind) == ConflictAction::kSkip;
+      });
 }
 
 }  // namespace
@@ -126,6 +137,7 @@ absl::StatusOr<std::vector<Target>> ReadTargets(Connection& connection, const st
                                         MayFold(policies.folds, names[i], tables[i].ancestors)));
     target.may_miss = !wanted.has_insert || !wanted.has_update;
     target.can_fold = target.can_fold && !target.may_miss;
+    target.may_differ = MaySkip(policies.conflicts, names[i], tables[i].ancestors);
     targets.push_back(std::move(target));
   }
   return targets;

@@ -19,12 +19,14 @@ struct Unchanged {
   size_t equal_bytes = 0;  // of the latter
 };
 
-bool Compares(const Change& change) {
-  return change.old_image == OldImage::kFull && change.new_row.size() >= kEqualBytesMin;
+// A row that a change has passed over is not the old image's.
+bool Compares(const Target& target, const Change& change) {
+  return !target.may_differ && change.old_image == OldImage::kFull &&
+         change.new_row.size() >= kEqualBytesMin;
 }
 
-bool MayLeaveColumns(const NetChange& update) {
-  return update.change.has_unchanged_toast || Compares(update.change);
+bool MayLeaveColumns(const Target& target, const NetChange& update) {
+  return update.change.has_unchanged_toast || Compares(target, update.change);
 }
 
 void ReadFields(absl::string_view image, std::vector<Field>* fields) {
@@ -43,7 +45,7 @@ class Comparer {
 
   Unchanged Compare(const Change& change) {
     Unchanged unchanged;
-    const bool compares = Compares(change);
+    const bool compares = Compares(target_, change);
     ReadFields(change.new_row, &now_);
     if (compares) ReadFields(change.old_row, &before_);
     for (int index : target_.written) {
@@ -102,7 +104,8 @@ std::set<Columns> ChooseSaving(const Target& target, const std::vector<Unchanged
 std::vector<UpdateGroup> GroupUpdates(const Target& target, std::vector<NetChange> updates,
                                       size_t set_rows_min) {
   std::vector<UpdateGroup> groups;
-  if (std::none_of(updates.begin(), updates.end(), MayLeaveColumns)) {
+  auto may_leave = [&](const NetChange& update) { return MayLeaveColumns(target, update); };
+  if (std::none_of(updates.begin(), updates.end(), may_leave)) {
     if (!updates.empty()) groups.push_back({{}, std::move(updates)});
     return groups;
   }
@@ -110,7 +113,7 @@ std::vector<UpdateGroup> GroupUpdates(const Target& target, std::vector<NetChang
   std::vector<Unchanged> unchanged;
   unchanged.reserve(updates.size());
   for (const NetChange& update : updates) {
-    unchanged.push_back(MayLeaveColumns(update) ? comparer.Compare(update.change) : Unchanged{});
+    unchanged.push_back(may_leave(update) ? comparer.Compare(update.change) : Unchanged{});
   }
   const std::set<Columns> saving = ChooseSaving(target, unchanged, set_rows_min);
   std::map<Columns, std::vector<NetChange>> by_columns;

@@ -23,8 +23,8 @@ struct UpdateGroup {
 };
 
 // By the columns whose values were not sent, and, where it is worth it, those whose large values
-// are equal to the old row's. `set_rows_min`: smaller groups go as single changes, which compare
-// for themselves (row_writer.cpp).
+// are equal to the old row's (not where rows may differ from it). `set_rows_min`: smaller groups go
+// as single changes, which compare for themselves (row_writer.cpp).
 std::vector<UpdateGroup> GroupUpdates(const Target& target, std::vector<NetChange> updates,
                                       size_t set_rows_min);
 

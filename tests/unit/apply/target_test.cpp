@@ -195,25 +195,17 @@ TEST_F(TargetTest, FoldingLooksForWhatMayBeInTheWay) {
   EXPECT_TRUE(Make().value().keeps_order);
   table_.has_always_triggers = false;
   EXPECT_TRUE(Make().value().can_copy);
-  EXPECT_FALSE(Make().value().may_clash);
-  table_.unique_indexes.push_back({"t_a", {"a"}, false, false, false, false, false});
   EXPECT_TRUE(Make().value().may_clash);
-  EXPECT_FALSE(Make().value().replaces);
-  table_.unique_indexes.back().is_deferrable = true;  // not enforced while we write
-  EXPECT_FALSE(Make().value().may_clash);
-  table_.unique_indexes.back().is_deferrable = false;
-  table_.unique_indexes.back().columns = {"id"};
-  EXPECT_FALSE(Make().value().may_clash);
-  table_.unique_indexes.back().is_partial = true;
-  EXPECT_TRUE(Make().value().may_clash);
-  table_.unique_indexes.pop_back();
-  catalog_.has_exclusion[table_.oid] = true;
-  EXPECT_TRUE(Make().value().may_clash);
-  EXPECT_FALSE(Make().value().replaces);
+  EXPECT_FALSE(Make().value().keeps_rows);
+  catalog_.has_foreign_triggers.insert(table_.oid);
+  EXPECT_TRUE(Make().value().keeps_rows);
+  EXPECT_TRUE(Make().value().can_fold);
+  catalog_.has_foreign_triggers.clear();
   TableColumn own;
   own.name = "own";
   table_.columns.push_back(own);
   EXPECT_TRUE(Make().value().can_fold);
+  EXPECT_TRUE(Make().value().keeps_rows);
   table_.kind = 'p';  // its partitions may have unique indexes of their own
   EXPECT_TRUE(Make().value().replaces);
   EXPECT_FALSE(Make().value().may_clash);

@@ -96,6 +96,10 @@ TEST_F(UpdateGroupsTest, LargeValuesThatAreEqualStay) {
     Add({Value(large_), Value("b"), Value("1")}, {Value(other), Value("b"), Value("1")});
   }
   EXPECT_EQ(GroupsOf(), (Groups{{kNone, {1, 3}}, {kKeepsA, {0, 2}}}));
+  // Nobody knows what the destination has.
+  target_.may_differ = true;
+  EXPECT_EQ(GroupsOf(), (Groups{{kNone, {0, 1, 2, 3}}}));
+  target_.may_differ = false;
   // Nobody knows what they were.
   for (NetChange& update : updates_) update.change.old_image = OldImage::kNone;
   EXPECT_EQ(GroupsOf(), (Groups{{kNone, {0, 1, 2, 3}}}));
