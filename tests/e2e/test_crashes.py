@@ -54,7 +54,7 @@ def wait_until_confirmed(service, source, lsn):
 def test_a_server_is_restarted_under_load(which, source, destination, source_cluster, destination_cluster,
                                           towline_factory, seed, size):
     crashing = {"source": source_cluster, "destination": destination_cluster}[which]
-    load = Workload(source.uri(), seed, clients=2, rate=150, survive=True).create().run(transactions=40)
+    load = Workload(source.uri(), seed, clients=2, rate=80, survive=True).create().run(transactions=40)
     service = towline_factory(source, destination)
     with load:
         service.start()
@@ -76,7 +76,7 @@ def test_a_server_is_restarted_under_load(which, source, destination, source_clu
 def test_a_server_is_restarted_during_the_copy(which, source, destination, source_cluster, destination_cluster,
                                                towline_factory, seed):
     crashing = {"source": source_cluster, "destination": destination_cluster}[which]
-    load = Workload(source.uri(), seed, clients=2, rate=100, survive=True).create().run(transactions=40)
+    load = Workload(source.uri(), seed, clients=2, rate=80, survive=True).create().run(transactions=40)
     service = towline_factory(source, destination, fault="copy:in-table:stop:2")
     with load:
         service.start()
@@ -129,7 +129,7 @@ def test_asynchronous_commits_that_are_lost_are_streamed_again(source, destinati
 def test_crashes_under_load_never_find_more_confirmed_than_durable(source, destination, destination_cluster,
                                                                    towline_factory, seed):
     """The same with the intervals that users have."""
-    load = Workload(source.uri(), seed, clients=2, rate=150).create().run(transactions=20)
+    load = Workload(source.uri(), seed, clients=2, rate=80).create().run(transactions=20)
     service = towline_factory(source, destination)
     with load:
         service.start()

@@ -420,7 +420,7 @@ POINTS = {"heal:begun": 1, "heal:slot-dropped": 1, "run:before-slot": 1, "run:af
 @pytest.mark.parametrize("name", POINTS)
 def test_killed_while_healing(name, source, destination, towline_factory, seed):
     """Under load: what commits between the new slot and the snapshot, and beside the comparison, is applied once."""
-    load = Workload(source.uri(), seed, clients=2, rate=120).create().run(transactions=30)
+    load = Workload(source.uri(), seed, clients=2, rate=80).create().run(transactions=30)
     service = begin(source, towline_factory, destination)
     with load:
         assert service.stop() == 0

@@ -111,7 +111,7 @@ def test_every_fault_point_is_tested():
 
 def make_load(source, seed, clients=2):
     """The load's tables with some rows, and a larger one without key whose copy takes a while."""
-    load = Workload(source.uri(), seed, clients=clients, rate=150).create()
+    load = Workload(source.uri(), seed, clients=clients, rate=80).create()
     source.script("CREATE TABLE load.bulk (n int, filler text)",
                   "INSERT INTO load.bulk SELECT i, repeat(md5(i::text), 5) FROM generate_series(1, 15000) i",
                   "CREATE INDEX ON load.bulk (n)",

@@ -122,7 +122,7 @@ def test_pair(cluster_of, towline_factory, source_version, destination_version, 
     source.script(TYPES, "CREATE TABLE large (id int PRIMARY KEY, v text)", *[ROW % {"n": number} for number in range(3)])
     # TRUNCATE while tables are copied is test_copy_locks.py's; a column of the shape "types" is a multirange.
     left_out = {"truncated"} | ({"types"} if min(source_version, destination_version) < 14 else set())
-    load = Workload(source.uri(), seed, clients=2, rate=150 * size,
+    load = Workload(source.uri(), seed, clients=2, rate=80 * size,
                     shapes=[shape.name for shape in SHAPES if shape.name not in left_out]).create()
     load.run(transactions=60)
     checked = towline.call("check")

@@ -61,7 +61,7 @@ def start_and_catch_up(service):
 
 
 def make_load(source, seed):
-    return Workload(source.uri(), seed, clients=2, rate=150).create().run(transactions=40)
+    return Workload(source.uri(), seed, clients=2, rate=80).create().run(transactions=40)
 
 
 def finish(wire, load=None):

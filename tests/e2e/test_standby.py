@@ -75,7 +75,7 @@ def test_the_copy_from_the_primary_and_the_stream_from_the_standby(servers, towl
     """Under load; the standby lags behind the copy's snapshot; the service is killed, then the standby."""
     made = primary, standby, _ = servers()
     source, destination, towline = make_service(towline_factory, made)
-    load = Workload(source.uri(), seed, clients=2, rate=150).create()
+    load = Workload(source.uri(), seed, clients=2, rate=80).create()
     load.run(transactions=60)
     replayed(primary, standby)
     assert levels(check(towline, *towline.arguments)).keys() <= {"source.replica_identity"}  # of the load's tables

@@ -10,7 +10,7 @@ NOT_PREPARED = 3  # exit status
 
 
 def make_load(source, seed):
-    return Workload(source.uri(), seed, clients=2, rate=150).create().run(transactions=30)
+    return Workload(source.uri(), seed, clients=2, rate=80).create().run(transactions=30)
 
 
 def go_on_for(load, transactions=40):

@@ -255,7 +255,7 @@ def test_large_prepared_transactions(streaming, source, destination, towline_fac
 
 def test_under_load_with_kills(source, destination, towline_factory, seed, size):
     dice = random.Random(seed)
-    load = Workload(source.uri(), seed, clients=3, rate=100, prepared_share=0.4).create().run(transactions=20)
+    load = Workload(source.uri(), seed, clients=3, rate=60, prepared_share=0.4).create().run(transactions=20)
     service = towline_factory(source, destination, arguments=ON)
     with load:
         service.start()

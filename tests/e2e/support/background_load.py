@@ -3,7 +3,7 @@ import threading
 
 from .waiting import wait_until
 
-PAUSE_SECONDS = 0.003
+PAUSE_SECONDS = 0.01
 
 
 class BackgroundLoad:
