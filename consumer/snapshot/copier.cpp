@@ -82,8 +82,7 @@ absl::Status CopyRun::RunSchemaOnly() {
     run.batch_max = 100;
     TOWLINE_RETURN_IF_ERROR(RunSchemaStatements(session, store_, run));
   }
-  // The statements stay: a start that wants rows as well knows by them whose objects it finds.
-  return store_.SetState(TaskState::kNew);
+  return store_.StartCopy({}, {}, std::nullopt, TaskState::kNew);
 }
 
 // Of the tables that are done, so that the stream can go on in them.
@@ -93,7 +92,6 @@ absl::Status CopyRun::IndexCopied() {
   TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_.ReadPieces());
   TOWLINE_ASSIGN_OR_RETURN(SchemaRun run,
                            PreparePostData(options_, kPostSection, store_, progress_));
-  run.is_repeated = is_schema_ours_;
   auto is_copied = [&left](const PostData& found) { return !left.contains(found.table); };
   TOWLINE_RETURN_IF_ERROR(
       RunPostDataAhead(options_, run, is_copied, SizesOf(pieces), store_, shutdown_));
@@ -117,7 +115,6 @@ absl::Status CopyRun::Finish() {
   TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_.ReadPieces());
   TOWLINE_ASSIGN_OR_RETURN(SchemaRun run,
                            PreparePostData(options_, kPostSection, store_, progress_));
-  run.is_repeated = is_schema_ours_;
   LogInfo("building indexes and constraints",
           {{"statements", absl::StrCat(progress_.statements_total - progress_.statements_done)}});
   run.fault_point = "copy:in-post-data";

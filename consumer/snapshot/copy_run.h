@@ -99,7 +99,6 @@ class CopyRun {
   std::vector<RangedCopy> ranges_left_;     // when all other tables are copied
   std::map<TableName, std::string> reasons_;
   bool is_partial_ = false;
-  bool is_schema_ours_ = false;  // all of it, post-data too: stages: schema has made it
   struct Kept {
     int64_t tables = 0;
     int64_t bytes = 0;

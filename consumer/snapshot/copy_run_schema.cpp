@@ -75,9 +75,6 @@ absl::Status CopyRun::StartOver() {
   if (!ours_.empty()) TOWLINE_RETURN_IF_ERROR(store_.SetState(TaskState::kCopyingSchema));
   TOWLINE_RETURN_IF_ERROR(EmptyBegun(session));
   TOWLINE_RETURN_IF_ERROR(LeaveOutMissingRoles(session, &start.dump));
-  // Before StartCopy() forgets them: without pieces they are those of stages: schema.
-  TOWLINE_ASSIGN_OR_RETURN(std::vector<SchemaStatement> made, store_.ReadSchemaStatements("pre"));
-  is_schema_ours_ = begun_.empty() && !made.empty();
   TOWLINE_RETURN_IF_ERROR(StoreSchema(start));
   FaultPoint("copy:schema-stored");
   TOWLINE_RETURN_IF_ERROR(EmptyAsAsked(session, tables));
@@ -182,7 +179,7 @@ absl::Status CopyRun::MakeSchema(Connection& session, const std::vector<Table>& 
   run.section = "pre";
   run.existed = existed_;
   run.is_partial = is_partial_;
-  run.is_repeated = !begun_.empty() || is_schema_ours_;
+  run.is_repeated = !begun_.empty();
   run.batch_max = 100;
   TOWLINE_RETURN_IF_ERROR(RunSchemaStatements(session, store_, run));
   return AdjustTables(session, tables);
