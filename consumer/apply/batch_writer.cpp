@@ -448,13 +448,17 @@ std::vector<TableChanges> BatchWriter::TakeTableChanges() {
   return tables;
 }
 
-// The last change of a net update is an UPDATE. One that is alone has met no other of its batch.
+// The last change of a net update is an UPDATE. One that is alone with its table has met no other.
 bool BatchWriter::MayBeClash(const Batch& batch, const Failed& failed) const {
   const Target& target = *failed.target;
-  return failed.is_session_usable && target.can_fold && target.may_clash &&
-         batch.changes.size() > 1 &&
-         batch.changes[failed.failure.change].kind == ChangeKind::kUpdate &&
-         IsClashError(failed.failure.status) && !clashes_.HasReplaced(target.table.oid);
+  if (!failed.is_session_usable || !target.can_fold || !target.may_clash ||
+      batch.changes[failed.failure.change].kind != ChangeKind::kUpdate ||
+      !IsClashError(failed.failure.status) || clashes_.HasReplaced(target.table.oid)) {
+    return false;
+  }
+  return std::count_if(batch.changes.begin(), batch.changes.end(), [&target](const Change& change) {
+           return change.relation == target.relation;
+         }) > 1;
 }
 
 std::optional<BatchWriter::Failed> BatchWriter::TakeFailure(const Batch& batch) {

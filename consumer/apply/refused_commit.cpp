@@ -17,10 +17,14 @@ namespace towline {
 namespace {
 
 // Of the tables $1 those that have deferrable triggers that fire for us, on themselves or their
-// partitions; whether the error is about it ($2, $3: its table), and how its constraint ($4) would
-// be switched off. Those of foreign keys are named by their constraint.
+// partitions; whether the error is about it ($2, $3: its table; of a foreign key the one that
+// refers, whichever of the two was changed), and how its constraint ($4) would be switched off.
+// Those of foreign keys are named by their constraint.
 constexpr char kDeferredSql[] = R"(
-SELECT k.oid, pg_catalog.bool_or(n.nspname = $2::text AND c.relname = $3::text),
+SELECT k.oid, pg_catalog.bool_or((n.nspname = $2::text AND c.relname = $3::text)
+    OR (o.conname = $4::text AND EXISTS (
+      SELECT 1 FROM pg_catalog.pg_class r JOIN pg_catalog.pg_namespace rn ON rn.oid = r.relnamespace
+      WHERE r.oid = o.conrelid AND rn.nspname = $2::text AND r.relname = $3::text))),
   pg_catalog.string_agg(
     pg_catalog.format('ALTER TABLE %I.%I ENABLE TRIGGER %I;', n.nspname, c.relname, t.tgname), ' '
     ORDER BY n.nspname, c.relname, t.tgname) FILTER (WHERE $4::text IN ('', o.conname))
@@ -44,8 +48,7 @@ bool IsOfServer(absl::string_view sqlstate) {
          absl::StartsWith(sqlstate, "XX");
 }
 
-absl::StatusOr<Culprit> FindCulprit(Connection& connection, const absl::Status& refused,
-                                    const ErrorObject& object,
+absl::StatusOr<Culprit> FindCulprit(Connection& connection, const ErrorObject& object,
                                     const std::vector<const Target*>& targets) {
   std::vector<Oid> oids;
   for (const Target* target : targets) oids.push_back(target->table.oid);
@@ -67,8 +70,7 @@ absl::StatusOr<Culprit> FindCulprit(Connection& connection, const absl::Status& 
     if (deferred.GetBool(row, 1)) return culprit(row);
   }
   // A trigger need not name a table. If there is but one that has any, it comes from there.
-  const bool may_be_only_one = object.table.empty() && !IsOfServer(GetSqlState(refused));
-  return may_be_only_one && deferred.row_count() == 1 ? culprit(0) : Culprit();
+  return object.table.empty() && deferred.row_count() == 1 ? culprit(0) : Culprit();
 }
 
 std::string PlaceOf(const Culprit& culprit, const ErrorObject& object, Lsn end_lsn) {
@@ -86,15 +88,14 @@ std::string PlaceOf(const Culprit& culprit, const ErrorObject& object, Lsn end_l
 
 bool IsRefusal(const absl::Status& status) {
   return !GetSqlState(status).empty() && !absl::IsAborted(status) && !absl::IsUnavailable(status) &&
-         !absl::IsResourceExhausted(status);
+         !absl::IsResourceExhausted(status) && !IsOfServer(GetSqlState(status));
 }
 
 absl::Status ExplainRefusedCommit(Connection& connection, const absl::Status& refused,
                                   const EndedTransaction& ended) {
   const ErrorObject object = ErrorObjectOf(refused).value_or(ErrorObject());
   // Without an answer the error is what the server said.
-  const Culprit culprit =
-      FindCulprit(connection, refused, object, ended.targets).value_or(Culprit());
+  const Culprit culprit = FindCulprit(connection, object, ended.targets).value_or(Culprit());
   absl::Status explained =
       WithContext(refused, absl::StrCat("the destination refuses at COMMIT what it checks there (",
                                         PlaceOf(culprit, object, ended.end_lsn), ")"));

@@ -33,9 +33,11 @@ WHERE n.nspname <> 'pg_catalog'
 ORDER BY b.type, c.opcmethod)";
 
 constexpr char kForeignTriggersSql[] =
-    "SELECT DISTINCT t.tgrelid FROM pg_catalog.pg_trigger t "
-    "JOIN pg_catalog.pg_constraint k ON k.oid = t.tgconstraint AND k.contype = 'f' "
-    "WHERE t.tgrelid = ANY ($1::pg_catalog.oid[]) AND t.tgenabled IN ('A', 'R')";
+    "SELECT k.oid FROM unnest($1::pg_catalog.oid[]) AS k(oid) "
+    "WHERE EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t "
+    "JOIN pg_catalog.pg_constraint o ON o.oid = t.tgconstraint AND o.contype = 'f' "
+    "WHERE t.tgenabled IN ('A', 'R') AND (t.tgrelid = k.oid OR t.tgrelid IN ("
+    "SELECT p.relid FROM pg_catalog.pg_partition_tree(k.oid) p)))";
 
 constexpr char kGenerationSql[] =
     "SELECT a.attrelid, a.attname, pg_catalog.pg_get_expr(d.adbin, d.adrelid) "

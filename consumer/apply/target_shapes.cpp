@@ -14,18 +14,19 @@ namespace towline {
 namespace {
 
 // Of pg_class c: which columns it has (each change writes the column's row anew, by another
-// transaction), and whether triggers or rules fire for us, as schema/catalog_reader.cpp asks.
+// transaction), how many triggers fire for us, those of constraints among them, and whether rules
+// do.
 constexpr char kShape[] =
     "pg_catalog.concat_ws(' ', c.relnatts, c.relkind, c.relpersistence, "
     "(SELECT pg_catalog.sum(a.xmin::text::bigint) FROM pg_catalog.pg_attribute a "
     "WHERE a.attrelid = c.oid AND a.attnum > 0), "
-    "EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal "
+    "(SELECT pg_catalog.count(*) FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid "
     "AND t.tgenabled IN ('A', 'R')), "
     "EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid "
     "AND r.ev_enabled IN ('A', 'R')), "
-    "c.relkind = 'p' AND EXISTS (SELECT 1 FROM pg_catalog.pg_partition_tree(c.oid) p "
-    "JOIN pg_catalog.pg_trigger t ON t.tgrelid = p.relid WHERE NOT t.tgisinternal "
-    "AND t.tgenabled IN ('A', 'R')))";
+    "CASE WHEN c.relkind = 'p' THEN (SELECT pg_catalog.count(*) "
+    "FROM pg_catalog.pg_partition_tree(c.oid) p JOIN pg_catalog.pg_trigger t "
+    "ON t.tgrelid = p.relid WHERE t.tgenabled IN ('A', 'R')) END)";
 
 // The cast fails, and its error has the table's name.
 constexpr char kCheck[] =

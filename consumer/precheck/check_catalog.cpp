@@ -313,8 +313,9 @@ const std::vector<CheckInfo>& CheckCatalog() {
       {"destination.triggers", "warn",
        "Triggers and rules that are ENABLE ALWAYS or REPLICA act on rows that are complete "
        "already, and the table's rows are then written one by one in the source's order, as with "
-       "fold: off. Those of a constraint do not change how rows are written; of a foreign key they "
-       "refuse and cascade, to rows whose own changes come by the stream.",
+       "fold: off. Those of a foreign key refuse and cascade, to rows whose own changes come by "
+       "the "
+       "stream.",
        "ALTER TABLE ... ENABLE TRIGGER, which makes it fire for applications only; of those of a "
        "constraint only a superuser may change it."},
       {"destination.event_triggers", "warn",

@@ -39,7 +39,7 @@ void CheckContext::Add(const char* id, FindingLevel level, std::string found, Me
     finding.why = info.why;
     if (HasBrokenName(mend.statement)) {
       mend.text = absl::StrCat(mend.text.empty() ? info.mend : mend.text,
-                               " By hand: a name breaks its line, so no statement is given.");
+                               " By hand: a name contains a line break, so no statement is given.");
     } else {
       finding.statement = std::move(mend.statement);
     }

@@ -211,7 +211,7 @@ void CheckLongTransactions(CheckContext& context) {
                                  " may not see: ", ListNames({hidden.begin(), hidden.end()})));
     // Nor is this: it shows the role the sessions of the whole server.
     absl::StrAppend(&mend.text, mend.text.empty() ? "" : " ",
-                    "Their age is seen with: GRANT pg_read_all_stats TO ", role, ";");
+                    "To see the ages that are unknown: GRANT pg_read_all_stats TO ", role, ";");
   }
   context.Warn(kId, absl::StrJoin(found, "; "), std::move(mend));
 }

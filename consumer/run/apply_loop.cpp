@@ -147,7 +147,7 @@ absl::Status ApplyLoop::AwaitCopy(const TableName& table) {
     await_told_at_ = now + kTellCopyAfter;
   }
   if (now >= await_told_at_) {
-    LogInfo("the stream waits for the copy of a table, as a change is news to it; so does the log",
+    LogInfo("the stream waits for the copy of a table; until then the slot keeps the source's log",
             {{"table", QuoteQualified(table.schema, table.name)}});
     await_told_at_ = now + kTellCopyInterval;
   }

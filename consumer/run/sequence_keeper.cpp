@@ -144,7 +144,7 @@ absl::Status SequenceKeeper::NoteMissing(const std::vector<SequenceValue>& missi
     told.push_back(sequence);
   }
   if (std::string names = NameWanted(told); !names.empty()) {
-    LogWarning("sequences of the source are not at the destination; they are set when they are",
+    LogWarning("sequences of the source are not at the destination; they will be set once they are",
                {{"sequences", names},
                 {"mend",
                  "Create them there as the source has them, with the defaults that use "

@@ -94,7 +94,7 @@ TEST(InitPlanTest, NameThatBreaksItsLineIsNoStatement) {
                {.statement = "GRANT A;\nGRANT B;"});
   InitPlan plan = MakeInitPlan(context.report);
   EXPECT_THAT(plan.source.statements, ElementsAre("GRANT A;", "GRANT B;"));
-  EXPECT_THAT(plan.source.by_hand, ElementsAre(HasSubstr("a name breaks its line")));
+  EXPECT_THAT(plan.source.by_hand, ElementsAre(HasSubstr("a name contains a line break")));
   plan.source.by_hand = {"a\rGRANT C;\nGRANT D;"};
   std::string text = FormatInitSide(plan.source, "host=a", "host \"x\nGRANT E;\"");
   for (const char* hidden : {"GRANT C", "GRANT D", "GRANT E"}) {
