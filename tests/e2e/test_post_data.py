@@ -6,6 +6,7 @@ import signal
 import pytest
 
 from support.compare import assert_equal
+from support.probes import Session
 from support.waiting import wait_until
 from test_schema import assert_same_schema
 
