@@ -352,6 +352,7 @@ absl::Status BatchWriter::WriteTable(const Batch& batch, const TableWork& work) 
 bool BatchWriter::Replaces(const Target& target, const Batch& batch,
                            absl::Span<const uint32_t> changes) {
   if (!target.may_clash) return target.replaces;
+  if (!replaces_ && !clashes_.HasClashed(target.table.oid)) return false;
   if (changes.size() == 1) return false;  // in nobody's way
   const bool has_updates = std::any_of(changes.begin(), changes.end(), [&](uint32_t index) {
     return batch.changes[index].kind == ChangeKind::kUpdate;

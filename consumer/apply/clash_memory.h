@@ -21,6 +21,8 @@ inline constexpr int kClashTriesMin = 64;
 
 class ClashMemory {
  public:
+  // Whether updates of it were ever refused.
+  bool HasClashed(Oid table) const { return tables_.contains(table); }
   // Call when updates of a batch are about to be written: whether as deletes and inserts.
   bool Replaces(Oid table);
   // The last answer.
