@@ -273,8 +273,7 @@ const std::vector<CheckInfo>& CheckCatalog() {
        "accept, if these tables never change."},
       {"destination.sequences", "fail, warn",
        "The copy sets the sequences at its end, and the stream goes on with that: what is not "
-       "there "
-       "or may not be set would give out numbers again that rows of the source have.",
+       "there or may not be set would give out numbers again that rows of the source have.",
        "Create them as the source has them, with the defaults that use them, or set schema: copy; "
        "GRANT SELECT, UPDATE ON SEQUENCE for what the finding lists."},
       {"destination.row_security", "fail", "Row security would refuse rows that the source has.",
@@ -314,14 +313,12 @@ const std::vector<CheckInfo>& CheckCatalog() {
        "Triggers and rules that are ENABLE ALWAYS or REPLICA act on rows that are complete "
        "already, and the table's rows are then written one by one in the source's order, as with "
        "fold: off. Those of a foreign key refuse and cascade, to rows whose own changes come by "
-       "the "
-       "stream.",
+       "the stream.",
        "ALTER TABLE ... ENABLE TRIGGER, which makes it fire for applications only; of those of a "
        "constraint only a superuser may change it."},
       {"destination.event_triggers", "warn",
        "Event triggers that are ENABLE ALWAYS or REPLICA act on what towline creates and alters, "
-       "or "
-       "refuse it.",
+       "or refuse it.",
        "ALTER EVENT TRIGGER ... ENABLE, which makes it fire for applications only."},
       {"destination.names", "warn",
        "What has the name already is left as it is: the source's table, index or sequence is not "
