@@ -67,8 +67,7 @@ absl::Status CopyRun::RunSchemaOnly() {
     if (table.oid != 0) existed_.insert(table.name);
   }
   TOWLINE_RETURN_IF_ERROR(LeaveOutMissingRoles(session, &start.dump));
-  // Of one that was cut short: what it has made is found there.
-  TOWLINE_ASSIGN_OR_RETURN(std::vector<SchemaStatement> begun, store_.ReadSchemaStatements("pre"));
+  TOWLINE_RETURN_IF_ERROR(NoteMade());
   // Without pieces, and never in the state indexing: a start that wants rows as well begins anew.
   TOWLINE_RETURN_IF_ERROR(store_.StartCopy({}, StatementsOf(start.dump, {}, /*is_at_once=*/true),
                                            std::nullopt, TaskState::kCopyingSchema));
@@ -78,7 +77,7 @@ absl::Status CopyRun::RunSchemaOnly() {
     run.section = section;
     run.existed = existed_;
     run.is_partial = is_partial_;
-    run.is_repeated = !begun.empty();
+    run.made_before = &made_;
     run.batch_max = 100;
     TOWLINE_RETURN_IF_ERROR(RunSchemaStatements(session, store_, run));
   }

@@ -62,6 +62,7 @@ class CopyRun {
   // copy_run_schema.cpp: a copy that starts, up to the tables that its rows go into.
   absl::Status StartOver();
   absl::Status LookAtDestination(Connection& session, const std::vector<Table>& tables);
+  absl::Status NoteMade();
   absl::Status StoreSchema(const CopyStart& start);
   absl::Status EmptyBegun(Connection& session);
   absl::Status EmptyAsAsked(Connection& session, const std::vector<Table>& tables);
@@ -94,6 +95,7 @@ class CopyRun {
   std::set<TableName> ours_;      // their names
   std::set<TableName> streamed_;  // begun_ too, but the tables came by the stream
   std::set<TableName> existed_;   // tables at the destination before pre-data
+  std::set<std::string> made_;    // statements that an earlier try has run
   std::map<TableName, std::string> policies_;
   std::map<TableName, RangedPlan> ranged_;  // of a copy that starts; then the pieces know
   std::vector<RangedCopy> ranges_left_;     // when all other tables are copied

@@ -121,7 +121,20 @@ absl::Status CopyRun::LookAtDestination(Connection& session, const std::vector<T
   return absl::OkStatus();
 }
 
+// Before StartCopy() forgets it. What was there before that try was told then.
+absl::Status CopyRun::NoteMade() {
+  for (const char* section : {"pre", kPostSection}) {
+    TOWLINE_ASSIGN_OR_RETURN(std::vector<SchemaStatement> statements,
+                             store_.ReadSchemaStatements(section));
+    for (SchemaStatement& statement : statements) {
+      if (statement.is_done) made_.insert(std::move(statement.statement));
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CopyRun::StoreSchema(const CopyStart& start) {
+  TOWLINE_RETURN_IF_ERROR(NoteMade());
   const ExportedSnapshot& snapshot = start.snapshot;
   std::vector<SchemaStatement> statements =
       StatementsOf(start.dump, snapshot.tables(), options_.is_once);
@@ -179,7 +192,7 @@ absl::Status CopyRun::MakeSchema(Connection& session, const std::vector<Table>& 
   run.section = "pre";
   run.existed = existed_;
   run.is_partial = is_partial_;
-  run.is_repeated = !begun_.empty();
+  run.made_before = &made_;
   run.batch_max = 100;
   TOWLINE_RETURN_IF_ERROR(RunSchemaStatements(session, store_, run));
   return AdjustTables(session, tables);

@@ -134,15 +134,16 @@ void LogOutcome(const SchemaRun& run, Outcome outcome, const std::string& statem
   std::string text = ShortStatement(statement);
   switch (outcome) {
     case Outcome::kAlreadyThere:
-      if (run.is_repeated || ComesWithTables(statement)) {
-        (run.is_repeated ? LogDebug : LogInfo)("already at the destination and left as it is",
-                                               {{"statement", text}});
-        return;
+      if (run.made_before != nullptr && run.made_before->contains(statement)) {
+        LogDebug("made by an earlier try", {{"statement", text}});
+      } else if (ComesWithTables(statement)) {
+        LogInfo("already at the destination and left as it is", {{"statement", text}});
+      } else {
+        LogWarning(
+            "an object of this name was at the destination already and is left as it is; "
+            "towline verify --schema-only shows whether it differs from the source's",
+            {{"statement", text}});
       }
-      LogWarning(
-          "an object of this name was at the destination already and is left as it is; "
-          "towline verify --schema-only shows whether it differs from the source's",
-          {{"statement", text}});
       return;
     case Outcome::kNotOurs:
       LogWarning("no right to run a statement at the destination; left out",

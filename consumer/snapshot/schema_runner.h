@@ -19,8 +19,9 @@ struct SchemaRun {
   std::string section;          // pre, post, final
   std::set<TableName> existed;  // tables that were at the destination before the statements
   bool is_partial = false;      // not all tables are selected: for the hint of an error
-  // An earlier try has run them: what is there already is expected, and not worth a line each.
-  bool is_repeated = false;
+  // Statements that an earlier try has run: what they make is there, which is not worth a line
+  // each. Null: none. Outlives the run.
+  const std::set<std::string>* made_before = nullptr;
   // So many statements share a transaction while all goes well: thousands of small ones (pre) would
   // otherwise cost a round trip for each step. 1 for those that take long and are not to be lost.
   size_t batch_max = 1;
