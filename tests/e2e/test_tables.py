@@ -69,9 +69,10 @@ def refusal(service, action, table):
     if done.returncode == 3:
         return done.stderr
     name = table.split(".")[1]
-    wait_until(lambda: notes(service).get(name, ("",))[0] == "refused", 60, f"{action} of {table} to be refused",
-               explain=service.tail)
-    return notes(service)[name][1]
+
+    def refused():  # one that is parked has a note for that as well
+        return [note["text"] for note in service.status()["table_notes"] if (note["table"], note["state"]) == (name, "refused")]
+    return wait_until(refused, 60, f"{action} of {table} to be refused", explain=service.tail)[0]
 
 
 def waits_for_table(database, table):
@@ -474,8 +475,7 @@ def test_what_the_selection_leaves_out_does_not_come_back(towline, three):
     ask(towline, "park", "public.a")
     wait_for_piece(towline, destination, "a", "parked")
     assert towline.stop() == 0
-    # Its own streaming: the state is that of the run before until then.
-    towline.start("--exclude", "public.a").wait_for_log("streaming from the source")
+    towline.start("--exclude", "public.a").wait_for_state("streaming")
     assert "do not select table" in refusal(towline, "rejoin", "public.a")
     assert piece(destination, "a") == ("parked", "asked for")
     assert towline.stop() == 0
