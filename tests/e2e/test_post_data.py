@@ -63,6 +63,46 @@ def test_an_idle_worker_builds_the_indexes_of_tables_that_are_copied(towline_fac
     assert service.stop() == 0
 
 
+# An index of columns alone whose build stands still at the destination for as long as somebody there holds an advisory lock.
+GATED = ("""CREATE FUNCTION gated(a int, b int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN
+            WHILE current_database() LIKE ''dst%'' AND EXISTS (SELECT FROM pg_catalog.pg_locks
+                WHERE locktype = ''advisory'' AND objid = 4711) LOOP PERFORM pg_sleep(0.05); END LOOP;
+            RETURN pg_catalog.btint4cmp(a, b); END'""",
+         "CREATE OPERATOR CLASS gated_ops FOR TYPE int USING btree AS OPERATOR 1 <, OPERATOR 2 <=, OPERATOR 3 =, OPERATOR 4 >=, "
+         "OPERATOR 5 >, FUNCTION 1 gated(int, int)")
+
+
+def test_idle_workers_build_side_by_side_and_the_snapshot_goes_with_the_last_row(towline_factory, source, destination):
+    source.script(*GATED, "CREATE TABLE large (id int PRIMARY KEY, v text)",
+                  "INSERT INTO large SELECT i, repeat('x', 500) FROM generate_series(1, 4000) i")
+    for name in ("one", "two"):
+        source.script(f"CREATE TABLE {name} (id int PRIMARY KEY, v int)", f"INSERT INTO {name} SELECT i, i FROM generate_series(1, 20) i",
+                      f"CREATE INDEX {name}_v ON {name} (v gated_ops)")
+    service = towline_factory(source, destination, arguments=["--copy-workers", "4", "--index-workers", "2", "--copy-rate-max", "300kB"])
+    building = ("SELECT count(*) = 2 FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' "
+                "AND application_name LIKE '%dst copy' AND query LIKE 'CREATE INDEX%'")
+    with Session(destination) as gate:
+        gate.execute("SELECT pg_advisory_lock(4711)")
+        service.start()
+        destination.wait_for(building)
+        assert service.state() == "copying" and source.value("SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name "
+                                                             "LIKE '%src snapshot' AND backend_xmin IS NOT NULL")
+        service.call("set", "copy_rate_max", "0", check=True)
+        destination.wait_for("SELECT state = 'copied' FROM towline_state.piece WHERE table_name = 'large'")
+        source.wait_for("SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name LIKE '%src%' AND backend_xmin IS NOT NULL "
+                        "AND state LIKE 'idle in%'")
+        source.wait_for("SELECT count(*) = 0 FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE l.relation = 'one'::regclass "
+                        "AND a.application_name LIKE '%src%'")
+        assert destination.value(building) and service.state() == "copying"
+        service.kill()
+    source.execute("UPDATE one SET v = v + 1000 WHERE id < 10")
+    service.start().wait_for_state("streaming")
+    service.wait_until_caught_up()
+    assert_equal(source.uri(), destination.uri())
+    assert_same_schema(source, destination)
+    assert service.stop() == 0
+
+
 def test_indexes_of_one_table_are_built_at_the_same_time_and_its_key_alone(towline_factory, source, destination):
     # A table with a key and two slow indexes; the copy brings few rows, but each takes its time in every index.
     source.script(SLOW, "CREATE TABLE t (id int, v int)", "INSERT INTO t SELECT i, i FROM generate_series(1, 40) i",
