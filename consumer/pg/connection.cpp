@@ -22,8 +22,10 @@ namespace towline {
 namespace {
 
 // A16: nothing that a role, database or server sets by default may kill a copy, change a text or
-// resolve a name. Settings a server does not know are left out by asking pg_settings. A database in
-// SQL_ASCII has bytes of any kind, which would be refused as a client's UTF-8.
+// resolve a name. Settings a server does not know are left out by asking it; pg_settings would make
+// its text of all settings there are for that, which took longer than all else at the start of a
+// session. A database in SQL_ASCII has bytes of any kind, which would be refused as a client's
+// UTF-8.
 constexpr char kPinnedSettings[] = R"(
   SELECT pg_catalog.set_config(pinned.name, pinned.value, false)
   FROM (VALUES ('statement_timeout', '0'), ('lock_timeout', '0'),
@@ -41,8 +43,7 @@ constexpr char kPinnedSettings[] = R"(
                ('client_encoding', CASE pg_catalog.current_setting('server_encoding')
                                      WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END))
        AS pinned(name, value)
-  WHERE EXISTS (SELECT 1 FROM pg_catalog.pg_settings s WHERE s.name OPERATOR(pg_catalog.=)
-                pinned.name OR pg_catalog.lower(s.name) OPERATOR(pg_catalog.=) pinned.name))";
+  WHERE pg_catalog.current_setting(pinned.name, true) IS NOT NULL)";
 
 // Of a message that is not whole yet: from here on CopyRead() calls it large.
 constexpr int64_t kLargeMessageBytes = 8 << 20;

@@ -89,11 +89,11 @@ absl::Status Attempt::RunSteps() {
 absl::Status Attempt::FindExtensionRows() {
   Config& config = context_.config;
   if (!config.copies_extension_tables || !config.extension_rows.empty()) return absl::OkStatus();
-  TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenSource());
-  TOWLINE_ASSIGN_OR_RETURN(ExtensionRows rows, ReadExtensionRows(source));
+  TOWLINE_ASSIGN_OR_RETURN(Connection * source, Source());
+  TOWLINE_ASSIGN_OR_RETURN(ExtensionRows rows, ReadExtensionRows(*source));
   TableSelection selection = SelectionOf(config);
   for (const auto& [table, condition] : rows) selection.extension_tables.push_back(table);
-  TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> selected, ReadTables(source, selection));
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> selected, ReadTables(*source, selection));
   rows = SelectedRows(rows, selected);
   if (row_.phase >= TaskState::kCopying) {
     TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_->ReadPieces());
@@ -111,24 +111,39 @@ absl::Status Attempt::FindExtensionRows() {
   return absl::OkStatus();
 }
 
-absl::StatusOr<Connection> Attempt::OpenSource() {
+absl::StatusOr<Connection> Attempt::OpenSource() { return OpenControl(context_.config.source); }
+
+absl::StatusOr<Connection> Attempt::OpenControl(const ConnectOptions& server) {
   Connection::Purpose purpose;
   purpose.application_name =
       context_.task.empty() ? "towline" : SourceApplication(context_.task, "control");
-  return Connection::Open(context_.config.source, purpose, shutdown_);
+  return Connection::Open(server, purpose, shutdown_);
 }
 
-// Where the slot is: a standby of the source, if one is given.
-absl::StatusOr<Connection> Attempt::OpenStreamServer() {
-  Connection::Purpose purpose;
-  purpose.application_name = SourceApplication(context_.task, "control");
-  return Connection::Open(context_.config.StreamServer(), purpose, shutdown_);
+absl::StatusOr<Connection*> Attempt::Source() {
+  if (!control_.has_value()) {
+    TOWLINE_ASSIGN_OR_RETURN(control_, OpenSource());
+  }
+  return &*control_;
+}
+
+absl::StatusOr<Connection*> Attempt::StreamServer() {
+  if (!context_.config.has_source_standby) return Source();
+  if (!standby_control_.has_value()) {
+    TOWLINE_ASSIGN_OR_RETURN(standby_control_, OpenControl(context_.config.source_standby));
+  }
+  return &*standby_control_;
+}
+
+void Attempt::CloseControl() {
+  control_.reset();
+  standby_control_.reset();
 }
 
 absl::Status Attempt::Connect() {
   const Config& config = context_.config;
-  TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenSource());
-  TOWLINE_ASSIGN_OR_RETURN(source_identity_, ReadSourceIdentity(source, config.source, shutdown_));
+  TOWLINE_ASSIGN_OR_RETURN(Connection * source, Source());
+  TOWLINE_ASSIGN_OR_RETURN(source_identity_, ReadSourceIdentity(*source, config.source, shutdown_));
   Connection::Purpose purpose;
   purpose.application_name = "towline";
   TOWLINE_ASSIGN_OR_RETURN(Connection destination,
@@ -136,6 +151,7 @@ absl::Status Attempt::Connect() {
   TOWLINE_ASSIGN_OR_RETURN(destination_identity_, ReadServerIdentity(destination));
   if (context_.task.empty()) {
     context_.task = DeriveTaskName(source_identity_, destination_identity_);
+    control_.reset();  // it has no name
   }
   context_.has_ever_connected = true;
   connected_at_ = SteadyNow();
@@ -227,28 +243,28 @@ absl::Status Attempt::WaitEnded(absl::Status status) {
 absl::Status Attempt::PrepareSlot() {
   if (row_.is_slot_created) return absl::OkStatus();
   TOWLINE_RETURN_IF_ERROR(SetState(TaskState::kChecking));
-  TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenSource());
-  TOWLINE_ASSIGN_OR_RETURN(Connection server, OpenStreamServer());
+  TOWLINE_ASSIGN_OR_RETURN(Connection * source, Source());
+  TOWLINE_ASSIGN_OR_RETURN(Connection * server, StreamServer());
   const std::string slot = SlotName(context_.task);
-  TOWLINE_ASSIGN_OR_RETURN(std::optional<SlotInfo> found, ReadSlot(server, slot));
+  TOWLINE_ASSIGN_OR_RETURN(std::optional<SlotInfo> found, ReadSlot(*server, slot));
   bool is_ours = found.has_value() && IsLeftSlot(row_, source_identity_.database, *found);
   if (found.has_value() && !found->confirmed_flush_lsn.is_valid()) {
     return absl::AbortedError(
-        absl::StrCat("a slot ", slot, " is just being made on the ", server.side()));
+        absl::StrCat("a slot ", slot, " is just being made on the ", server->side()));
   }
   if (found.has_value() && !is_ours) {
     return WithHint(absl::FailedPreconditionError(
-                        absl::StrCat("a slot ", slot, " exists on the ", server.side(),
+                        absl::StrCat("a slot ", slot, " exists on the ", server->side(),
                                      " already, and this task has not made it")),
                     absl::StrCat("If no other towline uses it: SELECT pg_drop_replication_slot('",
                                  slot, "'); else give another --task."));
   }
   if (is_ours) {
     LogInfo("taking the slot that was made before a crash and not noted", {{"slot", slot}});
-    return NoteOurSlot(source);
+    return NoteOurSlot(*source);
   }
   TOWLINE_RETURN_IF_ERROR(CheckNothingPrepared());
-  return CreateOurSlot(source, slot);
+  return CreateOurSlot(*source, slot);
 }
 
 // What an earlier task of this name has left prepared would be taken for this one's.
@@ -347,6 +363,7 @@ absl::Status Attempt::CopySchema() {
                         "stages: schema, and task ", context_.task, " has begun to copy rows")),
                     "Run it without this option, or drop the task first (towline drop).");
   }
+  CloseControl();
   auto on_wait = [this](const std::string& waits_for) { NoteWait(waits_for); };
   TOWLINE_RETURN_IF_ERROR(SetState(TaskState::kCopyingSchema));
   TOWLINE_RETURN_IF_ERROR(
@@ -364,6 +381,7 @@ absl::Status Attempt::Copy() {
   auto on_wait = [this](const std::string& waits_for) { NoteWait(waits_for); };
   TOWLINE_RETURN_IF_ERROR(SetState(row_.phase));
   const CopierOptions options = CopyOptions();
+  CloseControl();
   monitor_->Watch(&copy_progress_);
   StreamBeside beside({.start = [this](LiveCopy& live) { return StartBeside(live); },
                        .watch = [this](const StreamSession* s) { monitor_->WatchBeside(s); },

@@ -152,7 +152,13 @@ class Attempt {
   absl::Status NoteProgress(Lsn position);
 
   absl::StatusOr<Connection> OpenSource();
-  absl::StatusOr<Connection> OpenStreamServer();
+  absl::StatusOr<Connection> OpenControl(const ConnectOptions& server);
+  // For what is asked in moments, while the attempt comes to its next long step: each use leaves
+  // the session as it found it. Of the second: where the slot is, the source itself if no standby
+  // is given.
+  absl::StatusOr<Connection*> Source();
+  absl::StatusOr<Connection*> StreamServer();
+  void CloseControl();
   absl::Status SetState(TaskState state);
   void NoteWait(const std::string& waits_for);
   absl::Status WaitEnded(absl::Status status);
@@ -164,6 +170,8 @@ class Attempt {
   const Shutdown& shutdown_;  // stop_'s
   ServerIdentity source_identity_;
   ServerIdentity destination_identity_;
+  std::optional<Connection> control_;  // see Source()
+  std::optional<Connection> standby_control_;
   std::optional<StateStore> store_;
   TaskRow row_;  // as read or written last
   std::unique_ptr<Monitor> monitor_;

@@ -73,8 +73,8 @@ absl::Status Attempt::CheckRulesOfCopy() {
   std::map<TableName, std::string> known;
   TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_->ReadPieces());
   for (PieceRow& piece : pieces) known[piece.table] = std::move(piece.rule);
-  TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenSource());
-  TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> tables, ReadTables(source, SelectionOf(config)));
+  TOWLINE_ASSIGN_OR_RETURN(Connection * source, Source());
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> tables, ReadTables(*source, SelectionOf(config)));
   std::erase_if(tables, [&](const Table& table) {
     return RuleText(FindRule(config.rules, table)) == known[table.name];
   });
@@ -90,14 +90,14 @@ absl::Status Attempt::CompareStandby() {
     TOWLINE_RETURN_IF_ERROR(CheckSlotServer(row_, config.has_source_standby));
   }
   if (!config.has_source_standby || !config.stages.stream) return absl::OkStatus();
-  TOWLINE_ASSIGN_OR_RETURN(Connection standby, OpenStreamServer());
-  return CheckIsStandbyOf(source_identity_, standby, config.source_standby, shutdown_);
+  TOWLINE_ASSIGN_OR_RETURN(Connection * standby, StreamServer());
+  return CheckIsStandbyOf(source_identity_, *standby, config.source_standby, shutdown_);
 }
 
 absl::Status Attempt::CompareSlot() {
   TOWLINE_RETURN_IF_ERROR(CompareStandby());
-  TOWLINE_ASSIGN_OR_RETURN(Connection server, OpenStreamServer());
-  TOWLINE_ASSIGN_OR_RETURN(std::optional<SlotInfo> slot, ReadSlot(server, row_.slot));
+  TOWLINE_ASSIGN_OR_RETURN(Connection * server, StreamServer());
+  TOWLINE_ASSIGN_OR_RETURN(std::optional<SlotInfo> slot, ReadSlot(*server, row_.slot));
   context_.is_slot_created = slot.has_value();
   if (slot.has_value()) {
     context_.board.Update([&slot](TaskStatus& status) {
@@ -113,11 +113,11 @@ absl::Status Attempt::CompareSlot() {
   TOWLINE_RETURN_IF_ERROR(CheckSlot(row_, source_identity_.database, slot));
   if (!context_.config.has_source_standby) {
     TOWLINE_ASSIGN_OR_RETURN(std::string end,
-                             server.QueryValue("SELECT pg_catalog.pg_current_wal_insert_lsn()"));
+                             server->QueryValue("SELECT pg_catalog.pg_current_wal_insert_lsn()"));
     TOWLINE_ASSIGN_OR_RETURN(Lsn log_end, Lsn::Parse(end));
     return CheckNotPutBack(row_, log_end);
   }
-  return EndSessionsAtSource(server, context_.task, shutdown_);
+  return EndSessionsAtSource(*server, context_.task, shutdown_);
 }
 
 // Why the task cannot go on from its slot (I2), or OK.
@@ -146,7 +146,7 @@ absl::Status Attempt::RefuseUsedSlot(Connection& source) {
 }
 
 absl::Status Attempt::Compare() {
-  TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenSource());
+  TOWLINE_ASSIGN_OR_RETURN(Connection * source, Source());
   if (row_.phase == TaskState::kHealing) {
     heal_reason_ = "an earlier heal was interrupted";
   } else if (absl::Status loss = FindLoss(); !loss.ok()) {
@@ -156,10 +156,10 @@ absl::Status Attempt::Compare() {
     // What is lost later, with nobody looking on, is for the user to decide again.
     context_.config.heals = false;
   }
-  if (!heal_reason_.empty()) TOWLINE_RETURN_IF_ERROR(RefuseUsedSlot(source));
+  if (!heal_reason_.empty()) TOWLINE_RETURN_IF_ERROR(RefuseUsedSlot(*source));
   if (row_.is_slot_created || !heal_reason_.empty()) {
     // Nothing else of this attempt is open there yet.
-    TOWLINE_RETURN_IF_ERROR(EndSessionsAtSource(source, context_.task, shutdown_));
+    TOWLINE_RETURN_IF_ERROR(EndSessionsAtSource(*source, context_.task, shutdown_));
   }
   if (!heal_reason_.empty()) return absl::OkStatus();
   if (row_.source.timeline != source_identity_.timeline) {

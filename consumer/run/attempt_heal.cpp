@@ -98,6 +98,7 @@ absl::StatusOr<std::vector<PieceRow>> FindLeftOut(Connection& source, std::vecto
 }  // namespace
 
 absl::Status Attempt::Heal() {
+  CloseControl();
   TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenSource());
   TOWLINE_RETURN_IF_ERROR(RefuseHealing(source));
   LogWarning(

@@ -68,8 +68,8 @@ absl::StatusOr<Connection> Attempt::OpenJoinSource() {
 }
 
 absl::Status Attempt::CheckMayJoinNow() {
-  TOWLINE_ASSIGN_OR_RETURN(Connection server, OpenStreamServer());
-  TOWLINE_ASSIGN_OR_RETURN(std::optional<SlotInfo> slot, ReadSlot(server, row_.slot));
+  TOWLINE_ASSIGN_OR_RETURN(Connection * server, StreamServer());
+  TOWLINE_ASSIGN_OR_RETURN(std::optional<SlotInfo> slot, ReadSlot(*server, row_.slot));
   return CheckMayJoin(context_.config, slot.has_value() && slot->is_two_phase);
 }
 

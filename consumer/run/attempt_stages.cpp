@@ -41,6 +41,7 @@ absl::Status Attempt::CopyOnce() {
   auto on_wait = [this](const std::string& waits_for) { NoteWait(waits_for); };
   TOWLINE_RETURN_IF_ERROR(
       SetState(row_.phase == TaskState::kNew ? TaskState::kChecking : row_.phase));
+  CloseControl();
   monitor_->Watch(&copy_progress_);
   NoCompanion none;
   absl::Status copied =
@@ -75,18 +76,18 @@ absl::Status Attempt::AdoptSlot() {
   }
   TOWLINE_RETURN_IF_ERROR(SetState(TaskState::kChecking));
   const std::string name = config.slot.empty() ? SlotName(context_.task) : config.slot;
-  TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenSource());
-  TOWLINE_ASSIGN_OR_RETURN(Connection server, OpenStreamServer());
+  TOWLINE_ASSIGN_OR_RETURN(Connection * source, Source());
+  TOWLINE_ASSIGN_OR_RETURN(Connection * server, StreamServer());
   Lsn position;
-  TOWLINE_RETURN_IF_ERROR(CheckAdoptable(source, server, name, &position));
+  TOWLINE_RETURN_IF_ERROR(CheckAdoptable(*source, *server, name, &position));
   TOWLINE_RETURN_IF_ERROR(CheckNothingPrepared());
-  TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, AdoptTables(source));
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, AdoptTables(*source));
   // What a copy without a stream has left that was cut short is the user's: of a task with a slot
   // it would be a copy that is not complete.
   TOWLINE_RETURN_IF_ERROR(store_->StartCopy({}, {}, std::nullopt, TaskState::kChecking));
   row_.slot = name;
   row_.position = position;
-  TOWLINE_RETURN_IF_ERROR(NoteSlotCreated(source));
+  TOWLINE_RETURN_IF_ERROR(NoteSlotCreated(*source));
   // Last: whoever finds this phase finds all before it.
   TOWLINE_RETURN_IF_ERROR(store_->StartCopy(pieces, {}, std::nullopt, TaskState::kCatchingUp));
   TOWLINE_ASSIGN_OR_RETURN(row_, store_->ReadTask());

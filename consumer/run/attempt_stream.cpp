@@ -97,6 +97,7 @@ constexpr int kTwoPhaseOffVersionMin = 180000;
 }  // namespace
 
 absl::Status Attempt::StayPaused() {
+  CloseControl();
   TOWLINE_RETURN_IF_ERROR(SetState(TaskState::kPaused));
   LogInfo("paused; the slot keeps the source's log meanwhile",
           {{"resume", absl::StrCat("towline resume --task ", context_.task)}});
@@ -123,20 +124,22 @@ absl::Status Attempt::Constrain() {
 
 absl::Status Attempt::PrepareStream() {
   TOWLINE_RETURN_IF_ERROR(ReadTask());
-  TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenSource());
-  TOWLINE_ASSIGN_OR_RETURN(Connection server, OpenStreamServer());
-  TOWLINE_ASSIGN_OR_RETURN(std::optional<SlotInfo> slot, ReadSlot(server, row_.slot));
+  TOWLINE_ASSIGN_OR_RETURN(Connection * source, Source());
+  TOWLINE_ASSIGN_OR_RETURN(Connection * server, StreamServer());
+  TOWLINE_ASSIGN_OR_RETURN(std::optional<SlotInfo> slot, ReadSlot(*server, row_.slot));
   TOWLINE_RETURN_IF_ERROR(CheckSlot(row_, source_identity_.database, slot));
-  TOWLINE_RETURN_IF_ERROR(FreeSlot(server, row_.slot, SlotName(context_.task),
+  TOWLINE_RETURN_IF_ERROR(FreeSlot(*server, row_.slot, SlotName(context_.task),
                                    context_.config.limits.slot_busy_wait_max, shutdown_));
-  TOWLINE_RETURN_IF_ERROR(DecideTwoPhase(server, *slot));
-  TOWLINE_RETURN_IF_ERROR(DecideFailover(server, *slot));
+  TOWLINE_RETURN_IF_ERROR(DecideTwoPhase(*server, *slot));
+  TOWLINE_RETURN_IF_ERROR(DecideFailover(*server, *slot));
   TOWLINE_ASSIGN_OR_RETURN(std::string flush_lsn,
-                           source.QueryValue("SELECT pg_catalog.pg_current_wal_flush_lsn()"));
+                           source->QueryValue("SELECT pg_catalog.pg_current_wal_flush_lsn()"));
   TOWLINE_ASSIGN_OR_RETURN(catch_up_to_, Lsn::Parse(flush_lsn));
-  TOWLINE_RETURN_IF_ERROR(SetStatusInterval(server));
-  TOWLINE_RETURN_IF_ERROR(SetPluginOptions(source, server));
-  return ReadDomains(source);
+  TOWLINE_RETURN_IF_ERROR(SetStatusInterval(*server));
+  TOWLINE_RETURN_IF_ERROR(SetPluginOptions(*source, *server));
+  TOWLINE_RETURN_IF_ERROR(ReadDomains(*source));
+  CloseControl();
+  return absl::OkStatus();
 }
 
 // The task's state stays the copy's. On the thread that runs the copy.
@@ -433,8 +436,8 @@ absl::Status Attempt::CheckRules(const std::vector<PieceRow>& known) {
   // Partitions may have moved since; a table that is gone brings no changes.
   std::vector<TableName> names;
   for (const PieceRow& piece : pieces) names.push_back(piece.table);
-  TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenSource());
-  TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> tables, ReadTablesByName(source, names));
+  TOWLINE_ASSIGN_OR_RETURN(Connection * source, Source());
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> tables, ReadTablesByName(*source, names));
   std::vector<PieceRow> changed = ChangedRules(pieces, tables, config.rules);
   if (changed.empty()) return absl::OkStatus();
   if (!config.accepts_rule_change) return RefuseRuleChange(row_, changed);

@@ -108,9 +108,9 @@ absl::Status Attempt::SelectTables() {
 // meanwhile is noted, and parked when it may leave, whatever the selection takes by then. Before
 // anything streams, and when tables were taken up (SelectTables()).
 absl::Status Attempt::ParkUnselected() {
-  TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenSource());
+  TOWLINE_ASSIGN_OR_RETURN(Connection * source, Source());
   TOWLINE_ASSIGN_OR_RETURN(std::vector<ListedTable> tables,
-                           ListTables(source, SelectionOf(context_.config)));
+                           ListTables(*source, SelectionOf(context_.config)));
   TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_->ReadPieces());
   std::vector<FailedTable> left = UnselectedPieces(pieces, tables, context_.config.ddl.is_on);
   has_left_ = false;
