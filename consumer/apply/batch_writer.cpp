@@ -5,7 +5,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "apply/conflict.h"
-#include "apply/fold_rows.h"
 #include "apply/truncate.h"
 #include "base/error.h"
 #include "base/fault_point.h"
@@ -25,20 +24,6 @@ constexpr size_t kLargeRowBytes = 1 << 20;
 // is for the row's header and alignment.
 constexpr size_t kRowBytesMax = 0x3fffffff - (64 << 10);
 
-Folder::Options FolderOptionsOf(const Target& target, bool replaces) {
-  Folder::Options options;
-  for (int index : target.match) {
-    const TargetColumn& column = target.columns[static_cast<size_t>(index)];
-    options.key.in_full.push_back(column.field);
-    if (column.key_field >= 0) options.key.in_key.push_back(column.key_field);
-  }
-  if (options.key.in_key.size() != options.key.in_full.size()) options.key.in_key.clear();
-  options.has_old_images = target.relation->replica_identity == ReplicaIdentity::kFull;
-  options.replaces = replaces;
-  options.keeps_rows = target.keeps_rows;
-  return options;
-}
-
 }  // namespace
 
 BatchWriter::BatchWriter(Connection* connection, Options options)
@@ -51,7 +36,7 @@ BatchWriter::BatchWriter(Connection* connection, Options options)
 
 const Target& BatchWriter::TargetOf(const Change& change) {
   if (last_target_ == nullptr || last_target_->relation != change.relation) {
-    last_target_ = targets_.find(change.relation)->second.target.get();
+    last_target_ = planner_.Find(change.relation);
   }
   return *last_target_;
 }
@@ -65,12 +50,7 @@ absl::Status BatchWriter::ReadTargetsOf(const Batch& batch) {
   auto look_at = [&](const Relation* relation) {
     if (relation == last) return;
     last = relation;
-    auto known = targets_.find(relation);
-    if (known != targets_.end()) {
-      if (!known->second.is_touched) touched_.push_back(relation);
-      known->second.is_touched = true;
-      return;
-    }
+    if (planner_.Find(relation) != nullptr) return Touch(relation);
     if (std::find(unknown.begin(), unknown.end(), relation) == unknown.end()) {
       unknown.push_back(relation);
     }
@@ -101,12 +81,15 @@ absl::Status BatchWriter::ReadTargetsOf(const Batch& batch) {
       TOWLINE_RETURN_IF_ERROR(CheckRedescription(*described, *relation, target.table));
     }
     described = relation;
-    has_ordered_ = has_ordered_ || target.keeps_order;
-    targets_[relation] = {std::make_unique<const Target>(std::move(target)), /*is_touched=*/true};
-    touched_.push_back(relation);
+    planner_.Add(std::move(target));
+    Touch(relation);
     new_targets_.push_back(relation);
   }
   return absl::OkStatus();
+}
+
+void BatchWriter::Touch(const Relation* relation) {
+  if (is_touched_.insert(relation).second) touched_.push_back(relation);
 }
 
 // What the destination holds under a name are the rows of the table that was copied. Another table
@@ -154,23 +137,39 @@ absl::Status BatchWriter::NoteNewTable(const Relation& relation, const Table& ta
                           RuleText(rule));
 }
 
+BatchPlan BatchWriter::Plan(const Batch& batch, size_t begin, size_t end) const {
+  ScopedStage stage(options_.clock, Stage::kFold);
+  return *planner_.Plan(batch, begin, end);
+}
+
 absl::Status BatchWriter::Write(const Batch& batch, size_t begin, size_t end) {
+  return WritePlan(batch, Plan(batch, begin, end));
+}
+
+absl::Status BatchWriter::WritePlan(const Batch& batch, BatchPlan plan) {
+  planner_.NoteWritten(plan);
   missed_before_ = pipeline_.missed_rows();
-  for (size_t i = begin; i < end; ++i) {
-    const Change& change = batch.changes[i];
-    const bool is_truncate = change.kind == ChangeKind::kTruncate;
-    if (!is_truncate && !(has_ordered_ && TargetOf(change).keeps_order)) continue;
-    TOWLINE_RETURN_IF_ERROR(WriteSegment(batch, begin, i));
-    begin = i + 1;
-    if (is_truncate) {
-      TOWLINE_RETURN_IF_ERROR(pipeline_.Drain());
-      TOWLINE_RETURN_IF_ERROR(WriteTruncate(change));
-    } else {
-      TOWLINE_RETURN_IF_ERROR(row_writer_.Write(TargetOf(change), change, i));
+  for (PlannedSegment& segment : plan.segments) {
+    bool is_first = true;
+    for (PlannedTable& table : segment.tables) {
+      TOWLINE_RETURN_IF_ERROR(WriteTable(batch, std::move(table)));
+      if (is_first) FaultPoint("apply:in-batch");
+      is_first = false;
+    }
+    if (segment.barrier.has_value()) {
+      TOWLINE_RETURN_IF_ERROR(WriteBarrier(batch, *segment.barrier));
     }
   }
-  TOWLINE_RETURN_IF_ERROR(WriteSegment(batch, begin, end));
   return pipeline_.Push();
+}
+
+absl::Status BatchWriter::WriteBarrier(const Batch& batch, size_t index) {
+  const Change& change = batch.changes[index];
+  if (change.kind != ChangeKind::kTruncate) {
+    return row_writer_.Write(TargetOf(change), change, index);
+  }
+  TOWLINE_RETURN_IF_ERROR(pipeline_.Drain());
+  return WriteTruncate(change);
 }
 
 // Statements that were on the way behind the one that failed have not been prepared.
@@ -185,8 +184,9 @@ absl::Status BatchWriter::Forget() {
 
 absl::Status BatchWriter::Renew() {
   missed_before_ = pipeline_.missed_rows();
-  targets_.clear();
+  planner_.ForgetAll();
   touched_.clear();
+  is_touched_.clear();
   // A column that captured DDL has dropped and made again under its name is no surprise.
   described_.clear();
   last_target_ = nullptr;
@@ -232,27 +232,22 @@ Oid BatchWriter::SourceOidOf(const TableName& table) const {
 
 void BatchWriter::CheckShapes() {
   std::vector<Oid> tables;
-  for (const Relation* relation : touched_) {
-    KnownTarget& known = targets_.find(relation)->second;
-    known.is_touched = false;
-    tables.push_back(known.target->table.oid);
-  }
+  for (const Relation* relation : touched_) tables.push_back(planner_.Find(relation)->table.oid);
   touched_.clear();
+  is_touched_.clear();
   shapes_.Check(tables);
 }
 
 std::vector<const Target*> BatchWriter::Touched() const {
   std::vector<const Target*> touched;
-  for (const Relation* relation : touched_) {
-    touched.push_back(targets_.find(relation)->second.target.get());
-  }
+  for (const Relation* relation : touched_) touched.push_back(planner_.Find(relation));
   return touched;
 }
 
 void BatchWriter::ForgetNewTargets() {
-  for (const Relation* relation : touched_) targets_.find(relation)->second.is_touched = false;
   touched_.clear();
-  for (const Relation* relation : new_targets_) targets_.erase(relation);
+  is_touched_.clear();
+  for (const Relation* relation : new_targets_) planner_.Forget(relation);
   for (const TableName& table : noted_) options_.source_oids.erase(table);
   last_target_ = nullptr;
 }
@@ -270,7 +265,7 @@ absl::Status BatchWriter::WriteTruncate(const Change& change) {
           "table ", relation->name.schema, ".", relation->name.name,
           ": TRUNCATE of one partition, whose rows are published as the whole table's"));
     }
-    emptied.push_back(targets_.find(relation)->second.target.get());
+    emptied.push_back(planner_.Find(relation));
   }
   absl::Status done = TruncateTables(*connection_, emptied, change.truncate_restarts_identity);
   const bool is_one = change.truncated->size() == 1;
@@ -278,118 +273,35 @@ absl::Status BatchWriter::WriteTruncate(const Change& change) {
   return is_one ? WithFailedTable(done, {first.name, first.oid}) : done;
 }
 
-void BatchWriter::Gather(const Batch& batch, size_t begin, size_t end) {
-  tables_.clear();
-  table_numbers_.clear();
-  const Relation* last_relation = nullptr;
-  TableWork* work = nullptr;
-  for (size_t i = begin; i < end; ++i) {
-    const Change& change = batch.changes[i];
-    if (change.relation != last_relation) {
-      last_relation = change.relation;
-      auto [at, is_new] = table_numbers_.try_emplace(TargetOf(change).table.oid, tables_.size());
-      if (is_new) tables_.emplace_back();
-      work = &tables_[at->second];
-    }
-    work->changes.push_back(static_cast<uint32_t>(i));
-    work->has_only_inserts &= change.kind == ChangeKind::kInsert;
-  }
-}
-
-absl::Status BatchWriter::WriteSegment(const Batch& batch, size_t begin, size_t end) {
-  if (begin == end) return absl::OkStatus();
-  Gather(batch, begin, end);
-  bool is_first = true;
-  for (const TableWork& work : tables_) {
-    TOWLINE_RETURN_IF_ERROR(WriteTable(batch, work));
-    if (is_first) FaultPoint("apply:in-batch");
-    is_first = false;
-  }
-  return absl::OkStatus();
-}
-
-// The changes from `first` on that are inserts of the same relation and that COPY can take.
+// The changes from `first` on that are inserts and that COPY can take.
 BatchWriter::Run BatchWriter::FindRun(const Batch& batch, absl::Span<const uint32_t> changes,
-                                      size_t first) const {
+                                      size_t first) {
   Run run{first, false};
-  const Relation* relation = batch.changes[changes[first]].relation;
   while (run.end < changes.size()) {
     const Change& change = batch.changes[changes[run.end]];
-    if (change.kind != ChangeKind::kInsert || change.relation != relation) break;
-    if (change.new_row.size() > kRowBytesMax) break;
+    if (change.kind != ChangeKind::kInsert || change.new_row.size() > kRowBytesMax) break;
     run.has_large_row |= change.new_row.size() >= kLargeRowBytes;
     ++run.end;
   }
   return run;
 }
 
-absl::Status BatchWriter::WriteTable(const Batch& batch, const TableWork& work) {
-  const absl::Span<const uint32_t> changes = work.changes;
-  if (work.has_only_inserts) return WriteInOrder(batch, changes);
-  // A table that has been described anew is another target: what its rows mean before and after
-  // cannot be compared.
-  for (size_t begin = 0; begin < changes.size();) {
-    const Target& target = TargetOf(batch.changes[changes[begin]]);
-    size_t end = begin;
-    while (end < changes.size() && batch.changes[changes[end]].relation == target.relation) ++end;
-    const absl::Span<const uint32_t> same = changes.subspan(begin, end - begin);
-    begin = end;
-    const bool replaces = target.can_fold && Replaces(target, batch, same);
-    const bool folds = target.can_fold && !(replaces && target.keeps_rows);
-    if (!folds || (target.matching == Matching::kExact && skips_locked_)) {
-      TOWLINE_RETURN_IF_ERROR(WriteInOrder(batch, same));
-    } else if (target.matching == Matching::kExact) {
-      RowFolder folder;
-      TOWLINE_RETURN_IF_ERROR(WriteFolded(batch, same, &folder));
-    } else {
-      Folder folder(FolderOptionsOf(target, replaces));
-      TOWLINE_RETURN_IF_ERROR(WriteFolded(batch, same, &folder));
-    }
+absl::Status BatchWriter::WriteTable(const Batch& batch, PlannedTable table) {
+  for (PlannedWrite& write : table.writes) {
+    TOWLINE_RETURN_IF_ERROR(write.in_order.empty()
+                                ? net_writer_.Write(*write.target, std::move(write.net))
+                                : WriteInOrder(batch, *write.target, write.in_order));
   }
   return absl::OkStatus();
 }
 
-bool BatchWriter::Replaces(const Target& target, const Batch& batch,
-                           absl::Span<const uint32_t> changes) {
-  if (!target.may_clash) return target.replaces;
-  if (!replaces_ && !clashes_.HasClashed(target.table.oid)) return false;
-  if (changes.size() == 1) return false;  // in nobody's way
-  const bool has_updates = std::any_of(changes.begin(), changes.end(), [&](uint32_t index) {
-    return batch.changes[index].kind == ChangeKind::kUpdate;
-  });
-  return has_updates && (replaces_ || clashes_.Replaces(target.table.oid));
-}
-
-template <typename AnyFolder>
-absl::Status BatchWriter::WriteFolded(const Batch& batch, absl::Span<const uint32_t> changes,
-                                      AnyFolder* folder) {
-  ScopedStage stage(options_.clock, Stage::kFold);
-  const Target& target = TargetOf(batch.changes[changes.front()]);
-  auto write_net = [&] {
-    ScopedStage writing(options_.clock, Stage::kApply);
-    return net_writer_.Write(target, folder->Net());
-  };
-  for (const uint32_t& index : changes) {
-    const Change& change = batch.changes[index];
-    if (folder->Add(index, change)) continue;
-    if (!folder->is_empty()) {
-      TOWLINE_RETURN_IF_ERROR(write_net());
-      folder->Clear();
-      if (folder->Add(index, change)) continue;
-    }
-    ScopedStage writing(options_.clock, Stage::kApply);
-    TOWLINE_RETURN_IF_ERROR(WriteInOrder(batch, absl::MakeConstSpan(&index, 1)));
-  }
-  return folder->is_empty() ? absl::OkStatus() : write_net();
-}
-
 // As they came: runs of inserts by COPY, the rest as a statement each.
-absl::Status BatchWriter::WriteInOrder(const Batch& batch, absl::Span<const uint32_t> changes) {
+absl::Status BatchWriter::WriteInOrder(const Batch& batch, const Target& target,
+                                       absl::Span<const uint32_t> changes) {
   for (size_t i = 0; i < changes.size();) {
-    const Target& target = TargetOf(batch.changes[changes[i]]);
     Run run = FindRun(batch, changes, i);
     const size_t rows = run.end - i;
-    if (target.can_copy && run.has_large_row && rows > 0) {
+    if (rows > 0 && (run.has_large_row ? target.can_copy : net_writer_.IsCopy(target, rows))) {
       copied_.clear();
       for (; i < run.end; ++i) copied_.push_back({batch.changes[changes[i]].new_row, changes[i]});
       TOWLINE_RETURN_IF_ERROR(net_writer_.Copy(target, copied_));
@@ -454,7 +366,7 @@ bool BatchWriter::MayBeClash(const Batch& batch, const Failed& failed) const {
   const Target& target = *failed.target;
   if (!failed.is_session_usable || !target.can_fold || !target.may_clash ||
       batch.changes[failed.failure.change].kind != ChangeKind::kUpdate ||
-      !IsClashError(failed.failure.status) || clashes_.HasReplaced(target.table.oid)) {
+      !IsClashError(failed.failure.status) || planner_.HasReplaced(target.table.oid)) {
     return false;
   }
   return std::count_if(batch.changes.begin(), batch.changes.end(), [&target](const Change& change) {

@@ -1,4 +1,5 @@
-// The changes of a batch, written inside the transaction that the caller has opened. Grouped by
+// The changes of a batch, written inside the transaction that the caller has opened, in two steps:
+// they are planned (batch_planner.h), which needs no server, and the plan is written. Grouped by
 // table: rows of different tables do not look at each other under the replica role. TRUNCATE is a
 // barrier, because it is one statement for several tables.
 //
@@ -32,16 +33,17 @@
 
 #include <cstdint>
 #include <map>
-#include <memory>
 #include <optional>
 #include <set>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
-#include "apply/clash_memory.h"
+#include "apply/batch_plan.h"
+#include "apply/batch_planner.h"
 #include "apply/copy_in.h"
 #include "apply/fold.h"
 #include "apply/net_writer.h"
@@ -81,8 +83,8 @@ class BatchWriter {
   // First, in the transaction that Write() is for: reads what is not known yet of the batch's
   // tables.
   absl::Status ReadTargetsOf(const Batch& batch);
-  // Sends the changes [begin, end), or an error. Answers may still be missing: see Drain(). Slices
-  // of a batch may be written one after another.
+  // Plans the changes [begin, end) and sends them, or an error. Answers may still be missing: see
+  // Drain(). Slices of a batch may be written one after another.
   absl::Status Write(const Batch& batch, size_t begin, size_t end);
   // Before COMMIT or PREPARE TRANSACTION, when all is sent that the transaction holds: queues a
   // check that its tables are still what they were taken for, see TargetShapes::Check().
@@ -129,43 +131,37 @@ class BatchWriter {
   // what else is wrong with it, while set_replaces(true) holds.
   bool MayBeClash(const Batch& batch, const Failed& failed) const;
   // Updates of the table go as deletes and inserts for a while.
-  void NoteClash(Oid table) { clashes_.NoteClash(table); }
+  void NoteClash(Oid table) { planner_.NoteClash(table); }
   // Updates go as deletes and inserts in every table whose rows may clash.
-  void set_replaces(bool replaces) { replaces_ = replaces; }
+  void set_replaces(bool replaces) { planner_.set_replaces(replaces); }
 
   const Counts& counts() const { return counts_; }
   // Of what was counted since the last call.
   std::vector<TableChanges> TakeTableChanges();
   void set_skips_locked(bool skips_locked) {
-    skips_locked_ = skips_locked;
+    planner_.set_skips_locked(skips_locked);
     row_writer_.set_skips_locked(skips_locked);
   }
   // Whether the transaction is to be prepared.
   void set_is_prepared(bool is_prepared) { row_writer_.set_is_prepared(is_prepared); }
 
  private:
-  struct TableWork {
-    std::vector<uint32_t> changes;  // indexes into the batch
-    bool has_only_inserts = true;
-  };
-
   absl::Status CheckIsCopied(const Relation& relation) const;
   static absl::Status CheckRewrite(const Target& target);
   absl::Status NoteNewTable(const Relation& relation, const Table& table);
-  absl::Status WriteSegment(const Batch& batch, size_t begin, size_t end);
-  void Gather(const Batch& batch, size_t begin, size_t end);
-  absl::Status WriteTable(const Batch& batch, const TableWork& work);
-  bool Replaces(const Target& target, const Batch& batch, absl::Span<const uint32_t> changes);
-  template <typename AnyFolder>
-  absl::Status WriteFolded(const Batch& batch, absl::Span<const uint32_t> changes,
-                           AnyFolder* folder);
-  absl::Status WriteInOrder(const Batch& batch, absl::Span<const uint32_t> changes);
+  void Touch(const Relation* relation);
+  BatchPlan Plan(const Batch& batch, size_t begin, size_t end) const;
+  absl::Status WritePlan(const Batch& batch, BatchPlan plan);
+  absl::Status WriteTable(const Batch& batch, PlannedTable table);
+  absl::Status WriteBarrier(const Batch& batch, size_t index);
+  absl::Status WriteInOrder(const Batch& batch, const Target& target,
+                            absl::Span<const uint32_t> changes);
   absl::Status WriteTruncate(const Change& change);
   struct Run {
     size_t end = 0;  // behind its last change
     bool has_large_row = false;
   };
-  Run FindRun(const Batch& batch, absl::Span<const uint32_t> changes, size_t first) const;
+  static Run FindRun(const Batch& batch, absl::Span<const uint32_t> changes, size_t first);
 
   Connection* connection_;
   Options options_;
@@ -173,30 +169,21 @@ class BatchWriter {
   RowWriter row_writer_;
   NetWriter net_writer_;
   TargetShapes shapes_;
-  struct KnownTarget {
-    std::unique_ptr<const Target> target;
-    bool is_touched = false;
-  };
-  absl::flat_hash_map<const Relation*, KnownTarget> targets_;
-  std::vector<const Relation*> touched_;            // by the open transaction
+  BatchPlanner planner_;
+  std::vector<const Relation*> touched_;  // by the open transaction
+  absl::flat_hash_set<const Relation*> is_touched_;
   std::vector<const Relation*> new_targets_;        // of the last batch
   std::set<Oid> expected_;                          // tables that captured DDL has made
   std::vector<TableName> noted_;                    // tables that it has brought
   std::map<TableName, const Relation*> described_;  // the last description of each table
   const Target* last_target_ = nullptr;             // changes come in runs of one relation
-  ClashMemory clashes_;
-  bool replaces_ = false;
-  bool skips_locked_ = false;
-  bool has_ordered_ = false;  // some target keeps its order
   int64_t missed_before_ = 0;
   Counts counts_;
   absl::flat_hash_map<const Relation*, TableChanges> table_changes_;
 
-  // Of the segment being written.
-  std::vector<TableWork> tables_;
-  absl::flat_hash_map<Oid, size_t> table_numbers_;
-  std::vector<CopyRow> copied_;     // by the next COPY
-  std::vector<NetChange> inserts_;  // of a run
+  // Of the run being written.
+  std::vector<CopyRow> copied_;
+  std::vector<NetChange> inserts_;
 };
 
 }  // namespace towline

@@ -4,17 +4,21 @@
 
 namespace towline {
 
-bool ClashMemory::Replaces(Oid table) {
+bool ClashMemory::Replaces(Oid table) const {
   auto found = tables_.find(table);
-  if (found == tables_.end()) return false;
+  return found != tables_.end() && found->second.left > 0;
+}
+
+void ClashMemory::NoteWritten(Oid table, bool replaces) {
+  auto found = tables_.find(table);
+  if (found == tables_.end()) return;
   Clashes& clashes = found->second;
-  clashes.has_replaced = clashes.left > 0;
-  if (clashes.has_replaced) {
-    --clashes.left;
-  } else {
+  clashes.has_replaced = replaces;
+  if (!replaces) {
     ++clashes.tries;
+  } else if (clashes.left > 0) {
+    --clashes.left;
   }
-  return clashes.has_replaced;
 }
 
 bool ClashMemory::HasReplaced(Oid table) const {

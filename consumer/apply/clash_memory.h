@@ -23,9 +23,11 @@ class ClashMemory {
  public:
   // Whether updates of it were ever refused.
   bool HasClashed(Oid table) const { return tables_.contains(table); }
-  // Call when updates of a batch are about to be written: whether as deletes and inserts.
-  bool Replaces(Oid table);
-  // The last answer.
+  // Whether the next updates of it are to be written as deletes and inserts.
+  bool Replaces(Oid table) const;
+  // Updates of a batch are about to be written, as Replaces() has said when it was asked for them.
+  void NoteWritten(Oid table, bool replaces);
+  // What was said of those that were written last.
   bool HasReplaced(Oid table) const;
   // They were refused as updates, and are tried as deletes and inserts. If that is refused too
   // there is a conflict, and perhaps a clash beside it.

@@ -28,6 +28,11 @@ std::unique_ptr<std::string> Merge(absl::string_view before, Change* change) {
 
 }  // namespace
 
+std::shared_ptr<const MergedImages> Share(MergedImages images) {
+  if (images.empty()) return nullptr;
+  return std::make_shared<const MergedImages>(std::move(images));
+}
+
 MergedImage MergeUnchanged(absl::string_view image, absl::string_view before) {
   MergedImage merged;
   RowReader now(image);
@@ -147,8 +152,8 @@ absl::string_view Folder::KeyImage(absl::string_view image) {
     for (int field = 0; field < wanted; ++field) value = reader.Next();
     AppendField(value, &key);
   }
-  key_images_.push_back(std::move(key));
-  return key_images_.back();
+  key_images_.push_back(std::make_unique<const std::string>(std::move(key)));
+  return *key_images_.back();
 }
 
 bool Folder::AddUpdate(uint32_t index, const Change& change) {
@@ -230,15 +235,17 @@ bool Folder::AddMove(uint32_t index, const Change& change, absl::string_view fro
   return true;
 }
 
-NetChanges Folder::Net() const {
-  std::vector<const Row*> deleted;
-  std::vector<const Row*> updated;
+NetChanges Folder::TakeNet() {
+  std::vector<Row*> deleted;
+  std::vector<Row*> updated;
   NetChanges net;
-  for (const Row& row : rows_) {
+  MergedImages images = std::move(key_images_);
+  for (Row& row : rows_) {
     if (row.was_there && row.is_new) deleted.push_back(&row);
     if (!row.is_there) continue;
+    if (row.merged != nullptr) images.push_back(std::move(row.merged));
     if (row.is_new) {
-      net.inserts.push_back(row.written);
+      net.inserts.push_back(std::move(row.written));
     } else {
       updated.push_back(&row);
     }
@@ -248,16 +255,14 @@ NetChanges Folder::Net() const {
   std::sort(deleted.begin(), deleted.end(), by_key);
   std::sort(updated.begin(), updated.end(), by_key);
   net.deletes.reserve(deleted.size());
-  for (const Row* row : deleted) net.deletes.push_back(row->removal);
+  for (Row* row : deleted) net.deletes.push_back(std::move(row->removal));
   net.updates.reserve(updated.size());
-  for (const Row* row : updated) net.updates.push_back(row->written);
-  return net;
-}
-
-void Folder::Clear() {
+  for (Row* row : updated) net.updates.push_back(std::move(row->written));
+  net.images = Share(std::move(images));
   by_key_.clear();
   rows_.clear();
   key_images_.clear();
+  return net;
 }
 
 }  // namespace towline

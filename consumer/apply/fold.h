@@ -35,13 +35,21 @@ struct NetChange {
   uint32_t index = 0;  // of the last change of the batch that is in it, for messages
 };
 
+// Images that were put together, at addresses that stay.
+using MergedImages = std::vector<std::unique_ptr<const std::string>>;
+
 // Of every key at most one delete, and at most one of update and insert. To be written in this
 // order.
 struct NetChanges {
   std::vector<NetChange> deletes;  // by the bytes of their keys
   std::vector<NetChange> updates;  // likewise; their keys stay
   std::vector<NetChange> inserts;  // as they came
+  // Of the changes' images those that the batch does not own; null: there are none. Shared, so that
+  // the changes can be divided.
+  std::shared_ptr<const MergedImages> images;
 };
+
+std::shared_ptr<const MergedImages> Share(MergedImages images);
 
 // Where the key columns stand in the images of a relation, in one order for both.
 struct KeyFields {
@@ -69,12 +77,12 @@ class Folder {
 
   // Call for changes of one relation in order, except TRUNCATE. False: the change cannot be joined
   // with what has been added, which is to be written first; if there is nothing, it goes alone.
-  // Images must live until Clear().
+  // Images must live as long as the net changes.
   bool Add(uint32_t index, const Change& change);
 
   bool is_empty() const { return rows_.empty(); }
-  NetChanges Net() const;  // lives until the next call of another function
-  void Clear();
+  // Of all that was added, and forgets it.
+  NetChanges TakeNet();
 
  private:
   struct Row {
@@ -104,7 +112,7 @@ class Folder {
   std::deque<Row> rows_;                                 // in the order of their keys' first change
   absl::flat_hash_map<absl::string_view, Row*> by_key_;  // keys point into the rows
   std::string key_;                                      // of several columns, of the last Key()
-  std::deque<std::string> key_images_;
+  MergedImages key_images_;
 };
 
 }  // namespace towline

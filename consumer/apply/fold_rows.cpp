@@ -1,5 +1,7 @@
 #include "apply/fold_rows.h"
 
+#include <memory>
+#include <string>
 #include <utility>
 
 namespace towline {
@@ -28,8 +30,8 @@ bool RowFolder::Add(uint32_t index, const Change& change) {
   if (change.has_unchanged_toast) {
     MergedImage whole = MergeUnchanged(change.new_row, change.old_row);
     if (whole.has_unchanged_toast) return false;
-    merged_.push_back(std::move(whole.image));
-    now.change.new_row = merged_.back();
+    merged_.push_back(std::make_unique<const std::string>(std::move(whole.image)));
+    now.change.new_row = *merged_.back();
     now.change.has_unchanged_toast = false;
   }
   if (has_old) {
@@ -54,19 +56,17 @@ bool RowFolder::Add(uint32_t index, const Change& change) {
   return true;
 }
 
-NetChanges RowFolder::Net() const {
+NetChanges RowFolder::TakeNet() {
   NetChanges net;
   for (const Row& row : rows_) {
     net.deletes.insert(net.deletes.end(), static_cast<size_t>(row.deletes), row.deleted);
     net.inserts.insert(net.inserts.end(), static_cast<size_t>(row.inserts), row.inserted);
   }
-  return net;
-}
-
-void RowFolder::Clear() {
+  net.images = Share(std::move(merged_));
   by_image_.clear();
   rows_.clear();
   merged_.clear();
+  return net;
 }
 
 }  // namespace towline

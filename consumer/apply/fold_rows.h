@@ -8,8 +8,6 @@
 
 #include <cstdint>
 #include <deque>
-#include <string>
-#include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/string_view.h"
@@ -23,8 +21,7 @@ class RowFolder {
   // As Folder's.
   bool Add(uint32_t index, const Change& change);
   bool is_empty() const { return rows_.empty(); }
-  NetChanges Net() const;  // equal deletes stand one behind the other
-  void Clear();
+  NetChanges TakeNet();  // equal deletes stand one behind the other
 
  private:
   struct Row {
@@ -38,7 +35,7 @@ class RowFolder {
 
   std::deque<Row> rows_;
   absl::flat_hash_map<absl::string_view, Row*> by_image_;
-  std::deque<std::string> merged_;
+  MergedImages merged_;
 };
 
 }  // namespace towline

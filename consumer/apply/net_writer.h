@@ -47,6 +47,7 @@ class NetWriter {
   absl::Status Copy(const Target& target, absl::Span<const CopyRow> rows);
 
   bool IsSet(size_t changes) const;
+  bool IsCopy(const Target& target, size_t inserts) const;
   // After an error, when what was written is rolled back; the session has none of the statements.
   void Forget() { set_writer_.ForgetStatements(); }
 
@@ -55,7 +56,6 @@ class NetWriter {
   absl::Status WriteEqualDeletes(const Target& target, std::vector<NetChange>* deletes);
   absl::Status WriteUpdates(const Target& target, const std::vector<bool>& is_unchanged,
                             absl::Span<const NetChange> updates);
-  bool IsCopy(const Target& target, size_t inserts) const;
   absl::Status WriteOneByOne(const Target& target, absl::Span<const NetChange> changes);
 
   Connection* connection_;

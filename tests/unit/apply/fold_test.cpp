@@ -63,12 +63,12 @@ class Sequence {
     Folder folder(options);
     std::string text;
     auto write = [&] {
-      for (const NetChange& net : folder.Net().deletes) {
+      const NetChanges written = folder.TakeNet();
+      for (const NetChange& net : written.deletes) {
         absl::StrAppend(&text, "-", RowReader(net.change.old_row).Next().bytes, " ");
       }
-      for (const NetChange& net : folder.Net().updates) absl::StrAppend(&text, Text(net), " ");
-      for (const NetChange& net : folder.Net().inserts) absl::StrAppend(&text, "+", Text(net), " ");
-      folder.Clear();
+      for (const NetChange& net : written.updates) absl::StrAppend(&text, Text(net), " ");
+      for (const NetChange& net : written.inserts) absl::StrAppend(&text, "+", Text(net), " ");
     };
     for (size_t i = 0; i < changes.size(); ++i) {
       const auto index = static_cast<uint32_t>(i);
@@ -271,12 +271,11 @@ class RandomFold {
     for (size_t i = 0; i < sequence_.changes.size(); ++i) {
       const auto index = static_cast<uint32_t>(i);
       if (folder.Add(index, sequence_.changes[i])) continue;
-      Write(folder.Net(), &destination);
-      folder.Clear();
+      Write(folder.TakeNet(), &destination);
       if (!folder.Add(index, sequence_.changes[i])) destination.Apply(sequence_.changes[i]);
       if (testing::Test::HasFatalFailure()) return;
     }
-    Write(folder.Net(), &destination);
+    Write(folder.TakeNet(), &destination);
     if (!options_.keeps_rows) {
       for (auto& [unused, row] : destination.rows) row.own = 0;
       for (auto& [unused, row] : source_.rows) row.own = 0;
@@ -444,7 +443,7 @@ TEST(FoldTest, UpdatesThatClashPassAsDeletesAndInserts) {
       for (size_t i = 0; i < sequence.changes.size(); ++i) {
         EXPECT_TRUE(folder.Add(static_cast<uint32_t>(i), sequence.changes[i]));
       }
-      return destination->Apply(folder.Net(), &random);
+      return destination->Apply(folder.TakeNet(), &random);
     };
     UniqueModel destination = start;
     if (!write(false, &destination)) {
@@ -495,7 +494,7 @@ TEST(RowFolderTest, RandomChangesGiveTheSameMultiset) {
       ASSERT_TRUE(folder.Add(static_cast<uint32_t>(i), sequence.changes[i]));
     }
     std::multiset<std::string> destination = start;
-    const NetChanges net = folder.Net();
+    const NetChanges net = folder.TakeNet();
     for (const NetChange& deleted : net.deletes) {
       auto found = destination.find(std::string(deleted.change.old_row));
       ASSERT_NE(found, destination.end());
@@ -515,8 +514,9 @@ TEST(RowFolderTest, DeleteOfARowThatComesAgainIsKept) {
   sequence.Add(ChangeKind::kUpdate, TextImage({"a"}), OldImage::kFull, TextImage({"a"}));
   RowFolder folder;
   ASSERT_TRUE(folder.Add(0, sequence.changes[0]));
-  EXPECT_EQ(folder.Net().deletes.size(), 1u);
-  EXPECT_EQ(folder.Net().inserts.size(), 1u);
+  const NetChanges net = folder.TakeNet();
+  EXPECT_EQ(net.deletes.size(), 1u);
+  EXPECT_EQ(net.inserts.size(), 1u);
 }
 
 }  // namespace
