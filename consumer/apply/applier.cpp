@@ -140,22 +140,31 @@ class Applier::Impl {
   absl::Status SendWhole(Batch batch) {
     TOWLINE_CHECK(batch.part == BatchPart::kWhole && batch.two_phase == TwoPhase::kNone &&
                   batch.ddl == nullptr && !is_open_);
-    TOWLINE_RETURN_IF_ERROR(FinishSent());
-    started_ = SteadyNow();
+    // While the destination works on the batch before, whatever needs no answer of its.
     ddl_.Begin();
+    const absl::Status fits = LeaveOut(&batch);
+    std::optional<BatchPlan> plan;
+    if (fits.ok()) plan = writer_.PlanAhead(batch);
+    TOWLINE_RETURN_IF_ERROR(FinishSent());
+    TOWLINE_RETURN_IF_ERROR(fits);
+    started_ = SteadyNow();
     writer_.set_is_prepared(false);
-    // Changes of parked tables go; the frames stay, which the others point into.
-    TOWLINE_ASSIGN_OR_RETURN(std::optional<Batch> kept, ddl_.WithoutLeftOut(batch));
-    if (kept.has_value()) {
-      batch.changes = std::move(kept->changes);
-      batch.transactions = std::move(kept->transactions);
-    }
     BeginWithNext(batch.end_lsn);
     sent_.emplace(std::move(batch));
     TOWLINE_RETURN_IF_ERROR(writer_.ReadTargetsOf(*sent_));
-    absl::Status written = writer_.Write(*sent_, 0, sent_->changes.size());
+    absl::Status written = writer_.Write(*sent_, std::move(plan));
     if (!written.ok()) TOWLINE_RETURN_IF_ERROR(WriteRefused(*sent_, written));
     FaultPoint("apply:sent");
+    return absl::OkStatus();
+  }
+
+  // Changes of parked tables go; the frames stay, which the others point into.
+  absl::Status LeaveOut(Batch* batch) const {
+    TOWLINE_ASSIGN_OR_RETURN(std::optional<Batch> kept, ddl_.WithoutLeftOut(*batch));
+    if (kept.has_value()) {
+      batch->changes = std::move(kept->changes);
+      batch->transactions = std::move(kept->transactions);
+    }
     return absl::OkStatus();
   }
 

@@ -137,6 +137,11 @@ absl::Status BatchWriter::NoteNewTable(const Relation& relation, const Table& ta
                           RuleText(rule));
 }
 
+std::optional<BatchPlan> BatchWriter::PlanAhead(const Batch& batch) const {
+  ScopedStage stage(options_.clock, Stage::kFold);
+  return planner_.Plan(batch, 0, batch.changes.size());
+}
+
 BatchPlan BatchWriter::Plan(const Batch& batch, size_t begin, size_t end) const {
   ScopedStage stage(options_.clock, Stage::kFold);
   return *planner_.Plan(batch, begin, end);
@@ -144,6 +149,15 @@ BatchPlan BatchWriter::Plan(const Batch& batch, size_t begin, size_t end) const 
 
 absl::Status BatchWriter::Write(const Batch& batch, size_t begin, size_t end) {
   return WritePlan(batch, Plan(batch, begin, end));
+}
+
+absl::Status BatchWriter::Write(const Batch& batch, std::optional<BatchPlan> ahead) {
+  const size_t end = batch.changes.size();
+  if (ahead.has_value() && planner_.IsCurrent(*ahead, batch, 0, end)) {
+    return WritePlan(batch, *std::move(ahead));
+  }
+  ahead.reset();  // before another one is made
+  return Write(batch, 0, end);
 }
 
 absl::Status BatchWriter::WritePlan(const Batch& batch, BatchPlan plan) {

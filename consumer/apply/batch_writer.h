@@ -80,12 +80,17 @@ class BatchWriter {
   };
   BatchWriter(Connection* connection, Options options);
 
+  // Before the transaction that the batch is for, while the destination may still work on the one
+  // before: its plan, for Write(). Nothing: ReadTargetsOf() has to read of its tables first.
+  std::optional<BatchPlan> PlanAhead(const Batch& batch) const;
   // First, in the transaction that Write() is for: reads what is not known yet of the batch's
   // tables.
   absl::Status ReadTargetsOf(const Batch& batch);
   // Plans the changes [begin, end) and sends them, or an error. Answers may still be missing: see
   // Drain(). Slices of a batch may be written one after another.
   absl::Status Write(const Batch& batch, size_t begin, size_t end);
+  // The whole batch. A plan that does not hold any more is made again.
+  absl::Status Write(const Batch& batch, std::optional<BatchPlan> ahead);
   // Before COMMIT or PREPARE TRANSACTION, when all is sent that the transaction holds: queues a
   // check that its tables are still what they were taken for, see TargetShapes::Check().
   void CheckShapes();

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "apply/mirror.h"
@@ -170,6 +171,38 @@ TEST_P(ApplierSendTest, ARefusedBatchIsDealtWithBeforeTheNext) {
   ASSERT_TRUE(mirror_.applier().Settle().ok());
   EXPECT_EQ(mirror_.applier().counts().conflicts, 2);
   EXPECT_EQ(mirror_.Rows("dst", "t"), mirror_.Rows("src", "t"));
+}
+
+// What was planned for the next batch has gone with it: the table that the refused one was the
+// first to bring, and that updates go as updates.
+TEST_P(ApplierSendTest, WhatARefusedBatchTeachesHoldsForTheNext) {
+  mirror_.options.policies.conflicts.task.actions.fill(ConflictAction::kSkip);
+  mirror_.Create("first", "(id int PRIMARY KEY, u int UNIQUE)");
+  mirror_.Sql(
+      "INSERT INTO src.first SELECT g, g FROM generate_series(1, 20) g; INSERT INTO dst.first "
+      "SELECT * FROM src.first");
+  mirror_.Record("first");
+  for (int i = 0; i < 3; ++i) {
+    SendAll("UPDATE first SET u = -u WHERE id < 9; UPDATE first SET u = u + 9 WHERE id < 9");
+  }
+  ASSERT_TRUE(mirror_.applier().Settle().ok());
+  EXPECT_EQ(mirror_.applier().counts().clashes, 1);
+  EXPECT_EQ(mirror_.applier().counts().fallbacks, 0);
+  EXPECT_EQ(mirror_.Rows("dst", "first"), mirror_.Rows("src", "first"));
+}
+
+TEST_P(ApplierSendTest, ABatchThatCannotBeTakenLeavesTheOneBefore) {
+  SendAll("INSERT INTO t SELECT g, 'a' FROM generate_series(1, 200) g");
+  mirror_.Source("UPDATE t SET a = 'b'");
+  Batch batch = mirror_.TakeBatch();
+  Relation rewritten = *batch.changes.front().relation;
+  rewritten.rewrite_of = 4711;
+  for (Change& change : batch.changes) change.relation = &rewritten;
+  const absl::Status status = mirror_.applier().Send(std::move(batch));
+  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << status;
+  mirror_.Restart();
+  EXPECT_EQ(Position(), Lsn{2000}.ToString());
+  EXPECT_EQ(mirror_.Value("SELECT count(*) || ' ' || max(a) FROM dst.t"), "200 a");
 }
 
 TEST_P(ApplierSendTest, DurableIsNoMoreThanWhatWasAnswered) {
