@@ -172,7 +172,8 @@ class Applier::Impl {
   // is sent next.
   absl::Status FinishSent() {
     if (!sent_.has_value()) return absl::OkStatus();
-    absl::Status written = writer_.Drain();
+    absl::Status written = writer_.WriteRest(*sent_);
+    if (written.ok()) written = writer_.Drain();
     if (!written.ok()) TOWLINE_RETURN_IF_ERROR(WriteRefused(*sent_, written));
     TOWLINE_RETURN_IF_ERROR(log_.Finish());
     FaultPoint("apply:before-commit");

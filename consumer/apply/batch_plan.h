@@ -24,9 +24,8 @@ struct PlannedWrite {
   std::vector<uint32_t> in_order;
 };
 
-// Of one table of the destination, one behind the other: the first must be written when the second
-// is. There is more than one where a change cannot be joined with those before it, and where the
-// table was described anew.
+// Of one table of the destination, to be written one behind the other. There is more than one where
+// a change cannot be joined with those before it, and where the table was described anew.
 struct PlannedTable {
   Oid table = 0;
   std::vector<PlannedWrite> writes;

@@ -40,6 +40,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "apply/batch_plan.h"
@@ -89,8 +90,11 @@ class BatchWriter {
   // Plans the changes [begin, end) and sends them, or an error. Answers may still be missing: see
   // Drain(). Slices of a batch may be written one after another.
   absl::Status Write(const Batch& batch, size_t begin, size_t end);
-  // The whole batch. A plan that does not hold any more is made again.
+  // The whole batch; a plan that does not hold any more is made again. Stops in front of a COPY
+  // that would have to wait for long until its turn comes: WriteRest() goes on there.
   absl::Status Write(const Batch& batch, std::optional<BatchPlan> ahead);
+  // What Write() has left of the same batch, if anything.
+  absl::Status WriteRest(const Batch& batch);
   // Before COMMIT or PREPARE TRANSACTION, when all is sent that the transaction holds: queues a
   // check that its tables are still what they were taken for, see TargetShapes::Check().
   void CheckShapes();
@@ -151,13 +155,22 @@ class BatchWriter {
   void set_is_prepared(bool is_prepared) { row_writer_.set_is_prepared(is_prepared); }
 
  private:
+  // What is not written yet of a plan begins here.
+  struct Rest {
+    BatchPlan plan;
+    size_t segment = 0;
+    size_t table = 0;
+    size_t write = 0;
+  };
+
   absl::Status CheckIsCopied(const Relation& relation) const;
   static absl::Status CheckRewrite(const Target& target);
   absl::Status NoteNewTable(const Relation& relation, const Table& table);
   void Touch(const Relation* relation);
   BatchPlan Plan(const Batch& batch, size_t begin, size_t end) const;
-  absl::Status WritePlan(const Batch& batch, BatchPlan plan);
-  absl::Status WriteTable(const Batch& batch, PlannedTable table);
+  absl::Status WritePlan(const Batch& batch, BatchPlan plan, bool may_stop);
+  absl::Status WriteOn(const Batch& batch, Rest rest, bool may_stop);
+  absl::StatusOr<bool> WriteChanges(const Batch& batch, PlannedWrite* write, bool may_stop);
   absl::Status WriteBarrier(const Batch& batch, size_t index);
   absl::Status WriteInOrder(const Batch& batch, const Target& target,
                             absl::Span<const uint32_t> changes);
@@ -185,6 +198,9 @@ class BatchWriter {
   int64_t missed_before_ = 0;
   Counts counts_;
   absl::flat_hash_map<const Relation*, TableChanges> table_changes_;
+
+  std::optional<Rest> rest_;    // where Write() has stopped; never after an error
+  size_t unanswered_rows_ = 0;  // sent since the last COPY, in statements
 
   // Of the run being written.
   std::vector<CopyRow> copied_;

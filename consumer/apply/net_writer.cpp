@@ -32,14 +32,15 @@ std::vector<bool> NullsOf(const Change& change) {
 
 bool NetWriter::IsSet(size_t changes) const { return changes > 1 && changes >= set_rows_min_; }
 
-absl::Status NetWriter::Write(const Target& target, NetChanges net) {
-  TOWLINE_RETURN_IF_ERROR(target.matching == Matching::kExact
-                              ? WriteEqualDeletes(target, &net.deletes)
-                              : WriteDeletes(target, net.deletes));
-  for (const UpdateGroup& group : GroupUpdates(target, std::move(net.updates), set_rows_min_)) {
+absl::Status NetWriter::WriteDeletesAndUpdates(const Target& target, NetChanges* net) {
+  std::vector<NetChange> deletes = std::exchange(net->deletes, {});
+  TOWLINE_RETURN_IF_ERROR(target.matching == Matching::kExact ? WriteEqualDeletes(target, &deletes)
+                                                              : WriteDeletes(target, deletes));
+  for (const UpdateGroup& group :
+       GroupUpdates(target, std::exchange(net->updates, {}), set_rows_min_)) {
     TOWLINE_RETURN_IF_ERROR(WriteUpdates(target, group.is_unchanged, group.updates));
   }
-  return WriteInserts(target, net.inserts);
+  return absl::OkStatus();
 }
 
 absl::Status NetWriter::WriteDeletes(const Target& target, absl::Span<const NetChange> deletes) {

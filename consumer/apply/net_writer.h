@@ -39,9 +39,9 @@ class NetWriter {
         set_rows_min_(static_cast<size_t>(set_rows_min)),
         round_trip_(round_trip) {}
 
-  absl::Status Write(const Target& target, NetChanges net);
-
-  // Inserts of one relation in order, in the cheapest way.
+  // First the deletes and updates, which are gone from `net` then.
+  absl::Status WriteDeletesAndUpdates(const Target& target, NetChanges* net);
+  // Then the inserts: of one relation in order, in the cheapest way.
   absl::Status WriteInserts(const Target& target, absl::Span<const NetChange> inserts);
   // The target has can_copy.
   absl::Status Copy(const Target& target, absl::Span<const CopyRow> rows);

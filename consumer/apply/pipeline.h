@@ -88,6 +88,8 @@ class Pipeline {
   // After Recover(), when the transaction has been rolled back to before what was sent.
   void Reset();
 
+  // Whether answers to statements were missing when answers were last read.
+  bool is_waiting() const { return !pending_.empty(); }
   // Nothing: the connection was lost, or a wait was cancelled.
   const std::optional<ApplyFailure>& failure() const { return failure_; }
   // Rows that a statement with rows_min == 0 did not find.

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "apply/mirror.h"
 #include "base/error.h"
 #include "model/failed_table.h"
@@ -189,6 +190,30 @@ TEST_P(ApplierSendTest, WhatARefusedBatchTeachesHoldsForTheNext) {
   EXPECT_EQ(mirror_.applier().counts().clashes, 1);
   EXPECT_EQ(mirror_.applier().counts().fallbacks, 0);
   EXPECT_EQ(mirror_.Rows("dst", "first"), mirror_.Rows("src", "first"));
+}
+
+// A COPY behind statements is left until the next batch is sent.
+TEST_P(ApplierSendTest, WhatIsLeftOfABatchIsWrittenOnce) {
+  mirror_.options.policies.conflicts.task.actions.fill(ConflictAction::kSkip);
+  mirror_.Create("u", "(id int PRIMARY KEY)");
+  mirror_.Record("u");
+  SendAll("INSERT INTO t SELECT g, 'a' FROM generate_series(1, 200) g");
+  const std::string both =
+      "UPDATE t SET a = a || 'b'; INSERT INTO u SELECT g FROM generate_series($0, $0 + 99) g; "
+      "INSERT INTO t SELECT g, 'c' FROM generate_series(1000 + $0, 1099 + $0) g; UPDATE u SET id = "
+      "-id WHERE id = $0";
+  for (const char* first : {"100", "200"}) {
+    SendAll(absl::StrReplaceAll(both, {{"$0", first}}));
+    ASSERT_TRUE(mirror_.applier().Settle().ok());
+  }
+  mirror_.Sql("DELETE FROM dst.t WHERE id = 77");
+  for (const char* first : {"300", "400"}) SendAll(absl::StrReplaceAll(both, {{"$0", first}}));
+  SendAll("DELETE FROM t WHERE id = 77");
+  ASSERT_TRUE(mirror_.applier().Settle().ok());
+  EXPECT_EQ(mirror_.applier().counts().conflicts, 3);
+  for (const char* table : {"t", "u"}) {
+    EXPECT_EQ(mirror_.Rows("dst", table), mirror_.Rows("src", table)) << table;
+  }
 }
 
 TEST_P(ApplierSendTest, ABatchThatCannotBeTakenLeavesTheOneBefore) {
