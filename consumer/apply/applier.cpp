@@ -68,7 +68,7 @@ class Applier::Impl {
 
   absl::Status Send(Batch batch) {
     return Guarded([&]() -> absl::Status {
-      absl::Status sent = SendWhole(std::move(batch));
+      absl::Status sent = SendRows(std::move(batch));
       // What is wrong with it need not take the batch before with it, whose COMMIT may be unsent.
       if (!sent.ok() && committing_.has_value()) writer_.Drain().IgnoreError();
       return sent;
@@ -137,24 +137,40 @@ class Applier::Impl {
     return status;
   }
 
-  absl::Status SendWhole(Batch batch) {
-    TOWLINE_CHECK(batch.part == BatchPart::kWhole && batch.two_phase == TwoPhase::kNone &&
-                  batch.ddl == nullptr && !is_open_);
+  absl::Status SendRows(Batch batch) {
+    const bool opens = batch.part == BatchPart::kWhole || batch.part == BatchPart::kFirst;
+    const bool ends = batch.part == BatchPart::kWhole || batch.part == BatchPart::kLast;
+    TOWLINE_CHECK(batch.two_phase == TwoPhase::kNone && batch.ddl == nullptr && opens != is_open_);
     // While the destination works on the batch before, whatever needs no answer of its.
-    ddl_.Begin();
+    if (opens) ddl_.Begin();
     const absl::Status fits = LeaveOut(&batch);
     std::optional<BatchPlan> plan;
     if (fits.ok()) plan = writer_.PlanAhead(batch);
     TOWLINE_RETURN_IF_ERROR(FinishSent());
     TOWLINE_RETURN_IF_ERROR(fits);
-    started_ = SteadyNow();
-    writer_.set_is_prepared(false);
-    BeginWithNext(batch.end_lsn);
+    if (opens) {
+      started_ = SteadyNow();
+      writer_.set_is_prepared(false);
+      BeginWithNext(batch.end_lsn);
+    }
+    is_open_ = !ends;
     sent_.emplace(std::move(batch));
-    TOWLINE_RETURN_IF_ERROR(writer_.ReadTargetsOf(*sent_));
+    TOWLINE_ASSIGN_OR_RETURN(bool is_read, ReadTargetsOf(*sent_));
+    if (!is_read) TOWLINE_RETURN_IF_ERROR(ReadWhatIsLeft());
+    if (sent_->part != BatchPart::kWhole) StepWithNext("SAVEPOINT towline_part");
     absl::Status written = writer_.Write(*sent_, std::move(plan));
     if (!written.ok()) TOWLINE_RETURN_IF_ERROR(WriteRefused(*sent_, written));
-    FaultPoint("apply:sent");
+    FaultPoint(ends ? "apply:sent" : "apply:in-part");
+    return absl::OkStatus();
+  }
+
+  // After a rewrite was refused.
+  absl::Status ReadWhatIsLeft() {
+    bool is_read = false;
+    while (!is_read) {
+      TOWLINE_RETURN_IF_ERROR(LeaveOut(&*sent_));
+      TOWLINE_ASSIGN_OR_RETURN(is_read, ReadTargetsOf(*sent_));
+    }
     return absl::OkStatus();
   }
 
@@ -168,13 +184,20 @@ class Applier::Impl {
     return absl::OkStatus();
   }
 
-  // All answers to the rows of the batch that was sent, then its COMMIT, which leaves with whatever
-  // is sent next.
+  // All answers to the rows of the batch that was sent, then its COMMIT if it has one, which leaves
+  // with whatever is sent next.
   absl::Status FinishSent() {
     if (!sent_.has_value()) return absl::OkStatus();
     absl::Status written = writer_.WriteRest(*sent_);
     if (written.ok()) written = writer_.Drain();
     if (!written.ok()) TOWLINE_RETURN_IF_ERROR(WriteRefused(*sent_, written));
+    if (sent_->part != BatchPart::kWhole) StepWithNext("RELEASE SAVEPOINT towline_part");
+    if (is_open_) {
+      writer_.Count(*sent_);
+      CountApplied(*sent_, started_);
+      sent_.reset();
+      return absl::OkStatus();
+    }
     TOWLINE_RETURN_IF_ERROR(log_.Finish());
     FaultPoint("apply:before-commit");
     TOWLINE_CHECK(!committing_.has_value());
@@ -232,17 +255,19 @@ class Applier::Impl {
   absl::Status WriteRows(const Batch& batch) {
     TOWLINE_ASSIGN_OR_RETURN(std::optional<Batch> kept, ddl_.WithoutLeftOut(batch));
     const Batch& rows = kept.has_value() ? *kept : batch;
+    TOWLINE_ASSIGN_OR_RETURN(const bool is_read, ReadTargetsOf(rows));
+    return is_read ? Write(rows) : WriteRows(batch);
+  }
+
+  // False: a rewrite among them was refused, and its rows are to be left out now.
+  absl::StatusOr<bool> ReadTargetsOf(const Batch& rows) {
     absl::Status fits = writer_.ReadTargetsOf(rows);
     const bool is_rewrite =
         absl::IsUnimplemented(fits) &&
         std::any_of(rows.changes.begin(), rows.changes.end(),
                     [](const Change& change) { return change.relation->rewrite_of != 0; });
-    if (is_rewrite) {
-      TOWLINE_RETURN_IF_ERROR(ddl_.RefuseRewrite(fits));
-      return WriteRows(batch);
-    }
-    TOWLINE_RETURN_IF_ERROR(fits);
-    return Write(rows);
+    TOWLINE_RETURN_IF_ERROR(is_rewrite ? ddl_.RefuseRewrite(fits) : fits);
+    return !is_rewrite;
   }
 
   // After ReadTargetsOf(). A batch of whole transactions needs no savepoint: if it is refused, its
@@ -335,14 +360,17 @@ class Applier::Impl {
   // The position is moved first: whoever else writes for this task, or a COMMIT of ours whose
   // answer was lost and which arrives late, meets us at that row and at nothing behind it (B1).
   void BeginWithNext(Lsn end_lsn) {
-    Pipeline& pipeline = writer_.pipeline();
-    pipeline.Before({"BEGIN", [](const PGresult*) { return absl::OkStatus(); }});
-    pipeline.Before(
+    StepWithNext("BEGIN");
+    writer_.pipeline().Before(
         {MovePositionSql(options_.claim, sent_position_, end_lsn), [](const PGresult* moved) {
            int64_t rows = 0;
            const char* tag = PQcmdTuples(const_cast<PGresult*>(moved));
            return CheckPositionMoved(absl::SimpleAtoi(tag, &rows) ? rows : 0);
          }});
+  }
+
+  void StepWithNext(const std::string& command) {
+    writer_.pipeline().Before({command, [](const PGresult*) { return absl::OkStatus(); }});
   }
 
   absl::Status Begin(Lsn end_lsn) {
@@ -354,10 +382,7 @@ class Applier::Impl {
   void CommitWithNext(Lsn end_lsn, bool is_synchronous, std::function<void()> on_committed) {
     Pipeline& pipeline = writer_.pipeline();
     CheckShapes(end_lsn);
-    if (is_synchronous) {
-      pipeline.Before(
-          {"SET LOCAL synchronous_commit = on", [](const PGresult*) { return absl::OkStatus(); }});
-    }
+    if (is_synchronous) StepWithNext("SET LOCAL synchronous_commit = on");
     // The next transaction is built on it. If it fails, none comes.
     sent_position_ = end_lsn;
     pipeline.Before({"COMMIT",
@@ -592,7 +617,7 @@ class Applier::Impl {
   ConflictLog log_;
   Lsn position_;
   Lsn sent_position_;                // once the COMMIT that was sent last has been executed
-  std::optional<Batch> sent_;        // whose answers may be missing,
+  std::optional<Batch> sent_;        // or part, whose answers may be missing,
   std::optional<Batch> committing_;  // and one of whose COMMIT the answer is
   EndedTransaction ended_;           // the last one whose COMMIT was queued
   std::optional<absl::Status> refused_commit_;

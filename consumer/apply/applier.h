@@ -15,11 +15,11 @@
 // more tables here is waited for, and its COMMIT PREPARED stands behind in the same stream; the
 // bounded wait for locks ends that with an error.
 //
-// A batch of whole transactions need not be waited for (Send()): while the destination works on it
-// the next one is decoded. Its COMMIT is sent when all its answers are there and right, and travels
-// with the next batch's first statement, whose compare-and-set expects the position that the COMMIT
-// stores: if that fails, nothing behind it has an effect. So a batch takes one round trip, and one
-// more for each COPY.
+// A batch need not be waited for (Send()): while the destination works on it the next one is
+// decoded and planned (batch_planner.h). Its COMMIT is sent when all its answers are there and
+// right, and travels with the next batch's first statement, whose compare-and-set expects the
+// position that the COMMIT stores: if that fails, nothing behind it has an effect. So a batch takes
+// one round trip, and one more for each COPY.
 //
 // One session, one thread, one decoder (it remembers the relations it has seen). After any error
 // the applier must be thrown away: the destination transaction is rolled back by closing the
@@ -88,11 +88,11 @@ class Applier {
 
   // Applies one batch, or one part of a transaction in parts. At its commit position() moves.
   absl::Status Apply(const Batch& batch);
-  // Sends a batch of whole transactions, and finishes the one before but for the answer to its
-  // COMMIT. Errors may be of either.
+  // Sends a batch of whole transactions or a part, of rows only and not of what is prepared, and
+  // finishes the one before but for the answer to its COMMIT. Errors may be of either.
   absl::Status Send(Batch batch);
-  // Commits what was sent, and waits for it; after an error there is nothing to settle. Apply()
-  // does so first.
+  // Commits what was sent, and waits for it; of a part its rows. After an error there is nothing to
+  // settle. Apply() does so first.
   absl::Status Settle();
   bool is_settled() const;
   // Commit time of the oldest transaction that is sent and not known to be committed; 0: none.

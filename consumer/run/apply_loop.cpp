@@ -213,7 +213,7 @@ absl::Status ApplyLoop::ApplyBatch(Batch batch) {
   Publish(batch.oldest_commit_time_us, /*has_pending=*/true);
   is_in_parts_ = !is_last;
   const bool is_sent =
-      batch.part == BatchPart::kWhole && batch.two_phase == TwoPhase::kNone &&
+      batch.two_phase == TwoPhase::kNone && batch.ddl == nullptr &&
       batch.bytes <= kSentBatchesMax * static_cast<size_t>(options_.assembler.batch_bytes_max);
   if (is_sent) sent_at_ = SteadyNow();
   TOWLINE_RETURN_IF_ERROR(is_sent ? applier_->Send(std::move(batch)) : applier_->Apply(batch));

@@ -216,6 +216,37 @@ TEST_P(ApplierSendTest, WhatIsLeftOfABatchIsWrittenOnce) {
   }
 }
 
+TEST_P(ApplierSendTest, PartsAreSentOneBehindTheOther) {
+  mirror_.options.policies.conflicts.task.actions.fill(ConflictAction::kSkip);
+  SendAll("INSERT INTO t SELECT g, 'a' FROM generate_series(1, 200) g");
+  ASSERT_TRUE(mirror_.applier().Settle().ok());
+  const std::string position = Position();
+  mirror_.Sql("DELETE FROM dst.t WHERE id IN (7, 77)");
+  Lsn end_lsn;
+  auto send = [&](BatchPart part, const std::string& sql) {
+    mirror_.Source(sql);
+    Batch batch = mirror_.TakeBatch();
+    batch.part = part;
+    if (part == BatchPart::kFirst) end_lsn = batch.end_lsn;
+    batch.end_lsn = end_lsn;
+    const absl::Status sent = mirror_.applier().Send(std::move(batch));
+    ASSERT_TRUE(sent.ok()) << Describe(sent);
+  };
+  send(BatchPart::kFirst, "UPDATE t SET a = a || 'b' WHERE id < 50");
+  send(BatchPart::kMiddle, "INSERT INTO t SELECT g, 'c' FROM generate_series(1000, 1200) g");
+  ASSERT_TRUE(mirror_.applier().Settle().ok());
+  EXPECT_TRUE(mirror_.applier().is_settled());
+  EXPECT_EQ(Position(), position);
+  send(BatchPart::kMiddle, "UPDATE t SET a = a || 'd' WHERE id > 50");
+  send(BatchPart::kLast, "DELETE FROM t WHERE id IN (7, 8)");
+  EXPECT_EQ(Position(), position);
+  SendAll("DELETE FROM t WHERE id IN (77, 78)");
+  ASSERT_TRUE(mirror_.applier().Settle().ok());
+  EXPECT_EQ(mirror_.applier().counts().conflicts, 4);
+  EXPECT_EQ(mirror_.applier().counts().batches, 3);
+  EXPECT_EQ(mirror_.Rows("dst", "t"), mirror_.Rows("src", "t"));
+}
+
 TEST_P(ApplierSendTest, ABatchThatCannotBeTakenLeavesTheOneBefore) {
   SendAll("INSERT INTO t SELECT g, 'a' FROM generate_series(1, 200) g");
   mirror_.Source("UPDATE t SET a = 'b'");
