@@ -13,6 +13,7 @@
 #include "apply/batch_writer.h"
 #include "apply/conflict.h"
 #include "apply/conflict_log.h"
+#include "apply/positions.h"
 #include "apply/refused_commit.h"
 #include "apply/session.h"
 #include "base/check.h"
@@ -54,8 +55,7 @@ class Applier::Impl {
                  options_.statement_bytes_max, options_.set_rows_min, round_trip, clock()}),
         ddl_(&connection_, &writer_, &options_.policies, options_.claim, options_.ddl),
         log_(&connection_, options_.claim, options_.conflict_rows_max),
-        position_(options_.position),
-        sent_position_(options_.position) {}
+        positions_(options_.position) {}
 
   absl::Status Apply(const Batch& batch) {
     return Guarded([&]() -> absl::Status {
@@ -88,7 +88,7 @@ class Applier::Impl {
   }
 
   absl::Status MakeDurable() {
-    bool is_due = position_ > durable_lsn_ && IsFlushDue();
+    bool is_due = !positions_.is_all_durable() && IsFlushDue();
     if (!is_due || is_open_ || has_failed_ || !is_settled()) return absl::OkStatus();
     return Flush();
   }
@@ -97,8 +97,8 @@ class Applier::Impl {
   // something, or the server has nothing to wait for.
   absl::Status Flush() {
     return Guarded([&]() -> absl::Status {
-      TOWLINE_RETURN_IF_ERROR(Begin(position_));
-      return Commit(position_, true);
+      TOWLINE_RETURN_IF_ERROR(Begin(positions_.committed()));
+      return Commit(positions_.committed(), true);
     });
   }
 
@@ -110,8 +110,8 @@ class Applier::Impl {
     return absl::OkStatus();
   }
 
-  Lsn position() const { return position_; }
-  Lsn durable_lsn() const { return durable_lsn_; }
+  Lsn position() const { return positions_.committed(); }
+  Lsn durable_lsn() const { return positions_.durable(); }
   const Counts& counts() const { return counts_; }
   Connection& session() { return connection_; }
 
@@ -362,7 +362,7 @@ class Applier::Impl {
   void BeginWithNext(Lsn end_lsn) {
     StepWithNext("BEGIN");
     writer_.pipeline().Before(
-        {MovePositionSql(options_.claim, sent_position_, end_lsn), [](const PGresult* moved) {
+        {MovePositionSql(options_.claim, positions_.sent(), end_lsn), [](const PGresult* moved) {
            int64_t rows = 0;
            const char* tag = PQcmdTuples(const_cast<PGresult*>(moved));
            return CheckPositionMoved(absl::SimpleAtoi(tag, &rows) ? rows : 0);
@@ -384,7 +384,7 @@ class Applier::Impl {
     CheckShapes(end_lsn);
     if (is_synchronous) StepWithNext("SET LOCAL synchronous_commit = on");
     // The next transaction is built on it. If it fails, none comes.
-    sent_position_ = end_lsn;
+    positions_.Send(end_lsn);
     pipeline.Before({"COMMIT",
                      [this, end_lsn, is_synchronous,
                       on_committed = std::move(on_committed)](const PGresult* committed) {
@@ -393,11 +393,8 @@ class Applier::Impl {
                        if (tag != "COMMIT") {
                          return absl::InternalError(absl::StrCat("COMMIT was answered with ", tag));
                        }
-                       position_ = end_lsn;
-                       if (is_synchronous) {
-                         durable_lsn_ = position_;
-                         durable_time_ = std::chrono::steady_clock::now();
-                       }
+                       positions_.Commit(end_lsn, is_synchronous);
+                       if (is_synchronous) durable_time_ = std::chrono::steady_clock::now();
                        on_committed();
                        return absl::OkStatus();
                      },
@@ -440,8 +437,9 @@ class Applier::Impl {
     }
     gid_ = PreparedGid(options_.claim, database_oid_, batch.prepared_xid);
     TOWLINE_RETURN_IF_ERROR(LockPrepares(connection_, options_.claim));
-    TOWLINE_ASSIGN_OR_RETURN(prepared_, ReadPreparedState(connection_, options_.claim, position_,
-                                                          gid_, batch.prepared_xid));
+    TOWLINE_ASSIGN_OR_RETURN(
+        prepared_, ReadPreparedState(connection_, options_.claim, positions_.committed(), gid_,
+                                     batch.prepared_xid));
     return absl::OkStatus();
   }
 
@@ -615,14 +613,12 @@ class Applier::Impl {
   BatchWriter writer_;
   DdlRunner ddl_;
   ConflictLog log_;
-  Lsn position_;
-  Lsn sent_position_;                // once the COMMIT that was sent last has been executed
+  Positions positions_;
   std::optional<Batch> sent_;        // or part, whose answers may be missing,
   std::optional<Batch> committing_;  // and one of whose COMMIT the answer is
   EndedTransaction ended_;           // the last one whose COMMIT was queued
   std::optional<absl::Status> refused_commit_;
   absl::Time started_;  // when the last one that is not committed was begun
-  Lsn durable_lsn_;
   std::chrono::steady_clock::time_point durable_time_;  // of the last synchronous commit
   std::chrono::steady_clock::time_point logged_time_;   // that conflicts were
   std::string database_oid_;                            // empty: not asked for yet
