@@ -43,8 +43,9 @@ constexpr CommandSpec kCommands[] = {
      true},
     {"resume", Command::kResume, "Go on after a pause.", false, true},
     {"set", Command::kSet,
-     "Change a limit of a running task: copy_rate_max (bytes/s) or copy_rows_max; 0: none.", false,
-     true},
+     "Change a limit of a running copy: copy_rate_max (bytes/s), copy_rows_max, copy_active_max, "
+     "copy_lag_max; 0: none.",
+     false, true},
     {"verify", Command::kVerify,
      "Compare both databases row for row: exit status 0 equal, 1 different, 2 could not tell.",
      true, false},
@@ -99,7 +100,9 @@ void AddTableOptions(CLI::App& app, const CommandSpec& spec, Parsed& parsed) {
 void AddOwnOptions(CLI::App& app, const CommandSpec& spec, Parsed& parsed) {
   Arguments& arguments = parsed.arguments;
   if (spec.command == Command::kSet) {
-    app.add_option("NAME", arguments.set_name, "copy_rate_max or copy_rows_max")->type_name("");
+    app.add_option("NAME", arguments.set_name,
+                   "copy_rate_max, copy_rows_max, copy_active_max or copy_lag_max")
+        ->type_name("");
     app.add_option("VALUE", arguments.set_value, "As the configuration writes it: 20MB, 5000")
         ->type_name("");
   }

@@ -121,6 +121,11 @@ std::string LimitText(const TaskStatus& status) {
   if (status.copy_rows_max > 0) {
     parts.push_back(absl::StrCat(FormatCount(status.copy_rows_max), " rows/s"));
   }
+  if (status.copy_speed_percent < 100) {
+    parts.push_back(absl::StrCat(status.copy_speed_percent, "% of its speed, giving way",
+                                 status.copy_gives_way_to.empty() ? "" : " to ",
+                                 status.copy_gives_way_to));
+  }
   return absl::StrJoin(parts, ", ");
 }
 

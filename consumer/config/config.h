@@ -58,6 +58,8 @@ struct Limits {
   int64_t index_memory = 0;            // maintenance_work_mem of each; 0: the server's, or 256 MiB
   int64_t copy_rate_max = 0;           // bytes/s of all workers together; 0: none
   int64_t copy_rows_max = 0;           // rows/s
+  int64_t copy_active_max = 0;         // sessions at work at the source; 0: none
+  absl::Duration copy_lag_max;         // of the source's standbys; zero: none
   int64_t conflict_rows_max = 10'000;  // of towline_state.conflict, per task
 };
 

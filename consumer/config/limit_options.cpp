@@ -153,6 +153,16 @@ void AddLimits(std::vector<OptionSpec>& table) {
                              "no limit. A running copy takes another by towline set."));
   table.push_back(CountLimit("copy_rows_max", &Limits::copy_rows_max, 0, 1'000'000'000,
                              "Rows that the copy may read in a second, in the same way."));
+  table.push_back(CountLimit(
+      "copy_active_max", &Limits::copy_active_max, 0, 100'000,
+      "The copy gives way while more sessions of others than this are at work at the source (state "
+      "active in pg_stat_activity, all databases): half its speed, and half of that again every 3 "
+      "seconds, down to a sixteenth, then back as soon as it is better. 0: it does not look. Needs "
+      "pg_read_all_stats there. A running copy takes another by towline set."));
+  table.push_back(TimeLimit(
+      "copy_lag_max", &Limits::copy_lag_max, absl::ZeroDuration(), absl::Hours(1),
+      "The same while a standby of the source is further behind than this (replay_lag in "
+      "pg_stat_replication). Not for one that is behind on purpose (recovery_min_apply_delay)."));
   table.push_back(CountLimit("conflict_rows_max", &Limits::conflict_rows_max, 0, 10'000'000,
                              "Rows kept of this task in towline_state.conflict."));
 }

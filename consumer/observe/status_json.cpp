@@ -215,6 +215,8 @@ std::string TaskStatusToJson(const TaskStatus& status) {
       {"copy_eta_seconds", EtaJson(status.copy_eta_seconds)},
       {"copy_rate_max", status.copy_rate_max},
       {"copy_rows_max", status.copy_rows_max},
+      {"copy_speed_percent", status.copy_speed_percent},
+      {"copy_gives_way_to", status.copy_gives_way_to},
       {"tables", TablesJson(status.tables)},
       {"tables_left_out", status.tables_left_out},
       {"statements_done", status.statements_done},
@@ -322,6 +324,8 @@ absl::StatusOr<TaskStatus> TaskStatusFromJson(absl::string_view text) {
   status.copy_eta_seconds = ReadEta(json, "copy_eta_seconds");
   read_number("copy_rate_max", status.copy_rate_max);
   read_number("copy_rows_max", status.copy_rows_max);
+  read_number("copy_speed_percent", status.copy_speed_percent);
+  status.copy_gives_way_to = read_text("copy_gives_way_to");
   status.tables = ReadTables(json);
   read_number("tables_left_out", status.tables_left_out);
   read_number("lag_bytes", status.lag_bytes);

@@ -92,6 +92,8 @@ struct TaskStatus {
   double copy_eta_seconds = -1;  // -1: nobody knows
   int64_t copy_rate_max = 0;     // limits of now; 0: none
   int64_t copy_rows_max = 0;
+  int64_t copy_speed_percent = 100;  // less while it gives way to the source
+  std::string copy_gives_way_to;     // what is above its limit just now; empty: nothing
   // Those being copied, then the largest; there may be thousands.
   std::vector<TableStatus> tables;
   int64_t tables_left_out = 0;

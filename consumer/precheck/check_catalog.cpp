@@ -158,6 +158,10 @@ const std::vector<CheckInfo>& CheckCatalog() {
       {"source.connections_free", "warn",
        "The copy opens one connection for each worker and a few more.",
        "ALTER SYSTEM SET max_connections and restart, or lower limits.copy_workers."},
+      {"source.activity", "warn",
+       "copy_active_max and copy_lag_max look at sessions and standbys of others, which the server "
+       "shows to few; the copy would never give way.",
+       "GRANT pg_read_all_stats TO ... ;"},
       {"source.other_relations", "warn",
        "Foreign and temporary tables have no rows in the log. Materialized views are refreshed "
        "once, after the copy.",
@@ -415,13 +419,13 @@ bool IsOfStages(absl::string_view id, bool copies_rows, bool streams) {
   static const auto* of_copy = NewSetOfChecks(
       {"source.slots_free", "source.log_standby_snapshot", "source.long_transactions",
        "source.old_snapshot_threshold", "source.large_objects", "source.other_relations",
-       "source.event_triggers", "source.foreign_keys", "destination.create_tables",
-       "destination.extensions", "destination.rows", "destination.referring_rows", "capacity.locks",
-       "capacity.disk_space", "capacity.wal_kept"});
+       "source.event_triggers", "source.foreign_keys", "source.activity",
+       "destination.create_tables", "destination.extensions", "destination.rows",
+       "destination.referring_rows", "capacity.locks", "capacity.disk_space", "capacity.wal_kept"});
   // The schema alone: rows are neither read nor written, and what is there stays as it is.
   static const auto* of_rows = NewSetOfChecks(
       {"source.sequence_privileges", "source.row_security", "source.unlogged_tables",
-       "source.table_rules", "source.long_transactions", "source.large_objects",
+       "source.activity", "source.table_rules", "source.long_transactions", "source.large_objects",
        "source.extension_tables", "source.other_relations", "destination.rows",
        "destination.referring_rows", "destination.table_privileges", "destination.row_security",
        "destination.constraints", "destination.triggers", "capacity.locks", "capacity.disk_space",

@@ -2,6 +2,7 @@
 // `towline check`, `towline init` and the start of `run` call the same function.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
@@ -48,6 +49,9 @@ struct CheckOptions {
   ExtensionRows extension_rows;  // of the selected ones; empty: found out
   std::string pg_dump;           // as the configuration names it; empty: found
   int copy_workers = 2;
+  int64_t copy_rate_max = 0;  // bytes/s; 0: none
+  int64_t copy_rows_max = 0;  // rows/s
+  bool gives_way = false;     // the copy, to other sessions or standbys of the source
   int index_workers = 2;
   bool two_phase = false;
   bool wants_failover = false;  // standbys keep the slot

@@ -132,11 +132,34 @@ void CheckConnectionsFree(CheckContext& context) {
 
 }  // namespace
 
+// Of the role that `run` uses.
+void CheckActivity(CheckContext& context) {
+  constexpr char kId[] = "source.activity";
+  if (!context.options.gives_way) return;
+  const ServerFacts& facts = context.source_facts;
+  std::optional<Result> result = context.Ask(
+      kId, *context.source,
+      "SELECT pg_catalog.pg_has_role(oid, 'pg_read_all_stats', 'USAGE') FROM pg_catalog.pg_roles "
+      "WHERE rolname = $1",
+      {{facts.role}});
+  if (!result || result->row_count() == 0) return;  // the role is not there: another check's
+  if (result->GetBool(0, 0)) {
+    context.Pass(kId, "the role sees what other sessions do");
+  } else {
+    context.Warn(
+        kId,
+        "copy_active_max or copy_lag_max is set, and the role may not see what other "
+        "sessions do: the copy would never give way",
+        {.statement = absl::StrCat("GRANT pg_read_all_stats TO ", facts.QuotedRole(), ";")});
+  }
+}
+
 void CheckSourceLimits(CheckContext& context) {
   CheckDdlCapture(context);
   CheckConnectionsFree(context);
   if (context.stream_server() == nullptr) return;
   CheckPluginVersion(context);
+  CheckActivity(context);
   CheckSenderTimeout(context);
   CheckDecodingMemory(context);
 }

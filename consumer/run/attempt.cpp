@@ -216,6 +216,7 @@ absl::Status Attempt::StartMonitor() {
   options.slot = row_.slot.empty() ? SlotName(context_.task) : row_.slot;
   options.on_failure = [this] { stop_.Request(); };
   options.meter = &context_.meter;
+  options.brake = &context_.copy_brake;
   options.conflict_rows_max = context_.config.limits.conflict_rows_max;
   TOWLINE_ASSIGN_OR_RETURN(monitor_, Monitor::Start(options, *store_, context_.board, shutdown_));
   return absl::OkStatus();
@@ -345,6 +346,7 @@ CopierOptions Attempt::CopyOptions() const {
   options.planner = PlannerOf(config);
   options.snapshot_wait_max = config.limits.snapshot_wait_max;
   options.rate_limit = &context_.copy_rate;
+  options.pace = &context_.copy_brake.pace();
   options.requires_origin = !config.foreign_origins;
   options.task = context_.task;
   options.schema = {config.pg_dump, config.with_owners, config.with_privileges};

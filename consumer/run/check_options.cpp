@@ -23,6 +23,10 @@ CheckOptions CheckOptionsOf(const Config& config) {
   options.extension_rows = config.extension_rows;
   options.pg_dump = config.pg_dump;
   options.copy_workers = config.limits.copy_workers;
+  options.copy_rate_max = config.limits.copy_rate_max;
+  options.copy_rows_max = config.limits.copy_rows_max;
+  options.gives_way =
+      config.limits.copy_active_max > 0 || config.limits.copy_lag_max > absl::ZeroDuration();
   options.index_workers = config.limits.index_workers;
   options.two_phase = config.two_phase;
   options.wants_failover = config.failover != FailoverSlot::kOff && !config.has_source_standby;

@@ -100,7 +100,7 @@ absl::Status Monitor::Look(int64_t round) {
   if (round % kSignOfLifeRounds == 0) TOWLINE_RETURN_IF_ERROR(LookAtDestination());
   if (round % kSourceRounds == 0) TOWLINE_RETURN_IF_ERROR(LookAtSource());
   if (round % kSourceRounds == 0) TOWLINE_RETURN_IF_ERROR(LookAtStandby());
-  if (round % kSourceRounds == 0) TOWLINE_RETURN_IF_ERROR(LookAtLocks());
+  if (round % kSourceRounds == 0) TOWLINE_RETURN_IF_ERROR(LookAtCopy());
   if (round % kSlotRounds == 0) return LookAtSlot();
   return absl::OkStatus();
 }
@@ -172,10 +172,18 @@ absl::Status Monitor::LookAtStandby() {
   return is_in_recovery == "t" ? absl::OkStatus() : StandbyWasPromoted();
 }
 
-absl::Status Monitor::LookAtLocks() {
+// What the copy does to the source.
+absl::Status Monitor::LookAtCopy() {
+  bool has_rows_left = false;
   {
     absl::MutexLock lock(&mutex_);
     if (copy_ == nullptr) return absl::OkStatus();
+    has_rows_left = copy_->tables_done < copy_->tables_total;
+  }
+  if (has_rows_left) {
+    TOWLINE_RETURN_IF_ERROR(options_.brake->Look(source_, board_));
+  } else {
+    options_.brake->End(board_);
   }
   return lock_waiters_.Look(source_, options_.claim.task);
 }
@@ -207,6 +215,7 @@ absl::Status Monitor::LookAtSlot() {
 
 void Monitor::Watch(CopyProgress* copy) {
   UpdateBoard();
+  if (copy == nullptr) options_.brake->End(board_);
   absl::MutexLock lock(&mutex_);
   copy_ = copy;
   copy_rates_ = {};

@@ -19,6 +19,7 @@
 #include "observe/stream_meter.h"
 #include "observe/task_status.h"
 #include "pg/connection.h"
+#include "run/copy_brake.h"
 #include "run/lock_waiters.h"
 #include "run/stream_session.h"
 #include "snapshot/slot.h"
@@ -36,6 +37,7 @@ class Monitor {
     std::string slot;
     std::function<void()> on_failure;  // on the monitor's thread, once
     StreamMeter* meter = nullptr;      // borrowed
+    CopyBrake* brake = nullptr;        // borrowed
     int64_t conflict_rows_max = 0;     // of towline_state.conflict
   };
 
@@ -69,7 +71,7 @@ class Monitor {
   absl::Status LookAtSource();
   absl::Status LookAtStandby();
   absl::Status LookAtSlot();
-  absl::Status LookAtLocks();
+  absl::Status LookAtCopy();
   void UpdateBoard();
   void WatchStream(const StreamSession* stream, bool is_beside);
   void ShowCopy(TaskStatus& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <iterator>
 #include <memory>
 #include <random>
 #include <thread>
@@ -13,6 +14,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/time/clock.h"
 #include "base/error.h"
@@ -104,6 +106,8 @@ class Supervisor {
   void ApplyCopyLimits(const Limits& limits) {
     context_.copy_rate.SetBytesPerSecond(limits.copy_rate_max);
     context_.copy_rate.SetRowsPerSecond(limits.copy_rows_max);
+    context_.copy_brake.SetLimits(
+        {.active_max = limits.copy_active_max, .lag_max = limits.copy_lag_max});
     context_.board.Update([&limits](TaskStatus& status) {
       status.copy_rate_max = limits.copy_rate_max;
       status.copy_rows_max = limits.copy_rows_max;
@@ -112,13 +116,17 @@ class Supervisor {
 
   // On the control socket's thread. For this process: nothing is stored.
   absl::Status SetCopyLimit(const std::string& name, const std::string& value) {
-    if (name != "copy_rate_max" && name != "copy_rows_max") {
+    constexpr absl::string_view kNames[] = {"copy_rate_max", "copy_rows_max", "copy_active_max",
+                                            "copy_lag_max"};
+    if (std::find(std::begin(kNames), std::end(kNames), name) == std::end(kNames)) {
       return absl::InvalidArgumentError(absl::StrCat(
-          "\"", name, "\" cannot be set in a running task; copy_rate_max and copy_rows_max can"));
+          "\"", name, "\" cannot be set in a running task; ", absl::StrJoin(kNames, ", "), " can"));
     }
     Config wish;
     wish.limits.copy_rate_max = context_.copy_rate.bytes_per_second();
     wish.limits.copy_rows_max = context_.copy_rate.rows_per_second();
+    wish.limits.copy_active_max = context_.copy_brake.limits().active_max;
+    wish.limits.copy_lag_max = context_.copy_brake.limits().lag_max;
     absl::Status read = FindOption(absl::StrCat("limits.", name))->set(wish, {value});
     if (!read.ok()) {
       return absl::InvalidArgumentError(absl::StrCat(name, " ", value, ": ", read.message()));
@@ -236,6 +244,11 @@ class Supervisor {
                                    : absl::StrCat(FormatBytes(limits.copy_rate_max), "/s")},
              {"copy_rows_max",
               limits.copy_rows_max == 0 ? "none" : absl::StrCat(limits.copy_rows_max, "/s")},
+             {"copy_active_max",
+              limits.copy_active_max == 0 ? "none" : absl::StrCat(limits.copy_active_max)},
+             {"copy_lag_max", limits.copy_lag_max == absl::ZeroDuration()
+                                  ? "none"
+                                  : towline::FormatDuration(limits.copy_lag_max)},
              {"conflict_rows_max", absl::StrCat(limits.conflict_rows_max)},
              {"retry_connection", towline::FormatDuration(context_.config.retry_connection)},
              {"retry_other", towline::FormatDuration(context_.config.retry_other)}});

@@ -11,6 +11,7 @@
 #include "observe/metrics.h"
 #include "observe/stream_meter.h"
 #include "observe/task_status.h"
+#include "run/copy_brake.h"
 #include "run/task_control.h"
 #include "schema/catalog_reader.h"
 #include "state/state_store.h"
@@ -38,6 +39,7 @@ struct TaskContext {
   Metrics metrics{board, meter};
   TaskControl control;
   RateLimit copy_rate;              // changed over the control socket
+  CopyBrake copy_brake;             // its limits as well
   std::string run_id;               // of this process
   std::string task;                 // empty until known
   TaskClaim claim;                  // of the last takeover; epoch 0: none yet

@@ -17,6 +17,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "base/pace.h"
 #include "base/rate_limit.h"
 #include "base/shutdown.h"
 #include "model/name.h"
@@ -55,6 +56,7 @@ struct CopierOptions {
   CopyPlanner planner = CopyPlanner::kAuto;  // by what
   absl::Duration snapshot_wait_max;
   RateLimit* rate_limit = nullptr;  // of all workers together; outlives the copy; null: none
+  const Pace* pace = nullptr;       // of each worker; likewise
   bool requires_origin = false;     // an error where what we write cannot be marked
   std::string task;
 };

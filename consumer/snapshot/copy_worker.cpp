@@ -10,6 +10,7 @@
 #include "base/fault_point.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "pg/quoting.h"
 #include "pg/sqlstate.h"
 #include "snapshot/large_rows.h"
@@ -147,8 +148,9 @@ absl::StatusOr<int64_t> CopyWorker::CopyPartOf(const Table& table, const CopyTar
         "a row is too large to be sent whole: the part is copied again, row by row where needed",
         {{"table", QuoteQualified(table.name.schema, table.name.name)}});
     TOWLINE_RETURN_IF_ERROR(destination_.Exec("ROLLBACK").status());
+    const absl::Time began = SteadyNow();
     status = copy([&] { return CopyRowsCarefully(table, target, part); });
-    if (status.ok()) status = Rest(part.bytes, rows);
+    if (status.ok()) status = Rest(part.bytes, rows, began);
   }
   if (!status.ok()) return ExplainTableError(status, table, target, options_.source_role);
   TOWLINE_RETURN_IF_ERROR(
@@ -224,11 +226,14 @@ absl::Status CopyWorker::CheckTableWasLocked() {
                         : absl::OkStatus();
 }
 
-absl::Status CopyWorker::Rest(int64_t bytes, int64_t rows) {
-  if (options_.rate_limit == nullptr || options_.rate_limit->Rest(bytes, rows, *options_.stop)) {
-    return absl::OkStatus();
-  }
-  return absl::CancelledError("shutting down");
+// `began`: that work. A rest for the rate's sake counts as work for the pace, which is a share of
+// the speed that there would be.
+absl::Status CopyWorker::Rest(int64_t bytes, int64_t rows, absl::Time began) {
+  const Shutdown& stop = *options_.stop;
+  const bool goes_on =
+      (options_.rate_limit == nullptr || options_.rate_limit->Rest(bytes, rows, stop)) &&
+      (options_.pace == nullptr || options_.pace->Rest(SteadyNow() - began, stop));
+  return goes_on ? absl::OkStatus() : absl::CancelledError("shutting down");
 }
 
 absl::Status CopyWorker::Pump(PartProgress& progress) {
@@ -239,6 +244,7 @@ absl::Status CopyWorker::Pump(PartProgress& progress) {
   // binary form; CopyPartOf() puts the count right.
   int64_t bytes = 0;
   int64_t rows = 0;
+  absl::Time began = SteadyNow();
   while (true) {
     TOWLINE_ASSIGN_OR_RETURN(std::optional<absl::string_view> row, reader.Next());
     bool is_end = !row.has_value();
@@ -260,7 +266,8 @@ absl::Status CopyWorker::Pump(PartProgress& progress) {
       buffer.clear();
       progress.Add(bytes, rows);
       FaultPoint("copy:in-table");
-      TOWLINE_RETURN_IF_ERROR(Rest(std::exchange(bytes, 0), std::exchange(rows, 0)));
+      TOWLINE_RETURN_IF_ERROR(Rest(std::exchange(bytes, 0), std::exchange(rows, 0), began));
+      began = SteadyNow();
     }
     if (is_end) return absl::OkStatus();
   }

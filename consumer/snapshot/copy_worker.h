@@ -22,6 +22,7 @@ class CopyWorker {
     LargeRowTurn* large_row_turn = nullptr;  // all workers'
     std::string source_role;                 // as the URI names it; may be empty
     RateLimit* rate_limit = nullptr;         // all workers'; null: none
+    const Pace* pace = nullptr;              // likewise
     const Shutdown* stop = nullptr;          // ends a rest for its sake
   };
 
@@ -56,7 +57,7 @@ class CopyWorker {
                                             const CopyPart& part);
   absl::Status RefuseInexact(const Table& table, const CopyTarget& target, const CopyPart& part);
   absl::Status Pump(PartProgress& progress);
-  absl::Status Rest(int64_t bytes, int64_t rows);
+  absl::Status Rest(int64_t bytes, int64_t rows, absl::Time began);
   absl::Status CheckTableWasLocked();
   absl::Status InTransaction(absl::FunctionRef<absl::Status()> work);
 

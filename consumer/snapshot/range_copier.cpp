@@ -371,12 +371,13 @@ absl::Status CopyQueue(const CopierOptions& options, const std::vector<RangedCop
     TOWLINE_ASSIGN_OR_RETURN(Connection destination,
                              OpenDestination(options, "copy", origin, store, stop));
     source.set_shutdown(stop);
-    workers.emplace_back(options, store.claim(),
-                         CopyWorker(std::move(source), std::move(destination),
-                                    {store.claim(), /*lock_key=*/0, &large_row_turn,
-                                     options.source.user(), options.rate_limit, &stop},
-                                    &progress),
-                         stop);
+    workers.emplace_back(
+        options, store.claim(),
+        CopyWorker(std::move(source), std::move(destination),
+                   {store.claim(), /*lock_key=*/0, &large_row_turn, options.source.user(),
+                    options.rate_limit, options.pace, &stop},
+                   &progress),
+        stop);
   }
   std::vector<std::thread> threads;
   for (RangeWorker& worker : workers) {

@@ -177,9 +177,10 @@ absl::StatusOr<CopyWorker> OpenWorker(const CopierOptions& options, int origin_n
   source.set_shutdown(stop);
   TOWLINE_ASSIGN_OR_RETURN(Connection destination,
                            OpenDestination(options, "copy", origin_number, store, stop));
-  return CopyWorker(
-      std::move(source), std::move(destination),
-      {store.claim(), lock_key, turn, options.source.user(), options.rate_limit, &stop}, &progress);
+  return CopyWorker(std::move(source), std::move(destination),
+                    {store.claim(), lock_key, turn, options.source.user(), options.rate_limit,
+                     options.pace, &stop},
+                    &progress);
 }
 
 }  // namespace

@@ -388,14 +388,18 @@ def test_old_transactions_are_named_with_pid_and_age(towline, towline_factory, s
         source.execute(f"CREATE ROLE {role} LOGIN")
         blind = towline_factory(source.uri(user=role), destination)
         others = [source.connect() for _ in range(5)]
-        found = check(blind)
+        found = check(blind, "--copy-active-max", "5")
+        blinded = found["source.activity"]
+        assert blinded["level"] == "warn" and blinded["statement"] == f'GRANT pg_read_all_stats TO "{role}";', blinded
         finding = found["source.long_transactions"]
         assert finding["level"] == "warn" and finding["found"].startswith("open: prepared transaction 'left' of postgres since 1")
         assert finding["found"].endswith(f'; of unknown age, which role "{role}" may not see: pid {pid} of postgres')
         assert int(found["source.connections_free"]["found"].split()[0]) >= 2 + len(others)
         assert finding["statement"] == "" and f'GRANT pg_read_all_stats TO "{role}";' in finding["mend"]
         source.execute(f"GRANT pg_read_all_stats TO {role}")
-        assert f"pid {pid} of postgres (idle in transaction) since 1" in check(blind)["source.long_transactions"]["found"]
+        found = check(blind, "--copy-lag-max", "5s")
+        assert found["source.activity"]["level"] == "pass"
+        assert f"pid {pid} of postgres (idle in transaction) since 1" in found["source.long_transactions"]["found"]
         for session in others:
             session.close()
     finally:

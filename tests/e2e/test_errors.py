@@ -534,6 +534,7 @@ ELSEWHERE = {
     "source.table_rules_entering": RULES + "rows_that_enter_without_all_values_are_foretold",
     "source.long_transactions": CHECKS + "old_transactions_are_named_with_pid_and_age",
     "source.pg_dump": "test_pg_dump_missing",
+    "source.activity": CHECKS + "old_transactions_are_named_with_pid_and_age",
     "source.plugin_version": CHECKS + "limits_of_the_source",
     "source.tls": SERVERS + "networks_without_tls",
     "source.wal_sender_timeout": SERVERS + "statements_for_settings_mend_them",

@@ -7,6 +7,7 @@ import urllib.request
 
 import pytest
 
+from support import probes
 from support.cluster import free_port
 from support.compare import assert_equal
 from support.waiting import wait_until
@@ -123,6 +124,26 @@ def test_rows_have_a_limit_of_their_own_and_limits_change_while_they_bite(towlin
     assert time.monotonic() - began < rest / 2
     assert "a limit was changed" in towline.output()
     finish(towline, filled, destination)
+
+
+def test_the_copy_gives_way_to_a_source_that_is_busy_and_comes_back_by_itself(towline, filled, destination):
+    with probes.at_work(filled, 2):
+        towline.start("--copy-rows-max", "300", "--copy-active-max", "1")
+        towline.wait_for_state("copying")
+        status = wait_until(lambda: (now := towline.status())["copy_speed_percent"] < 50 and now, 60, "it to give way")
+        assert re.fullmatch("[2-9] active sessions at the source > 1", status["copy_gives_way_to"]), status
+        assert "of its speed, giving way to" in towline.call("status", check=True).stdout
+        # It does not stand still.
+        before, began = status["copy_rows_done"], time.monotonic()
+        after = wait_until(lambda: (now := towline.status()["copy_rows_done"]) >= before + 100 and now, 120, "100 rows")
+        assert after - before < 300 * 0.6 * (time.monotonic() - began + 2)
+    wait_until(lambda: (now := towline.status())["copy_speed_percent"] == 100 and now["copy_gives_way_to"] == "", 180,
+               "full speed")
+    towline.call("set", "copy_active_max", "0", check=True)
+    finish(towline, filled, destination)
+    output = towline.output()
+    assert output.count("the copy gives way to the source") == output.count("the copy goes at full speed again") == 1, output
+    assert "copy_speed_percent" in towline.call("status", "--json").stdout
 
 
 def test_a_rest_ends_with_the_service(towline, filled, destination):

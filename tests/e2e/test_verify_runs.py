@@ -1,13 +1,10 @@
 """Comparisons that take long: they give way to load, and go on within a table where they were killed."""
-import contextlib
 import json
 import re
 import signal
 import subprocess
-import threading
 import time
 
-import psycopg2
 import pytest
 
 from support import probes
@@ -51,30 +48,9 @@ def streaming(source, destination, towline):
 
 # --- giving way
 
-@contextlib.contextmanager
-def at_work(database, count):
-    """So many sessions that do something."""
-    sessions = [probes.Session(database) for _ in range(count)]
-
-    def sleep(session):
-        with contextlib.suppress(psycopg2.Error):
-            session.execute("SELECT pg_sleep(600)")
-
-    threads = [threading.Thread(target=sleep, args=[session]) for session in sessions]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        for session in sessions:
-            database.execute(f"SELECT pg_terminate_backend({session.pid})")
-        for thread in threads:
-            thread.join()
-
-
 def test_it_gives_way_to_sessions_at_work(destination, streaming):
     destination.execute("UPDATE t SET v = 'x' WHERE id = 7")
-    with at_work(destination, 2):
+    with probes.at_work(destination, 2):
         verifying = Verify(streaming, "--active-max", "1", "--workers", "2")
         verifying.wait_for_log("2 active sessions at the destination > 1")
         assert verifying.process.poll() is None

@@ -224,3 +224,24 @@ def crash_without_last_log(cluster, wal_writer_pid):
     with contextlib.suppress(ProcessLookupError):
         os.kill(wal_writer_pid, signal.SIGCONT)
     cluster.process.wait(30)
+
+
+@contextlib.contextmanager
+def at_work(database, count):
+    """So many sessions that do something, as the server counts it."""
+    sessions = [Session(database) for _ in range(count)]
+
+    def sleep(session):
+        with contextlib.suppress(psycopg2.Error):
+            session.execute("SELECT pg_sleep(600)")
+
+    threads = [threading.Thread(target=sleep, args=[session]) for session in sessions]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        for session in sessions:
+            database.execute(f"SELECT pg_terminate_backend({session.pid})")
+        for thread in threads:
+            thread.join()
