@@ -341,10 +341,10 @@ const std::vector<CheckInfo>& CheckCatalog() {
        "Look there (df) before the start."},
       {"capacity.wal_kept", "warn",
        "Until the copy is done (of tables in key ranges: until each range is) the slot keeps the "
-       "log "
-       "that is written meanwhile, and beyond this "
-       "limit the slot is lost and the copy with it. As much as is to be copied is a careful "
-       "limit.",
+       "log that is written meanwhile; beyond this limit the slot is lost and the copy with it. "
+       "The "
+       "time is estimated from the size of tables and indexes at 20 MB/s, or copy_rate_max if that "
+       "is less, and the log from what the source has written since its statistics were reset.",
        "ALTER SYSTEM SET max_slot_wal_keep_size to more; then reload."},
       {"task.table_options", "fail",
        "An option for a table that is not selected has no effect, which is seldom meant.",

@@ -89,7 +89,9 @@ void CheckSenderTimeout(CheckContext& context) {
   } else if (timeout_ms < kSenderTimeoutMsMin) {
     context.Warn(kId, absl::StrCat("wal_sender_timeout is ", timeout_ms, "ms"), mend);
   } else {
-    context.Pass(kId, absl::StrCat("wal_sender_timeout is ", timeout_ms, "ms"));
+    context.Pass(kId, absl::StrCat("wal_sender_timeout is ", timeout_ms,
+                                   "ms; it need not outlast the copy, during which the source is "
+                                   "answered as ever"));
   }
 }
 
@@ -130,8 +132,6 @@ void CheckConnectionsFree(CheckContext& context) {
   }
 }
 
-}  // namespace
-
 // Of the role that `run` uses.
 void CheckActivity(CheckContext& context) {
   constexpr char kId[] = "source.activity";
@@ -154,12 +154,14 @@ void CheckActivity(CheckContext& context) {
   }
 }
 
+}  // namespace
+
 void CheckSourceLimits(CheckContext& context) {
   CheckDdlCapture(context);
   CheckConnectionsFree(context);
+  CheckActivity(context);
   if (context.stream_server() == nullptr) return;
   CheckPluginVersion(context);
-  CheckActivity(context);
   CheckSenderTimeout(context);
   CheckDecodingMemory(context);
 }

@@ -109,7 +109,8 @@ def test_statements_for_settings_mend_them(towline_factory, new_cluster, destina
     # An origin that is there already.
     target.query("SELECT pg_replication_origin_create('other')")
     service = towline_factory(source, target)
-    found = check(service, "--two-phase", "on")
+    slow = ("--two-phase", "on", "--copy-rate-max", "8kB")
+    found = check(service, *slow)
     expected = {"source.wal_sender_timeout": "reload", "source.logical_decoding_work_mem": "reload",
                 "source.connections_free": "restart", "capacity.wal_kept": "reload", "destination.two_phase": "restart",
                 "destination.connections_free": "restart", "destination.replication_origin": "restart"}
@@ -119,7 +120,7 @@ def test_statements_for_settings_mend_them(towline_factory, new_cluster, destina
         (source if found[name]["where"] == "source" else target).execute(found[name]["statement"])
     for cluster in (source_cluster, destination_cluster):
         restart_keeping_alter_system(cluster)
-    assert levels(check(service, "--two-phase", "on")) == {}
+    assert levels(check(service, *slow)) == {}
 
 
 def test_a_setting_of_the_database_or_role_is_mended_there(towline, source):
