@@ -115,7 +115,7 @@ std::string ProgressLine(const TaskStatus& before, const TaskStatus& now, absl::
                         " indexes and constraints");
   } else if (now.state == "constraints") {
     line = absl::StrCat(now.state, ": ", now.statements_done, "/", now.statements_total,
-                        " foreign keys and materialized views");
+                        " constraints and materialized views");
   } else if (now.state == "streaming" || now.state == "catching_up") {
     line = StreamingLine(before, now, elapsed);
   } else {

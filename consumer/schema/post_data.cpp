@@ -1,5 +1,6 @@
 #include "schema/post_data.h"
 
+#include <algorithm>
 #include <initializer_list>
 #include <utility>
 
@@ -49,8 +50,9 @@ bool IsOfColumnsAlone(absl::string_view text) {
   return true;
 }
 
-PostData ClassifyIndex(absl::string_view text) {
+PostData ClassifyIndex(absl::string_view text, bool is_unique) {
   PostData index;
+  index.is_unique = is_unique;
   if (!TakeQuotedName(&text, &index.name) || !absl::ConsumePrefix(&text, " ON ")) return {};
   absl::ConsumePrefix(&text, "ONLY ");
   if (!TakeRelation(&text, &index.table)) return {};
@@ -78,6 +80,8 @@ PostData ClassifyConstraint(absl::string_view text, TableName table) {
   if (StartsWithAny(text, {" PRIMARY KEY ", " UNIQUE ", " EXCLUDE "})) {
     constraint.kind = PostDataKind::kKey;
     constraint.is_plain = IsOfColumnsAlone(text);
+    constraint.is_unique = true;
+    constraint.is_primary = absl::StartsWith(text, " PRIMARY KEY ");
   } else if (absl::ConsumePrefix(&text, " FOREIGN KEY ")) {
     constraint.kind = PostDataKind::kForeignKey;
     if (!TakeReferenced(text, &constraint.referenced)) constraint.referenced = {};
@@ -127,6 +131,21 @@ bool IsValidatedApart(absl::string_view statement, const PostData& foreign_key,
          !foreign_key.referenced.name.empty() && !partitioned.contains(foreign_key.referenced);
 }
 
+// A unique index or constraint of a table in `early`, and none of those that it names.
+bool HasToWait(const PostData& found, const EarlyKeys& early) {
+  if (!found.is_unique) return false;
+  auto table = early.find(found.table);
+  return table != early.end() && !table->second.contains(found.name);
+}
+
+// Whether it speaks of one of them, as of an index that it attaches or comments. One of another
+// schema may bear the name as well, and loses nothing.
+bool NamesOneOf(const std::string& statement, const std::set<std::string>& quoted) {
+  return std::any_of(quoted.begin(), quoted.end(), [&statement](const std::string& name) {
+    return absl::StrContains(statement, name);
+  });
+}
+
 void Append(std::vector<DumpStatement>&& more, std::vector<DumpStatement>* to) {
   for (DumpStatement& statement : more) to->push_back(std::move(statement));
 }
@@ -135,10 +154,8 @@ void Append(std::vector<DumpStatement>&& more, std::vector<DumpStatement>* to) {
 
 PostData ClassifyPostData(absl::string_view text) {
   PostData found;
-  if (absl::ConsumePrefix(&text, "CREATE INDEX ") ||
-      absl::ConsumePrefix(&text, "CREATE UNIQUE INDEX ")) {
-    return ClassifyIndex(text);
-  }
+  if (absl::ConsumePrefix(&text, "CREATE INDEX ")) return ClassifyIndex(text, false);
+  if (absl::ConsumePrefix(&text, "CREATE UNIQUE INDEX ")) return ClassifyIndex(text, true);
   if (absl::ConsumePrefix(&text, "ALTER TABLE ")) return ClassifyAlterTable(text);
   if (StartsWithAny(
           text, {"CREATE EVENT TRIGGER ", "ALTER EVENT TRIGGER ", "COMMENT ON EVENT TRIGGER "})) {
@@ -152,14 +169,17 @@ PostData ClassifyPostData(absl::string_view text) {
 }
 
 SplitPostData SplitByTime(const std::vector<DumpStatement>& post,
-                          const std::set<TableName>& partitioned) {
+                          const std::set<TableName>& partitioned, const EarlyKeys& early) {
   SplitPostData split;
   std::vector<DumpStatement> settings;
+  std::vector<DumpStatement> uniques;
+  std::vector<DumpStatement> details;  // of those
   std::vector<DumpStatement> foreign_keys;
   std::vector<DumpStatement> validations;
   std::vector<DumpStatement> refreshes;
   std::vector<DumpStatement> event_triggers;
   std::set<std::pair<TableName, std::string>> names;
+  std::set<std::string> waiting;  // quoted names of uniques
   for (const DumpStatement& statement : post) {
     PostData found = ClassifyPostData(statement.text);
     if (statement.is_setting) {
@@ -177,18 +197,40 @@ SplitPostData SplitByTime(const std::vector<DumpStatement>& post,
       refreshes.push_back(statement);
     } else if (found.kind == PostDataKind::kEventTrigger) {
       event_triggers.push_back(statement);
+    } else if (HasToWait(found, early)) {
+      waiting.insert(QuoteIdentifier(found.name));
+      uniques.push_back(statement);
+    } else if (found.kind == PostDataKind::kDetail && NamesOneOf(statement.text, waiting)) {
+      details.push_back(statement);
     } else {
       split.indexing.push_back(statement);
     }
   }
   for (std::vector<DumpStatement>* some :
-       {&foreign_keys, &validations, &refreshes, &event_triggers}) {
+       {&uniques, &details, &foreign_keys, &validations, &refreshes, &event_triggers}) {
     Append(std::move(*some), &split.final);
   }
   if (!split.final.empty()) {
     split.final.insert(split.final.begin(), settings.begin(), settings.end());
   }
   return split;
+}
+
+std::string UniqueThatCannotWait(const std::vector<DumpStatement>& post, const TableName& table,
+                                 const std::set<std::string>& early) {
+  const EarlyKeys keys = {{table, early}};
+  for (const DumpStatement& statement : post) {
+    const PostData found = ClassifyPostData(statement.text);
+    if (!HasToWait(found, keys)) continue;
+    // A view that groups by it does not name it.
+    if (found.is_primary) return found.name;
+    const std::set<std::string> quoted = {QuoteIdentifier(found.name)};
+    for (const DumpStatement& other : post) {
+      const bool may_need_it = ClassifyPostData(other.text).kind == PostDataKind::kOther;
+      if (may_need_it && NamesOneOf(other.text, quoted)) return found.name;
+    }
+  }
+  return "";
 }
 
 std::string ValidationOf(absl::string_view foreign_key) {

@@ -5,6 +5,7 @@
 // only repeat. What is not recognised is kOther, and runs where it stands in the dump.
 #pragma once
 
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -35,22 +36,34 @@ struct PostData {
   // Of an index or key: of columns alone. A function in an expression or condition may read other
   // tables, whatever it is declared as.
   bool is_plain = false;
+  bool is_unique = false;   // an index or key that keeps rows away by other rows of its table
+  bool is_primary = false;  // PRIMARY KEY
 };
 
 PostData ClassifyPostData(absl::string_view statement);
 
 struct SplitPostData {
-  std::vector<DumpStatement> indexing;  // when the rows are there
+  std::vector<DumpStatement> indexing;  // when the rows of their table are there
   std::vector<DumpStatement> final;     // when the stream has passed the copy
 };
 
-// Foreign keys are made NOT VALID and then validated, so that neither table is locked against
-// writers while rows are looked at; the end is what the dump says. Not so one that touches a
-// partitioned table: PostgreSQL refuses it, or leaves the constraints of the partitions not
-// validated. Materialized views follow, each after those it reads, and event triggers come last, as
-// they do in a dump.
+// Tables whose rows are copied under several snapshots, and the names of their indexes and
+// constraints that may be made before the stream has passed them all: the others that are unique
+// may not (hazards A3).
+using EarlyKeys = std::map<TableName, std::set<std::string>>;
+
+// Those that may not come first, with what is said of them. Foreign keys are made NOT VALID and
+// then validated, so that neither table is locked against writers while rows are looked at; the end
+// is what the dump says. Not so one that touches a partitioned table: PostgreSQL refuses it, or
+// leaves the constraints of the partitions not validated. Materialized views follow, each after
+// those it reads, and event triggers come last, as they do in a dump.
 SplitPostData SplitByTime(const std::vector<DumpStatement>& post,
-                          const std::set<TableName>& partitioned);
+                          const std::set<TableName>& partitioned, const EarlyKeys& early);
+
+// The first unique index or constraint of the table, none of `early`, that cannot wait so long
+// because something else of post-data needs it; empty: all can.
+std::string UniqueThatCannotWait(const std::vector<DumpStatement>& post, const TableName& table,
+                                 const std::set<std::string>& early);
 
 // Of a foreign key that SplitByTime() has taken apart, else empty.
 std::string ValidationOf(absl::string_view foreign_key);

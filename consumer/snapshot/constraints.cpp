@@ -27,12 +27,12 @@ absl::Status BuildConstraints(const CopierOptions& options, StateStore& store,
   FaultPoint("copy:before-constraints");
   CopySummary summary;
   TOWLINE_ASSIGN_OR_RETURN(SchemaRun run, PreparePostData(options, kFinalSection, store, progress));
-  LogInfo("making foreign keys and filling materialized views; the stream waits",
+  LogInfo("making constraints and filling materialized views; the stream waits",
           {{"statements", absl::StrCat(progress.statements_total - progress.statements_done)}});
   run.fault_point = "copy:in-constraints";
   TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store.ReadPieces());
   TOWLINE_RETURN_IF_ERROR(RunPostData(options, run, SizesOf(pieces), store, shutdown));
-  summary.EndStep("foreign keys and materialized views",
+  summary.EndStep("constraints and materialized views",
                   {.statements = progress.statements_total, .workers = options.index_workers});
   summary.Log();
   FaultPoint("copy:after-constraints");

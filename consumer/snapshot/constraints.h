@@ -1,8 +1,9 @@
 // What is made only when the stream has passed the copy and the destination equals the source as it
-// was after some commit (I3): foreign keys, the contents of materialized views, event triggers.
-// Before, tables may contradict one another, as rows of one were copied under an older snapshot
-// than those of another (hazards A3). The stream stands still meanwhile: no transaction of the
-// applier may hold the locks that a foreign key needs, and its knowledge of the tables is read
+// was after some commit (I3): foreign keys, the contents of materialized views, event triggers; and
+// unique indexes and exclusion constraints of tables that were copied in ranges of a key. Before,
+// tables may contradict one another, as rows of one were copied under an older snapshot than those
+// of another, and so may ranges (hazards A3). The stream stands still meanwhile: no transaction of
+// the applier may hold the locks that a foreign key needs, and its knowledge of the tables is read
 // anew.
 #pragma once
 

@@ -69,7 +69,8 @@ absl::Status CopyRun::RunSchemaOnly() {
   TOWLINE_RETURN_IF_ERROR(LeaveOutMissingRoles(session, &start.dump));
   TOWLINE_RETURN_IF_ERROR(NoteMade());
   // Without pieces, and never in the state indexing: a start that wants rows as well begins anew.
-  TOWLINE_RETURN_IF_ERROR(store_.StartCopy({}, StatementsOf(start.dump, {}, /*is_at_once=*/true),
+  TOWLINE_RETURN_IF_ERROR(store_.StartCopy({},
+                                           StatementsOf(start.dump, {}, {}, /*is_at_once=*/true),
                                            std::nullopt, TaskState::kCopyingSchema));
   FaultPoint("copy:schema-stored");
   for (const char* section : {"pre", kPostSection}) {

@@ -28,8 +28,9 @@
 namespace towline {
 
 // The dump's statements by the sections in which they are stored. `is_at_once`: nothing waits for a
-// stream.
+// stream. `ranged`: tables with snapshots of their own.
 std::vector<SchemaStatement> StatementsOf(const SchemaDump& dump, const std::vector<Table>& tables,
+                                          const std::map<TableName, RangedPlan>& ranged,
                                           bool is_at_once);
 
 class CopyRun {

@@ -29,9 +29,19 @@ std::set<TableName> PartitionedOf(const std::vector<Table>& tables) {
   return names;
 }
 
+// A table that is one piece may have all its indexes as soon as it is copied.
+EarlyKeys EarlyKeysOf(const std::map<TableName, RangedPlan>& ranged) {
+  EarlyKeys early;
+  for (const auto& [table, plan] : ranged) {
+    if (plan.key.has_value()) early[table] = plan.early_keys;
+  }
+  return early;
+}
+
 }  // namespace
 
 std::vector<SchemaStatement> StatementsOf(const SchemaDump& dump, const std::vector<Table>& tables,
+                                          const std::map<TableName, RangedPlan>& ranged,
                                           bool is_at_once) {
   std::vector<SchemaStatement> statements;
   auto add = [&statements](const char* section, const std::vector<DumpStatement>& dumped) {
@@ -45,7 +55,7 @@ std::vector<SchemaStatement> StatementsOf(const SchemaDump& dump, const std::vec
     add(kPostSection, dump.post);
     return statements;
   }
-  SplitPostData split = SplitByTime(dump.post, PartitionedOf(tables));
+  SplitPostData split = SplitByTime(dump.post, PartitionedOf(tables), EarlyKeysOf(ranged));
   add(kPostSection, split.indexing);
   add(kFinalSection, split.final);
   return statements;
@@ -70,7 +80,7 @@ absl::Status CopyRun::StartOver() {
   TOWLINE_RETURN_IF_ERROR(LookAtDestination(session, tables));
   TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> there, ReadDestination(session, tables));
   TOWLINE_ASSIGN_OR_RETURN(ranged_, PlanRanged(options_, start.snapshot.connection(), session,
-                                               tables, there, &reasons_));
+                                               tables, there, start.dump.post, &reasons_));
   // Whoever finds tables emptied and not stored anew must not go on with them.
   if (!ours_.empty()) TOWLINE_RETURN_IF_ERROR(store_.SetState(TaskState::kCopyingSchema));
   TOWLINE_RETURN_IF_ERROR(EmptyBegun(session));
@@ -137,7 +147,7 @@ absl::Status CopyRun::StoreSchema(const CopyStart& start) {
   TOWLINE_RETURN_IF_ERROR(NoteMade());
   const ExportedSnapshot& snapshot = start.snapshot;
   std::vector<SchemaStatement> statements =
-      StatementsOf(start.dump, snapshot.tables(), options_.is_once);
+      StatementsOf(start.dump, snapshot.tables(), ranged_, options_.is_once);
   std::vector<PieceRow> pieces;
   for (const Table& table : snapshot.tables()) {
     if (table.persistence == 'u') {

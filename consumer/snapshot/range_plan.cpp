@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "pg/quoting.h"
+#include "schema/post_data.h"
 #include "snapshot/copy_plan.h"
 #include "snapshot/key_choice.h"
 #include "snapshot/key_plan.h"
@@ -30,14 +31,8 @@ JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = $1 AND c.relname = $2
 )sql";
 
-std::string WhyUnique(const Table& table, const std::string& column, absl::string_view where) {
-  for (const UniqueIndex& index : table.unique_indexes) {
-    bool is_of_key = index.columns.size() == 1 && index.columns.front() == column;
-    if (is_of_key && !index.is_partial) continue;
-    return absl::StrCat("values of its unique index ", QuoteIdentifier(index.name), where,
-                        " may move between ranges");
-  }
-  return "";
+bool IsOfKey(const UniqueIndex& index, const ChunkKey& key) {
+  return index.columns.size() == 1 && index.columns.front() == key.column && !index.is_partial;
 }
 
 absl::StatusOr<std::set<Oid>> ReadExcluding(Connection& connection) {
@@ -78,12 +73,27 @@ absl::StatusOr<std::string> ReadSourceForm(Connection& source, const TableName& 
   return source.QueryValue(kFormSql, {{table.schema, table.name}});
 }
 
-std::string WhyNotRanged(const Table& table, const Table& there, const ChunkKey& key,
-                         const TableRule* rule, bool has_exclusion) {
-  std::string why = WhyUnique(table, key.column, "");
-  if (why.empty()) why = WhyUnique(there, key.column, " at the destination");
-  if (!why.empty()) return why;
-  if (has_exclusion) return "it has an exclusion constraint";
+std::set<std::string> KeyIndexes(const Table& table, const ChunkKey& key,
+                                 const std::string& index) {
+  std::set<std::string> names = {index};
+  for (const UniqueIndex& each : table.unique_indexes) {
+    if (each.is_primary && IsOfKey(each, key)) names.insert(each.name);
+  }
+  return names;
+}
+
+std::string WhyNotRanged(const Table& there, const ChunkKey& key, const TableRule* rule,
+                         bool has_exclusion, const std::string& cannot_wait) {
+  for (const UniqueIndex& index : there.unique_indexes) {
+    if (IsOfKey(index, key)) continue;
+    return absl::StrCat("values of the unique index ", QuoteIdentifier(index.name),
+                        " that the destination has already may move between ranges");
+  }
+  if (has_exclusion) return "the destination has an exclusion constraint on it already";
+  if (!cannot_wait.empty()) {
+    return absl::StrCat("values of its unique index ", QuoteIdentifier(cannot_wait),
+                        " may move between ranges, and something else needs that index early");
+  }
   if (rule != nullptr && rule->operations != RuleOperations()) {
     return "its rule leaves out operations";
   }
@@ -93,7 +103,7 @@ std::string WhyNotRanged(const Table& table, const Table& there, const ChunkKey&
 absl::StatusOr<std::map<TableName, RangedPlan>> PlanRanged(
     const CopierOptions& options, Connection& source, Connection& destination,
     const std::vector<Table>& tables, const std::vector<Table>& there,
-    std::map<TableName, std::string>* reasons) {
+    const std::vector<DumpStatement>& post, std::map<TableName, std::string>* reasons) {
   std::map<TableName, RangedPlan> plans;
   const KeyPlanOptions wanted{options.planner, options.part_bytes};
   for (const Table& table : tables) {
@@ -122,17 +132,17 @@ absl::StatusOr<std::map<TableName, RangedPlan>> PlanRanged(
   }
   using Candidates = std::map<Oid, std::vector<KeyCandidate>>;
   TOWLINE_ASSIGN_OR_RETURN(Candidates candidates, ReadKeyCandidates(source, large));
-  TOWLINE_ASSIGN_OR_RETURN(std::set<Oid> excluding, ReadExcluding(source));
-  TOWLINE_ASSIGN_OR_RETURN(std::set<Oid> excluding_there, ReadExcluding(destination));
+  TOWLINE_ASSIGN_OR_RETURN(std::set<Oid> excluding, ReadExcluding(destination));
   for (size_t i = 0; i < tables.size(); ++i) {
     const Table& table = tables[i];
     if (std::find(large.begin(), large.end(), table.oid) == large.end()) continue;
     const TableRule* rule = FindRule(options.rules, table);
     KeyChoice choice = ChooseKey(table, rule, candidates[table.oid], source.server_encoding());
+    std::set<std::string> early_keys;
     if (choice.key.has_value()) {
-      std::string why =
-          WhyNotRanged(table, there[i], *choice.key, rule,
-                       excluding.contains(table.oid) || excluding_there.contains(there[i].oid));
+      early_keys = KeyIndexes(table, *choice.key, choice.index);
+      std::string why = WhyNotRanged(there[i], *choice.key, rule, excluding.contains(there[i].oid),
+                                     UniqueThatCannotWait(post, table.name, early_keys));
       // A copy that starts over keeps what is not ours, so it must not have streamed anything.
       if (why.empty() && has_append) why = "rows of other tables are kept (existing: append)";
       if (!why.empty()) {
@@ -148,11 +158,11 @@ absl::StatusOr<std::map<TableName, RangedPlan>> PlanRanged(
     (*reasons)[table.name] = std::move(plan.reason);
     if (plan.mode == CopyMode::kKeys) {
       TOWLINE_ASSIGN_OR_RETURN(std::string form, ReadSourceForm(source, table.name));
-      plans[table.name] = {choice.key, std::move(form)};
+      plans[table.name] = {choice.key, std::move(form), std::move(early_keys)};
     } else if (!has_append && !options.follows_ddl &&
                source.server_version() >= kCtidRangesVersionMin) {
       TOWLINE_ASSIGN_OR_RETURN(std::string form, ReadSourceForm(source, table.name));
-      plans[table.name] = {std::nullopt, std::move(form)};
+      plans[table.name] = {std::nullopt, std::move(form), {}};
     }
   }
   return plans;

@@ -9,6 +9,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -17,14 +18,21 @@
 #include "model/name.h"
 #include "model/table.h"
 #include "pg/connection.h"
+#include "schema/dump_script.h"
 #include "snapshot/copier.h"
 
 namespace towline {
 
 struct RangedPlan {
-  std::optional<ChunkKey> key;  // none: it is one piece
-  std::string source_form;      // ReadSourceForm()
+  std::optional<ChunkKey> key;       // none: it is one piece
+  std::string source_form;           // ReadSourceForm()
+  std::set<std::string> early_keys;  // with a key: KeyIndexes()
 };
+
+// Names of the source's unique indexes that ranges cannot contradict one another in, as a value of
+// the key lies in one: the one that serves it, and a primary key on it. Another on that column may
+// take for equal what the key does not.
+std::set<std::string> KeyIndexes(const Table& table, const ChunkKey& key, const std::string& index);
 
 // So many parts may all tables be together to share one snapshot, which then lives as long as they
 // take. Pages are cheaper to read than ranges of a key, which cost the source's CPU a third more
@@ -46,21 +54,24 @@ absl::StatusOr<std::string> ReadSourceForm(Connection& source, const TableName& 
 bool HaveSameColumns(const std::string& form, const std::string& other);
 
 // Why a table with this key must have one snapshot; empty: it need not. `there`: at the
-// destination, oid 0 if it is missing. `has_exclusion`: an exclusion constraint, on either side.
+// destination, oid 0 if it is missing. `has_exclusion`: an exclusion constraint there.
+// `cannot_wait`: UniqueThatCannotWait() of what we are to make.
 //
 // Ranges contradict one another until the stream has passed them all: a value moves from a row that
 // was copied before it left to one that was copied after it came. No unique index or exclusion
-// constraint but the key's own may look at them before (hazards A3). And a change of the key is
-// half an insert or half a delete, which a rule without all operations does not mean.
-std::string WhyNotRanged(const Table& table, const Table& there, const ChunkKey& key,
-                         const TableRule* rule, bool has_exclusion);
+// constraint but the key's own may look at them before (hazards A3): what we make ourselves is made
+// behind that, what is there already stands against ranges. And a change of the key is half an
+// insert or half a delete, which a rule without all operations does not mean.
+std::string WhyNotRanged(const Table& there, const ChunkKey& key, const TableRule* rule,
+                         bool has_exclusion, const std::string& cannot_wait);
 
 // `tables` of the source as they are published, `there` the destination's by the same index.
-// `source` holds their locks. Says in the log what becomes of each large one, and in `reasons` why
-// each is copied as it is (TableStatus::reason).
+// `source` holds their locks. `post` is what will be made at the destination behind the rows. Says
+// in the log what becomes of each large one, and in `reasons` why each is copied as it is
+// (TableStatus::reason).
 absl::StatusOr<std::map<TableName, RangedPlan>> PlanRanged(
     const CopierOptions& options, Connection& source, Connection& destination,
     const std::vector<Table>& tables, const std::vector<Table>& there,
-    std::map<TableName, std::string>* reasons);
+    const std::vector<DumpStatement>& post, std::map<TableName, std::string>* reasons);
 
 }  // namespace towline

@@ -373,6 +373,41 @@ def test_rows_that_move_between_ranges(source, destination, towline_factory):
     assert "is copied again" not in service.output()
 
 
+UNIQUE = "SELECT indexdef FROM pg_indexes WHERE schemaname = 'g' AND tablename IN ('main', 'letter') ORDER BY 1"
+CONSTRAINTS = ("SELECT conname, pg_get_constraintdef(oid), obj_description(oid, 'pg_constraint') FROM pg_constraint "
+               "WHERE connamespace = 'g'::regnamespace AND contype <> 'n' ORDER BY 1, conrelid::regclass::text")
+
+
+def test_unique_values_that_move_between_ranges(source, destination, towline_factory):
+    """Two rows have one value at the destination until the stream has passed the copy: what is unique besides the
+    key is made behind that."""
+    make_tables(source)
+    source.script("ALTER TABLE g.main ADD mail text", "UPDATE g.main SET mail = 'm' || id",
+                  "ALTER TABLE g.main ADD CONSTRAINT one_mail UNIQUE (mail), ADD CONSTRAINT apart EXCLUDE USING btree (mail WITH =)",
+                  "CREATE UNIQUE INDEX one_lower ON g.main (lower(mail)) WHERE id > 5", "CREATE INDEX main_v ON g.main (v)",
+                  "COMMENT ON CONSTRAINT one_mail ON g.main IS 'of each'",
+                  "CREATE TABLE g.letter (mail text PRIMARY KEY REFERENCES g.main (mail))", "INSERT INTO g.letter VALUES ('m20')")
+    service = towline_factory(source, destination, arguments=[*KEYS, *ONE])
+    stopped_at(service, "copy:range-done", 4)
+    source.script("UPDATE g.main SET mail = 'gone' WHERE id = 30", "UPDATE g.main SET mail = 'm30' WHERE id = 39830",
+                  # The other way; and two that swap.
+                  "UPDATE g.main SET mail = 'away' WHERE id = 39840", "UPDATE g.main SET mail = 'm39840' WHERE id = 40",
+                  "BEGIN; UPDATE g.main SET mail = 'x' WHERE id = 50; UPDATE g.main SET mail = 'm50' WHERE id = 39850; "
+                  "UPDATE g.main SET mail = 'm39850' WHERE id = 50; COMMIT")
+    service.kill()
+    dies_at(service, "copy:before-constraints:kill:1")
+    assert "is copied again" not in service.output(all_runs=True)
+    assert {name for name, in destination.query("SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid = 'g.main'::regclass")
+            } == {"g.main_pkey", "g.main_v"}
+    # A violation would show now: the stream has passed the copy, and stands still.
+    assert destination.value("SELECT count(*) = count(DISTINCT mail) FROM g.main")
+    source.execute("UPDATE g.main SET mail = 'late' WHERE id = 60")
+    dies_at(service, "copy:in-constraints:kill:2")
+    service.start()
+    finish(service, source, destination)
+    assert destination.query(UNIQUE) == source.query(UNIQUE) and destination.query(CONSTRAINTS) == source.query(CONSTRAINTS)
+
+
 READ_AGAIN = "large values of rows that have moved between ranges are read again at the source"
 COPIED_AGAIN = "g.main is copied again: a row has moved between ranges without its large values"
 
@@ -610,8 +645,11 @@ def test_every_type_of_key(planner, source, destination, towline_factory):
 REASONS = {
     "two": ("(a int, b int, note text, PRIMARY KEY (a, b))", "its key has 2 columns"),
     "bare": ("(a int, b int, note text)", "it has no primary key"),
-    "mail": ("(a int PRIMARY KEY, b int UNIQUE, note text)", "values of its unique index"),
-    "period": ("(a int PRIMARY KEY, b int, note text, EXCLUDE USING btree (b WITH =))", "it has an exclusion constraint"),
+    "mail": ("(a int PRIMARY KEY, b int UNIQUE, note text)", "values of the unique index \"mail_b_key\" that the destination has"),
+    "period": ("(a int PRIMARY KEY, b int, note text, EXCLUDE USING btree (b WITH =))", "the destination has an exclusion constraint"),
+    # Changes find their rows by b, and views may group by a.
+    "late": ("(a int PRIMARY KEY, b int NOT NULL UNIQUE, note text); ALTER TABLE g.late REPLICA IDENTITY USING INDEX late_b_key",
+             "values of its unique index \"late_pkey\" may move"),
     "word": ("(a int, b text PRIMARY KEY, note text)", "its key \"b\" is not sorted by its bytes"),
 }
 
@@ -621,6 +659,10 @@ def test_why_a_table_is_not_divided_by_its_key(source, destination, towline_fact
     for name, (columns, _) in REASONS.items():
         source.execute(f"CREATE TABLE g.{name} {columns}; INSERT INTO g.{name} SELECT i, i, repeat('x', 100) "
                        "FROM generate_series(1, 1000) i")
+    # What is there already could refuse rows at any time.
+    destination.execute("CREATE SCHEMA g")
+    for name in ("mail", "period"):
+        destination.execute(f"CREATE TABLE g.{name} {REASONS[name][0]}")
     service = towline_factory(source, destination, arguments=KEYS)
     service.start()
     service.wait_for_state("streaming")

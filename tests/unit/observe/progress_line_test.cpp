@@ -107,7 +107,7 @@ TEST(ProgressLineTest, IndexingCountsStatements) {
   EXPECT_EQ(ProgressLine(now, now, absl::Seconds(1)), "indexing: 3/30 indexes and constraints");
   now.state = "constraints";
   EXPECT_EQ(ProgressLine(now, now, absl::Seconds(1)),
-            "constraints: 3/30 foreign keys and materialized views");
+            "constraints: 3/30 constraints and materialized views");
 }
 
 }  // namespace

@@ -94,7 +94,7 @@ TEST(PostDataTest, ForeignKeysAreValidatedLaterAndNothingIsLost) {
                   key + "\"e\" FOREIGN KEY (\"x\") REFERENCES \"s\".\"p\"(\"x\") NOT ENFORCED",
                   "CREATE EVENT TRIGGER \"e\" ON sql_drop", "CREATE POLICY \"p\" ON \"s\".\"t\"",
                   "REFRESH MATERIALIZED VIEW \"s\".\"m\""}),
-      {{"s", "parts"}});
+      {{"s", "parts"}}, {});
   EXPECT_EQ(Texts(split.indexing),
             (std::vector<std::string>{"SET x = 1", "CREATE INDEX \"i\" ON \"s\".\"t\" (a)",
                                       "COMMENT ON CONSTRAINT \"a\" ON \"s\".\"other\" IS ''",
@@ -115,9 +115,62 @@ TEST(PostDataTest, ForeignKeysAreValidatedLaterAndNothingIsLost) {
   EXPECT_EQ(ValidationOf(split.final[1].text), split.final[7].text);
 }
 
+const std::string kAdd = "ALTER TABLE ONLY \"s\".\"t\"\n    ADD CONSTRAINT ";
+
+TEST(PostDataTest, WhatIsUniqueBesideTheKeyOfRangesWaitsWithWhatIsSaidOfIt) {
+  const std::vector<std::string> early = {
+      "SET x = 1",
+      kAdd + "\"t_pkey\" PRIMARY KEY (\"id\")",
+      kAdd + "\"t_again\" UNIQUE (\"id\")",
+      "CREATE INDEX \"t_n\" ON \"s\".\"t\" USING btree (\"n\")",
+      "CREATE UNIQUE INDEX \"t_mail\" ON \"s\".\"other\" USING btree (\"mail\")",
+      "ALTER INDEX \"s\".\"all_pkey\" ATTACH PARTITION \"s\".\"t_pkey\"",
+      "CREATE TRIGGER \"g\" AFTER INSERT ON \"s\".\"t\""};
+  const std::vector<std::string> late = {
+      kAdd + "\"t_period\" EXCLUDE USING gist (\"p\" WITH &&)",
+      kAdd + "\"t_two\" UNIQUE (\"id\", \"n\")",
+      "CREATE UNIQUE INDEX \"t_mail\" ON \"s\".\"t\" USING btree (\"mail\") WHERE (\"n\" > 0)",
+      "ALTER INDEX \"s\".\"all_mail\" ATTACH PARTITION \"s\".\"t_mail\"",
+      "COMMENT ON CONSTRAINT \"t_period\" ON \"s\".\"t\" IS ''"};
+  const std::string foreign_key =
+      "ALTER TABLE ONLY \"s\".\"u\"\n    ADD CONSTRAINT \"f\" FOREIGN KEY (\"m\") REFERENCES "
+      "\"s\".\"t\"(\"mail\") NOT VALID";
+  // As a dump has them: mixed, the details behind what they are of.
+  const std::vector<std::string> dump = {early[0], early[1], late[0],  early[2],    late[1],
+                                         early[3], late[2],  early[4], foreign_key, early[5],
+                                         late[3],  late[4],  early[6]};
+  SplitPostData split = SplitByTime(Statements(dump), {}, {{{"s", "t"}, {"t_pkey", "t_again"}}});
+  EXPECT_EQ(Texts(split.indexing), early);
+  std::vector<std::string> final = {early[0]};
+  final.insert(final.end(), late.begin(), late.end());
+  final.push_back(foreign_key);  // behind what it refers to
+  EXPECT_EQ(Texts(split.final), final);
+}
+
+TEST(PostDataTest, WhatSomethingElseNeedsCannotWait) {
+  auto which = [](std::initializer_list<std::string> more) {
+    std::vector<std::string> texts = {kAdd + "\"t_pkey\" PRIMARY KEY (\"id\")",
+                                      kAdd + "\"t_mail\" UNIQUE (\"mail\")"};
+    texts.insert(texts.end(), more);
+    return UniqueThatCannotWait(Statements(texts), {"s", "t"}, {"t_pkey"});
+  };
+  EXPECT_EQ(which({}), "");
+  EXPECT_EQ(which({"COMMENT ON CONSTRAINT \"t_mail\" ON \"s\".\"t\" IS ''",
+                   "CREATE TRIGGER \"g\" AFTER INSERT ON \"s\".\"t\""}),
+            "");
+  EXPECT_EQ(
+      which({"CREATE RULE \"r\" AS ON INSERT TO \"s\".\"v\" DO INSTEAD INSERT INTO \"s\".\"t\" "
+             "VALUES (1) ON CONFLICT ON CONSTRAINT \"t_mail\" DO NOTHING"}),
+      "t_mail");
+  // A view may group by the primary key, and does not say so.
+  EXPECT_EQ(UniqueThatCannotWait(Statements({kAdd + "\"t_pkey\" PRIMARY KEY (\"id\")"}), {"s", "t"},
+                                 {"t_other"}),
+            "t_pkey");
+}
+
 TEST(PostDataTest, WhereNothingIsLeftForLaterNoSettingIsEither) {
   SplitPostData split =
-      SplitByTime(Statements({"SET x = 1", "CREATE INDEX \"i\" ON \"s\".\"t\" (a)"}), {});
+      SplitByTime(Statements({"SET x = 1", "CREATE INDEX \"i\" ON \"s\".\"t\" (a)"}), {}, {});
   EXPECT_EQ(split.indexing.size(), 2u);
   EXPECT_TRUE(split.final.empty());
 }

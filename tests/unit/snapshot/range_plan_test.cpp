@@ -17,35 +17,47 @@ UniqueIndex IndexOn(const std::string& name, std::vector<std::string> columns) {
 
 class RangePlanTest : public testing::Test {
  protected:
-  RangePlanTest() { table_.unique_indexes = {IndexOn("t_pkey", {"id"})}; }
-
-  std::string Why(const TableRule* rule = nullptr, bool has_exclusion = false) const {
-    return WhyNotRanged(table_, there_, kKey, rule, has_exclusion);
+  std::string Why(const TableRule* rule = nullptr, bool has_exclusion = false,
+                  const std::string& cannot_wait = "") const {
+    return WhyNotRanged(there_, kKey, rule, has_exclusion, cannot_wait);
   }
 
-  Table table_;
   Table there_;  // missing
 };
 
-TEST_F(RangePlanTest, NothingButTheKeyIsUnique) {
+TEST_F(RangePlanTest, OnlyIndexesOfTheKeyAloneMayComeBeforeTheStreamHasPassed) {
+  Table table;
+  table.unique_indexes = {IndexOn("t_pkey", {"id"}), IndexOn("t_email", {"email"}),
+                          IndexOn("t_again", {"id"})};
+  table.unique_indexes.front().is_primary = true;
+  EXPECT_EQ(KeyIndexes(table, kKey, "t_pkey"), (std::set<std::string>{"t_pkey"}));
+  EXPECT_EQ(KeyIndexes(table, kKey, "t_again"), (std::set<std::string>{"t_again", "t_pkey"}));
+  table.unique_indexes.front().columns = {"other"};
+  EXPECT_EQ(KeyIndexes(table, kKey, "t_again"), (std::set<std::string>{"t_again"}));
+}
+
+TEST_F(RangePlanTest, NothingButTheKeyIsUniqueThere) {
   EXPECT_EQ(Why(), "");
   there_.unique_indexes = {IndexOn("another_name", {"id"})};
   EXPECT_EQ(Why(), "");
 }
 
-TEST_F(RangePlanTest, AnyOtherUniqueIndexOnEitherSideStandsAgainstIt) {
-  table_.unique_indexes.push_back(IndexOn("t_email", {"email"}));
-  EXPECT_EQ(Why(), "values of its unique index \"t_email\" may move between ranges");
-  table_.unique_indexes.pop_back();
+TEST_F(RangePlanTest, AnyOtherUniqueIndexThatIsThereStandsAgainstIt) {
   for (UniqueIndex index :
        {IndexOn("x", {"email"}), IndexOn("x", {"id", "email"}), IndexOn("x", {""})}) {
     there_.unique_indexes = {IndexOn("t_pkey", {"id"}), index};
-    EXPECT_EQ(Why(), "values of its unique index \"x\" at the destination may move between ranges");
+    EXPECT_EQ(Why(),
+              "values of the unique index \"x\" that the destination has already may move between "
+              "ranges");
   }
 }
 
 TEST_F(RangePlanTest, SoDoExclusionConstraintsAndRulesThatLeaveOutOperations) {
-  EXPECT_EQ(Why(nullptr, true), "it has an exclusion constraint");
+  EXPECT_EQ(Why(nullptr, true), "the destination has an exclusion constraint on it already");
+  EXPECT_EQ(
+      Why(nullptr, false, "u"),
+      "values of its unique index \"u\" may move between ranges, and something else needs that "
+      "index early");
   TableRule rule;
   rule.where = "id > 5";
   EXPECT_EQ(Why(&rule), "");
