@@ -28,9 +28,8 @@ absl::StatusOr<bool> ReadHasKey(Connection& session, const TableName& table,
   });
 }
 
-bool MakesKeyOf(const PostData& found, absl::string_view statement, const TableName& table) {
-  return found.table == table &&
-         (found.kind == PostDataKind::kKey || absl::StartsWith(statement, "CREATE UNIQUE INDEX "));
+bool MakesKeyOf(const PostData& found, const TableName& table) {
+  return found.table == table && found.is_unique;
 }
 
 }  // namespace
@@ -63,8 +62,7 @@ absl::StatusOr<bool> KeyBuilder::Build(const TableName& table, const Columns& co
       TOWLINE_RETURN_IF_ERROR(ApplySchemaSetting(session_, statement.statement));
       continue;
     }
-    if (statement.is_done ||
-        !MakesKeyOf(ClassifyPostData(statement.statement), statement.statement, table)) {
+    if (statement.is_done || !MakesKeyOf(ClassifyPostData(statement.statement), table)) {
       continue;
     }
     TOWLINE_RETURN_IF_ERROR(RunSchemaStatement(session_, claim_, run_, statement));
@@ -74,6 +72,27 @@ absl::StatusOr<bool> KeyBuilder::Build(const TableName& table, const Columns& co
                          {"duration", absl::FormatDuration(absl::Trunc(SteadyNow() - began,
                                                                        absl::Milliseconds(1)))}});
   return ReadHasKey(session_, table, columns);
+}
+
+absl::Status KeyBuilder::BuildOthers(const TableName& table, absl::FunctionRef<bool()> goes_on) {
+  absl::MutexLock lock(&mutex_);
+  for (SchemaStatement& statement : statements_) {
+    if (statement.is_done || statement.is_setting || is_refused_) continue;
+    const PostData found = ClassifyPostData(statement.statement);
+    if (found.table != table || found.is_unique) continue;
+    if (!goes_on()) return absl::OkStatus();
+    absl::Status built = RunSchemaStatement(session_, claim_, run_, statement);
+    if (absl::IsCancelled(built)) return built;
+    if (built.ok()) {
+      statement.is_done = true;
+      continue;
+    }
+    is_refused_ = true;
+    TOWLINE_RETURN_IF_ERROR(session_.Exec("ROLLBACK").status());
+    LogWarning("an index is left until all rows are there",
+               {{"because", std::string(built.message())}});
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace towline

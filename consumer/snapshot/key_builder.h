@@ -1,5 +1,6 @@
 // Keys of tables that the stream follows while others are copied, one at a time and as soon as each
-// is due: without its key a table cannot take the stream's changes at any speed.
+// is due: without its key a table cannot take the stream's changes at any speed. And, where that
+// keeps nobody waiting, their other indexes.
 #pragma once
 
 #include <memory>
@@ -7,6 +8,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "base/shutdown.h"
@@ -30,13 +32,16 @@ class KeyBuilder {
     session_.set_shutdown(shutdown);
   }
 
-  // Both on any thread, one at a time. Whether the table has a unique index on these columns; none
+  // All on any thread, one at a time. Whether the table has a unique index on these columns; none
   // are asked for: it has.
   using Columns = std::vector<std::string>;
   absl::StatusOr<bool> HasKey(const TableName& table, const Columns& columns);
   // Runs those statements of post-data that make the table's keys, and looks then. False where
   // another statement has to run before them.
   absl::StatusOr<bool> Build(const TableName& table, const Columns& columns);
+  // Runs those that make its other indexes of columns alone, each if `goes_on` says so just before.
+  // One that is refused is left, with all behind it and for all tables, to RunPostData().
+  absl::Status BuildOthers(const TableName& table, absl::FunctionRef<bool()> goes_on);
 
  private:
   KeyBuilder(Connection session, TaskClaim claim, SchemaRun run,
@@ -51,6 +56,7 @@ class KeyBuilder {
   absl::Mutex mutex_;
   Connection session_ ABSL_GUARDED_BY(mutex_);
   std::vector<SchemaStatement> statements_ ABSL_GUARDED_BY(mutex_);
+  bool is_refused_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace towline

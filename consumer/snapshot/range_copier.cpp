@@ -190,7 +190,8 @@ absl::StatusOr<int64_t> RangeWorker::Copy(const RangedCopy& copy, const RangeJob
   return rows;
 }
 
-// All its rows are there. Without a key it stays out of the stream until the copy has ended.
+// Of a table whose rows an earlier try has copied. Without a key it stays out of the stream until
+// the copy has ended.
 absl::Status Join(const RangedCopy& copy, size_t table, RangeQueue& queue, KeyBuilder& keys) {
   if (queue.has_key(table)) return absl::OkStatus();
   TOWLINE_ASSIGN_OR_RETURN(bool has_key, keys.Build(copy.table.name, {copy.key->column}));
@@ -209,7 +210,7 @@ absl::Status Join(const RangedCopy& copy, size_t table, RangeQueue& queue, KeyBu
 
 absl::Status WorkOnRanges(const std::vector<RangedCopy>& tables, RangeWorker& worker,
                           const TaskClaim& claim, RangeQueue& queue, LiveSource& source,
-                          KeyBuilder& keys, CopyProgress& progress) {
+                          TableJoiner& joiner, CopyProgress& progress) {
   const RangeJob* job = nullptr;
   while ((job = queue.Next(job)) != nullptr) {
     const RangedCopy& copy = tables[job->table];
@@ -219,7 +220,9 @@ absl::Status WorkOnRanges(const std::vector<RangedCopy>& tables, RangeWorker& wo
       return MarkPieceCopied(destination, claim, copy.table.name, whole_rows);
     };
     TOWLINE_RETURN_IF_ERROR(worker.worker().MarkTable(queue.rows(job->table), mark));
-    TOWLINE_RETURN_IF_ERROR(Join(copy, job->table, queue, keys));
+    if (!queue.has_key(job->table)) {
+      joiner.Add(copy.table, {copy.key->column}, queue.PlacesOf(job->table));
+    }
     progress.tables_done.fetch_add(1, std::memory_order_relaxed);
     if (auto* counts = progress.tables.Find(copy.table.name); counts != nullptr) counts->Finish();
     FaultPoint("copy:table-done");
@@ -355,7 +358,7 @@ std::vector<OwnPiece> TakeOwnPieces(std::vector<RangedCopy>* tables,
 }
 
 absl::Status CopyQueue(const CopierOptions& options, const std::vector<RangedCopy>& tables,
-                       RangeQueue& queue, LiveSource& live, KeyBuilder& keys, StateStore& store,
+                       RangeQueue& queue, LiveSource& live, TableJoiner& joiner, StateStore& store,
                        CopyProgress& progress, int origins_behind,
                        const std::function<absl::Status()>& on_tick, const Shutdown& shutdown,
                        Shutdown& stop) {
@@ -384,7 +387,7 @@ absl::Status CopyQueue(const CopierOptions& options, const std::vector<RangedCop
     queue.WorkerBegins();
     threads.emplace_back([&] {
       absl::Status status =
-          WorkOnRanges(tables, worker, store.claim(), queue, live, keys, progress);
+          WorkOnRanges(tables, worker, store.claim(), queue, live, joiner, progress);
       if (!status.ok()) queue.Fail(status);
       queue.WorkerEnds();
     });
@@ -427,7 +430,7 @@ absl::Status CopyRanges(const CopierOptions& options, std::vector<RangedCopy> ta
   companion.Begin(*stored.live);
   absl::Status copied;
   {
-    TableJoiner joiner(*keys, *stored.live);
+    TableJoiner joiner(*keys, *stored.live, progress);
     auto on_tick = [&]() -> absl::Status {
       if (shutdown.is_requested()) return absl::CancelledError("shutting down");
       TOWLINE_RETURN_IF_ERROR(joiner.status());
@@ -445,10 +448,13 @@ absl::Status CopyRanges(const CopierOptions& options, std::vector<RangedCopy> ta
       // The last one joins with the end of the copy, unless more is behind it: then its indexes can
       // be made together with all others.
       const bool is_last = number + 1 == pieces.size() && tables.empty();
-      if (copied.ok() && !is_last) joiner.Add(pieces[number].copy.table, pieces[number].place);
+      const Table& table = pieces[number].copy.table;
+      if (copied.ok() && !is_last) {
+        joiner.Add(table, IdentityColumns(table), {pieces[number].place});
+      }
     }
     if (copied.ok()) {
-      copied = CopyQueue(options, tables, queue, source, *keys, store, progress,
+      copied = CopyQueue(options, tables, queue, source, joiner, store, progress,
                          OriginsBehind(options.workers, pieces.size()), on_tick, shutdown, stop);
     }
     // The last keys may take longer than the last rows.

@@ -52,6 +52,7 @@ class RangeQueue {
   size_t job_count() const { return jobs_.size(); }
   LiveCopy& live() { return live_; }
   size_t PlaceOf(const RangeJob& job) const { return places_[job.table][job.range]; }
+  const std::vector<size_t>& PlacesOf(size_t table) const { return places_[table]; }
   bool is_done(size_t table) ABSL_LOCKS_EXCLUDED(mutex_) {
     absl::MutexLock lock(&mutex_);
     return ranges_left_[table] == 0;

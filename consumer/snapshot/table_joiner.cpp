@@ -35,9 +35,9 @@ TableJoiner::~TableJoiner() {
   thread_.join();
 }
 
-void TableJoiner::Add(const Table& table, size_t place) {
+void TableJoiner::Add(const Table& table, KeyBuilder::Columns key, std::vector<size_t> places) {
   absl::MutexLock lock(&mutex_);
-  waiting_.emplace_back(&table, place);
+  waiting_.push_back({&table, std::move(key), std::move(places)});
 }
 
 absl::Status TableJoiner::status() {
@@ -61,11 +61,11 @@ void TableJoiner::Work() {
     };
     mutex_.Await(absl::Condition(&has_work));
     if (is_ended_) return;
-    const auto [table, place] = waiting_.front();
+    const Joining joining = std::move(waiting_.front());
     waiting_.pop_front();
     is_joining_ = true;
     mutex_.Unlock();
-    absl::Status joined = Join(*table, place);
+    absl::Status joined = Join(joining);
     mutex_.Lock();
     is_joining_ = false;
     status_ = joined;
@@ -73,12 +73,22 @@ void TableJoiner::Work() {
   }
 }
 
-absl::Status TableJoiner::Join(const Table& table, size_t place) {
+// An index takes less time than the rows of its table have taken.
+bool TableJoiner::HasTimeFor(const Table& table) {
+  absl::MutexLock lock(&mutex_);
+  return !is_ended_ && waiting_.empty() &&
+         progress_.bytes_total - progress_.bytes_done >= table.total_bytes;
+}
+
+absl::Status TableJoiner::Join(const Joining& joining) {
+  const Table& table = *joining.table;
   const std::string name = QuoteQualified(table.name.schema, table.name.name);
-  TOWLINE_ASSIGN_OR_RETURN(bool has_key, keys_.Build(table.name, IdentityColumns(table)));
+  TOWLINE_ASSIGN_OR_RETURN(bool has_key, keys_.Build(table.name, joining.key));
+  FaultPoint("copy:key-built");
+  TOWLINE_RETURN_IF_ERROR(keys_.BuildOthers(table.name, [&] { return HasTimeFor(table); }));
   FaultPoint("copy:piece-indexed");
   if (has_key) {
-    live_.Finish(place);
+    for (size_t place : joining.places) live_.Finish(place);
     LogInfo("a table joins the stream", {{"table", name}});
   } else {
     LogInfo("a table joins the stream when the copy is complete, as its key cannot be made before",

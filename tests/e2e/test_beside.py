@@ -112,6 +112,24 @@ def test_a_table_of_few_ranges_joins_whole(source, destination, towline_factory)
     finish(service, source, destination)
 
 
+def test_other_indexes_of_a_table_are_made_while_others_are_copied(source, destination, towline_factory):
+    make_tables(source)
+    source.script("CREATE TABLE g.early (id bigint PRIMARY KEY, n int, note text)", "CREATE INDEX early_n ON g.early (n)",
+                  "INSERT INTO g.early SELECT i, i, repeat('e', 100) FROM generate_series(1, 1500) i", "CREATE INDEX main_v ON g.main (v)")
+    service = towline_factory(source, destination, arguments=[*FEW, *ONE, *slowly(700)])
+    service.start()
+    service.wait_for_log("a table joins the stream.*early")
+    nearly_stand_still(service)
+    indexes = "SELECT count(*) FROM pg_index WHERE indrelid = '{}'::regclass AND indisvalid"
+    assert destination.value(indexes.format("g.early")) == 2 and destination.value(indexes.format("g.main")) == 0
+    assert service.state() == "copying"
+    source.execute("UPDATE g.early SET n = -n WHERE id < 50")
+    arrives(destination, "SELECT 1 FROM g.early WHERE n = -49")
+    at_full_speed(service)
+    finish(service, source, destination)
+    assert destination.value(indexes.format("g.main")) == 2
+
+
 def test_a_large_transaction_waits_in_its_middle(source, destination, towline_factory):
     """Its first parts are at the destination, uncommitted, while it waits for ranges that come there."""
     service = begin(towline_factory, source, destination, [*FEW, *ONE, *slowly(350), "--batch-rows-max", "20"])
