@@ -89,7 +89,7 @@ void CheckNames(CheckContext& context) {
     wanted.Add(indexes->Get(row, 0), indexes->Get(row, 1), "i", indexes->Get(row, 2));
   }
   for (const SequenceValue& sequence : context.sequences) {
-    if (sequence.is_wanted) wanted.Add(sequence.name.schema, sequence.name.name, "S", "");
+    wanted.Add(sequence.name.schema, sequence.name.name, "S", "");
   }
   std::optional<Result> taken = context.Ask(kId, *context.destination, kTakenSql,
                                             {{wanted.schemas.ToString(), wanted.names.ToString(),

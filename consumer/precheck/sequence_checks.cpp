@@ -114,10 +114,9 @@ void CheckDestinationSequences(CheckContext& context) {
   std::vector<std::string> missing;
   std::vector<std::string> closed;
   for (int row = 0; row < there->row_count(); ++row) {
-    const bool is_wanted = context.sequences[static_cast<size_t>(row)].is_wanted;
     if (there->GetBool(row, 1)) {
       if (!there->GetBool(row, 2)) closed.push_back(there->GetString(row, 0));
-    } else if (is_wanted && !options.copies_schema) {
+    } else if (!options.copies_schema) {
       missing.push_back(there->GetString(row, 0));
     }
   }

@@ -111,8 +111,7 @@ absl::Status SequenceKeeper::TryLook(Lsn applied) {
   TOWLINE_RETURN_IF_ERROR(NoteMissing(set.missing, applied));
   for (SequenceValue& value : values) {
     TableName name = value.name;
-    auto absent = missing_.find(name);
-    if (absent != missing_.end() && (value.is_wanted || !absent->second.is_sure)) {
+    if (missing_.contains(name)) {
       seen_.erase(name);  // it is set once it comes
     } else {
       seen_[name] = std::move(value);
@@ -143,7 +142,7 @@ absl::Status SequenceKeeper::NoteMissing(const std::vector<SequenceValue>& missi
     absence.is_sure = true;
     told.push_back(sequence);
   }
-  if (std::string names = NameWanted(told); !names.empty()) {
+  if (std::string names = NameSequences(told); !names.empty()) {
     LogWarning("sequences of the source are not at the destination; they will be set once they are",
                {{"sequences", names},
                 {"mend",

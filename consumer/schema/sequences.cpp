@@ -24,23 +24,35 @@ WITH of_tables(oid) AS MATERIALIZED (
     AND (d.classid = 'pg_catalog.pg_class'::regclass OR d.classid = 'pg_catalog.pg_attrdef'::regclass)
   LEFT JOIN pg_catalog.pg_depend used ON d.classid = 'pg_catalog.pg_attrdef'::regclass
     AND used.classid = d.classid AND used.objid = d.objid
-    AND used.refclassid = 'pg_catalog.pg_class'::regclass)
+    AND used.refclassid = 'pg_catalog.pg_class'::regclass),
+of_extensions(oid) AS MATERIALIZED (
+  SELECT pg_catalog.unnest(e.extconfig)
+  FROM unnest($2::text[], $3::text[]) AS wanted(schema_name, name)
+  JOIN pg_catalog.pg_namespace tn ON tn.nspname = wanted.schema_name
+  JOIN pg_catalog.pg_class t ON t.relnamespace = tn.oid AND t.relname = wanted.name
+  JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = t.oid
+    AND d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.deptype = 'e'
+  JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid)
 SELECT n.nspname, c.relname,
        pg_catalog.has_schema_privilege(n.oid, 'USAGE')
          AND pg_catalog.has_sequence_privilege(c.oid, 'SELECT'),
-       s.seqincrement, s.seqmin, s.seqmax, s.seqcycle,
-       c.oid IN (SELECT oid FROM of_tables WHERE oid IS NOT NULL)
-         OR NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend d
-                        WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid
-                          AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.deptype IN ('a', 'i'))
+       s.seqincrement, s.seqmin, s.seqmax, s.seqcycle
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_sequence s ON s.seqrelid = c.oid
 WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND n.nspname !~ '^pg_'
   AND n.nspname NOT IN ('information_schema', 'towline', 'towline_state')
-  AND ($1::boolean OR n.nspname = ANY ($2::text[]) OR c.oid IN (SELECT oid FROM of_tables))
-  AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend d
-                  WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid
-                    AND d.deptype = 'e')
+  AND ($4::boolean OR CASE
+    WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_depend d
+                 WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid
+                   AND d.deptype = 'e')
+      THEN c.oid IN (SELECT oid FROM of_extensions WHERE oid IS NOT NULL)
+    WHEN c.oid IN (SELECT oid FROM of_tables WHERE oid IS NOT NULL) THEN true
+    WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_depend d
+                 WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid
+                   AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.deptype IN ('a', 'i'))
+      THEN false
+    ELSE $1::boolean OR n.nspname = ANY ($2::text[])
+  END)
 ORDER BY 1, 2
 )sql";
 
@@ -75,8 +87,8 @@ absl::StatusOr<Result> QuerySequences(Connection& source, const SequenceSelectio
     schemas.Add(table.schema);
     tables.Add(table.name);
   }
-  return source.Query(kSequencesSql,
-                      {{selection.is_all ? "t" : "f", schemas.ToString(), tables.ToString()}});
+  return source.Query(kSequencesSql, {{selection.is_all ? "t" : "f", schemas.ToString(),
+                                       tables.ToString(), selection.is_every ? "t" : "f"}});
 }
 
 // Without its value.
@@ -87,7 +99,6 @@ SequenceValue SequenceOf(const Result& found, int row) {
   sequence.min_value = found.GetInt(row, 4);
   sequence.max_value = found.GetInt(row, 5);
   sequence.does_cycle = found.GetBool(row, 6);
-  sequence.is_wanted = found.GetBool(row, 7);
   return sequence;
 }
 
@@ -159,11 +170,10 @@ absl::StatusOr<SequencesSet> SetSequences(Connection& destination,
   return set;
 }
 
-std::string NameWanted(const std::vector<SequenceValue>& sequences) {
+std::string NameSequences(const std::vector<SequenceValue>& sequences) {
   constexpr size_t kNamedMax = 10;
   std::vector<std::string> names;
   for (const SequenceValue& sequence : sequences) {
-    if (!sequence.is_wanted) continue;
     names.push_back(QuoteQualified(sequence.name.schema, sequence.name.name));
   }
   const size_t more = names.size() - std::min(names.size(), kNamedMax);

@@ -20,15 +20,16 @@ struct SequenceValue {
   int64_t min_value = 1;
   int64_t max_value = INT64_MAX;
   bool does_cycle = false;
-  // A selected table's, or no table's. That of another table need not be at the destination.
-  bool is_wanted = true;
 };
 
-// Whose sequences: all of the database, or those of the selected tables' schemas and those that the
-// tables own or use in a default, wherever they are.
+// Whose sequences: those that the selected tables own or use in a default, wherever they are, and
+// those that no table owns, of these tables' schemas or of all. Of an extension those that it marks
+// as configuration (pg_extension_config_dump()), where tables of it are selected: the others are
+// its own, as CREATE EXTENSION makes them.
 struct SequenceSelection {
-  bool is_all = true;
+  bool is_all = true;  // schemas
   std::vector<TableName> tables;
+  bool is_every = false;  // all there are, whosever
 };
 
 // Whatever our role may do with them; without their values.
@@ -51,7 +52,7 @@ absl::StatusOr<SequencesSet> SetSequences(Connection& destination,
                                           const std::vector<SequenceValue>& values,
                                           bool never_back);
 
-// "a, b, c and 7 more" of those that are wanted, for the log; empty if there are none.
-std::string NameWanted(const std::vector<SequenceValue>& sequences);
+// "a, b, c and 7 more", for the log; empty if there are none.
+std::string NameSequences(const std::vector<SequenceValue>& sequences);
 
 }  // namespace towline

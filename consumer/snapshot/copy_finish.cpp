@@ -88,7 +88,7 @@ absl::Status CopySequences(const CopierOptions& options, Connection& destination
   absl::StatusOr<SequencesSet> set = SetSequences(destination, values, has_append);
   TOWLINE_RETURN_IF_ERROR(WithContext(set.status(), "setting the sequences"));
   LogInfo("sequences set", {{"count", absl::StrCat(set->count)}});
-  if (std::string missing = NameWanted(set->missing); !missing.empty()) {
+  if (std::string missing = NameSequences(set->missing); !missing.empty()) {
     LogWarning("sequences of the source are not at the destination; their values are not set",
                {{"sequences", missing}});
   }

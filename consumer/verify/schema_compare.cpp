@@ -61,9 +61,11 @@ bool IsBehind(const SequenceValue& source, const SequenceValue& destination) {
 
 absl::StatusOr<std::vector<std::string>> FindBehind(const std::vector<SequenceValue>& wanted,
                                                     Connection& destination) {
+  SequenceSelection every;
+  every.is_every = true;
   std::vector<TableName> unreadable;
   TOWLINE_ASSIGN_OR_RETURN(std::vector<SequenceValue> present,
-                           ReadSequences(destination, {}, &unreadable));
+                           ReadSequences(destination, every, &unreadable));
   std::map<TableName, SequenceValue> by_name;
   for (SequenceValue& value : present) by_name.emplace(value.name, value);
   std::vector<std::string> behind;
@@ -95,11 +97,9 @@ absl::StatusOr<SchemaReport> CompareSchemas(const SchemaCompareOptions& options,
   std::set_difference(present.begin(), present.end(), wanted.begin(), wanted.end(),
                       std::back_inserter(report.extra));
   SequenceSelection selection;
-  selection.is_all = options.selection.include.empty() && options.selection.exclude.empty();
-  if (!selection.is_all) {
-    TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> tables, ReadTables(source, options.selection));
-    for (const Table& table : tables) selection.tables.push_back(table.name);
-  }
+  selection.is_all = options.selection.include.empty();
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> tables, ReadTables(source, options.selection));
+  for (const Table& table : tables) selection.tables.push_back(table.name);
   std::vector<TableName> unreadable;
   TOWLINE_ASSIGN_OR_RETURN(std::vector<SequenceValue> values,
                            ReadSequences(source, selection, &unreadable));

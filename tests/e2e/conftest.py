@@ -193,6 +193,9 @@ CREATE TABLE inner_part (id int PRIMARY KEY);
 INSERT INTO inner_part VALUES (1);
 CREATE TABLE job (id int PRIMARY KEY);
 CREATE TABLE by_value (id int PRIMARY KEY, is_mine bool);
+CREATE SEQUENCE job_number;
+CREATE SEQUENCE inner_number;
+SELECT pg_extension_config_dump('job_number', '');
 SELECT pg_extension_config_dump('system', 'WHERE id > 100');
 SELECT pg_extension_config_dump('job', '');
 SELECT pg_extension_config_dump('by_value', 'where is_mine');
@@ -202,7 +205,7 @@ SELECT pg_extension_config_dump('by_value', 'where is_mine');
 @pytest.fixture
 def probe_extension(source):
     """The name of an extension of our own, in the private copy of the server that the tests run: what is the
-    users' in table system are the ids above 100, in job all, in inner_part nothing."""
+    users' in table system are the ids above 100, in job all, in inner_part nothing; of its sequences the users' is job_number."""
     directory = pathlib.Path(source.value("SELECT setting FROM pg_config WHERE name = 'SHAREDIR'")) / "extension"
     lock = os.open(directory, os.O_RDONLY)
     fcntl.flock(lock, fcntl.LOCK_EX)  # other groups of tests run by the same copy at the same time

@@ -31,8 +31,11 @@ def assert_same(source, destination):
 
 def test_rows_of_users_are_copied_and_streamed(towline, source, destination, probe):
     source.execute("ALTER TABLE by_value REPLICA IDENTITY FULL; INSERT INTO by_value VALUES (1, true), (2, false)")
+    source.execute("SELECT setval('job_number', 70), setval('inner_number', 70)")
     towline.start(*ON).wait_for_state("streaming")
     assert_same(source, destination)
+    assert destination.query("SELECT (SELECT last_value FROM job_number), (SELECT last_value FROM inner_number)") == [(70, 1)]
+    source.execute("SELECT setval('job_number', 90)")
     assert len(destination.query(USERS)) == 60 and destination.query(OWN) == FRESH
     source.script("INSERT INTO system VALUES (300, 'new')", "UPDATE system SET v = 'u' WHERE id IN (2, 110)",
                   "DELETE FROM system WHERE id = 111",
@@ -45,6 +48,7 @@ def test_rows_of_users_are_copied_and_streamed(towline, source, destination, pro
     assert destination.query(OWN) == FRESH
     # As it is without them: rows that were copied under a rule need it.
     assert towline.stop() == 0
+    assert destination.value("SELECT last_value FROM job_number") >= 90
     towline.start()
     assert towline.wait_exit(30) == 2, towline.tail()
     towline.start(*ON).wait_for_state("streaming")

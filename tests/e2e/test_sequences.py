@@ -1,5 +1,7 @@
 """Sequences: their values are not in the stream, and the destination must never give out a number that a row
 of the source has already."""
+import json
+
 from support.compare import assert_equal
 from support.waiting import wait_until
 from test_checks import check
@@ -61,8 +63,9 @@ def test_what_the_destination_refuses_is_told_once_and_disturbs_nothing(towline,
 def test_sequences_that_are_not_there_are_named_and_set_once_they_come(towline, source, destination):
     source.script("CREATE TABLE t (id bigserial PRIMARY KEY)", "CREATE SEQUENCE other START 77",
                   "CREATE TABLE left_out (id serial PRIMARY KEY)", "INSERT INTO t SELECT FROM generate_series(1, 10)",
-                  "SELECT nextval('other')")
-    destination.execute("CREATE TABLE t (id bigint PRIMARY KEY)")
+                  "SELECT nextval('other')", "INSERT INTO left_out SELECT FROM generate_series(1, 30)")
+    # Of what is left out the destination may have one of its own.
+    destination.script("CREATE TABLE t (id bigint PRIMARY KEY)", "CREATE SEQUENCE left_out_id_seq START 3")
     skip = ["--schema", "skip", "--exclude", "public.left_out"]
     finding = check(towline, *skip)["destination.sequences"]
     assert finding["level"] == "warn"
@@ -79,3 +82,7 @@ def test_sequences_that_are_not_there_are_named_and_set_once_they_come(towline, 
     output = towline.output()
     assert output.count("they will be set once they are") == 1 and "t_id_seq" in output and "left_out_id_seq" not in output
     assert check(towline, *skip)["destination.sequences"]["level"] == "pass"
+    assert destination.query("SELECT last_value, is_called FROM left_out_id_seq") == [(3, False)]
+    # Nor does a comparison say that it is behind.
+    verified = towline.call("verify", "--schema-only", "--json", *skip[2:])
+    assert json.loads(verified.stdout)["schema"]["sequences_behind"] == [], verified.stdout

@@ -7,26 +7,24 @@
 namespace towline {
 namespace {
 
-SequenceValue Named(const std::string& name, bool is_wanted = true) {
+SequenceValue Named(const std::string& name) {
   SequenceValue sequence;
   sequence.name = {"s", name};
-  sequence.is_wanted = is_wanted;
   return sequence;
 }
 
-TEST(SequencesTest, OnlyThoseThatAreWantedAreNamed) {
-  EXPECT_EQ(NameWanted({}), "");
-  EXPECT_EQ(NameWanted({Named("of another table", false)}), "");
-  EXPECT_EQ(NameWanted({Named("a"), Named("b", false), Named("c")}), R"("s"."a", "s"."c")");
+TEST(SequencesTest, TheyAreNamedInOneLine) {
+  EXPECT_EQ(NameSequences({}), "");
+  EXPECT_EQ(NameSequences({Named("a"), Named("c")}), R"("s"."a", "s"."c")");
 }
 
 TEST(SequencesTest, AfterTenTheOthersAreCounted) {
   std::vector<SequenceValue> many;
   for (int i = 0; i < 10; ++i) many.push_back(Named(absl::StrCat(i)));
-  EXPECT_EQ(NameWanted(many).find("more"), std::string::npos);
+  EXPECT_EQ(NameSequences(many).find("more"), std::string::npos);
   many.push_back(Named("x"));
   many.push_back(Named("y"));
-  const std::string text = NameWanted(many);
+  const std::string text = NameSequences(many);
   EXPECT_EQ(text.substr(text.find(R"("s"."9")")), R"("s"."9" and 2 more)");
 }
 
