@@ -284,7 +284,10 @@ std::string StatusText(const KnownTask& task) {
   if (task.is_running) AddLine(out, "in progress", SpoolText(status));
   if (status.tables_total > 0) {
     AddLine(out, "copy", CopyText(status));
-    if (status.tables_done < status.tables_total) AddLine(out, "copy limit", LimitText(status));
+    if (status.tables_done < status.tables_total) {
+      AddLine(out, "copy limit", LimitText(status));
+      AddLine(out, "copy went on", status.copy_note);
+    }
     absl::StrAppend(&out, CopyingTables(status));
   }
   bool is_counting = status.state == "indexing" || status.state == "constraints";

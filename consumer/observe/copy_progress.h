@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -110,6 +111,20 @@ struct CopyProgress {
   std::atomic<int64_t> statements_total{0};  // post-data
   std::atomic<int64_t> statements_done{0};
   TableProgress tables;
+
+  // Why the copy is not the first try's: what an interruption has cost. Any thread.
+  void SetNote(std::string note) {
+    absl::MutexLock lock(&note_mutex_);
+    note_ = std::move(note);
+  }
+  std::string note() const {
+    absl::MutexLock lock(&note_mutex_);
+    return note_;
+  }
+
+ private:
+  mutable absl::Mutex note_mutex_;
+  std::string note_ ABSL_GUARDED_BY(note_mutex_);
 };
 
 // What is left at this rate; negative: nobody knows.

@@ -217,6 +217,7 @@ std::string TaskStatusToJson(const TaskStatus& status) {
       {"copy_rows_max", status.copy_rows_max},
       {"copy_speed_percent", status.copy_speed_percent},
       {"copy_gives_way_to", status.copy_gives_way_to},
+      {"copy_note", status.copy_note},
       {"tables", TablesJson(status.tables)},
       {"tables_left_out", status.tables_left_out},
       {"statements_done", status.statements_done},
@@ -303,6 +304,7 @@ absl::StatusOr<TaskStatus> TaskStatusFromJson(absl::string_view text) {
   status.destination = read_text("destination");
   status.wal_status = read_text("wal_status");
   status.waiting_for = read_text("waiting_for");
+  status.copy_note = read_text("copy_note");
   absl::ParseTime(absl::RFC3339_full, read_text("since"), &status.since, nullptr);
   status.source_flush_lsn = read_lsn("source_flush_lsn");
   status.received_lsn = read_lsn("received_lsn");

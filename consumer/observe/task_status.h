@@ -94,6 +94,7 @@ struct TaskStatus {
   int64_t copy_rows_max = 0;
   int64_t copy_speed_percent = 100;  // less while it gives way to the source
   std::string copy_gives_way_to;     // what is above its limit just now; empty: nothing
+  std::string copy_note;  // of one that was interrupted: what stays of it, and why; else empty
   // Those being copied, then the largest; there may be thousands.
   std::vector<TableStatus> tables;
   int64_t tables_left_out = 0;

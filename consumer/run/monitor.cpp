@@ -263,6 +263,7 @@ void Monitor::ShowCopy(TaskStatus& status) {
   status.copy_rows_done = copy_->rows_done;
   status.statements_total = copy_->statements_total;
   status.statements_done = copy_->statements_done;
+  status.copy_note = copy_->note();
   status.tables = copy_->tables.Largest(kTablesShownMax);
   status.tables_left_out =
       static_cast<int64_t>(copy_->tables.size()) - static_cast<int64_t>(status.tables.size());

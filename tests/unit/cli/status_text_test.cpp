@@ -102,6 +102,7 @@ TEST(StatusTextTest, CopyShowsTotalsLimitsAndTheTablesBeingCopied) {
   task.status.copy_eta_seconds = 30;
   task.status.copy_rate_max = 20 << 20;
   task.status.copy_rows_max = 5000;
+  task.status.copy_note = "it was interrupted: 1 of 3 tables were done and stay";
   TableStatus orders;
   orders.name = {"sales", "orders"};
   orders.state = "copying";
@@ -121,6 +122,8 @@ TEST(StatusTextTest, CopyShowsTotalsLimitsAndTheTablesBeingCopied) {
   waiting.state = "waiting";
   task.status.tables = {orders, begun, waiting};
   std::string text = StatusText(task);
+  EXPECT_THAT(text,
+              HasSubstr("copy went on it was interrupted: 1 of 3 tables were done and stay\n"));
   EXPECT_THAT(text, HasSubstr("copy         0/3 tables, 100 MB of 400 MB (25%), 12,345 rows, 10 "
                               "MB/s, 2,000 rows/s, ETA 30s\n"));
   EXPECT_THAT(text, HasSubstr("copy limit   20 MB/s, 5,000 rows/s\n"));

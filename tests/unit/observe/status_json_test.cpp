@@ -58,6 +58,7 @@ TEST(TaskStatusToJsonTest, WayBackGivesTheSameText) {
   status.lag_seconds = 0.25;
   status.retry_in = absl::Seconds(9);
   status.waiting_for = "a server";
+  status.copy_note = "it was interrupted";
   status.copy_bytes_per_second = 12.5;
   status.copy_eta_seconds = 3;
   status.copy_rate_max = 1000;
