@@ -191,7 +191,7 @@ absl::Status Attempt::Stream() {
   // The position is before the transaction that asked for it. What it has passed had ended before
   // the marker that the copy takes and waits for anew, so the new snapshot holds it (hazards A1).
   session.reset();
-  TOWLINE_RETURN_IF_ERROR(store_->CopyAgain(*copied_again));
+  TOWLINE_RETURN_IF_ERROR(store_->CopyAgain(*copied_again, ended.message()));
   FaultPoint("stream:copy-again");
   return ended;
 }

@@ -49,6 +49,7 @@ absl::Status CopyRun::Run() {
     TOWLINE_RETURN_IF_ERROR(store_.EndRows());
   } else if (is_copied) {
     // Every piece's mark came with its rows, and the snapshot was stored before the first row.
+    TOWLINE_RETURN_IF_ERROR(FinishSchema());
     TOWLINE_RETURN_IF_ERROR(store_.EndRows());
   } else if (task.phase != TaskState::kIndexing) {
     return absl::OkStatus();
@@ -106,7 +107,7 @@ absl::Status CopyRun::CopyInRanges() {
       CopyRanges(options_, std::move(ranges_left_), store_, progress_, companion_, shutdown_);
   std::optional<Oid> again = TableToCopyAgain(copied);
   // The next attempt finds it so, keeps all else that is done, and starts over if it has to.
-  if (again.has_value()) TOWLINE_RETURN_IF_ERROR(store_.CopyAgain(*again));
+  if (again.has_value()) TOWLINE_RETURN_IF_ERROR(store_.CopyAgain(*again, copied.message()));
   return copied;
 }
 

@@ -6,12 +6,35 @@
 #include "absl/strings/str_cat.h"
 #include "pg/quoting.h"
 #include "snapshot/copy_plan.h"
+#include "snapshot/copy_start.h"
 
 namespace towline {
 namespace {
 
+// So many tables are named in a line.
+constexpr size_t kNamedMax = 5;
+
 std::string Named(const TableName& name) {
   return absl::StrCat("table ", QuoteQualified(name.schema, name.name));
+}
+
+// It came while an earlier try went on, and nobody has copied it.
+bool IsOfTheStream(const PieceRow& piece) {
+  return piece.state == "streamed" && piece.snapshot_number == 0;
+}
+
+std::string WhyChanged(const PieceRow& piece, const std::map<TableName, std::string>& shapes,
+                       const Table& table, const TableRules& rules) {
+  if (IsOfTheStream(piece)) return kTableIsNew;
+  if (table.oid != piece.source_oid) return "it was made anew";
+  if (RuleText(FindRule(rules, table)) != piece.rule) return "its rule has changed";
+  auto shape = shapes.find(piece.table);
+  if (shape == shapes.end()) {
+    return piece.state == "copied" ? "an older version of towline has copied it"
+                                   : "it was not begun again";
+  }
+  const std::string now = TableShape(table);
+  return shape->second == now ? "" : DescribeShapeChange(shape->second, now);
 }
 
 }  // namespace
@@ -36,29 +59,51 @@ std::string WhyStartOver(const std::vector<PieceRow>& pieces,
   return "";
 }
 
-std::string WhyStartOver(const std::vector<PieceRow>& pieces,
-                         const std::vector<SnapshotRow>& snapshots,
-                         const std::vector<Table>& tables, const std::string& shape,
-                         const TableRules& rules) {
+std::map<TableName, std::string> ChangedTables(const std::vector<PieceRow>& pieces,
+                                               const std::map<TableName, std::string>& shapes,
+                                               const std::vector<Table>& tables,
+                                               const TableRules& rules) {
   std::map<TableName, const Table*> by_name;
   for (const Table& table : tables) {
     if (HasRowsToCopy(table)) by_name.emplace(table.name, &table);
   }
+  std::map<TableName, std::string> changed;
   for (const PieceRow& piece : pieces) {
+    if (piece.is_out_of_stream()) {
+      by_name.erase(piece.table);
+      continue;
+    }
     auto found = by_name.find(piece.table);
     if (found == by_name.end()) {
-      return Named(piece.table) + " is gone, or not selected any more";
+      changed[piece.table] = kTableIsGone;
+      continue;
     }
-    if (found->second->oid != piece.source_oid) return Named(piece.table) + " was made anew";
-    if (RuleText(FindRule(rules, *found->second)) != piece.rule) {
-      return absl::StrCat("the rule of ", Named(piece.table), " has changed");
-    }
+    std::string why = WhyChanged(piece, shapes, *found->second, rules);
+    if (!why.empty()) changed[piece.table] = std::move(why);
     by_name.erase(found);
   }
-  if (!by_name.empty()) return Named(by_name.begin()->first) + " is new";
-  // Every snapshot of the copy had the shape of the last, or it would not have gone on under it.
-  if (shape != snapshots.back().shape) return "the schema of the selected tables has changed";
-  return "";
+  for (const auto& [name, table] : by_name) changed[name] = kTableIsNew;
+  return changed;
+}
+
+bool IsWorthKeeping(const PieceRow& piece) {
+  return piece.state == "copied" || piece.is_out_of_stream() ||
+         (piece.key.has_value() && piece.state != "again");
+}
+
+std::string DescribeGoingOn(int64_t kept, int64_t total,
+                            const std::map<TableName, std::string>& again) {
+  std::string text = absl::StrCat(kept, " of ", total, " tables were done and stay");
+  size_t named = 0;
+  for (const auto& [table, why] : again) {
+    if (++named > kNamedMax) break;
+    absl::StrAppend(&text, named == 1 ? "; not so " : ", ",
+                    QuoteQualified(table.schema, table.name), " (", why, ")");
+  }
+  if (again.size() > kNamedMax) {
+    absl::StrAppend(&text, " and ", again.size() - kNamedMax, " more");
+  }
+  return text;
 }
 
 }  // namespace towline

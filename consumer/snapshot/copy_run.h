@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -51,20 +52,35 @@ class CopyRun {
  private:
   // copy_run_resume.cpp: what an interrupted copy has left, and whether it can go on with that.
   absl::StatusOr<bool> Resume(const std::vector<PieceRow>& pieces);
+  struct Left {
+    std::vector<PieceRow> pieces;
+    std::vector<SnapshotRow> snapshots;
+    std::vector<RangeRow> ranges;
+    std::map<TableName, std::string> shapes;
+  };
+  absl::StatusOr<std::optional<std::string>> GoOn(const Left& left, CopyStart& start);
+  absl::StatusOr<bool> GoOnWithNewSchema(const Left& left);
+  absl::StatusOr<std::string> CopyOthersAgain(const Left& left, CopyStart& start);
+  absl::StatusOr<std::string> PlanKept(const std::vector<Table>& tables, CopyStart& start,
+                                       std::map<TableName, RangedPlan>* plans) const;
+  absl::Status AddEmptied(Connection& session, const Left& left, const std::vector<Table>& there);
+  absl::StatusOr<bool> MayBeEmptied(Connection& session);
+  bool HasCommandsBetween(const Left& left, const CopyStart& start) const;
+  void NoteKept(const std::vector<PieceRow>& pieces, const std::set<TableName>& kept);
+  void LogGoingOn(size_t tables_left);
   absl::Status CheckNoneAppended(const std::vector<PieceRow>& pieces) const;
   absl::Status CheckKnowsExtensionRows(Connection& session, const std::vector<Table>& tables) const;
-  absl::StatusOr<std::string> LookAtOurs(Connection& session, const std::vector<PieceRow>& pieces,
-                                         const std::vector<RangeRow>& ranges,
-                                         const std::vector<Table>& tables);
-  absl::StatusOr<std::string> LookAtFilled(Connection& session, std::vector<Table> filled,
-                                           bool may_have_streamed);
-  static void LogStartOver(const std::string& why);
+  void LogStartOver(const std::string& why);
 
   // copy_run_schema.cpp: a copy that starts, up to the tables that its rows go into.
   absl::Status StartOver();
+  void TakeOurs();
   absl::Status LookAtDestination(Connection& session, const std::vector<Table>& tables);
   absl::Status NoteMade();
   absl::Status StoreSchema(const CopyStart& start);
+  std::vector<PieceRow> PiecesOf(const std::vector<Table>& tables, int snapshot_number);
+  absl::Status StoreShapes(const std::vector<Table>& tables);
+  absl::Status FinishSchema();
   absl::Status EmptyBegun(Connection& session);
   absl::Status EmptyAsAsked(Connection& session, const std::vector<Table>& tables);
   absl::Status MakeSchema(Connection& session, const std::vector<Table>& tables);
@@ -92,11 +108,13 @@ class CopyRun {
   const Shutdown& shutdown_;
   absl::FunctionRef<void(const std::string&)> on_wait_;
 
-  std::vector<PieceRow> begun_;   // pieces of an earlier try, whose rows are ours
-  std::set<TableName> ours_;      // their names
-  std::set<TableName> streamed_;  // begun_ too, but the tables came by the stream
-  std::set<TableName> existed_;   // tables at the destination before pre-data
-  std::set<std::string> made_;    // statements that an earlier try has run
+  std::vector<PieceRow> begun_;                // pieces of an earlier try, whose rows are ours
+  std::set<TableName> ours_;                   // their names
+  std::set<TableName> streamed_;               // begun_ too, but the tables came by the stream
+  std::map<TableName, PieceRow> kept_pieces_;  // begun_ too, and as good as they were
+  std::map<TableName, std::string> again_;     // what is not, and why
+  std::set<TableName> existed_;                // tables at the destination before pre-data
+  std::set<std::string> made_;                 // statements that an earlier try has run
   std::map<TableName, std::string> policies_;
   std::map<TableName, RangedPlan> ranged_;  // of a copy that starts; then the pieces know
   std::vector<RangedCopy> ranges_left_;     // when all other tables are copied

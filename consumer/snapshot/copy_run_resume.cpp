@@ -10,15 +10,32 @@
 #include "base/status_macros.h"
 #include "pg/quoting.h"
 #include "schema/array_literal.h"
+#include "schema/post_data.h"
 #include "schema/table_fit.h"
+#include "snapshot/copy_plan.h"
 #include "snapshot/copy_resume.h"
 #include "snapshot/copy_run.h"
 #include "snapshot/existing_tables.h"
 #include "snapshot/exported_snapshot.h"
+#include "snapshot/key_choice.h"
+#include "snapshot/key_plan.h"
+#include "snapshot/missing_roles.h"
 #include "snapshot/range_plan.h"
 #include "snapshot/table_copier.h"
 
 namespace towline {
+namespace {
+
+// So many lines the log has of tables that are copied again.
+constexpr size_t kToldMax = 100;
+
+constexpr char kWhyReferenced[] = "others refer to tables that are not done";
+// With captured commands, of which each snapshot holds some: one that only some tables' hold has no
+// place among the rows (docs/decisions/004).
+constexpr char kWhyNotBetween[] =
+    "the source's schema has changed, and with ddl a change cannot lie between two snapshots";
+
+}  // namespace
 
 // A copy without a stream that was cut short has added its rows to those that were there, where
 // they cannot be told apart any more.
@@ -62,123 +79,282 @@ absl::Status CopyRun::CheckKnowsExtensionRows(Connection& session,
 
 // False: it has to start over, and the log says why.
 absl::StatusOr<bool> CopyRun::Resume(const std::vector<PieceRow>& pieces) {
-  auto start_over = [](const std::string& why) {
+  auto start_over = [this](const std::string& why) {
     LogStartOver(why);
     return false;
   };
   // Tables of several snapshots contradict one another until a stream has passed the last.
   if (options_.is_once) return start_over("no stream follows it: all tables need one snapshot");
-  TOWLINE_ASSIGN_OR_RETURN(std::vector<SnapshotRow> snapshots, store_.ReadSnapshots());
-  TOWLINE_ASSIGN_OR_RETURN(std::vector<RangeRow> ranges, store_.ReadRanges());
-  std::string why = WhyStartOver(pieces, snapshots, ranges);
+  Left left;
+  left.pieces = pieces;
+  TOWLINE_ASSIGN_OR_RETURN(left.snapshots, store_.ReadSnapshots());
+  TOWLINE_ASSIGN_OR_RETURN(left.ranges, store_.ReadRanges());
+  TOWLINE_ASSIGN_OR_RETURN(left.shapes, store_.ReadShapes());
+  std::string why = WhyStartOver(left.pieces, left.snapshots, left.ranges);
   if (!why.empty()) return start_over(why);
-  TOWLINE_ASSIGN_OR_RETURN(CopyStart start, ResumeAtSource(options_, shutdown_, on_wait_));
+  std::optional<std::string> begun;
+  {
+    TOWLINE_ASSIGN_OR_RETURN(CopyStart start, ResumeAtSource(options_, shutdown_, on_wait_));
+    TOWLINE_ASSIGN_OR_RETURN(begun, GoOn(left, start));
+  }
+  if (!begun.has_value()) return GoOnWithNewSchema(left);
+  return begun->empty() ? true : start_over(*begun);
+}
+
+bool CopyRun::HasCommandsBetween(const Left& left, const CopyStart& start) const {
+  return options_.follows_ddl && start.catalogs != left.snapshots.back().catalogs;
+}
+
+// Nothing: tables are not what they were, at either end. Else why it must start over; empty: it has
+// gone on.
+absl::StatusOr<std::optional<std::string>> CopyRun::GoOn(const Left& left, CopyStart& start) {
   const ExportedSnapshot& snapshot = start.snapshot;
+  if (HasCommandsBetween(left, start)) return std::optional<std::string>(kWhyNotBetween);
   const std::string shape = ShapeOf(snapshot.tables());
-  why = WhyStartOver(pieces, snapshots, snapshot.tables(), shape, options_.rules);
-  if (!why.empty()) return start_over(why);
+  again_ = ChangedTables(left.pieces, left.shapes, snapshot.tables(), options_.rules);
+  if (!again_.empty() || shape != left.snapshots.back().shape) return std::optional<std::string>();
   TOWLINE_ASSIGN_OR_RETURN(const std::vector<Table> tables,
                            PublishTables(start.snapshot.connection(), options_.rules,
                                          snapshot.tables(), AssignmentCheck::kSkip));
   TOWLINE_ASSIGN_OR_RETURN(Connection session,
                            OpenDestination(options_, "schema", kSchemaOrigin, store_, shutdown_));
-  TOWLINE_ASSIGN_OR_RETURN(why, LookAtOurs(session, pieces, ranges, tables));
-  if (!why.empty()) return start_over(why);
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> there, ReadDestination(session, tables));
+  if (!CheckFit(tables, there, /*all_exist=*/true).ok()) return std::optional<std::string>();
+  TOWLINE_RETURN_IF_ERROR(AddEmptied(session, left, there));
+  for (const PieceRow& piece : left.pieces) {
+    if (again_.contains(piece.table)) {
+      TOWLINE_RETURN_IF_ERROR(store_.CopyAgain(piece.source_oid, again_[piece.table]));
+    } else if (piece.state == "again") {
+      again_[piece.table] = piece.reason.empty() ? "as was said before" : piece.reason;
+    }
+  }
 
   std::vector<Table> unfinished;
-  std::set<TableName> left;
+  std::set<TableName> kept;
   TOWLINE_ASSIGN_OR_RETURN(const std::vector<PieceRow> looked_at, store_.ReadPieces());
   for (const PieceRow& piece : looked_at) {
-    if (piece.state == "copied" || piece.state == "streamed") {
-      ++kept_.tables;
-      kept_.bytes += piece.bytes_total;
-      kept_.rows += piece.rows_done;
-      continue;
+    if (piece.state == "copied" || piece.state == "streamed" || piece.is_out_of_stream()) {
+      kept.insert(piece.table);
+    } else if (!piece.key.has_value()) {
+      // A range of keys that is not done has left no rows, and those that are done stay.
+      ours_.insert(piece.table);
     }
-    left.insert(piece.table);
-    // A range of keys that is not done has left no rows, and those that are done stay.
-    if (!piece.key.has_value()) ours_.insert(piece.table);
   }
   for (const Table& table : tables) {
-    if (left.contains(table.name)) unfinished.push_back(table);
+    if (HasRowsToCopy(table) && !kept.contains(table.name)) unfinished.push_back(table);
   }
-  LogWarning("the copy was interrupted and goes on under a new snapshot",
-             {{"tables_kept", absl::StrCat(kept_.tables)},
-              {"tables_left", absl::StrCat(unfinished.size())}});
+  TOWLINE_ASSIGN_OR_RETURN(const bool may_be_emptied, MayBeEmptied(session));
+  if (!may_be_emptied) return std::optional<std::string>(kWhyReferenced);
+  NoteKept(looked_at, kept);
+  LogGoingOn(unfinished.size());
   TOWLINE_RETURN_IF_ERROR(EmptyBegun(session));
   FaultPoint("copy:resume-emptied");
-  TOWLINE_RETURN_IF_ERROR(store_.ResumeCopy(
-      {snapshots.back().number + 1, snapshot.text(), snapshot.lsn_after(), shape}));
+  TOWLINE_RETURN_IF_ERROR(store_.ResumeCopy({left.snapshots.back().number + 1, snapshot.text(),
+                                             snapshot.lsn_after(), shape, start.catalogs}));
   FaultPoint("copy:resume-stored");
   TOWLINE_RETURN_IF_ERROR(CopyRows(session, unfinished, start));
-  return true;
+  return std::optional<std::string>("");
 }
 
-// Why the destination is not as an interrupted copy leaves it; empty: it is. People are told to
-// drop a table that does not take the rows, or empty all before another try.
-absl::StatusOr<std::string> CopyRun::LookAtOurs(Connection& session,
-                                                const std::vector<PieceRow>& pieces,
-                                                const std::vector<RangeRow>& ranges,
-                                                const std::vector<Table>& tables) {
+// The schema is dumped again, because the statements of the first dump do not fit any more. False:
+// it has to start over.
+absl::StatusOr<bool> CopyRun::GoOnWithNewSchema(const Left& left) {
+  TOWLINE_ASSIGN_OR_RETURN(CopyStart start, StartAtSource(options_, shutdown_, on_wait_));
+  std::string why;
+  if (HasCommandsBetween(left, start)) why = kWhyNotBetween;
+  if (why.empty()) {
+    TOWLINE_ASSIGN_OR_RETURN(why, CopyOthersAgain(left, start));
+  }
+  if (why.empty()) return true;
+  ours_.clear();
+  streamed_.clear();
+  existed_.clear();
+  kept_pieces_.clear();
+  policies_.clear();
+  LogStartOver(why);
+  return false;
+}
+
+// Why it must start over; empty: all is done. Whatever it refuses it refuses before it has changed
+// anything.
+absl::StatusOr<std::string> CopyRun::CopyOthersAgain(const Left& left, CopyStart& start) {
+  const ExportedSnapshot& snapshot = start.snapshot;
+  is_partial_ = start.is_partial;
+  TOWLINE_ASSIGN_OR_RETURN(const std::vector<Table> tables,
+                           PublishTables(start.snapshot.connection(), options_.rules,
+                                         snapshot.tables(), AssignmentCheck::kSkip));
+  TOWLINE_ASSIGN_OR_RETURN(Connection session,
+                           OpenDestination(options_, "schema", kSchemaOrigin, store_, shutdown_));
   TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> there, ReadDestination(session, tables));
-  if (absl::Status fit = CheckFit(tables, there, /*all_exist=*/true); !fit.ok()) {
-    return absl::StrCat("the destination was changed: ", fit.message());
-  }
-  std::map<TableName, const PieceRow*> by_name;
-  bool may_have_streamed = false;
-  for (const PieceRow& piece : pieces) {
-    by_name[piece.table] = &piece;
-    may_have_streamed |= piece.state == "again" || piece.has_own_snapshots();
-  }
-  std::map<TableName, int64_t> rows_in_ranges;
-  for (const RangeRow& range : ranges) rows_in_ranges[range.table] += range.rows_done;
-  std::vector<Table> filled;
-  std::vector<Table> unfinished;
+  again_ = ChangedTables(left.pieces, left.shapes, snapshot.tables(), options_.rules);
   for (size_t i = 0; i < tables.size(); ++i) {
-    auto piece = by_name.find(tables[i].name);
-    if (piece == by_name.end()) continue;
-    const bool is_copied = piece->second->state == "copied";
-    if (!is_copied && !piece->second->key.has_value()) unfinished.push_back(there[i]);
-    const int64_t rows = is_copied ? piece->second->rows_done : rows_in_ranges[tables[i].name];
-    if (rows > 0) filled.push_back(there[i]);
+    if (!HasRowsToCopy(tables[i])) continue;
+    if (there[i].oid == 0) {
+      again_.emplace(there[i].name, "the destination does not have it");
+    } else if (!DescribeMisfit(tables[i], there[i]).empty()) {
+      again_.emplace(there[i].name, "the destination's has been altered");
+    }
   }
-  TOWLINE_ASSIGN_OR_RETURN(std::string why,
-                           LookAtFilled(session, std::move(filled), may_have_streamed));
-  if (!why.empty()) return why;
-  // Where foreign keys act on our deletions (no right to the replica role), emptying one of these
-  // could take rows of a table that is done.
-  TOWLINE_ASSIGN_OR_RETURN(std::string role, session.QueryValue("SELECT pg_catalog.current_setting("
-                                                                "'session_replication_role')"));
-  if (role == "replica") return std::string();
-  TOWLINE_ASSIGN_OR_RETURN(bool are_referenced, AreReferenced(session, unfinished));
-  return std::string(are_referenced ? "others refer to tables that are not done" : "");
+  TOWLINE_RETURN_IF_ERROR(AddEmptied(session, left, there));
+  std::set<TableName> kept;
+  for (const PieceRow& piece : left.pieces) {
+    if (piece.state == "again") again_.emplace(piece.table, piece.reason);
+    if (again_.contains(piece.table) || !IsWorthKeeping(piece)) continue;
+    kept_pieces_.emplace(piece.table, piece);
+    kept.insert(piece.table);
+  }
+  if (kept.empty()) {
+    return absl::StrCat("of the tables that were done none can stay; ",
+                        DescribeGoingOn(0, static_cast<int64_t>(left.pieces.size()), again_));
+  }
+  begun_ = left.pieces;
+  TakeOurs();
+  TOWLINE_RETURN_IF_ERROR(LookAtDestination(session, tables));
+  std::vector<Table> others, others_there, unfinished;
+  for (size_t i = 0; i < tables.size(); ++i) {
+    auto found = kept_pieces_.find(tables[i].name);
+    const bool is_kept = found != kept_pieces_.end();
+    if (!is_kept && HasRowsToCopy(tables[i]) && policies_[tables[i].name] == "append") {
+      return absl::StrCat("rows of table ",
+                          QuoteQualified(tables[i].name.schema, tables[i].name.name),
+                          ", which is copied now, are kept (append)");
+    }
+    if (!is_kept || (found->second.state != "copied" && !found->second.is_out_of_stream())) {
+      unfinished.push_back(tables[i]);
+    }
+    if (is_kept) continue;
+    others.push_back(tables[i]);
+    others_there.push_back(there[i]);
+  }
+  TOWLINE_ASSIGN_OR_RETURN(const bool may_be_emptied, MayBeEmptied(session));
+  if (!may_be_emptied) return std::string(kWhyReferenced);
+  TOWLINE_ASSIGN_OR_RETURN(ranged_, PlanRanged(options_, start.snapshot.connection(), session,
+                                               others, others_there, start.dump.post, &reasons_));
+  std::map<TableName, RangedPlan> plans = ranged_;
+  TOWLINE_ASSIGN_OR_RETURN(const std::string unclear, PlanKept(tables, start, &plans));
+  if (!unclear.empty()) return unclear;
+  TOWLINE_RETURN_IF_ERROR(LeaveOutMissingRoles(session, &start.dump));
+  NoteKept(left.pieces, kept);
+  LogGoingOn(unfinished.size());
+  TOWLINE_RETURN_IF_ERROR(store_.ForgetPieces(kept));
+  TOWLINE_RETURN_IF_ERROR(EmptyBegun(session));
+  FaultPoint("copy:resume-emptied");
+  TOWLINE_RETURN_IF_ERROR(NoteMade());
+  const int number = left.snapshots.back().number + 1;
+  TOWLINE_RETURN_IF_ERROR(store_.RestartCopy(
+      kept, PiecesOf(snapshot.tables(), number),
+      StatementsOf(start.dump, snapshot.tables(), plans, /*is_at_once=*/false),
+      {number, snapshot.text(), snapshot.lsn_after(), ShapeOf(snapshot.tables()), start.catalogs}));
+  FaultPoint("copy:schema-stored");
+  TOWLINE_RETURN_IF_ERROR(EmptyAsAsked(session, others));
+  TOWLINE_RETURN_IF_ERROR(MakeSchema(session, tables));
+  TOWLINE_RETURN_IF_ERROR(StoreShapes(snapshot.tables()));
+  FaultPoint("copy:after-pre-data");
+  TOWLINE_RETURN_IF_ERROR(CopyRows(session, unfinished, start));
+  return std::string();
+}
+
+// The unique indexes of a table that stays and is divided by a key wait for the stream as they did.
+// Returns why that cannot be; empty: it can.
+absl::StatusOr<std::string> CopyRun::PlanKept(const std::vector<Table>& tables, CopyStart& start,
+                                              std::map<TableName, RangedPlan>* plans) const {
+  std::vector<Oid> divided;
+  for (const Table& table : tables) {
+    auto kept = kept_pieces_.find(table.name);
+    if (kept != kept_pieces_.end() && kept->second.key.has_value()) divided.push_back(table.oid);
+  }
+  if (divided.empty()) return std::string();
+  Connection& source = start.snapshot.connection();
+  using Candidates = std::map<Oid, std::vector<KeyCandidate>>;
+  TOWLINE_ASSIGN_OR_RETURN(Candidates candidates, ReadKeyCandidates(source, divided));
+  for (const Table& table : tables) {
+    if (std::find(divided.begin(), divided.end(), table.oid) == divided.end()) continue;
+    const PieceRow& piece = kept_pieces_.at(table.name);
+    const std::string label = QuoteQualified(table.name.schema, table.name.name);
+    const KeyChoice choice = ChooseKey(table, FindRule(options_.rules, table),
+                                       candidates[table.oid], source.server_encoding());
+    if (!choice.key.has_value() || choice.key->column != piece.key->column) {
+      return absl::StrCat("table ", label, " was divided by column ",
+                          QuoteIdentifier(piece.key->column), ", which is no key for that any more");
+    }
+    std::set<std::string> early = KeyIndexes(table, *choice.key, choice.index);
+    const std::string needed = UniqueThatCannotWait(start.dump.post, table.name, early);
+    if (!needed.empty()) {
+      return absl::StrCat("something else needs unique index ", QuoteIdentifier(needed), " of table ",
+                          label, ", which is copied in ranges of its key");
+    }
+    (*plans)[table.name] = {piece.key, piece.source_form, std::move(early)};
+  }
+  return std::string();
 }
 
 // Tables that had rows. One that has none any more: the stream may have deleted them, or somebody
 // has. As that cannot be told, it is copied again.
-absl::StatusOr<std::string> CopyRun::LookAtFilled(Connection& session, std::vector<Table> filled,
-                                                  bool may_have_streamed) {
-  std::map<TableName, Oid> source_oids;
-  TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_.ReadPieces());
-  for (const PieceRow& piece : pieces) source_oids[piece.table] = piece.source_oid;
+absl::Status CopyRun::AddEmptied(Connection& session, const Left& left,
+                                 const std::vector<Table>& there) {
+  std::map<TableName, int64_t> rows;
+  for (const RangeRow& range : left.ranges) rows[range.table] += range.rows_done;
+  for (const PieceRow& piece : left.pieces) {
+    if (piece.state == "copied") rows[piece.table] = piece.rows_done;
+    if (piece.state == "again" || piece.is_out_of_stream()) rows[piece.table] = 0;
+  }
+  std::vector<Table> filled;
+  for (const Table& table : there) {
+    if (table.oid == 0 || again_.contains(table.name) || rows[table.name] == 0) continue;
+    filled.push_back(table);
+  }
   while (true) {
     TOWLINE_ASSIGN_OR_RETURN(TableName emptied, FindEmptied(session, filled));
-    if (emptied.name.empty()) return std::string();
-    const std::string name = QuoteQualified(emptied.schema, emptied.name);
-    if (!may_have_streamed) {
-      return absl::StrCat("somebody has emptied table ", name, " of the destination");
-    }
-    LogInfo(
-        "a table is empty at the destination, by what was streamed or by somebody else, and is "
-        "copied again",
-        {{"table", name}});
-    TOWLINE_RETURN_IF_ERROR(store_.CopyAgain(source_oids.at(emptied)));
+    if (emptied.name.empty()) return absl::OkStatus();
+    again_[emptied] = "it is empty at the destination, by what was streamed or by somebody else";
     std::erase_if(filled, [&emptied](const Table& table) { return table.name == emptied; });
   }
 }
 
+// Where foreign keys act on our deletions (no right to the replica role), emptying one of ours_
+// could take rows of a table that stays.
+absl::StatusOr<bool> CopyRun::MayBeEmptied(Connection& session) {
+  TOWLINE_ASSIGN_OR_RETURN(std::string role, session.QueryValue("SELECT pg_catalog.current_setting("
+                                                                "'session_replication_role')"));
+  if (role == "replica") return true;
+  TOWLINE_ASSIGN_OR_RETURN(
+      std::vector<Table> tables,
+      ReadTablesByName(session, std::vector<TableName>(ours_.begin(), ours_.end())));
+  std::erase_if(tables, [](const Table& table) { return table.oid == 0; });
+  TOWLINE_ASSIGN_OR_RETURN(const bool are_referenced, AreReferenced(session, tables));
+  return !are_referenced;
+}
+
+void CopyRun::NoteKept(const std::vector<PieceRow>& pieces, const std::set<TableName>& kept) {
+  for (const PieceRow& piece : pieces) {
+    if (!kept.contains(piece.table) || (piece.state != "copied" && piece.state != "streamed")) {
+      continue;
+    }
+    ++kept_.tables;
+    kept_.bytes += piece.bytes_total;
+    kept_.rows += piece.rows_done;
+  }
+}
+
+void CopyRun::LogGoingOn(size_t tables_left) {
+  const auto left = static_cast<int64_t>(tables_left);
+  LogWarning("the copy was interrupted and goes on under a new snapshot",
+             {{"tables_kept", absl::StrCat(kept_.tables)}, {"tables_left", absl::StrCat(left)}});
+  size_t told = 0;
+  for (const auto& [table, why] : again_) {
+    if (++told > kToldMax) break;
+    LogWarning(why == kTableIsGone  ? "a table does not belong to the copy any more"
+               : why == kTableIsNew ? "a table is copied as well"
+                                    : "a table is copied again",
+               {{"table", QuoteQualified(table.schema, table.name)}, {"because", why}});
+  }
+  progress_.SetNote(absl::StrCat("it was interrupted: ",
+                                 DescribeGoingOn(kept_.tables, kept_.tables + left, again_)));
+}
+
 void CopyRun::LogStartOver(const std::string& why) {
   LogWarning("the copy was interrupted and starts again", {{"because", why}});
+  progress_.SetNote("it was interrupted and has started again: " + why);
 }
 
 }  // namespace towline

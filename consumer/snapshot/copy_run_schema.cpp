@@ -61,14 +61,19 @@ std::vector<SchemaStatement> StatementsOf(const SchemaDump& dump, const std::vec
   return statements;
 }
 
-absl::Status CopyRun::StartOver() {
-  // An append piece holds rows that are not ours, and none of ours before all are moved.
-  // Nor has one that came by the stream: somebody else has made it here.
+// An append piece holds rows that are not ours, and none of ours before all are moved.
+// Nor has one that came by the stream: somebody else has made it here.
+void CopyRun::TakeOurs() {
   for (const PieceRow& piece : begun_) {
+    if (kept_pieces_.contains(piece.table)) continue;
     const bool is_streamed = piece.state == "streamed" && piece.snapshot_number == 0;
     if (is_streamed) streamed_.insert(piece.table);
     if (piece.existing != "append" && !is_streamed) ours_.insert(piece.table);
   }
+}
+
+absl::Status CopyRun::StartOver() {
+  TakeOurs();
   TOWLINE_ASSIGN_OR_RETURN(CopyStart start, StartAtSource(options_, shutdown_, on_wait_));
   // From here on a table is what is published of it.
   TOWLINE_ASSIGN_OR_RETURN(const std::vector<Table> tables,
@@ -89,6 +94,7 @@ absl::Status CopyRun::StartOver() {
   FaultPoint("copy:schema-stored");
   TOWLINE_RETURN_IF_ERROR(EmptyAsAsked(session, tables));
   TOWLINE_RETURN_IF_ERROR(MakeSchema(session, tables));
+  TOWLINE_RETURN_IF_ERROR(StoreShapes(start.snapshot.tables()));
   summary_.EndStep("schema", {.statements = static_cast<int64_t>(start.dump.pre.size())});
   FaultPoint("copy:after-pre-data");
   TOWLINE_RETURN_IF_ERROR(CopyObjects(session, start));
@@ -122,11 +128,15 @@ absl::Status CopyRun::LookAtDestination(Connection& session, const std::vector<T
     }
   }
   TOWLINE_RETURN_IF_ERROR(CheckFit(tables, looked_at, /*all_exist=*/!options_.copies_schema));
+  std::set<TableName> ours = ours_;
+  for (const auto& [name, piece] : kept_pieces_) ours.insert(name);
   TOWLINE_RETURN_IF_ERROR(CheckExistingRows(
-      session, tables, there, {options_.existing, ours_, options_.extension_rows, streamed_}));
+      session, tables, there, {options_.existing, ours, options_.extension_rows, streamed_}));
   for (size_t i = 0; i < tables.size(); ++i) {
     if (there[i].oid != 0) existed_.insert(there[i].name);
-    policies_[there[i].name] = EffectivePolicy(tables[i], there[i]);
+    auto kept = kept_pieces_.find(tables[i].name);
+    policies_[there[i].name] =
+        kept == kept_pieces_.end() ? EffectivePolicy(tables[i], there[i]) : kept->second.existing;
   }
   return absl::OkStatus();
 }
@@ -148,26 +158,52 @@ absl::Status CopyRun::StoreSchema(const CopyStart& start) {
   const ExportedSnapshot& snapshot = start.snapshot;
   std::vector<SchemaStatement> statements =
       StatementsOf(start.dump, snapshot.tables(), ranged_, options_.is_once);
+  std::vector<PieceRow> pieces = PiecesOf(snapshot.tables(), /*snapshot_number=*/1);
+  LogInfo("schema read", {{"tables", absl::StrCat(snapshot.tables().size())},
+                          {"statements", absl::StrCat(statements.size())}});
+  return store_.StartCopy(pieces, statements,
+                          SnapshotRow{1, snapshot.text(), snapshot.lsn_after(),
+                                      ShapeOf(snapshot.tables()), start.catalogs},
+                          TaskState::kCopyingSchema);
+}
+
+// Of all that have rows to copy but those that stay.
+std::vector<PieceRow> CopyRun::PiecesOf(const std::vector<Table>& tables, int snapshot_number) {
   std::vector<PieceRow> pieces;
-  for (const Table& table : snapshot.tables()) {
+  for (const Table& table : tables) {
     if (table.persistence == 'u') {
       LogWarning("an unlogged table is created empty: its changes are not in the log",
                  {{"table", QuoteQualified(table.name.schema, table.name.name)}});
     }
-    if (!HasRowsToCopy(table)) continue;
+    if (!HasRowsToCopy(table) || kept_pieces_.contains(table.name)) continue;
     auto ranged = ranged_.find(table.name);
     const bool is_ranged = ranged != ranged_.end();
     pieces.push_back({table.name, table.oid, policies_[table.name], "pending", table.total_bytes, 0,
-                      0, RuleText(FindRule(options_.rules, table)), /*snapshot_number=*/1,
+                      0, RuleText(FindRule(options_.rules, table)), snapshot_number,
                       is_ranged ? ranged->second.key : std::nullopt,
                       is_ranged ? ranged->second.source_form : ""});
   }
-  LogInfo("schema read", {{"tables", absl::StrCat(snapshot.tables().size())},
-                          {"statements", absl::StrCat(statements.size())}});
-  return store_.StartCopy(
-      pieces, statements,
-      SnapshotRow{1, snapshot.text(), snapshot.lsn_after(), ShapeOf(snapshot.tables())},
-      TaskState::kCopyingSchema);
+  return pieces;
+}
+
+// Once the destination's tables are made: a copy that is interrupted before makes them again.
+absl::Status CopyRun::StoreShapes(const std::vector<Table>& tables) {
+  std::map<TableName, std::string> shapes;
+  for (const Table& table : tables) {
+    if (!HasRowsToCopy(table) || kept_pieces_.contains(table.name)) continue;
+    shapes[table.name] = TableShape(table);
+  }
+  return store_.AddShapes(shapes);
+}
+
+// What a crash has left of it, when all tables that it was made anew for stay.
+absl::Status CopyRun::FinishSchema() {
+  TOWLINE_ASSIGN_OR_RETURN(SchemaRun run, PreparePostData(options_, "pre", store_, progress_));
+  if (progress_.statements_done == progress_.statements_total) return absl::OkStatus();
+  TOWLINE_ASSIGN_OR_RETURN(Connection session,
+                           OpenDestination(options_, "schema", kSchemaOrigin, store_, shutdown_));
+  run.batch_max = 100;
+  return RunSchemaStatements(session, store_, run);
 }
 
 // Before StartCopy() forgets them: a piece whose table the source has dropped since is ours as
@@ -188,6 +224,7 @@ absl::Status CopyRun::EmptyAsAsked(Connection& session, const std::vector<Table>
   TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> there, ReadDestination(session, tables));
   std::vector<Table> asked;
   for (Table& table : there) {
+    if (kept_pieces_.contains(table.name)) continue;
     if (policies_[table.name] == "truncate") asked.push_back(std::move(table));
   }
   if (asked.empty()) return absl::OkStatus();

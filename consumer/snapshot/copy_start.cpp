@@ -1,10 +1,15 @@
 #include "snapshot/copy_start.h"
 
 #include <algorithm>
+#include <map>
 #include <optional>
+#include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/stable_hash.h"
@@ -29,38 +34,35 @@ constexpr absl::Duration kPauseMax = absl::Seconds(1);
 // So often the schema may change between its dump and the locks; then the locks come first.
 constexpr int kChangesMax = 3;
 
-void AddShape(const Table& table, std::string* text) {
-  absl::StrAppend(text, table.oid, " ", QuoteQualified(table.name.schema, table.name.name), " ",
-                  static_cast<int>(table.kind), table.is_partition ? " p " : " - ", table.root_oid,
-                  " ", static_cast<int>(table.persistence), "\n");
-  for (const TableColumn& column : table.columns) {
-    absl::StrAppend(text, column.attnum, " ", QuoteIdentifier(column.name), " ", column.type_oid,
-                    " ", column.typmod, column.is_not_null ? " n " : " - ",
-                    static_cast<int>(column.generated), " ", static_cast<int>(column.identity),
-                    "\n");
-  }
-  // The first dump's are built on the rows of every snapshot.
-  for (const UniqueIndex& index : table.unique_indexes) {
-    absl::StrAppend(text, "unique ", QuoteIdentifier(index.name), index.is_partial ? " p" : " -",
-                    index.is_deferrable ? " d" : " -");
-    for (const std::string& column : index.columns) {
-      absl::StrAppend(text, " ", QuoteIdentifier(column));
-    }
-    absl::StrAppend(text, "\n");
-  }
-}
-
 std::string ShapeText(const std::vector<Table>& tables) {
   std::string text;
-  for (const Table& table : tables) AddShape(table, &text);
+  for (const Table& table : tables) absl::StrAppend(&text, TableShape(table));
   return text;
+}
+
+// A line of TableShape(): what it is about, then what of it counts, then what people read. Only
+// for them it matters that a name may hold a tab or a line's end.
+struct ShapeLine {
+  std::string rest;
+  std::string text;
+};
+
+std::map<std::string, ShapeLine> LinesOf(const std::string& shape) {
+  std::map<std::string, ShapeLine> lines;
+  for (absl::string_view line : absl::StrSplit(shape, '\n', absl::SkipEmpty())) {
+    std::pair<std::string, std::string> parts = absl::StrSplit(line, absl::MaxSplits('\t', 1));
+    std::pair<std::string, std::string> rest =
+        absl::StrSplit(parts.second, absl::MaxSplits('\t', 1));
+    lines[parts.first] = {parts.second, rest.second};
+  }
+  return lines;
 }
 
 struct DumpedSchema {
   SchemaDump dump;
   std::vector<Table> tables;
   bool is_partial = false;
-  std::string fingerprint;  // of the catalogs; empty: not compared
+  std::string catalogs;  // schema/catalog_fingerprint.h; empty: not compared
 };
 
 absl::Status LogLeftOut(Connection& source, const ExcludedObjects& excluded,
@@ -89,6 +91,7 @@ class Starter {
     snapshot_options_.readers = std::max(options.workers, 1);
     schema_options_ = options.schema;
     copies_schema_ = options.copies_schema;
+    follows_ddl_ = options.follows_ddl;
     compares_catalogs_ = options.copies_schema && options.follows_ddl;
   }
 
@@ -100,18 +103,21 @@ class Starter {
     }
     TOWLINE_ASSIGN_OR_RETURN(ExportedSnapshot snapshot,
                              ExportedSnapshot::Take(snapshot_options_, shutdown_));
+    std::string catalogs;
+    if (follows_ddl_) {
+      TOWLINE_ASSIGN_OR_RETURN(catalogs, ReadCatalogFingerprint(snapshot.connection()));
+    }
     if (locks_first) {
       TOWLINE_ASSIGN_OR_RETURN(schema_, ReadSchemaUnder(snapshot));
     } else if (reads_schema_) {
-      TOWLINE_ASSIGN_OR_RETURN(const bool is_the_same, IsStillTheSame(snapshot));
-      if (!is_the_same) {
+      if (!IsStillTheSame(snapshot, catalogs)) {
         schema_.reset();
         ++changes_;
         return std::optional<CopyStart>();
       }
     }
     std::vector<Connection> readers = snapshot.TakeReaders();
-    CopyStart start{std::move(snapshot), std::move(readers), {}, false};
+    CopyStart start{std::move(snapshot), std::move(readers), {}, false, std::move(catalogs)};
     if (reads_schema_) {
       start.dump = std::move(schema_->dump);
       start.is_partial = schema_->is_partial;
@@ -128,19 +134,16 @@ class Starter {
                              ExportedSnapshot::Take(unlocked, shutdown_));
     TOWLINE_ASSIGN_OR_RETURN(DumpedSchema schema, ReadSchemaUnder(snapshot));
     if (compares_catalogs_) {
-      TOWLINE_ASSIGN_OR_RETURN(schema.fingerprint, ReadCatalogFingerprint(snapshot.connection()));
+      TOWLINE_ASSIGN_OR_RETURN(schema.catalogs, ReadCatalogFingerprint(snapshot.connection()));
     }
     return schema;
   }
 
   // A command of the stream counts as held by the copy if the rows' snapshot sees it. Then the dump
   // has to hold it too, whatever it is about.
-  absl::StatusOr<bool> IsStillTheSame(ExportedSnapshot& snapshot) {
-    if (!HaveSameShape(schema_->tables, snapshot.tables())) return false;
-    if (!compares_catalogs_) return true;
-    TOWLINE_ASSIGN_OR_RETURN(std::string fingerprint,
-                             ReadCatalogFingerprint(snapshot.connection()));
-    return fingerprint == schema_->fingerprint;
+  bool IsStillTheSame(const ExportedSnapshot& snapshot, const std::string& catalogs) const {
+    return HaveSameShape(schema_->tables, snapshot.tables()) &&
+           (!compares_catalogs_ || catalogs == schema_->catalogs);
   }
 
   absl::StatusOr<DumpedSchema> ReadSchemaUnder(ExportedSnapshot& snapshot) {
@@ -174,6 +177,7 @@ class Starter {
   ExportedSnapshot::Options snapshot_options_;
   SchemaOptions schema_options_;
   bool copies_schema_ = true;
+  bool follows_ddl_ = false;
   bool compares_catalogs_ = false;
   std::optional<DumpedSchema> schema_;  // kept while only locks are wanting
   int changes_ = 0;                     // of the schema, between its dump and the locks
@@ -235,6 +239,62 @@ bool HaveSameShape(const std::vector<Table>& a, const std::vector<Table>& b) {
 
 std::string ShapeOf(const std::vector<Table>& tables) {
   return absl::StrFormat("%016x", StableHash(ShapeText(tables)));
+}
+
+std::string TableShape(const Table& table) {
+  std::string text;
+  absl::StrAppend(&text, "table\t", table.oid, " ",
+                  QuoteQualified(table.name.schema, table.name.name), " ",
+                  static_cast<int>(table.kind), table.is_partition ? " p " : " - ", table.root_oid,
+                  " ", static_cast<int>(table.persistence), "\n");
+  for (const TableColumn& column : table.columns) {
+    absl::StrAppend(&text, "column ", column.attnum, "\t", column.type_oid, " ", column.typmod, " ",
+                    static_cast<int>(column.generated), " ", static_cast<int>(column.identity),
+                    "\t", QuoteIdentifier(column.name), " ", column.type_text,
+                    column.is_not_null ? " NOT NULL" : "",
+                    column.generated != '\0' ? " GENERATED" : "",
+                    column.identity != '\0' ? " IDENTITY" : "", "\n");
+  }
+  // The dump's are built on the rows of every snapshot.
+  for (const UniqueIndex& index : table.unique_indexes) {
+    absl::StrAppend(&text, "unique index ", QuoteIdentifier(index.name), "\t",
+                    index.is_partial ? "p" : "-", index.is_deferrable ? " d" : " -");
+    for (const std::string& column : index.columns) {
+      absl::StrAppend(&text, " ", QuoteIdentifier(column));
+    }
+    absl::StrAppend(&text, "\n");
+  }
+  return text;
+}
+
+std::string DescribeShapeChange(const std::string& before, const std::string& after) {
+  const std::map<std::string, ShapeLine> old = LinesOf(before);
+  const std::map<std::string, ShapeLine> now = LinesOf(after);
+  std::vector<std::string> columns;
+  std::vector<std::string> others;
+  for (const auto& [what, line] : old) {
+    const bool is_column = absl::StartsWith(what, "column ");
+    auto found = now.find(what);
+    if (found == now.end()) {
+      (is_column ? columns : others)
+          .push_back(absl::StrCat(is_column ? line.text : what, " is gone"));
+    } else if (found->second.rest != line.rest && is_column) {
+      const std::string& text = found->second.text;
+      columns.push_back(text == line.text ? absl::StrCat(text, " was made anew")
+                                          : absl::StrCat("from ", line.text, " to ", text));
+    } else if (found->second.rest != line.rest) {
+      others.push_back(absl::StrCat(what, " is another one"));
+    }
+  }
+  for (const auto& [what, line] : now) {
+    if (old.contains(what)) continue;
+    const bool is_column = absl::StartsWith(what, "column ");
+    (is_column ? columns : others).push_back(absl::StrCat(is_column ? line.text : what, " is new"));
+  }
+  std::string text;
+  if (!columns.empty()) text = "its columns have changed: " + absl::StrJoin(columns, ", ");
+  if (others.empty()) return text;
+  return absl::StrCat(text, text.empty() ? "it has changed: " : "; ", absl::StrJoin(others, ", "));
 }
 
 absl::StatusOr<CopyStart> StartAtSource(const CopierOptions& options, const Shutdown& shutdown,

@@ -21,6 +21,7 @@ struct CopyStart {
   SchemaDump dump;                  // of a moment before, with the same tables as the snapshot (all
                                     // objects, where DDL follows); empty when a copy goes on
   bool is_partial = false;          // not all tables are selected
+  std::string catalogs = "";        // of the snapshot (SnapshotRow)
 };
 
 absl::StatusOr<CopyStart> StartAtSource(const CopierOptions& options, const Shutdown& shutdown,
@@ -42,5 +43,10 @@ bool HaveSameShape(const std::vector<Table>& a, const std::vector<Table>& b);
 
 // Short and comparable across runs: equal where HaveSameShape() is true.
 std::string ShapeOf(const std::vector<Table>& tables);
+
+// Of one table, comparable across runs as well, and long enough to tell what has changed.
+std::string TableShape(const Table& table);
+// `before` and `after` differ: how, for people ("its columns have changed: ...").
+std::string DescribeShapeChange(const std::string& before, const std::string& after);
 
 }  // namespace towline

@@ -148,6 +148,7 @@ absl::Status CheckExistingRows(Connection& session, const std::vector<Table>& so
 absl::Status CheckFit(const std::vector<Table>& source, const std::vector<Table>& destination,
                       bool all_exist) {
   std::vector<std::string> lines;
+  std::vector<std::string> statements;
   for (size_t i = 0; i < source.size(); ++i) {
     if (destination[i].oid == 0) {
       if (all_exist) lines.push_back(absl::StrCat("table ", Qualified(source[i]), " is missing"));
@@ -155,6 +156,11 @@ absl::Status CheckFit(const std::vector<Table>& source, const std::vector<Table>
     }
     for (const std::string& misfit : DescribeMisfit(source[i], destination[i])) {
       lines.push_back(absl::StrCat("table ", Qualified(source[i]), ": ", misfit));
+    }
+    // Partitions share those of the table above them.
+    for (std::string& statement : MendingStatements(source[i], destination[i])) {
+      if (std::find(statements.begin(), statements.end(), statement) != statements.end()) continue;
+      if (statements.size() < kNamedMax) statements.push_back(std::move(statement));
     }
   }
   if (lines.empty()) return absl::OkStatus();
@@ -164,8 +170,10 @@ absl::Status CheckFit(const std::vector<Table>& source, const std::vector<Table>
               lines.size() == 1 ? absl::StrCat("the destination does not fit: ", lines[0])
                                 : "tables of the destination do not fit those of the source"),
           lines.size() == 1 ? "" : NameSome(lines)),
-      "Change the destination's tables with ALTER TABLE, or drop them so that they are created as "
-      "they are at the source. docs/types.md lists the types that are cast.");
+      absl::StrCat(
+          "Change the destination's tables with ALTER TABLE, or drop them so that they are created "
+          "as they are at the source. docs/types.md lists the types that are cast.",
+          statements.empty() ? "" : " At the destination: ", absl::StrJoin(statements, " ")));
 }
 
 absl::StatusOr<TableName> FindEmptied(Connection& session, const std::vector<Table>& tables) {

@@ -34,6 +34,11 @@ absl::Status InsertRows(Connection& connection, absl::string_view into,
   return absl::OkStatus();
 }
 
+// Of the task's tables all but OtherThan()'s.
+constexpr char kOtherThanSql[] =
+    "task = $1 AND (schema_name, table_name) NOT IN "
+    "(SELECT s, n FROM unnest($2::text[], $3::text[]) AS k(s, n))";
+
 // Of the columns that ReadPieces() selects.
 absl::StatusOr<std::optional<ChunkKey>> ReadKey(const Result& pieces, int row) {
   if (pieces.IsNull(row, 10)) return std::optional<ChunkKey>();
@@ -52,30 +57,42 @@ absl::StatusOr<std::optional<ChunkKey>> ReadKey(const Result& pieces, int row) {
 absl::Status StateStore::StartCopy(const std::vector<PieceRow>& pieces,
                                    const std::vector<SchemaStatement>& statements,
                                    const std::optional<SnapshotRow>& snapshot, TaskState state) {
-  std::vector<Param> statement_values;
-  for (const SchemaStatement& statement : statements) {
-    statement_values.insert(
-        statement_values.end(),
-        {options_.task, statement.section, absl::StrCat(statement.ordinal),
-         statement.is_setting ? "t" : "f", statement.statement, statement.is_done ? "t" : "f"});
-  }
   absl::Status stored = InTransaction(connection_, [&]() -> absl::Status {
     TOWLINE_RETURN_IF_ERROR(UpdateTask(kStateAssignments, StateParams(state, "")));
-    TOWLINE_RETURN_IF_ERROR(DeleteRows({"piece", "range", "snapshot", "schema_statement"}));
+    TOWLINE_RETURN_IF_ERROR(
+        DeleteRows({"piece", "range", "snapshot", "shape", "schema_statement"}));
     if (snapshot.has_value()) {
       TOWLINE_RETURN_IF_ERROR(InsertSnapshot(*snapshot));
     } else {
       TOWLINE_RETURN_IF_ERROR(UpdateTask("lsn_after = NULL", {}));
     }
     TOWLINE_RETURN_IF_ERROR(InsertPieces(pieces));
-    return InsertRows(connection_,
-                      "towline_state.schema_statement (task, section, ordinal, is_setting, "
-                      "statement, is_done)",
-                      {"text", "text", "bigint", "boolean", "text", "boolean"},
-                      std::move(statement_values));
+    return InsertStatements(statements);
   });
   if (stored.ok()) on_state_(state);
   return stored;
+}
+
+absl::Status StateStore::InsertStatements(const std::vector<SchemaStatement>& statements) {
+  std::vector<Param> values;
+  for (const SchemaStatement& statement : statements) {
+    values.insert(values.end(), {options_.task, statement.section, absl::StrCat(statement.ordinal),
+                                 statement.is_setting ? "t" : "f", statement.statement,
+                                 statement.is_done ? "t" : "f"});
+  }
+  return InsertRows(connection_,
+                    "towline_state.schema_statement (task, section, ordinal, is_setting, "
+                    "statement, is_done)",
+                    {"text", "text", "bigint", "boolean", "text", "boolean"}, std::move(values));
+}
+
+std::vector<Param> StateStore::OtherThan(const std::set<TableName>& tables) const {
+  ArrayLiteral schemas, names;
+  for (const TableName& table : tables) {
+    schemas.Add(table.schema);
+    names.Add(table.name);
+  }
+  return {options_.task, schemas.ToString(), names.ToString()};
 }
 
 absl::Status StateStore::DeleteRows(std::initializer_list<const char*> tables) {
@@ -132,24 +149,16 @@ absl::Status StateStore::InsertSnapshot(const SnapshotRow& snapshot) {
   TOWLINE_RETURN_IF_ERROR(UpdateTask("lsn_after = $3::pg_lsn", {snapshot.lsn_after.ToString()}));
   return connection_
       .Query(
-          "INSERT INTO towline_state.snapshot (task, number, snapshot, lsn_after, shape) "
-          "VALUES ($1, $2::integer, $3, $4::pg_lsn, $5)",
+          "INSERT INTO towline_state.snapshot (task, number, snapshot, lsn_after, shape, catalogs) "
+          "VALUES ($1, $2::integer, $3, $4::pg_lsn, $5, $6)",
           {options_.task, absl::StrCat(snapshot.number), snapshot.text,
-           snapshot.lsn_after.ToString(), snapshot.shape})
+           snapshot.lsn_after.ToString(), snapshot.shape, snapshot.catalogs})
       .status();
 }
 
 absl::Status StateStore::ResumeCopy(const SnapshotRow& snapshot) {
   return InTransaction(connection_, [&]() -> absl::Status {
     TOWLINE_RETURN_IF_ERROR(InsertSnapshot(snapshot));
-    TOWLINE_RETURN_IF_ERROR(
-        connection_
-            .Query("UPDATE towline_state.piece SET snapshot_number = $2::integer, "
-                   "state = CASE state WHEN 'again' THEN state ELSE 'pending' END, rows_done = 0, "
-                   "bytes_done = 0 WHERE task = $1 "
-                   "AND state NOT IN ('copied', 'streamed', 'parked')",
-                   {options_.task, absl::StrCat(snapshot.number)})
-            .status());
     // What was begun of them has been emptied.
     TOWLINE_RETURN_IF_ERROR(
         connection_
@@ -160,26 +169,102 @@ absl::Status StateStore::ResumeCopy(const SnapshotRow& snapshot) {
                    "AND r.schema_name = p.schema_name AND r.table_name = p.table_name",
                    {options_.task})
             .status());
+    return MovePieces(snapshot.number);
+  });
+}
+
+absl::Status StateStore::MovePieces(int snapshot_number) {
+  TOWLINE_RETURN_IF_ERROR(
+      connection_
+          .Query("UPDATE towline_state.piece SET snapshot_number = $2::integer, "
+                 "state = CASE state WHEN 'again' THEN state ELSE 'pending' END, rows_done = 0, "
+                 "bytes_done = 0 WHERE task = $1 "
+                 "AND state NOT IN ('copied', 'streamed', 'parked')",
+                 {options_.task, absl::StrCat(snapshot_number)})
+          .status());
+  return connection_
+      .Query(
+          "DELETE FROM towline_state.snapshot s WHERE task = $1 "
+          "AND number <> $2::integer AND NOT EXISTS (SELECT FROM towline_state.piece p "
+          "WHERE p.task = s.task AND p.snapshot_number = s.number)",
+          {options_.task, absl::StrCat(snapshot_number)})
+      .status();
+}
+
+// What has come by the stream is not ours to empty, until somebody has.
+absl::Status StateStore::ForgetPieces(const std::set<TableName>& kept) {
+  return InTransaction(connection_, [&]() -> absl::Status {
+    TOWLINE_RETURN_IF_ERROR(UpdateTask(kStateAssignments, StateParams(TaskState::kCopying, "")));
+    for (const char* table : {"shape", "range"}) {
+      TOWLINE_RETURN_IF_ERROR(
+          connection_
+              .Query(absl::StrCat("DELETE FROM towline_state.", table, " WHERE ", kOtherThanSql),
+                     OtherThan(kept))
+              .status());
+    }
     return connection_
-        .Query(
-            "DELETE FROM towline_state.snapshot s WHERE task = $1 "
-            "AND number <> $2::integer AND NOT EXISTS (SELECT FROM towline_state.piece p "
-            "WHERE p.task = s.task AND p.snapshot_number = s.number)",
-            {options_.task, absl::StrCat(snapshot.number)})
+        .Query(absl::StrCat("UPDATE towline_state.piece SET state = 'pending', rows_done = 0, "
+                            "bytes_done = 0, key_column = NULL, key_type = NULL, "
+                            "key_type_oid = NULL, key_collation = NULL, source_form = '' WHERE ",
+                            kOtherThanSql,
+                            " AND NOT (state = 'streamed' AND snapshot_number IS NULL)"),
+               OtherThan(kept))
         .status();
   });
 }
 
+absl::Status StateStore::RestartCopy(const std::set<TableName>& kept,
+                                     const std::vector<PieceRow>& pieces,
+                                     const std::vector<SchemaStatement>& statements,
+                                     const SnapshotRow& snapshot) {
+  return InTransaction(connection_, [&]() -> absl::Status {
+    TOWLINE_RETURN_IF_ERROR(InsertSnapshot(snapshot));
+    TOWLINE_RETURN_IF_ERROR(
+        connection_
+            .Query(absl::StrCat("DELETE FROM towline_state.piece WHERE ", kOtherThanSql),
+                   OtherThan(kept))
+            .status());
+    TOWLINE_RETURN_IF_ERROR(DeleteRows({"schema_statement"}));
+    TOWLINE_RETURN_IF_ERROR(InsertPieces(pieces));
+    TOWLINE_RETURN_IF_ERROR(InsertStatements(statements));
+    return MovePieces(snapshot.number);
+  });
+}
+
+absl::Status StateStore::AddShapes(const std::map<TableName, std::string>& shapes) {
+  std::vector<Param> values;
+  for (const auto& [table, shape] : shapes) {
+    values.insert(values.end(), {options_.task, table.schema, table.name, shape});
+  }
+  return InTransaction(connection_, [&]() -> absl::Status {
+    TOWLINE_RETURN_IF_ERROR(CheckEpoch(connection_, claim()));
+    return InsertRows(connection_, "towline_state.shape (task, schema_name, table_name, shape)",
+                      {"text", "text", "text", "text"}, std::move(values));
+  });
+}
+
+absl::StatusOr<std::map<TableName, std::string>> StateStore::ReadShapes() {
+  TOWLINE_ASSIGN_OR_RETURN(Result rows,
+                           connection_.Query("SELECT schema_name, table_name, shape "
+                                             "FROM towline_state.shape WHERE task = $1",
+                                             {options_.task}));
+  std::map<TableName, std::string> shapes;
+  for (int i = 0; i < rows.row_count(); ++i) {
+    shapes[{rows.GetString(i, 0), rows.GetString(i, 1)}] = rows.GetString(i, 2);
+  }
+  return shapes;
+}
+
 absl::StatusOr<std::vector<SnapshotRow>> StateStore::ReadSnapshots() {
   TOWLINE_ASSIGN_OR_RETURN(
-      Result rows, connection_.Query("SELECT number, snapshot, lsn_after, shape "
+      Result rows, connection_.Query("SELECT number, snapshot, lsn_after, shape, catalogs "
                                      "FROM towline_state.snapshot WHERE task = $1 ORDER BY number",
                                      {options_.task}));
   std::vector<SnapshotRow> snapshots;
   for (int i = 0; i < rows.row_count(); ++i) {
     TOWLINE_ASSIGN_OR_RETURN(Lsn lsn_after, Lsn::Parse(rows.Get(i, 2)));
     snapshots.push_back({static_cast<int>(rows.GetInt(i, 0)), rows.GetString(i, 1), lsn_after,
-                         rows.GetString(i, 3)});
+                         rows.GetString(i, 3), rows.GetString(i, 4)});
   }
   return snapshots;
 }
@@ -187,7 +272,7 @@ absl::StatusOr<std::vector<SnapshotRow>> StateStore::ReadSnapshots() {
 absl::Status StateStore::ForgetSnapshots() {
   return InTransaction(connection_, [&]() -> absl::Status {
     TOWLINE_RETURN_IF_ERROR(UpdateTask("lsn_after = NULL", {}));
-    return DeleteRows({"snapshot", "range"});
+    return DeleteRows({"snapshot", "range", "shape"});
   });
 }
 
@@ -246,7 +331,7 @@ absl::Status StateStore::EndRows() {
   return stored;
 }
 
-absl::Status StateStore::CopyAgain(Oid table) {
+absl::Status StateStore::CopyAgain(Oid table, absl::string_view why) {
   absl::Status stored = InTransaction(connection_, [&]() -> absl::Status {
     TOWLINE_RETURN_IF_ERROR(UpdateTask(kStateAssignments, StateParams(TaskState::kCopying, "")));
     TOWLINE_RETURN_IF_ERROR(
@@ -259,9 +344,9 @@ absl::Status StateStore::CopyAgain(Oid table) {
     return connection_
         .Query(
             "UPDATE towline_state.piece SET state = 'again', rows_done = 0, key_column = NULL, "
-            "key_type = NULL, key_type_oid = NULL, key_collation = NULL, source_form = '' "
-            "WHERE task = $1 AND source_oid = $2::bigint",
-            {options_.task, absl::StrCat(table)})
+            "key_type = NULL, key_type_oid = NULL, key_collation = NULL, source_form = '', "
+            "reason = $3 WHERE task = $1 AND source_oid = $2::bigint",
+            {options_.task, absl::StrCat(table), std::string(why)})
         .status();
   });
   if (stored.ok()) on_state_(TaskState::kCopying);

@@ -52,7 +52,7 @@ absl::Status StateStore::EndHeal(const std::vector<PieceRow>& pieces, const Snap
                                  const HealTotals& totals) {
   absl::Status stored = InTransaction(connection_, [&]() -> absl::Status {
     TOWLINE_RETURN_IF_ERROR(UpdateTask(kStateAssignments, StateParams(TaskState::kCatchingUp, "")));
-    TOWLINE_RETURN_IF_ERROR(DeleteRows({"piece", "range", "snapshot"}));
+    TOWLINE_RETURN_IF_ERROR(DeleteRows({"piece", "range", "snapshot", "shape"}));
     TOWLINE_RETURN_IF_ERROR(InsertSnapshot(snapshot));
     TOWLINE_RETURN_IF_ERROR(InsertPieces(pieces));
     TOWLINE_RETURN_IF_ERROR(UpdateTask(

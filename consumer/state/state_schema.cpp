@@ -422,6 +422,20 @@ INSERT INTO towline_state.verify_look
   ORDER BY task, schema_name, table_name,
            verdict = 'different' AND run > coalesce(equal_run, 0) DESC, is_part, run DESC;
 )sql",
+    // Version 18: what each table of a copy was, so that only those that have changed are copied
+    // again; and all of the catalogs, where captured commands follow.
+    R"sql(
+CREATE TABLE towline_state.shape (
+  task text NOT NULL,
+  schema_name text NOT NULL,
+  table_name text NOT NULL,
+  shape text NOT NULL,
+  PRIMARY KEY (task, schema_name, table_name)
+);
+COMMENT ON TABLE towline_state.shape IS
+  'Columns and unique indexes at the source of each table of the initial copy, until the stream has passed it.';
+ALTER TABLE towline_state.snapshot ADD COLUMN catalogs text NOT NULL DEFAULT '';
+)sql",
 };
 
 absl::StatusOr<int> ReadVersion(Connection& connection) {

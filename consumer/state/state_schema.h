@@ -6,7 +6,7 @@
 
 namespace towline {
 
-inline constexpr int kStateSchemaVersion = 17;
+inline constexpr int kStateSchemaVersion = 18;
 
 // Creates the schema or brings it up to our version, in one transaction, one consumer at a time. A
 // version above ours is kFailedPrecondition: an older consumer must not guess at newer state. The

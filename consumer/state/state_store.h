@@ -10,7 +10,9 @@
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
+#include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -96,7 +98,7 @@ struct PieceRow {
   std::optional<ChunkKey> key;  // it is copied in ranges of it, each under a snapshot of its own
   std::string source_form = "";  // of a table with range rows when that was decided (range_plan.h)
   bool is_added = false;         // not by the configuration's selection, but by towline table add
-  std::string reason = "";       // of a parked one: why
+  std::string reason = "";       // why it is parked, or copied again
   bool was_empty = false;        // when it was added, and none of our rows may be in it yet
   bool has_left = false;         // the selection, for a time at least: it is to be parked
 
@@ -134,7 +136,8 @@ struct SnapshotRow {
   int number = 0;    // from 1, in the order in which they were taken
   std::string text;  // as pg_current_snapshot() printed it
   Lsn lsn_after = {};
-  std::string shape;  // of all selected tables (snapshot/copy_start.h); empty: not known
+  std::string shape;          // of all selected tables (snapshot/copy_start.h); empty: not known
+  std::string catalogs = "";  // schema/catalog_fingerprint.h, where captured commands follow
 };
 
 // What a heal has found, all of it mended.
@@ -187,6 +190,17 @@ class StateStore {
   // From now on the pieces that are not copied belong to this snapshot; one that no piece belongs
   // to any more is forgotten. Durable when it returns: before the first row is read under it.
   absl::Status ResumeCopy(const SnapshotRow& snapshot);
+  // A copy goes on with these tables alone, its schema is made anew, and all other tables are
+  // copied again. First: nothing relies on the others any more, which are about to be emptied.
+  absl::Status ForgetPieces(const std::set<TableName>& kept);
+  // Then, as StartCopy() and ResumeCopy() do: `pieces` take the others' place.
+  absl::Status RestartCopy(const std::set<TableName>& kept, const std::vector<PieceRow>& pieces,
+                           const std::vector<SchemaStatement>& statements,
+                           const SnapshotRow& snapshot);
+  // What tables were at the source when the destination's were made for them (copy_start.h), of
+  // tables of which it is not known yet. A copy that goes on keeps no others.
+  absl::Status AddShapes(const std::map<TableName, std::string>& shapes);
+  absl::StatusOr<std::map<TableName, std::string>> ReadShapes();
   absl::StatusOr<std::vector<SnapshotRow>> ReadSnapshots();  // in order
   // The position has passed the last of them, those of ranges included.
   absl::Status ForgetSnapshots();
@@ -197,8 +211,8 @@ class StateStore {
   // state is indexing.
   absl::Status EndRows();
   // The table is to be copied once more, whole, and the task is in the state copying again. Its
-  // rows at the destination are emptied by the copy that follows.
-  absl::Status CopyAgain(Oid table);
+  // rows at the destination are emptied by the copy that follows. `why`: for people.
+  absl::Status CopyAgain(Oid table, absl::string_view why);
   // The table leaves the stream (state parked): nothing of it is applied or kept any more. One that
   // has no piece yet gets one.
   // It cannot be parked yet, and is not exact any more.
@@ -256,7 +270,11 @@ class StateStore {
   absl::Status UpdateTask(absl::string_view assignments, std::vector<Param> values);
   absl::Status InsertSnapshot(const SnapshotRow& snapshot);  // and the task's lsn_after
   absl::Status InsertPieces(const std::vector<PieceRow>& pieces);
+  absl::Status InsertStatements(const std::vector<SchemaStatement>& statements);
+  // The part of ResumeCopy() that is about pieces and the snapshots that none belongs to.
+  absl::Status MovePieces(int snapshot_number);
   absl::Status DeleteRows(std::initializer_list<const char*> tables);
+  std::vector<Param> OtherThan(const std::set<TableName>& tables) const;  // of copy_state.cpp
 
   Options options_;
   Connection connection_;

@@ -1,5 +1,6 @@
 """Schema changes of the source arrive by themselves, at their place among the rows (docs/ddl.md)."""
 import json
+import signal
 import threading
 from contextlib import closing
 
@@ -469,6 +470,27 @@ def test_changes_while_tables_are_copied(towline, captured, destination):
     assert not failures, failures
     equal(towline, captured, destination)
     assert towline.stop() == 0
+
+
+def test_a_change_between_two_tries_of_the_copy(towline_factory, captured, destination):
+    """No table's columns are others, and the command comes by the stream: some tables' snapshot would hold it."""
+    captured.script(*(f"CREATE TABLE part_{number} AS SELECT i AS id FROM generate_series(1, 100) i" for number in range(4)),
+                    *(f"ALTER TABLE part_{number} ADD PRIMARY KEY (id)" for number in range(4)))
+    service = towline_factory(captured, destination, arguments=[*APPLY, "--copy-workers", "1"], fault="copy:table-done:kill:3")
+    service.start()
+    assert service.wait_exit(60) == -signal.SIGKILL, service.tail()
+    service.fault = "copy:table-done:kill:1"
+    service.start()
+    assert service.wait_exit(60) == -signal.SIGKILL, service.tail()
+    assert "goes on under a new snapshot" in service.output(), service.tail()
+    captured.script("CREATE VIEW of_part AS SELECT id FROM part_1", "INSERT INTO part_1 VALUES (1000)")
+    service.fault = None
+    service.start()
+    service.wait_for_log("starts again.*with ddl a change cannot lie between two snapshots")
+    service.wait_for_state("streaming")
+    captured.execute("ALTER TABLE part_2 ADD COLUMN more int DEFAULT 5")
+    equal(service, captured, destination)
+    assert service.stop() == 0
 
 
 def test_schema_changes_faster_than_it_is_dumped(towline_factory, captured, destination, tmp_path):

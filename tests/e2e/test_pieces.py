@@ -139,7 +139,7 @@ def test_a_table_that_is_rewritten_or_dropped_before_its_snapshot(statement, sou
     service.wait_for_state("streaming")
     if statement.startswith("DROP"):
         # What is selected is not what it was when the copy began.
-        assert "starts again" in service.output()
+        assert "does not belong to the copy any more" in service.output()
         destination.execute("DROP TABLE IF EXISTS g.bag")
     else:
         assert "copied again" not in service.output() and "starts again" not in service.output()
@@ -152,7 +152,8 @@ def test_a_table_that_is_altered_before_its_snapshot(source, destination, towlin
     source.script("ALTER TABLE g.bag ADD more int", "INSERT INTO g.bag VALUES (1, 'behind it', 7)")
     destination.execute("ALTER TABLE g.bag ADD more int")
     at_full_speed(service)
-    service.wait_for_log('"bag" was altered before its rows were copied|starts again')
+    service.wait_for_log('"bag" was altered before its rows were copied')
+    service.wait_for_log('copied again.*"bag".*more.* is new')
     finish(service, source, destination)
 
 
@@ -246,7 +247,7 @@ def test_a_missing_walsender_costs_the_stream_only(source, destination, towline_
 
 
 def test_a_table_that_somebody_made_meanwhile_is_not_emptied(source, destination, towline_factory):
-    """On both sides, while the copy went on: the stream brings its rows. The copy starts over, and it is not of the
+    """On both sides, while the copy went on: the stream brings its rows. The schema is read again, and it is not of the
     copy."""
     service = begin(towline_factory, source, destination)
     for database in (source, destination):
@@ -259,7 +260,6 @@ def test_a_table_that_somebody_made_meanwhile_is_not_emptied(source, destination
     destination.execute("ALTER TABLE g.side ADD more int")
     service.start()
     assert service.wait_exit(60) == 3, service.tail()
-    assert "starts again" in service.output()
     assert 'table "g"."late" of the destination holds rows already' in service.output()
     assert destination.query("SELECT id FROM g.late ORDER BY id") == [(-1,), (1,)]
     destination.execute("DROP TABLE g.late")

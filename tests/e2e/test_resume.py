@@ -373,74 +373,135 @@ def test_a_table_that_comes_and_goes_in_between(source, destination, towline_fac
     finish(service, source, destination)
 
 
-# --- what makes it start over
+# --- tables that are not what they were
 
-CHANGES = {  # the first three by default
-    "dropped": ("DROP TABLE {done}", "is gone, or not selected"),
-    "altered": ("ALTER TABLE {done} ADD COLUMN more int DEFAULT 5", "schema of the selected tables has changed"),
-    "created": ("CREATE TABLE r.t9 AS SELECT * FROM {done}; ALTER TABLE r.t9 ADD PRIMARY KEY (id)", "is new"),
-    "left-altered": ("ALTER TABLE {left} ALTER v TYPE bigint", "schema of the selected tables has changed"),
+CHANGES = {  # at the source, at the destination, what the log says; the first three by default
+    "dropped": ("DROP TABLE {done}", "", "does not belong to the copy any more.*{done_name}.*is gone, or not selected"),
+    "created": ("CREATE TABLE r.t9 AS SELECT * FROM {done}; ALTER TABLE r.t9 ADD PRIMARY KEY (id)", "",
+                "is copied as well.*t9.*it is new"),
+    "left-altered": ("ALTER TABLE {left} ALTER v TYPE bigint", "ALTER TABLE {left} ALTER v TYPE bigint",
+                     "copied again.*{left_name}.*from .*v.* integer NOT NULL to .*v.* bigint NOT NULL"),
     "made-anew": ("ALTER TABLE {done} RENAME TO old; ALTER TABLE r.old SET SCHEMA public; DROP TABLE public.old; "
                   "CREATE TABLE {done} (id bigint PRIMARY KEY, v int NOT NULL, note text); "
-                  "INSERT INTO {done} VALUES (1, 1, 'new')", "was made anew"),
+                  "INSERT INTO {done} VALUES (1, 1, 'new')", "", "copied again.*{done_name}.*was made anew"),
     "swapped": ("ALTER TABLE {done} RENAME TO x; ALTER TABLE {left} RENAME TO {done_name}; "
-                "ALTER TABLE r.x RENAME TO {left_name}", "was made anew"),
+                "ALTER TABLE r.x RENAME TO {left_name}", "", "copied again.*{done_name}.*was made anew"),
+    "unique": ("ALTER TABLE {done} ADD UNIQUE (id, v)", "", "copied again.*{done_name}.*unique index .* is new"),
 }
+
+
+def equal_where_the_source_has_tables(source, destination):
+    """Tables that are gone from the source stay behind at the destination, emptied."""
+    assert_equal(source.uri(), destination.uri(), tables=[
+        row[0] for row in source.query("SELECT format('%s.%s', schemaname, tablename) FROM pg_tables "
+                                       "WHERE schemaname = 'r' AND tablename <> 'p'")])
+
+
+def assert_others_stay(destination, before, but):
+    now = traces(destination)
+    assert {table: now.get(table, [None])[0] for table in before if table not in but} == {
+        table: before[table][0] for table in before if table not in but}
 
 
 @pytest.mark.parametrize("change", [change if number < 3 else pytest.param(change, marks=pytest.mark.long)
                                     for number, change in enumerate(CHANGES)])
-def test_another_schema_starts_over(change, source, destination, towline_factory):
+def test_only_tables_that_changed_are_copied_again(change, source, destination, towline_factory):
     make_tables(source)
     service = towline_factory(source, destination, arguments=["--copy-workers", "1"])
     copied = killed_with(source, destination, service)
     kill(service)
     done, left = sorted(copied & set(MOVED))[0], sorted(set(MOVED) - copied)[0]
-    sql, because = CHANGES[change]
-    source.execute(sql.format(done=done, left=left, done_name=done[2:], left_name=left[2:]))
-    # A table that is there already keeps its columns: what was made for the first try goes.
-    destination.script(*(f"DROP TABLE {table}" for table in (done, left)))
+    before = traces(destination)
+    at_source, at_destination, because = (text.format(done=done, left=left, done_name=done[2:], left_name=left[2:])
+                                          for text in CHANGES[change])
+    # Known to the new snapshot alone, or to none of those that stay.
+    source.script(at_source, f"INSERT INTO {left} VALUES (99, 9, 'n') ON CONFLICT DO NOTHING",
+                  "UPDATE r.parent SET v = 'between' WHERE id % 7 = 0")
+    if at_destination:
+        destination.execute(at_destination)
+    # Before the new tables are known to be made, or behind that.
+    service.fault = f"copy:{'schema-stored' if change == 'created' else 'after-pre-data'}:kill:1"
     service.start()
-    service.wait_for_log(f"starts again.*{because}")
+    service.wait_for_log(because)
+    assert service.wait_exit(90) == -signal.SIGKILL, service.tail()
+    assert_others_stay(destination, before, {done})
+    service.fault = None
+    service.start()
     service.wait_for_state("streaming")
-    source.execute(f"INSERT INTO {left} VALUES (99, 9, 'n') ON CONFLICT DO NOTHING")
+    assert "starts again" not in service.output(all_runs=True), service.tail()
+    assert_others_stay(destination, before, {done})
+    source.execute(f"INSERT INTO {left} VALUES (98, 9, 'n') ON CONFLICT DO NOTHING")
     service.wait_until_caught_up()
-    # Tables that are gone from the source stay behind at the destination, emptied.
-    assert_equal(source.uri(), destination.uri(), tables=[
-        row[0] for row in source.query("SELECT format('%s.%s', schemaname, tablename) FROM pg_tables "
-                                       "WHERE schemaname = 'r' AND tablename <> 'p'")])
-    assert {number for _, number in pieces(destination).values()} == {1}
+    equal_where_the_source_has_tables(source, destination)
     assert service.stop() == 0
 
 
-def test_another_rule_starts_over(source, destination, towline_factory):
+def test_a_table_that_was_altered_is_told_and_waits_for_the_destination(source, destination, towline_factory):
+    """Nothing is emptied before the destination's table takes the rows; killed where the others' marks alone are left."""
+    make_tables(source)
+    service = towline_factory(source, destination, arguments=["--copy-workers", "1"])
+    copied = killed_with(source, destination, service)
+    kill(service)
+    done = sorted(copied & set(MOVED))[0]
+    before = traces(destination)
+    source.script(f"ALTER TABLE {done} ADD COLUMN more int DEFAULT 5", f"UPDATE {done} SET more = 6 WHERE id % 3 = 0",
+                  "UPDATE r.parent SET v = 'between' WHERE id % 7 = 0")
+    service.start()
+    assert service.wait_exit(60) == 3, service.tail()
+    assert f'ALTER TABLE "r"."{done[2:]}" ADD COLUMN "more" integer;' in service.output(), service.tail()
+    assert traces(destination) == before
+    destination.execute(f"ALTER TABLE {done} ADD COLUMN more int")
+    dies_at(service, "copy:resume-emptied:kill:1")
+    assert_others_stay(destination, before, {done})
+    service.arguments = [*service.arguments, "--copy-rows-max", "300"]
+    service.start()
+    service.wait_for_log(f"goes on under a new snapshot.*tables_kept={len(before) - 1}")
+    wait_until(lambda: service.status().get("copy_note"), 60, "the note", explain=service.tail)
+    note = service.status()["copy_note"]
+    assert f"{len(before) - 1} of {len(pieces(destination))} tables were done and stay" in note, note
+    assert f'"r"."{done[2:]}"' in note, note
+    assert "copy went on" in service.call("status", check=True).stdout
+    assert service.call("set", "copy_rows_max", "0", check=True)
+    service.wait_for_state("streaming")
+    assert_others_stay(destination, before, {done})
+    finish(service, source, destination)
+    assert "starts again" not in service.output(all_runs=True)
+
+
+def test_only_the_table_of_another_rule_is_copied_again(source, destination, towline_factory):
     make_tables(source)
     service = towline_factory(source, destination, arguments=["--copy-workers", "1"])
     done = sorted(killed_with(source, destination, service) & set(MOVED))[0]
     kill(service)
+    before = traces(destination)
     file = service.directory / "task.yaml"
     file.write_text(json.dumps({"table": {done: {"where": "id % 2 = 0"}}}))
     service.environment["TOWLINE_CONFIG"] = str(file)
     source.execute(f"ALTER TABLE {done} REPLICA IDENTITY FULL")
     service.start()
-    service.wait_for_log("starts again.*the rule of table")
+    service.wait_for_log("copied again.*its rule has changed")
     service.wait_for_state("streaming")
+    assert_others_stay(destination, before, {done})
     assert destination.query(f"SELECT id FROM {done} ORDER BY 1") == source.query(
         f"SELECT id FROM {done} WHERE id % 2 = 0 ORDER BY 1")
     assert service.stop() == 0
 
 
-def test_a_destination_that_somebody_has_emptied_starts_over(source, destination, towline_factory):
+def test_only_a_table_that_somebody_has_emptied_is_copied_again(source, destination, towline_factory):
     make_tables(source)
     service = towline_factory(source, destination, arguments=["--copy-workers", "1"])
     done = sorted(killed_with(source, destination, service) & set(MOVED))[0]
     kill(service)
+    before = traces(destination)
     destination.execute(f"TRUNCATE {done}")
     service.start()
-    service.wait_for_log("starts again.*somebody has emptied")
+    service.wait_for_log("copied again.*it is empty at the destination")
     service.wait_for_state("streaming")
+    assert_others_stay(destination, before, {done})
     finish(service, source, destination)
 
+
+# --- what makes it start over
 
 def test_foreign_keys_that_would_act_on_emptying_start_over(source, destination, towline_factory):
     """Without the right to the replica role, emptying a table that is not done could take rows of one that is."""
@@ -482,7 +543,8 @@ def test_tables_with_rows_of_their_own_start_over(source, destination, towline_f
 # --- state of an older version
 
 # Takes back what the versions since have done.
-DOWNGRADE = ("ALTER TABLE towline_state.verify_result DROP COLUMN form", "DROP TABLE towline_state.verify_look",
+DOWNGRADE = ("DROP TABLE towline_state.shape",
+             "ALTER TABLE towline_state.verify_result DROP COLUMN form", "DROP TABLE towline_state.verify_look",
              "DROP TABLE towline_state.table_request",
              "ALTER TABLE towline_state.piece DROP COLUMN is_added, DROP COLUMN reason, DROP COLUMN was_empty, DROP COLUMN has_left",
              "DROP TABLE towline_state.verify_progress", "DROP TABLE towline_state.heal",

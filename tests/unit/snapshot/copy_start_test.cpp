@@ -51,5 +51,25 @@ TEST(CopyStartTest, EveryChangeOfAColumnIsAnotherShape) {
   EXPECT_TRUE(differs([](Table& t) { t.persistence = 'u'; }));
 }
 
+TEST(CopyStartTest, SaysWhatOfAShapeHasChanged) {
+  Table before = TableOf(1, "t");
+  before.columns[0].type_text = "integer";
+  auto change = [&before](auto alter) {
+    Table after = before;
+    alter(after);
+    return DescribeShapeChange(TableShape(before), TableShape(after));
+  };
+  EXPECT_EQ(change([](Table& t) { t.columns[0].is_not_null = true; }),
+            "its columns have changed: from \"a\" integer to \"a\" integer NOT NULL");
+  EXPECT_EQ(change([](Table& t) { t.columns[0].type_oid = 99; }),
+            "its columns have changed: \"a\" integer was made anew");
+  EXPECT_EQ(change([](Table& t) { t.columns[0].attnum = 2; }),
+            "its columns have changed: \"a\" integer is gone, \"a\" integer is new");
+  EXPECT_EQ(change([](Table& t) { t.unique_indexes.push_back({.name = "k", .columns = {"a"}}); }),
+            "it has changed: unique index \"k\" is new");
+  EXPECT_EQ(change([](Table& t) { t.is_partition = true; }),
+            "it has changed: table is another one");
+}
+
 }  // namespace
 }  // namespace towline
