@@ -224,6 +224,7 @@ void towline_change_cb(LogicalDecodingContext* ctx, ReorderBufferTXN* txn, Relat
     }
     if (row_change.fate != RowFate::kDropped) {
       PrepareFrameIn(state, txn);
+      NameOwner(state, change);
       DescribeRelation(state, entry);
       WriteChange(&row_change);
     }

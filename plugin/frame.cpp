@@ -27,6 +27,7 @@ void OpenTransaction(PluginState* state, ReorderBufferTXN* txn) {
   } else {
     state->xid = FullXid(txn->xid);
     state->change_count = 0;
+    state->named_xid = txn->xid;
     OriginFields origin;
     WriteBegin(&state->frame, TransactionOf(state->xid, txn), OriginOf(state, txn, &origin));
   }
@@ -98,6 +99,14 @@ void PrepareFrame(PluginState* state) {
 
 void PrepareFrameIn(PluginState* state, ReorderBufferTXN* txn) {
   if (!state->is_open) OpenTransaction(state, txn);
+}
+
+void NameOwner(PluginState* state, const ReorderBufferChange* change) {
+  if (!state->options.names_subtransactions || state->run.streamed != nullptr) return;
+  const ReorderBufferTXN* owner = OwnerOf(change);
+  if (owner == nullptr || owner->xid == state->named_xid) return;
+  state->named_xid = owner->xid;
+  WriteSubtransaction(&state->frame, FullXid(owner->xid));
 }
 
 void FinishEntry(PluginState* state) {

@@ -24,6 +24,9 @@ void EmptyBuffer(ByteBuffer* buffer, MemoryContext context);
 // the transaction if it has not been opened: one with nothing to send is never opened.
 void PrepareFrame(PluginState* state);
 void PrepareFrameIn(PluginState* state, ReorderBufferTXN* txn);
+// Then, before a row: which (sub)transaction has written it, where readers are told. In a run
+// PrepareFrameIn() does so.
+void NameOwner(PluginState* state, const ReorderBufferChange* change);
 
 // Called after an entry was written: sends the frame if it is full.
 void FinishEntry(PluginState* state);

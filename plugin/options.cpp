@@ -211,6 +211,7 @@ void ParseOptions(List* elements, Options* options) {
   CheckNeededProtocol(*options, options->compression != CompressionMethod::kNone, "compression", 2);
   CheckNeededProtocol(*options, options->sends_ddl, "ddl", 3);
   options->tells_rewrites = !options->sends_ddl && options->protocol_version >= kProtocolOfRewrites;
+  options->names_subtransactions = options->protocol_version >= kProtocolOfSubtransactions;
 }
 
 }  // namespace towline::plugin

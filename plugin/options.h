@@ -10,11 +10,13 @@
 namespace towline::plugin {
 
 constexpr uint32_t kProtocolVersionMin = 1;
-constexpr uint32_t kProtocolVersionMax = 4;
+constexpr uint32_t kProtocolVersionMax = 5;
 // Of a reader that does not say: version 4 has an entry that needs no option.
 constexpr uint32_t kProtocolVersionDefault = 3;
 // The first in which a reader learns of rewritten tables without the option ddl.
 constexpr uint32_t kProtocolOfRewrites = 4;
+// The first in which subtransactions are named in all transactions, and not in runs alone.
+constexpr uint32_t kProtocolOfSubtransactions = 5;
 constexpr const char* kPluginVersion = "0.3";
 
 enum class PublishPartitions { kLeaf, kRoot };
@@ -35,10 +37,11 @@ struct Options {
   bool sends_messages;
   bool sends_foreign_origins;  // origin 'any'
   size_t frame_bytes;
-  bool is_streaming;    // transactions in progress are sent
-  bool is_two_phase;    // prepared transactions are sent at PREPARE
-  bool sends_ddl;       // captured DDL, and the rows of rewritten tables
-  bool tells_rewrites;  // without them: that a table was rewritten
+  bool is_streaming;           // transactions in progress are sent
+  bool is_two_phase;           // prepared transactions are sent at PREPARE
+  bool sends_ddl;              // captured DDL, and the rows of rewritten tables
+  bool tells_rewrites;         // without them: that a table was rewritten
+  bool names_subtransactions;  // in whole transactions too
   CompressionMethod compression;
 };
 

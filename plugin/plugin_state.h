@@ -43,9 +43,10 @@ struct PluginState {
   ByteBuffer old_row;
 
   // What is being decoded: a whole transaction, or a run of one in progress.
-  bool is_open;           // its entries may be added; in a run: those of the transaction at hand
-  uint64_t xid;           // 64 bits; valid once it has been opened
-  uint64_t change_count;  // of the transaction, sent so far
+  bool is_open;             // its entries may be added; in a run: those of the transaction at hand
+  uint64_t xid;             // 64 bits; valid once it has been opened
+  uint64_t change_count;    // of the transaction, sent so far
+  TransactionId named_xid;  // of a whole one: as RunState::named_xid
   RunState run;
   StreamedTransaction* without_snapshot;  // the first of those whose last run was cut short
   int changes_since_progress;

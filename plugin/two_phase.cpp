@@ -40,6 +40,7 @@ void towline_begin_prepare_cb(LogicalDecodingContext* ctx, ReorderBufferTXN* txn
   PluginState* state = StateOf(ctx);
   state->xid = FullXid(txn->xid);
   state->change_count = 0;
+  state->named_xid = txn->xid;
   WriteBeginPrepareOf(state, txn);
   state->is_open = true;
 }

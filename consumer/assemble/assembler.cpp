@@ -124,6 +124,7 @@ absl::Status Assembler::CheckOrder(const TransactionHeader& header) const {
 absl::Status Assembler::OnBegin(const TransactionHeader& header) {
   TOWLINE_CHECK(!is_inside_ && !is_in_parts_);
   header_ = header;
+  ranged_.set_writer(header.xid);
   is_inside_ = true;
   if (is_prepared()) return BeginPrepared();
   is_mixed_ = false;

@@ -90,6 +90,7 @@ class Assembler final : public ChangeSink {
   explicit Assembler(Options options);
 
   absl::Status OnBegin(const TransactionHeader& header) override;
+  void OnSubtransaction(uint64_t xid) override { ranged_.set_writer(xid); }
   absl::Status OnChange(Change change) override;
   absl::Status OnDdl(DdlCommand command) override;
   absl::Status OnRewrite(const TableName& table, Oid source_oid) override;

@@ -60,7 +60,8 @@ absl::StatusOr<bool> RangedChanges::Keep(const RangedTable& table, Holds holds, 
 
 absl::Status RangedChanges::LeaveOut(const RangedTable& table, RowKey key, const Change& change) {
   left_out_bytes_ += change.new_row.size();
-  left_out_.emplace(std::move(key), MovedRow{.relation = change.relation,
+  left_out_.emplace(std::move(key), MovedRow{.writer = writer_,
+                                             .relation = change.relation,
                                              .key_column = table.key.column,
                                              .row = std::string(change.new_row)});
   const bool are_few = left_out_.size() <= kLeftOutRowsMax && left_out_bytes_ <= kLeftOutBytesMax;

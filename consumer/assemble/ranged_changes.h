@@ -26,6 +26,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <utility>
 #include <vector>
@@ -60,6 +61,9 @@ class RangedChanges {
   // delete.
   absl::StatusOr<bool> Keep(const RangedTable& table, Holds holds, Change* change);
 
+  // The (sub)transaction that makes the changes which follow.
+  void set_writer(uint64_t xid) { writer_ = xid; }
+
   // At the end of the transaction: what is left out, to be inserted now. Without its xid.
   bool has_left_out() const { return !left_out_.empty(); }
   std::vector<MovedRow> TakeLeftOut();
@@ -78,6 +82,7 @@ class RangedChanges {
   absl::flat_hash_map<const Relation*, KeyField> fields_;
   std::map<RowKey, MovedRow> left_out_;  // by the open transaction
   size_t left_out_bytes_ = 0;
+  uint64_t writer_ = 0;
 };
 
 }  // namespace towline

@@ -19,7 +19,7 @@ namespace {
 
 // The range that this reader knows.
 constexpr uint32_t kProtocolVersionMin = 1;
-constexpr uint32_t kProtocolVersionMax = 4;
+constexpr uint32_t kProtocolVersionMax = 5;
 
 constexpr uint32_t kEntriesField = v1::Frame::kEntriesFieldNumber;
 constexpr uint32_t kCompressedField = v1::Frame::kCompressedFieldNumber;

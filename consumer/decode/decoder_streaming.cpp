@@ -13,6 +13,9 @@
 namespace towline {
 namespace {
 
+// The first in which whole transactions name theirs as well.
+constexpr uint32_t kProtocolOfSubtransactions = 5;
+
 absl::Status Malformed(absl::string_view what) {
   return absl::DataLossError(absl::StrCat("the stream cannot be understood: ", what));
 }
@@ -46,8 +49,13 @@ absl::Status Decoder::DecodeInRun(uint32_t kind, absl::string_view content,
 }
 
 absl::Status Decoder::DecodeStreaming(uint32_t kind, absl::string_view content, ChangeSink& sink) {
-  // Where the entries that follow belong does not matter any more when they are replayed.
-  if (kind == v1::Entry::kSubtransactionFieldNumber && is_replaying()) return absl::OkStatus();
+  const bool may_be_named = is_replaying() || protocol_version_ >= kProtocolOfSubtransactions;
+  if (kind == v1::Entry::kSubtransactionFieldNumber && is_inside_ && may_be_named) {
+    v1::Subtransaction subtransaction;
+    TOWLINE_RETURN_IF_ERROR(Parse(content, &subtransaction));
+    sink.OnSubtransaction(subtransaction.xid());
+    return absl::OkStatus();
+  }
   if (options_.spool == nullptr || is_replaying()) {
     return Malformed("part of a transaction in progress, which was not asked for");
   }

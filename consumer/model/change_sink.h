@@ -1,6 +1,7 @@
 // Where decode puts what it reads; assemble implements it, run joins the two.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "absl/status/status.h"
@@ -17,6 +18,10 @@ class ChangeSink {
  public:
   virtual ~ChangeSink() = default;
   virtual absl::Status OnBegin(const TransactionHeader& header) = 0;
+  // By which subtransaction of the open transaction, or by itself, the changes that follow were
+  // made, where the source says so: of some changes that it does not, the one before stands. 64
+  // bits.
+  virtual void OnSubtransaction(uint64_t xid) = 0;
   virtual absl::Status OnChange(Change change) = 0;
   // A command that the source ran in the open transaction.
   virtual absl::Status OnDdl(DdlCommand command) = 0;

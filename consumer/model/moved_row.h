@@ -13,7 +13,8 @@
 namespace towline {
 
 struct MovedRow {
-  uint64_t xid = 0;  // top level, 64 bits: of the transaction that left the row so
+  uint64_t xid = 0;     // top level, 64 bits: of the transaction that left the row so
+  uint64_t writer = 0;  // the subtransaction of it that did, or itself
   const Relation* relation = nullptr;
   std::string key_column;  // whose value, unique in the table, is in `row`
   std::string row;         // full image, with marks for the values that did not come

@@ -14,7 +14,7 @@ constexpr int kServerOfStreaming = 140000;
 // The first plugin that speaks version 2 of the protocol. An older one refuses options that it does
 // not know, so they must not be sent.
 constexpr int kPluginOfProtocol2 = 2;  // 0.2
-constexpr int kPluginOfProtocol3 = 3;  // 0.3; a later one speaks version 4 as well
+constexpr int kPluginOfProtocol3 = 3;  // 0.3; a later one speaks versions 4 and 5 as well
 
 bool IsAtLeast(absl::string_view plugin_version, int minor_min) {
   std::vector<absl::string_view> parts = absl::StrSplit(plugin_version, '.');
@@ -43,7 +43,7 @@ PluginOptions ChoosePluginOptions(const Config& config, int server_version,
                      plugin_version.empty() ? "one of unknown version" : plugin_version));
   };
   add("min_protocol", "1");
-  add("max_protocol", has_ddl ? "4" : is_new ? "2" : "1");
+  add("max_protocol", has_ddl ? "5" : is_new ? "2" : "1");
   add("binary", !pair.AllowsBasicTypesOnly() ? "on" : is_new ? "basic" : "off");
   add("partitions", "leaf");
   add("messages", "off");

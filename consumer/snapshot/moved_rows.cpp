@@ -159,7 +159,7 @@ absl::StatusOr<MovedRows::Verdict> MovedRows::Ask(const MovedRow& moved, const Q
     if (found.IsNull(0, i)) return Verdict::kGone;
   }
   const bool is_it = found.Get(0, kTable) == absl::StrCat(moved.relation->oid) &&
-                     found.Get(0, kXmin) == absl::StrCat(static_cast<uint32_t>(moved.xid)) &&
+                     found.Get(0, kXmin) == absl::StrCat(static_cast<uint32_t>(moved.writer)) &&
                      found.Get(0, kColumnsFound) == absl::StrCat(1 + value_count);
   return is_it ? Verdict::kRead : Verdict::kGone;
 }

@@ -1,11 +1,13 @@
 // Reads again at the source what a row that has moved between ranges of keys came without
 // (model/moved_row.h, docs/decisions/016).
 //
-// The row is looked up by its key, and taken only if its xmin says that the transaction itself has
-// written this version. Only the top level's id is known here, so what a subtransaction has written
-// counts as gone. xmin has 32 bits and stays as it was when a row is frozen; two transactions of
-// the same 32 bits are not mistaken, because only those less than 2^31 ids apart are considered,
-// and the slot keeps the source from going further.
+// The row is looked up by its key, and taken only if its xmin says that the transaction, or the
+// subtransaction of it that the stream names, has written this version. (Whichever of its ids
+// that is: what has the key at its end is its last version of the row.) An older plugin names none
+// but in transactions that come while in progress; what they have written then counts as gone. xmin
+// has 32 bits and stays as it was when a row is frozen; two transactions of the same 32 bits are
+// not mistaken, because only those less than 2^31 ids apart are considered, and the slot keeps the
+// source from going further.
 //
 // In the very same statement the catalogs are asked whether the columns are still those that the
 // stream has described: the statement's lock comes before its snapshot, so both are of one moment.

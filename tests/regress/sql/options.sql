@@ -15,7 +15,7 @@ SELECT test.stream('origin', 'local');
 SELECT test.stream('frame_bytes', '10');
 SELECT test.stream('frame_bytes', '64kB');
 SELECT test.stream('frame_bytes', '99999999999999999999');
-SELECT test.stream('min_protocol', '5', 'max_protocol', '6');
+SELECT test.stream('min_protocol', '6', 'max_protocol', '7');
 SELECT test.stream('min_protocol', '0');
 SELECT test.stream('include_tables', '');
 SELECT test.stream('include_tables', 'a,,b');

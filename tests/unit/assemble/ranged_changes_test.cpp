@@ -139,12 +139,15 @@ TEST_F(RangedChangesTest, ARowThatCameIntoARangeThatHoldsItIsDeletedWhereItWas) 
 
 TEST_F(RangedChangesTest, WhatCannotBeInsertedWholeIsLeftOut) {
   Change change = Move(5, 105);
+  changes_.set_writer(7);
   EXPECT_FALSE(Keep(&change));
+  changes_.set_writer(8);
   ASSERT_TRUE(changes_.has_left_out());
   std::vector<MovedRow> left_out = changes_.TakeLeftOut();
   ASSERT_EQ(left_out.size(), 1u);
   EXPECT_EQ(left_out[0].relation, &relation_);
   EXPECT_EQ(left_out[0].key_column, "k");
+  EXPECT_EQ(left_out[0].writer, 7u);
   EXPECT_EQ(left_out[0].row, change.new_row);
   EXPECT_FALSE(changes_.has_left_out());
 }

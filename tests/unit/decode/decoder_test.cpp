@@ -20,6 +20,7 @@ class RecordingSink final : public ChangeSink {
     begun.push_back(header);
     return absl::OkStatus();
   }
+  void OnSubtransaction(uint64_t) override {}
   absl::Status OnChange(Change change) override {
     changes.push_back(std::move(change));
     return absl::OkStatus();

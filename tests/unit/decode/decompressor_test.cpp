@@ -116,6 +116,7 @@ TEST_P(DecompressorTest, DamagedBlocksDoNoHarm) {
 class NullSink final : public ChangeSink {
  public:
   absl::Status OnBegin(const TransactionHeader&) override { return absl::OkStatus(); }
+  void OnSubtransaction(uint64_t) override {}
   absl::Status OnChange(Change change) override {
     rows.push_back(change.new_row);
     return absl::OkStatus();

@@ -32,6 +32,7 @@ class CopyingSink final : public ChangeSink {
     transactions.push_back({header, {}});
     return absl::OkStatus();
   }
+  void OnSubtransaction(uint64_t xid) override { writers.push_back(xid); }
   absl::Status OnChange(Change change) override {
     std::string row = change.relation->name.name;
     if (change.kind == ChangeKind::kTruncate) {
@@ -68,6 +69,7 @@ class CopyingSink final : public ChangeSink {
 
   std::vector<Transaction> transactions;
   std::vector<uint64_t> prepared_ends;
+  std::vector<uint64_t> writers;
 
  private:
   std::string spliced_;
@@ -183,6 +185,21 @@ TEST_F(StreamingTest, AbortedSubtransactionsAreCutOff) {
                   .ok());
   ASSERT_TRUE(Decode(FrameBuilder().StreamCommit(700, 2000, 6)).ok());
   EXPECT_THAT(sink_.transactions[0].rows, ElementsAre("t a", "t e", "t truncated"));
+  EXPECT_THAT(sink_.writers, ElementsAre(703, 700));
+}
+
+TEST_F(StreamingTest, WholeTransactionsNameTheirSubtransactionsFromProtocol5On) {
+  auto whole = [] {
+    return FrameBuilder().Begin(700, 1000).Subtransaction(701).Commit(700, 1000, 0).Bytes();
+  };
+  Decoder older(Decoder::Options{});
+  ASSERT_TRUE(older.Decode(MakeFrame(FrameBuilder().Hello(4).Bytes()), sink_).ok());
+  EXPECT_FALSE(older.Decode(MakeFrame(whole()), sink_).ok());
+  Decoder newer(Decoder::Options{});
+  ASSERT_TRUE(newer.Decode(MakeFrame(FrameBuilder().Hello(5).Bytes()), sink_).ok());
+  ASSERT_TRUE(newer.Decode(MakeFrame(whole()), sink_).ok());
+  EXPECT_THAT(sink_.writers, ElementsAre(701));
+  EXPECT_FALSE(newer.Decode(MakeFrame(FrameBuilder().Subtransaction(701).Bytes()), sink_).ok());
 }
 
 TEST_F(StreamingTest, AllAbortedLeavesAnEmptyTransaction) {

@@ -55,6 +55,7 @@ int64_t Setting(const char* name, int64_t otherwise) {
 class Collector : public ChangeSink {
  public:
   absl::Status OnBegin(const TransactionHeader&) override { return absl::OkStatus(); }
+  void OnSubtransaction(uint64_t) override {}
   absl::Status OnChange(Change change) override {
     changes.push_back(std::move(change));
     return absl::OkStatus();

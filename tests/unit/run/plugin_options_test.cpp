@@ -73,7 +73,7 @@ TEST(PluginOptionsTest, DdlIsAskedForWhateverThePluginIs) {
     EXPECT_THAT(chosen.options, Contains(Pair("ddl", "on")));
   }
   EXPECT_THAT(ChoosePluginOptions(config, 150000, "0.3", {}).options,
-              Contains(Pair("max_protocol", "4")));
+              Contains(Pair("max_protocol", "5")));
 }
 
 TEST(PluginOptionsTest, NotWantedIsNotAskedFor) {
