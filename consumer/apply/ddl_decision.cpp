@@ -2,13 +2,17 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <set>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "apply/ddl_drops.h"
+#include "apply/ddl_names.h"
+#include "apply/ddl_words.h"
 
 namespace towline {
 namespace {
@@ -127,7 +131,40 @@ std::string WhyNotTold(const DdlCommand& command, const DdlCircumstances& circum
   return "";
 }
 
+// "fires on s.t" of what is dropped tells no table otherwise.
+std::optional<TableName> TableOf(const DdlObject& object) {
+  if (IsOfTable(object)) return object.table;
+  static constexpr std::array<absl::string_view, 3> kTypes = {"trigger", "rule", "policy"};
+  if (std::find(kTypes.begin(), kTypes.end(), object.type) == kTypes.end()) return std::nullopt;
+  const DdlWords words(object.identity);
+  return words.Is(1, "on") ? NameInIdentity(object.identity.substr(words[1].end)) : std::nullopt;
+}
+
+std::string SchemaOf(const DdlObject& object) {
+  if (object.type != "schema") return object.schema;
+  const DdlWords words(object.identity);
+  return words.IsName(0) ? words.NameAt(0) : "";
+}
+
 }  // namespace
+
+std::vector<DdlSubject> SubjectsOf(const DdlCommand& command,
+                                   const std::vector<DdlObject>& dropped) {
+  std::set<TableName> tables;
+  std::set<std::string> others;  // their schemas
+  for (const auto* objects : {&command.objects, &dropped}) {
+    for (const DdlObject& object : *objects) {
+      const std::optional<TableName> table = TableOf(object);
+      if (table.has_value()) tables.insert(*table);
+      if (!table.has_value()) others.insert(SchemaOf(object));
+    }
+  }
+  std::vector<DdlSubject> subjects;
+  for (const TableName& table : tables) subjects.push_back({table.schema, {table}});
+  if (!tables.empty() && KindOf(command) != DdlKind::kSchema) return subjects;
+  for (const std::string& schema : others) subjects.push_back({schema, {}});
+  return subjects;
+}
 
 DdlKind KindOf(const DdlCommand& command) {
   const std::string& tag = command.tag;
@@ -197,6 +234,20 @@ std::vector<FailedTable> TablesToPark(const DdlCommand& command,
   return tables;
 }
 
+DdlWord WordFor(DdlKind kind, const DdlPolicy& policy, const std::vector<DdlSubject>& subjects) {
+  if (subjects.empty()) return policy.WordFor(kind, {});
+  std::optional<DdlWord> applied;
+  std::optional<DdlWord> ignored;
+  for (const DdlSubject& subject : subjects) {
+    DdlWord word = policy.WordFor(kind, subject);
+    if (word.action == DdlAction::kHold) return word;
+    (word.action == DdlAction::kIgnore ? ignored : applied) = std::move(word);
+  }
+  if (!applied.has_value() || !ignored.has_value())
+    return applied.has_value() ? *applied : *ignored;
+  return {DdlAction::kHold, false, absl::StrCat(applied->reason, ", and ", ignored->reason)};
+}
+
 DdlDecision Decide(const DdlCommand& command, const DdlPolicy& policy,
                    const DdlCircumstances& circumstances) {
   const DdlKind kind = KindOf(command);
@@ -213,7 +264,8 @@ DdlDecision Decide(const DdlCommand& command, const DdlPolicy& policy,
                   [](const std::string& action) { return action == "SET TABLESPACE"; })) {
     return {DdlAction::kIgnore, "tablespaces are each server's own"};
   }
-  const DdlAction action = policy.ActionFor(kind);
+  const DdlWord word = WordFor(kind, policy, circumstances.subjects);
+  const DdlAction action = word.action;
   if (command.tag == "DROP OWNED" && command.gap.empty() && !circumstances.misses_drops &&
       DropStatements(command, circumstances.dropped).empty()) {
     const bool carries = policy.ActionFor(DdlKind::kGrant) == DdlAction::kApply;
@@ -229,7 +281,7 @@ DdlDecision Decide(const DdlCommand& command, const DdlPolicy& policy,
     if (!is_harmless) return {DdlAction::kIgnore, "not of a selected table"};
   }
   if (action == DdlAction::kIgnore) {
-    return {action, absl::StrCat("ddl says ignore for ", NameOf(kind))};
+    return {action, word.reason};
   }
   if (!command.gap.empty()) {
     return {DdlAction::kHold, absl::StrCat("the source could not capture it: ", command.gap)};
@@ -237,8 +289,7 @@ DdlDecision Decide(const DdlCommand& command, const DdlPolicy& policy,
   std::string why = WhyNotSupported(command, circumstances);
   if (!why.empty()) return {DdlAction::kHold, why};
   if (action == DdlAction::kHold) {
-    return {action, absl::StrCat("ddl says hold for ", NameOf(kind)),
-            /*waits=*/policy.actions[static_cast<size_t>(kind)].has_value()};
+    return {action, word.reason, word.is_said};
   }
   return {DdlAction::kApply, ""};
 }

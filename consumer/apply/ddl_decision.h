@@ -26,12 +26,22 @@ struct DdlCircumstances {
   bool all_parked = false;     // of the tables that it names
   bool misses_drops = false;   // what the command has dropped is not known whole
   std::vector<DdlObject> dropped;
+  // What it is about, where the policy goes by tables or schemas; none: it is the task's.
+  std::vector<DdlSubject> subjects;
 };
 
 DdlKind KindOf(const DdlCommand& command);
 
 // The tables that the command makes, alters or drops, or that what it does belongs to.
 std::vector<TableName> TablesOf(const DdlCommand& command, const std::vector<DdlObject>& dropped);
+
+// What the policy is asked about: the tables, with what belongs to them, that the command is of;
+// where it is of none, and of a schema's commands, each object. Without the tables above.
+std::vector<DdlSubject> SubjectsOf(const DdlCommand& command,
+                                   const std::vector<DdlObject>& dropped);
+
+// Of several subjects one that is held holds all; where some are ignored nothing can be left out.
+DdlWord WordFor(DdlKind kind, const DdlPolicy& policy, const std::vector<DdlSubject>& subjects);
 
 // Those whose rows would not be the source's without the command.
 std::vector<FailedTable> TablesToPark(const DdlCommand& command,

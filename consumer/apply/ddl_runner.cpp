@@ -140,6 +140,14 @@ absl::StatusOr<DdlRunner::MaybeRefusal> DdlRunner::CheckEnd(Running* running) {
   if (running->fate == Fate::kApplied) {
     TOWLINE_ASSIGN_OR_RETURN(std::string why, WhyOther(*running));
     if (!why.empty()) return Refusal{std::move(why)};
+    // It was asked about by the tables that it rewrites, and is of those that it names as well.
+    const bool has_more = policy_.GoesBySubject() && !running->rewritten.empty();
+    if (!has_more || running->is_approved) return MaybeRefusal();
+    TOWLINE_ASSIGN_OR_RETURN(std::vector<DdlSubject> subjects, ReadSubjects(*running));
+    const DdlWord word = WordFor(KindOf(running->command), policy_, subjects);
+    if (word.action == DdlAction::kApply) return MaybeRefusal();
+    return Refusal{absl::StrCat(word.reason, ", and it rewrites tables of which that is not said"),
+                   /*waits=*/true};
   }
   if (running->fate != Fate::kIgnored) return MaybeRefusal();
   TOWLINE_ASSIGN_OR_RETURN(DdlCircumstances circumstances, LookAround(*running));
@@ -165,8 +173,8 @@ absl::StatusOr<DdlRunner::MaybeRefusal> DdlRunner::DecideAndRun(Running* running
     running->reason = decided.reason;
     return MaybeRefusal();
   }
-  const bool is_approved = decision == "approve" && command.gap.empty();
-  if (decided.action == DdlAction::kHold && !is_approved) {
+  running->is_approved = decision == "approve" && command.gap.empty();
+  if (decided.action == DdlAction::kHold && !running->is_approved) {
     return Refusal{decided.reason, decided.waits};
   }
   TOWLINE_RETURN_IF_ERROR(connection_->Exec("SAVEPOINT towline_ddl").status());
@@ -191,7 +199,7 @@ absl::StatusOr<DdlRunner::MaybeRefusal> DdlRunner::DecideAndRun(Running* running
   if (renames_schema) {
     TOWLINE_ASSIGN_OR_RETURN(schemas, ReadSchemas());
   }
-  if (!is_approved) TOWLINE_RETURN_IF_ERROR(NoteReferences(running));
+  if (!running->is_approved) TOWLINE_RETURN_IF_ERROR(NoteReferences(running));
   absl::Status executed = Execute(running);
   if (!executed.ok()) return Refused(*running, executed);
   if (renames_schema) TOWLINE_RETURN_IF_ERROR(NoteSchemas(schemas));
@@ -442,8 +450,31 @@ absl::StatusOr<DdlCircumstances> DdlRunner::LookAround(const Running& running) {
     TOWLINE_ASSIGN_OR_RETURN(bool has_own_rules, selection_.HasOwnRules(table));
     found.has_own_rules |= has_own_rules;
   }
+  TOWLINE_ASSIGN_OR_RETURN(found.subjects, ReadSubjects(running));
   found.all_parked = parked_count > 0 && parked_count == found.selected_tables + found.other_tables;
   return found;
+}
+
+absl::StatusOr<std::vector<DdlSubject>> DdlRunner::ReadSubjects(const Running& running) {
+  if (!policy_.GoesBySubject()) return std::vector<DdlSubject>();
+  // Of an index that is dropped the source does not tell the table.
+  std::vector<DdlObject> dropped = running.dropped;
+  for (DdlObject& object : dropped) {
+    if (object.type != "index" || !object.table.name.empty()) continue;
+    TOWLINE_ASSIGN_OR_RETURN(object.table, selection_.TableOfIndex(object.identity));
+  }
+  std::vector<DdlSubject> subjects;
+  for (DdlSubject& subject : SubjectsOf(running.command, dropped)) {
+    if (!subject.tables.empty()) {
+      const TableName table = subject.tables.front();
+      TOWLINE_ASSIGN_OR_RETURN(bool is_selected, selection_.IsSelected(table));
+      if (!is_selected) continue;
+      TOWLINE_ASSIGN_OR_RETURN(std::vector<TableName> above, selection_.TablesAbove(table));
+      subject.tables.insert(subject.tables.end(), above.begin(), above.end());
+    }
+    subjects.push_back(std::move(subject));
+  }
+  return subjects;
 }
 
 bool DdlRunner::IsLeftOut(const Relation& relation) const {

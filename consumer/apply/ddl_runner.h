@@ -68,6 +68,7 @@ class DdlRunner {
     DdlCommand command;          // of the last phase but kDrop
     std::optional<Fate> fate;    // none: not decided about yet
     std::string reason;          // why it is not applied
+    bool is_approved = false;    // by the operator, whatever the policy says
     bool has_savepoint = false;  // before all that it has done
     std::vector<DdlObject> dropped;
     std::string drop_gap;              // not empty: why dropped is not all of it
@@ -106,6 +107,7 @@ class DdlRunner {
   absl::Status Finish(uint64_t number);
   absl::Status NoteTables(const Running& running);
   absl::StatusOr<DdlCircumstances> LookAround(const Running& running);
+  absl::StatusOr<std::vector<DdlSubject>> ReadSubjects(const Running& running);
   bool ParksRefused() const { return parks_refused_ != nullptr && parks_refused_->load(); }
   bool IsLeftOut(const Relation& relation) const;
 

@@ -1,6 +1,7 @@
 #include "apply/ddl_selection.h"
 
 #include <algorithm>
+#include <string>
 #include <utility>
 
 #include "base/status_macros.h"
@@ -9,12 +10,18 @@
 namespace towline {
 namespace {
 
-// With the table itself, if it is a partition.
+// Without the table itself. The nearest first.
 constexpr char kAncestorsSql[] =
     "SELECT n.nspname, c.relname FROM "
-    "pg_catalog.pg_partition_ancestors(pg_catalog.to_regclass($1)) AS a(oid) JOIN "
-    "pg_catalog.pg_class c ON c.oid = a.oid JOIN pg_catalog.pg_namespace n ON n.oid = "
-    "c.relnamespace";
+    "pg_catalog.pg_partition_ancestors(pg_catalog.to_regclass($1)) WITH ORDINALITY AS a(oid, "
+    "distance) JOIN pg_catalog.pg_class c ON c.oid = a.oid JOIN pg_catalog.pg_namespace n ON n.oid "
+    "= c.relnamespace WHERE a.oid <> pg_catalog.to_regclass($1)::pg_catalog.oid ORDER BY "
+    "a.distance";
+
+constexpr char kTableOfIndexSql[] =
+    "SELECT n.nspname, c.relname FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = "
+    "i.indrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE i.indexrelid = "
+    "pg_catalog.to_regclass($1)";
 
 }  // namespace
 
@@ -42,13 +49,24 @@ absl::StatusOr<bool> DdlSelection::HasOwnRules(const TableName& table) {
            std::find(appended.begin(), appended.end(), name) != appended.end();
   };
   if (is_named(table)) return true;
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<TableName> above, TablesAbove(table));
+  return std::any_of(above.begin(), above.end(), is_named);
+}
+
+absl::StatusOr<std::vector<TableName>> DdlSelection::TablesAbove(const TableName& table) {
   TOWLINE_ASSIGN_OR_RETURN(
-      Result above,
-      connection_->Query(kAncestorsSql, {{QuoteQualified(table.schema, table.name)}}));
-  for (int row = 0; row < above.row_count(); ++row) {
-    if (is_named(TableName{above.GetString(row, 0), above.GetString(row, 1)})) return true;
+      Result rows, connection_->Query(kAncestorsSql, {{QuoteQualified(table.schema, table.name)}}));
+  std::vector<TableName> above;
+  for (int row = 0; row < rows.row_count(); ++row) {
+    above.push_back({rows.GetString(row, 0), rows.GetString(row, 1)});
   }
-  return false;
+  return above;
+}
+
+absl::StatusOr<TableName> DdlSelection::TableOfIndex(const std::string& index) {
+  TOWLINE_ASSIGN_OR_RETURN(Result rows, connection_->Query(kTableOfIndexSql, {{index}}));
+  return rows.row_count() == 0 ? TableName()
+                               : TableName{rows.GetString(0, 0), rows.GetString(0, 1)};
 }
 
 absl::StatusOr<bool> DdlSelection::Matches(const TableName& table,

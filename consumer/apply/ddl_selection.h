@@ -22,6 +22,10 @@ class DdlSelection {
   bool selects_all() const { return selects_all_; }
   bool has_rules() const { return !policies_->rules.empty(); }
   absl::StatusOr<bool> IsSelected(const TableName& table);
+  // In a partition tree of the destination, the nearest first.
+  absl::StatusOr<std::vector<TableName>> TablesAbove(const TableName& table);
+  // `index`: quoted, with schema. No name: it is not at the destination.
+  absl::StatusOr<TableName> TableOfIndex(const std::string& index);
   // A rule, or rows of its own (existing: append), also by a table above it.
   absl::StatusOr<bool> HasOwnRules(const TableName& table);
 

@@ -35,8 +35,10 @@ absl::Status ApplyYaml(const std::string& file, Config& config) {
     }
     for (const TableOptionSpec& option : TableOptionTable()) {
       if (option.key != setting.path) continue;
-      TOWLINE_RETURN_IF_ERROR(
-          Located(option.set(config, *setting.table, setting.table_value), setting.origin, false));
+      absl::Status set = setting.is_schema
+                             ? option.set_schema(config, setting.table->schema, setting.table_value)
+                             : option.set(config, *setting.table, setting.table_value);
+      TOWLINE_RETURN_IF_ERROR(Located(set, setting.origin, false));
     }
   }
   return absl::OkStatus();
@@ -61,6 +63,11 @@ absl::Status CheckTogether(const Config& config) {
                                      " minutes) must be below retry.connection (",
                                      absl::ToInt64Minutes(config.retry_connection), " minutes)")),
                     "Lower --retry-other or raise --retry-connection.");
+  }
+  if (!config.ddl.is_on && config.ddl.GoesBySubject()) {
+    return WithHint(
+        absl::InvalidArgumentError("tables or schemas have ddl of their own, and ddl is off"),
+        "Set ddl: apply, or ddl: ignore to carry the schema changes of those alone.");
   }
   bool has_slot = !config.slot.empty();
   if ((has_slot || config.position.is_valid()) && !config.stages.is_stream_alone()) {

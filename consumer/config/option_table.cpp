@@ -156,6 +156,7 @@ void AddStream(std::vector<OptionSpec>& table) {
   OptionSpec ddl = Named("ddl", "ddl", kStream);
   ddl.value_name = "POLICY";
   ddl.default_text = "off";
+  ddl.example = "apply";
   ddl.range = kDdlRange;
   ddl.help =
       "What to do with schema changes of the source: off, apply, hold and wait for the operator, "

@@ -53,11 +53,13 @@ struct TableOptionSpec {
   std::string example;  // as it is written in YAML
   TableValueKind kind = TableValueKind::kWord;
   std::function<absl::Status(Config&, const TableName& table, const TableValue& value)> set;
+  // Under "schema.*"; null: it is for single tables only.
+  std::function<absl::Status(Config&, const std::string& schema, const TableValue& value)>
+      set_schema{};
 };
 const std::vector<TableOptionSpec>& TableOptionTable();
 
 // Keys that are designed and not built: refused by name, never ignored and never called unknown.
-const std::vector<std::string>& FutureKeys();       // top level: "stages", "map", ...
-const std::vector<std::string>& FutureTableKeys();  // "on_conflict", ...
+const std::vector<std::string>& FutureKeys();  // top level: "map", ...
 
 }  // namespace towline

@@ -116,8 +116,7 @@ std::string OptionsMarkdown() {
   }
   absl::StrAppend(&out, kRulesText);
   absl::StrAppend(&out, "\nKeys that a later version will know are refused by this one: `",
-                  absl::StrJoin(FutureKeys(), "`, `"), "`;\nper table `",
-                  absl::StrJoin(FutureTableKeys(), "`, `"), "`.\n");
+                  absl::StrJoin(FutureKeys(), "`, `"), "`.\n");
   return out;
 }
 

@@ -1,4 +1,5 @@
 // The options of single tables.
+#include <algorithm>
 #include <set>
 #include <utility>
 
@@ -123,14 +124,14 @@ namespace {
 constexpr Word<DdlAction> kDdlActions[] = {
     {"apply", DdlAction::kApply}, {"hold", DdlAction::kHold}, {"ignore", DdlAction::kIgnore}};
 
-absl::Status SetDdlKind(absl::string_view name, const std::string& word, DdlPolicy& policy) {
+absl::Status SetDdlKind(absl::string_view name, const std::string& word, DdlActions& actions) {
   DdlAction action{};
   TOWLINE_RETURN_IF_ERROR(SetWord(kDdlActions, word, action));
   Values known;
   for (const DdlFacts& facts : kDdlFacts) {
     known.push_back(facts.name);
     if (facts.name != name) continue;
-    policy.actions[static_cast<size_t>(facts.kind)] = action;
+    actions[static_cast<size_t>(facts.kind)] = action;
     return absl::OkStatus();
   }
   return WithHint(absl::InvalidArgumentError(
@@ -138,11 +139,52 @@ absl::Status SetDdlKind(absl::string_view name, const std::string& word, DdlPoli
                   absl::StrCat("Kinds are ", absl::StrJoin(known, ", "), "."));
 }
 
+// "kind=word" each; a word alone is somebody else's.
+absl::Status SetDdlKinds(const Values& words, DdlActions& actions) {
+  for (const std::string& word : words) {
+    const std::pair<std::string, std::string> pair = absl::StrSplit(word, absl::MaxSplits('=', 1));
+    if (!absl::StrContains(word, '=')) continue;
+    TOWLINE_RETURN_IF_ERROR(SetDdlKind(pair.first, pair.second, actions));
+  }
+  return absl::OkStatus();
+}
+
+// Commands of these kinds tell no table and no schema that they are of.
+constexpr DdlKind kOfNoPlace[] = {DdlKind::kGrant, DdlKind::kExtension, DdlKind::kReplication};
+
+// Of a table or a schema. apply alone is for the kinds that are applied by default, hold and ignore
+// alone are for all.
+absl::Status SetDdlActions(const Values& words, DdlActions& actions) {
+  actions = {};
+  if (words.empty()) return absl::InvalidArgumentError("names no kind of command");
+  for (DdlKind kind : kOfNoPlace) {
+    const std::string name = absl::StrCat(NameOf(kind), "=");
+    if (std::any_of(words.begin(), words.end(),
+                    [&](const std::string& word) { return absl::StartsWith(word, name); })) {
+      return WithHint(
+          absl::InvalidArgumentError(absl::StrCat("names ", NameOf(kind),
+                                                  ", which is the task's: such a "
+                                                  "command is of no single table or schema")),
+          absl::StrCat("Say it in ddl: {", NameOf(kind), ": ...}."));
+    }
+  }
+  if (words.size() == 1 && !absl::StrContains(words[0], '=')) {
+    DdlAction action{};
+    TOWLINE_RETURN_IF_ERROR(SetWord(kDdlActions, words[0], action));
+    for (const DdlFacts& facts : kDdlFacts) {
+      if (action == DdlAction::kApply && facts.by_default != DdlAction::kApply) continue;
+      actions[static_cast<size_t>(facts.kind)] = action;
+    }
+  }
+  return SetDdlKinds(words, actions);
+}
+
 }  // namespace
 
 // apply alone leaves each kind its default; hold and ignore alone are for all kinds.
 absl::Status SetDdlPolicy(const Values& words, DdlPolicy& policy) {
-  policy = {};
+  policy.is_on = false;
+  policy.actions = {};
   if (words.size() == 1 && words[0] == "off") return absl::OkStatus();
   policy.is_on = true;
   for (const std::string& word : words) {
@@ -152,12 +194,7 @@ absl::Status SetDdlPolicy(const Values& words, DdlPolicy& policy) {
     if (!set.ok()) return OutOfRange(kDdlRange);
     if (action != DdlAction::kApply) policy.actions.fill(action);
   }
-  for (const std::string& word : words) {
-    const std::pair<std::string, std::string> pair = absl::StrSplit(word, absl::MaxSplits('=', 1));
-    if (!absl::StrContains(word, '=')) continue;
-    TOWLINE_RETURN_IF_ERROR(SetDdlKind(pair.first, pair.second, policy));
-  }
-  return absl::OkStatus();
+  return SetDdlKinds(words, policy.actions);
 }
 
 const std::vector<TableOptionSpec>& TableOptionTable() {
@@ -198,13 +235,20 @@ const std::vector<TableOptionSpec>& TableOptionTable() {
       {"on_failure", kFailedRange, "As on_failure, for this table.", "park", TableValueKind::kWord,
        [](Config& config, const TableName& name, const TableValue& value) {
          return SetWord(kFailed, value.words[0], config.on_failure_by_table[name]);
+       }},
+      {"ddl", "apply, hold or ignore, or one of them per kind of command",
+       "As ddl, for schema changes of this table and of partitions below it; under \"schema.*\", "
+       "which takes this key only, for those of all that is in the schema. The table wins over the "
+       "schema, and the schema over the task. Kinds that it does not name are as the next of them "
+       "has them (docs/ddl.md).",
+       "{drop_table: hold}", TableValueKind::kWordOrMap,
+       [](Config& config, const TableName& name, const TableValue& value) {
+         return SetDdlActions(value.words, config.ddl.tables[name]);
+       },
+       [](Config& config, const std::string& schema, const TableValue& value) {
+         return SetDdlActions(value.words, config.ddl.schemas[schema]);
        }}};
   return *table;
-}
-
-const std::vector<std::string>& FutureTableKeys() {
-  static const auto* keys = new Values{"ddl"};
-  return *keys;
 }
 
 }  // namespace towline

@@ -135,6 +135,8 @@ absl::StatusOr<TableName> ParseTableName(absl::string_view text) {
   return name;
 }
 
+bool IsWholeSchema(absl::string_view text) { return absl::EndsWith(text, ".*"); }
+
 std::string TableNameText(const TableName& name) {
   return absl::StrCat(NamePartText(name.schema), ".", NamePartText(name.name));
 }

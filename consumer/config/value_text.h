@@ -26,6 +26,8 @@ absl::StatusOr<int64_t> ParseCount(absl::string_view text);
 // "schema.table": the names as the catalog has them, capitals as they are. A name that holds a dot
 // or begins with a double quote stands in double quotes, those within doubled, as in SQL.
 absl::StatusOr<TableName> ParseTableName(absl::string_view text);
+// Of a text that is one: "schema.*", where the star stands without quotes.
+bool IsWholeSchema(absl::string_view text);
 std::string TableNameText(const TableName& name);
 
 // The candidate that `word` was probably meant to be, or empty. Few and small differences only:

@@ -123,7 +123,7 @@ class Reader {
     if (!map.IsMap()) {
       return Error(at, "\"table\" holds keys of the form \"schema.table\": {existing: append}");
     }
-    std::set<TableName> seen;
+    std::set<std::pair<bool, TableName>> seen;
     return ForEachKey(
         map, "table.",
         [&](const YAML::Node& table_at, const std::string& table,
@@ -134,7 +134,9 @@ class Reader {
                 Error(table_at, absl::StrCat("table \"", table, "\": ", name.status().message())),
                 GetHint(name.status()));
           }
-          if (!seen.insert(*name).second) {
+          const bool is_schema = IsWholeSchema(table);
+          // A table may be called so.
+          if (!seen.insert({is_schema, *name}).second) {
             return Error(table_at, absl::StrCat("table \"", table, "\" is given twice"));
           }
           if (!keys.IsMap()) {
@@ -142,31 +144,42 @@ class Reader {
                                                 "\": expected keys of its own, as in {existing: "
                                                 "append}"));
           }
-          return ReadTable(table, *name, keys);
+          return ReadTable(table, *name, is_schema, keys);
         });
   }
 
-  absl::Status ReadTable(const std::string& table, const TableName& name, const YAML::Node& keys) {
+  absl::Status ReadTable(const std::string& table, const TableName& name, bool is_schema,
+                         const YAML::Node& keys) {
     std::string prefix = absl::StrCat("table.\"", table, "\".");
     return ForEachKey(
         keys, prefix,
         [&](const YAML::Node& at, const std::string& key, const YAML::Node& value) -> absl::Status {
-          if (Contains(FutureTableKeys(), key)) return FutureKey(at, prefix + key);
           std::vector<std::string> known;
           for (const TableOptionSpec& option : TableOptionTable()) {
             known.push_back(prefix + option.key);
-            if (option.key == key) return AddTableOption(at, prefix + key, name, option, value);
+            if (option.key != key) continue;
+            if (is_schema && option.set_schema == nullptr) {
+              return WithHint(Error(at, absl::StrCat("\"", prefix, key, "\" is for single tables")),
+                              "For all that is in a schema only ddl can be given.");
+            }
+            return AddTableOption(at, prefix + key, {name, is_schema}, option, value);
           }
           return Unknown(at, prefix + key, known);
         });
   }
 
-  absl::Status AddTableOption(const YAML::Node& at, const std::string& path, const TableName& name,
+  struct TableKey {
+    TableName name;
+    bool is_schema = false;
+  };
+
+  absl::Status AddTableOption(const YAML::Node& at, const std::string& path, const TableKey& table,
                               const TableOptionSpec& option, const YAML::Node& value) {
     YamlSetting setting;
     setting.path = option.key;
     setting.origin = Origin(at, path);
-    setting.table = name;
+    setting.table = table.name;
+    setting.is_schema = table.is_schema;
     if (option.kind == TableValueKind::kWord) {
       if (!value.IsScalar()) return Error(at, absl::StrCat("\"", path, "\" takes one value"));
       setting.table_value.words = {value.Scalar()};

@@ -19,6 +19,7 @@ struct YamlSetting {
   std::vector<std::string> values;  // one, or several for a list
   std::optional<TableName> table;   // a key of this table, with
   TableValue table_value;           // instead of values
+  bool is_schema = false;           // then for all that is in its schema
   std::string origin;               // "towline.yaml:12: retry.connection", for messages
 };
 

@@ -1,9 +1,14 @@
-// What is done with captured DDL, by kinds of commands.
+// What is done with captured DDL, by kinds of commands, and by the tables and schemas they are of.
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <optional>
+#include <string>
+#include <vector>
+
+#include "model/name.h"
 
 namespace towline {
 
@@ -63,16 +68,51 @@ inline constexpr DdlFacts kDdlFacts[] = {
 
 constexpr const char* NameOf(DdlKind kind) { return kDdlFacts[static_cast<size_t>(kind)].name; }
 
+// What is said of each kind, by its number; nothing: look further.
+using DdlActions = std::array<std::optional<DdlAction>, std::size(kDdlFacts)>;
+
+// What a command is about, as far as a policy goes by it.
+struct DdlSubject {
+  std::string schema;             // of it or of its table, at the source; empty: it has none
+  std::vector<TableName> tables;  // it, or the one it belongs to, then those above, the nearest
+                                  // first; none: it is of no table
+};
+
+struct DdlWord {
+  DdlAction action = DdlAction::kApply;
+  bool is_said = false;  // by the operator, not by default
+  std::string reason;    // "ddl of table a.t says hold for index"
+};
+
+constexpr const char* NameOf(DdlAction action) {
+  switch (action) {
+    case DdlAction::kApply:
+      return "apply";
+    case DdlAction::kHold:
+      return "hold";
+    case DdlAction::kIgnore:
+      return "ignore";
+  }
+  return "";
+}
+
 struct DdlPolicy {
   bool is_on = false;
-  std::array<std::optional<DdlAction>, std::size(kDdlFacts)> actions;
+  DdlActions actions;
+  // Kinds that these do not name are as the next of table, table above, schema and task has them.
+  // By names at the source.
+  std::map<TableName, DdlActions> tables;
+  std::map<std::string, DdlActions> schemas;
 
   DdlAction ActionFor(DdlKind kind) const {
     const auto index = static_cast<size_t>(kind);
     return actions[index].value_or(kDdlFacts[index].by_default);
   }
-  // Whether such commands are run at the destination, be it only when the operator approves them.
-  bool Runs(DdlKind kind) const { return is_on && ActionFor(kind) != DdlAction::kIgnore; }
+  DdlWord WordFor(DdlKind kind, const DdlSubject& subject) const;
+  bool GoesBySubject() const { return !tables.empty() || !schemas.empty(); }
+  // Whether such commands are run at the destination, be it only when the operator approves them,
+  // or only of some tables.
+  bool Runs(DdlKind kind) const;
   // Whether any are run that a server takes from a table's owner only.
   bool RunsOnTables() const {
     return Runs(DdlKind::kTable) || Runs(DdlKind::kDropTable) || Runs(DdlKind::kIndex) ||

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,7 @@ struct CheckOptions {
   TableSelection selection;
   ExistingPolicy existing;
   std::map<TableName, bool> folds;
+  std::set<TableName> ddl_tables;  // with a policy for schema changes of their own
   std::map<TableName, TableRule> rules;
   std::string task;  // empty: not known yet (checks about task and slot are left out)
   std::string slot;  // "towline_<task>"

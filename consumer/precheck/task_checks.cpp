@@ -18,6 +18,7 @@ void CheckTableOptions(CheckContext& context) {
   for (const auto& [name, policy] : options.existing.by_table) named.insert(name);
   for (const auto& [name, rule] : options.rules) named.insert(name);
   for (const auto& [name, may_fold] : options.folds) named.insert(name);
+  named.insert(options.ddl_tables.begin(), options.ddl_tables.end());
   if (named.empty() || context.tables.empty()) return;
   std::vector<std::string> known;
   std::set<TableName> selected;
@@ -29,6 +30,7 @@ void CheckTableOptions(CheckContext& context) {
       if (options.existing.by_table.contains(ancestor)) selected.insert(ancestor);
       if (options.rules.contains(ancestor)) selected.insert(ancestor);
       if (options.folds.contains(ancestor)) selected.insert(ancestor);
+      if (options.ddl_tables.contains(ancestor)) selected.insert(ancestor);
     }
   }
   std::vector<std::string> strange;

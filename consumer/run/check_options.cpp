@@ -14,6 +14,7 @@ CheckOptions CheckOptionsOf(const Config& config) {
   options.selection = SelectionOf(config);
   options.existing = ExistingPolicyOf(config);
   options.folds = config.folds;
+  for (const auto& [table, actions] : config.ddl.tables) options.ddl_tables.insert(table);
   options.rules = config.rules;
   options.copies_schema = config.stages.schema;
   options.copies_rows = config.stages.copy;

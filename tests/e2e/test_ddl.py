@@ -272,6 +272,34 @@ def test_held_command_waits_for_the_operator(towline, captured, destination):
     assert towline.stop() == 0
 
 
+def test_policies_of_tables_and_schemas(towline, captured, destination, tmp_path):
+    captured.execute("CREATE SCHEMA aside; CREATE INDEX t_n ON t (n); CREATE TYPE aside.shape AS (id int, v int);"
+                     "CREATE TABLE other (id int PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE part PARTITION OF other DEFAULT;"
+                     "CREATE TABLE typed OF aside.shape; INSERT INTO typed VALUES (1, 1)")
+    file = tmp_path / "policies.yaml"
+    file.write_text("ddl: apply\ntable:\n  aside.*: {ddl: ignore}\n  public.t: {ddl: {index: ignore, trigger: ignore}}\n"
+                    "  public.other: {ddl: {index: ignore}}\n")
+    towline.start("--config", str(file)).wait_for_state("streaming")
+    captured.script("DROP INDEX t_n", "CREATE INDEX t_v ON t (v)", "ALTER TABLE t ADD COLUMN more int", "CREATE INDEX part_id ON part (id)",
+                    "CREATE TRIGGER fires BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+                    "DROP TRIGGER fires ON t", "CREATE INDEX typed_v ON typed (v)", "CREATE FUNCTION aside.f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+                    "UPDATE t SET more = 1 WHERE id < 5")
+    equal(towline, captured, destination)
+    assert history(destination, "tag", "fate", "reason") == [
+        ("DROP INDEX", "ignored", "ddl of table public.t says ignore for index"),
+        ("CREATE INDEX", "ignored", "ddl of table public.t says ignore for index"),
+        ("ALTER TABLE", "applied", ""),
+        ("CREATE INDEX", "ignored", "ddl of table public.other says ignore for index"),
+        ("CREATE TRIGGER", "ignored", "ddl of table public.t says ignore for trigger"),
+        ("DROP TRIGGER", "ignored", "ddl of table public.t says ignore for trigger"),
+        ("CREATE INDEX", "applied", ""),
+        ("CREATE FUNCTION", "ignored", "ddl of schema aside says ignore for routine")]
+    # It rewrites a table of which nothing is said, and is of the type.
+    captured.execute("ALTER TYPE aside.shape ALTER ATTRIBUTE v TYPE text CASCADE")
+    assert towline.wait_exit() == 4
+    assert "ddl of schema aside says ignore for type, and it rewrites" in towline.output()
+
+
 def test_refused_command_is_held_and_can_be_skipped(towline, captured, destination):
     towline.start(*APPLY).wait_for_state("streaming")
     destination.execute("ALTER TABLE t ADD COLUMN there int")

@@ -74,6 +74,56 @@ TEST(DdlDecisionTest, DefaultsAndPolicies) {
   EXPECT_FALSE(Decide(Command("SECURITY LABEL"), policy, OfSelected()).waits);
 }
 
+TEST(DdlDecisionTest, PoliciesOfTablesAndSchemas) {
+  DdlPolicy policy = On();
+  policy.schemas["s"].fill(DdlAction::kIgnore);
+  policy.tables[{"s", "t"}].fill(DdlAction::kHold);
+  DdlCircumstances circumstances = OfSelected();
+  circumstances.subjects = {{"s", {{"s", "t"}}}};
+  DdlDecision decided = Decide(Command("ALTER TABLE"), policy, circumstances);
+  EXPECT_EQ(decided.action, DdlAction::kHold);
+  EXPECT_EQ(decided.reason, "ddl of table s.t says hold for table");
+  EXPECT_TRUE(decided.waits);
+  circumstances.subjects = {{"s", {{"s", "u"}}}};
+  decided = Decide(Command("ALTER TABLE"), policy, circumstances);
+  EXPECT_EQ(decided.action, DdlAction::kIgnore);
+  EXPECT_EQ(decided.reason, "ddl of schema s says ignore for table");
+  // Nothing of one command can be left out.
+  circumstances.subjects.push_back({"r", {{"r", "t"}}});
+  decided = Decide(Command("ALTER TABLE"), policy, circumstances);
+  EXPECT_EQ(decided.action, DdlAction::kHold);
+  EXPECT_FALSE(decided.waits);
+  circumstances.subjects.push_back({"s", {{"s", "t"}}});
+  EXPECT_TRUE(Decide(Command("ALTER TABLE"), policy, circumstances).waits);
+  circumstances.subjects.clear();
+  EXPECT_EQ(Decide(Command("ALTER TABLE"), policy, circumstances).action, DdlAction::kApply);
+}
+
+TEST(DdlDecisionTest, WhatAPolicyIsAskedAbout) {
+  auto subjects = [](const DdlCommand& command, const std::vector<DdlObject>& dropped = {}) {
+    std::vector<std::string> texts;
+    for (const DdlSubject& subject : SubjectsOf(command, dropped)) {
+      texts.push_back(subject.schema +
+                      (subject.tables.empty() ? "" : ":" + subject.tables[0].name));
+    }
+    return texts;
+  };
+  // What is made along with a table is of it.
+  DdlCommand command = Command("CREATE TABLE");
+  command.objects.push_back({1259, 2, "sequence", "s", "q", "s.q", {}});
+  EXPECT_THAT(subjects(command), ElementsAre("s:t"));
+  command = Command("CREATE SCHEMA");
+  command.objects.push_back({2615, 1, "schema", "", "", "\"S\"", {}});
+  EXPECT_THAT(subjects(command), ElementsAre("s:t", "S"));
+  DdlCommand drop;
+  drop.tag = "DROP TRIGGER";
+  EXPECT_THAT(subjects(drop, {{2620, 3, "trigger", "", "x", "\"on\" on s.\"T\"", {}}}),
+              ElementsAre("s:T"));
+  drop.tag = "DROP FUNCTION";
+  EXPECT_THAT(subjects(drop, {{1255, 3, "function", "s", "f", "s.f()", {}}}), ElementsAre("s"));
+  EXPECT_THAT(subjects(drop), ElementsAre());
+}
+
 TEST(DdlDecisionTest, DropOwnedIsADropOfWhatItHasDropped) {
   DdlPolicy policy = On();
   DdlCommand command = Command("DROP OWNED");

@@ -262,8 +262,39 @@ TEST_F(ConfigLoaderTest, LaterKeysAreRefusedAndNotIgnored) {
     EXPECT_THAT(ErrorOf(std::string(key) + ": x\n"),
                 HasSubstr("\" is not supported yet by this version"));
   }
-  EXPECT_THAT(ErrorOf("table: {\"a.b\": {ddl: x}}\n"),
-              HasSubstr("is not supported yet by this version"));
+}
+
+TEST_F(ConfigLoaderTest, DdlPoliciesByTaskSchemaAndTable) {
+  WriteYaml(R"(
+ddl: {drop_table: hold}
+table:
+  a.*: {ddl: ignore}
+  a.t: {ddl: {table: hold, index: apply}}
+  'a."*"': {ddl: {view: hold}}
+  b.*: {ddl: apply}
+)");
+  absl::StatusOr<Config> loaded = LoadConfig(sources_);
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  const DdlPolicy& policy = loaded->ddl;
+  auto reason = [&policy](DdlKind kind, const DdlSubject& subject) {
+    return policy.WordFor(kind, subject).reason;
+  };
+  EXPECT_EQ(reason(DdlKind::kTable, {"a", {{"a", "t"}}}), "ddl of table a.t says hold for table");
+  EXPECT_EQ(reason(DdlKind::kIndex, {"a", {{"a", "t"}}}), "ddl of table a.t says apply for index");
+  EXPECT_EQ(reason(DdlKind::kView, {"a", {{"a", "*"}}}), "ddl of table a.* says hold for view");
+  EXPECT_EQ(reason(DdlKind::kView, {"a", {{"a", "t"}}}), "ddl of schema a says ignore for view");
+  EXPECT_EQ(reason(DdlKind::kRoutine, {"a", {}}), "ddl of schema a says ignore for routine");
+  EXPECT_EQ(reason(DdlKind::kDropTable, {"b", {}}), "ddl of schema b says apply for drop_table");
+  EXPECT_EQ(reason(DdlKind::kForeign, {"b", {}}), "ddl says hold for foreign");
+  EXPECT_EQ(reason(DdlKind::kDropTable, {"c", {}}), "ddl says hold for drop_table");
+  EXPECT_EQ(ErrorOf("table: {a.t: {ddl: hold}}\n"),
+            "tables or schemas have ddl of their own, and ddl is off\n"
+            "HINT:  Set ddl: apply, or ddl: ignore to carry the schema changes of those alone.");
+  EXPECT_THAT(ErrorOf("table: {a.t: {ddl: off}}\n"), HasSubstr("must be apply or hold or ignore"));
+  EXPECT_THAT(ErrorOf("table: {a.t: {ddl: {}}}\n"), HasSubstr("names no kind of command"));
+  EXPECT_THAT(ErrorOf("table: {a.*: {ddl: {tabel: hold}}}\n"), HasSubstr("Kinds are table, "));
+  EXPECT_THAT(ErrorOf("table: {a.*: {ddl: {grant: apply}}}\n"), HasSubstr("names grant, which"));
+  EXPECT_THAT(ErrorOf("table: {a.*: {existing: append}}\n"), HasSubstr("is for single tables"));
 }
 
 std::string StagesOf(const Config& config) {

@@ -39,5 +39,28 @@ TEST(DdlPolicyTest, AnIndexOnlyIsOfATableToo) {
   EXPECT_TRUE(policy.RunsOnTables());
 }
 
+TEST(DdlPolicyTest, TheTableWinsThenTheNearestAboveThenTheSchema) {
+  DdlPolicy policy = PolicyOf(DdlAction::kApply);
+  const auto table = static_cast<size_t>(DdlKind::kTable);
+  const auto index = static_cast<size_t>(DdlKind::kIndex);
+  policy.schemas["s"].fill(DdlAction::kIgnore);
+  policy.tables[{"r", "root"}][table] = DdlAction::kHold;
+  policy.tables[{"r", "middle"}][table] = DdlAction::kApply;
+  policy.tables[{"s", "own"}][table] = DdlAction::kHold;
+  auto action = [&policy](DdlKind kind, const DdlSubject& subject) {
+    return std::string(NameOf(policy.WordFor(kind, subject).action));
+  };
+  EXPECT_EQ(action(DdlKind::kTable, {"s", {{"s", "own"}, {"r", "middle"}}}), "hold");
+  EXPECT_EQ(action(DdlKind::kTable, {"s", {{"s", "leaf"}, {"r", "middle"}, {"r", "root"}}}),
+            "apply");
+  EXPECT_EQ(action(DdlKind::kTable, {"s", {{"s", "leaf"}, {"r", "root"}}}), "hold");
+  EXPECT_EQ(action(DdlKind::kIndex, {"s", {{"s", "leaf"}, {"r", "root"}}}), "ignore");
+  EXPECT_EQ(action(DdlKind::kIndex, {"r", {{"r", "root"}}}), "apply");
+  policy.actions[index] = DdlAction::kIgnore;
+  EXPECT_FALSE(policy.Runs(DdlKind::kIndex));
+  policy.tables[{"r", "root"}][index] = DdlAction::kHold;
+  EXPECT_TRUE(policy.Runs(DdlKind::kIndex));
+}
+
 }  // namespace
 }  // namespace towline
