@@ -542,7 +542,7 @@ class Applier::Impl {
     const FailedChange change{&batch, stop.target, &stop.failure};
     absl::Status explained = ExplainFailure(change, stop.kind, options_.claim.task);
     const Relation& relation = *stop.target->relation;
-    explained = WithFailedTable(explained, {relation.name, relation.oid});
+    explained = WithFailedTable(explained, {relation.name, relation.oid, relation.rewrite_of != 0});
     if (!stop.hint.empty()) explained = WithHint(explained, stop.hint);
     if (!absl::IsUnimplemented(explained) || !stop.is_session_usable) return explained;
     NoteRecorded(Record([&] {

@@ -107,7 +107,9 @@ absl::Status DdlRunner::Run(const Batch& batch) {
     running.command.gap = running.drop_gap;
   }
   if (command.phase == DdlPhase::kRewrite) {
-    for (const DdlObject& table : command.objects) running.rewritten.insert(table.oid);
+    for (const DdlObject& table : command.objects) {
+      running.rewritten[table.oid] = table.type == "table" ? table.table : TableName();
+    }
   }
   TOWLINE_ASSIGN_OR_RETURN(MaybeRefusal refusal, RunPhase(&running));
   if (refusal.has_value()) TOWLINE_RETURN_IF_ERROR(HoldOrPark(&running, *refusal));
@@ -406,6 +408,11 @@ absl::Status DdlRunner::NoteTables(const Running& running) {
   if (running.fate != Fate::kParked) return absl::OkStatus();
   for (const FailedTable& table : TablesToPark(command, running.dropped)) {
     TOWLINE_RETURN_IF_ERROR(ParkTable(table, /*with_below=*/command.tag == "ALTER TABLE"));
+  }
+  // ALTER TYPE names none of those that it rewrites.
+  for (const auto& [oid, name] : running.rewritten) {
+    if (name.name.empty() || parked_.NameOf(oid).has_value()) continue;
+    TOWLINE_RETURN_IF_ERROR(ParkTable({name, oid}, /*with_below=*/false));
   }
   return absl::OkStatus();
 }

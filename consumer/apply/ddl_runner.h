@@ -74,8 +74,8 @@ class DdlRunner {
     std::string drop_gap;              // not empty: why dropped is not all of it
     std::vector<DdlObject> compared;   // what may have come to mean something else; empty: nothing
     std::set<std::string> references;  // of those, before the command
-    std::set<Oid> rewritten;           // tables whose rows come
-    std::set<TableName> unmade;        // tables of CREATE TABLE AS that is not run
+    std::map<Oid, TableName> rewritten;  // whose rows come; a materialized view: no name
+    std::set<TableName> unmade;          // tables of CREATE TABLE AS that is not run
   };
 
   // Why a command is not run.

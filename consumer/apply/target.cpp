@@ -50,7 +50,7 @@ absl::Status Unfit(const Relation& relation, absl::string_view what, absl::strin
   return WithFailedTable(WithHint(absl::FailedPreconditionError(absl::StrCat(
                                       "destination table ", Label(relation.name), ": ", what)),
                                   hint),
-                         {relation.name, relation.oid});
+                         {relation.name, relation.oid, relation.rewrite_of != 0});
 }
 
 std::string AlterTable(const Relation& relation) {

@@ -19,8 +19,9 @@ constexpr char kBetween = '\0';  // is in no name
 absl::Status WithFailedTable(absl::Status status, const FailedTable& table) {
   if (status.ok()) return status;
   const std::string between(1, kBetween);
-  status.SetPayload(kTypeUrl, absl::Cord(absl::StrCat(table.source_oid, between, table.name.schema,
-                                                      between, table.name.name)));
+  status.SetPayload(kTypeUrl,
+                    absl::Cord(absl::StrCat(table.source_oid, between, table.is_rewritten ? 1 : 0,
+                                            between, table.name.schema, between, table.name.name)));
   return status;
 }
 
@@ -29,8 +30,9 @@ std::optional<FailedTable> FailedTableOf(const absl::Status& status) {
   if (!payload.has_value()) return std::nullopt;
   const std::vector<std::string> parts = absl::StrSplit(std::string(*payload), kBetween);
   FailedTable table;
-  if (parts.size() != 3 || !absl::SimpleAtoi(parts[0], &table.source_oid)) return std::nullopt;
-  table.name = {parts[1], parts[2]};
+  if (parts.size() != 4 || !absl::SimpleAtoi(parts[0], &table.source_oid)) return std::nullopt;
+  table.is_rewritten = parts[1] == "1";
+  table.name = {parts[2], parts[3]};
   return table;
 }
 

@@ -13,6 +13,7 @@ namespace towline {
 struct FailedTable {
   TableName name;
   Oid source_oid = 0;
+  bool is_rewritten = false;  // by a schema change of the source, whose rows it could not take
 };
 
 // The text stays as it is.

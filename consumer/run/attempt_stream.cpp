@@ -206,7 +206,8 @@ ParkTime Attempt::MayPark(const absl::Status& ended) const {
   auto own = config.on_failure_by_table.find(table->name);
   const FailedTables wish =
       own != config.on_failure_by_table.end() ? own->second : config.on_failure;
-  if (wish != FailedTables::kPark) return ParkTime::kNever;
+  const bool is_ddl_error = table->is_rewritten && config.on_ddl_error == FailedTables::kPark;
+  if (wish != FailedTables::kPark && !is_ddl_error) return ParkTime::kNever;
   const ParkTime time = ParkTimeOf(ended);
   const bool is_last_try = context_.is_last_try && !has_progressed_;
   return time == ParkTime::kAfterRetries && is_last_try ? ParkTime::kAtOnce : time;
@@ -220,9 +221,11 @@ absl::Status Attempt::Park(const absl::Status& why) {
       store_->ParkTable(table, std::string(why.message().data(), why.message().size())));
   FaultPoint("stream:parked");
   has_progressed_ = true;
-  return absl::AbortedError(
-      absl::StrCat("table ", QuoteQualified(table.name.schema, table.name.name),
-                   " is parked, as on_failure says, and the others go on: ", Describe(why)));
+  return absl::AbortedError(absl::StrCat(
+      "table ", QuoteQualified(table.name.schema, table.name.name),
+      table.is_rewritten ? " cannot take the rows that a schema change gives it, and" : "",
+      " is parked, as ", table.is_rewritten ? "on_ddl_error or " : "",
+      "on_failure says, and the others go on: ", Describe(why)));
 }
 
 // Two-phase decoding belongs to the slot: START_REPLICATION switches it on, and before version 18

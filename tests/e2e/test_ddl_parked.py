@@ -380,6 +380,36 @@ def test_a_rewrite_that_would_lose_what_only_the_destination_has(towline, captur
     assert towline.stop() == 0
 
 
+@pytest.mark.parametrize("options", (PARK, ("--ddl", "apply", "--on-failure", "park")), ids=("ddl_error", "failure"))
+def test_rewritten_rows_that_the_destination_refuses_park_their_table(towline, captured, destination, options):
+    """The command itself could be run: the table was emptied, and what came then does not fit."""
+    towline.start(*options).wait_for_state("streaming")
+    destination.execute("ALTER TABLE a ADD CONSTRAINT small CHECK (v < 100)")
+    captured.execute("UPDATE b SET v = 5; UPDATE a SET v = 2; ALTER TABLE a ALTER COLUMN v TYPE bigint USING v * 1000;"
+                     "UPDATE a SET v = 3; UPDATE c SET v = 5; CREATE TABLE d (id int PRIMARY KEY); INSERT INTO d VALUES (1)")
+    others_equal(towline, captured, destination, "b", "c", "d")
+    assert parked(destination) == ["a"]
+    assert "cannot take the rows that a schema change gives it, and is parked, as on_ddl_error" in towline.output()
+    # Nothing is lost of what it had before.
+    assert destination.query("SELECT count(*), min(v), max(v) FROM a") == [(50, 1, 50)]
+    captured.execute("ALTER TABLE a ALTER COLUMN v TYPE int; INSERT INTO a VALUES (100, 100); UPDATE b SET v = 6")
+    others_equal(towline, captured, destination, "b", "c", "d")
+    assert parked(destination) == ["a"]
+    assert towline.stop() == 0
+
+
+def test_a_type_whose_tables_cannot_be_rewritten_parks_them(towline, captured, destination):
+    """The command names the type alone."""
+    captured.execute("CREATE TYPE shape AS (id int, v int); CREATE TABLE typed OF shape (PRIMARY KEY (id)); INSERT INTO typed VALUES (1, 1)")
+    towline.start(*PARK).wait_for_state("streaming")
+    destination.execute("CREATE VIEW looks AS SELECT v FROM typed")
+    captured.execute("UPDATE b SET v = 5; ALTER TYPE shape ALTER ATTRIBUTE v TYPE text CASCADE; INSERT INTO typed VALUES (2, '2'); UPDATE c SET v = 5")
+    others_equal(towline, captured, destination, "b", "c")
+    assert parked(destination) == ["typed"]
+    assert destination.query("SELECT id, v FROM typed") == [(1, 1)]
+    assert towline.stop() == 0
+
+
 # Found by the server's own regression suite.
 UNFIT = (
     ("CREATE TABLE bare (id int, v int); INSERT INTO bare VALUES (1, 1); UPDATE bare SET v = 2", "bare", "arrived without identity"),
