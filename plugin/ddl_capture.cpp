@@ -221,6 +221,17 @@ const CreateStmt* PartitionIn(const Node* parsetree) {
   return create->partbound == nullptr ? nullptr : create;
 }
 
+// By the tree, as the partition may have the name of the table above and stand before it in the
+// search_path.
+std::string_view SchemaAbove(const DdlFields& ddl) {
+  for (size_t i = 0; i < ddl.object_count; ++i) {
+    const DdlObjectFields& object = ddl.objects[i];
+    if (object.type != "table" || !get_rel_relispartition(object.oid)) continue;
+    return DdlText(get_namespace_name(get_rel_namespace(TableAbovePartition(object.oid))));
+  }
+  return {};
+}
+
 // now() as a bound of a partition means what it has meant here.
 void ReadBounds(DdlFields* ddl) {
   for (size_t i = 0; i < ddl->object_count; ++i) {
@@ -256,11 +267,9 @@ bool FillPhase(RunningCommand* command, Node* parsetree, DdlFields* ddl) {
       if (found == ObjectsFound::kOnlyTemporary || found == ObjectsFound::kOwn) return false;
       if (found == ObjectsFound::kNone && !has_dropped) return false;
       const CreateStmt* partition = PartitionIn(parsetree);
-      if (partition != nullptr) {
-        ddl->named_schema = SchemaOfNamed(linitial_node(RangeVar, partition->inhRelations));
-      }
+      if (partition != nullptr) ddl->named_schema = SchemaAbove(*ddl);
       if (IsA(parsetree, GrantStmt)) {
-        ddl->named_schema = SchemaOfGranted(reinterpret_cast<const GrantStmt*>(parsetree));
+        ReadGranted(reinterpret_cast<const GrantStmt*>(parsetree), ddl);
       }
       // Their reader knows nothing of this session.
       const int nest_level = PinTextSettings();

@@ -126,6 +126,7 @@ constexpr size_t kActionsMax = 64;
 
 // Null: one that needs no word of its own.
 const char* ActionName(AlterTableType kind) {
+  if (IsDetachFinalize(kind)) return "DETACH PARTITION";
   switch (kind) {
     case AT_AddColumn:
       return "ADD COLUMN";

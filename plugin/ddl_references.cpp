@@ -65,18 +65,27 @@ constexpr char kOfRewrittenSql[] = TOWLINE_REFERENCES_OF("SELECT " TOWLINE_CATAL
 CatalogQuery of_commands_query = {kOfCommandsSql, nullptr};
 CatalogQuery of_rewritten_query = {kOfRewrittenSql, nullptr};
 
+// Their arguments have types.
+bool IsOfRoutine(ObjectType kind) {
+  return kind == OBJECT_FUNCTION || kind == OBJECT_PROCEDURE || kind == OBJECT_ROUTINE ||
+         kind == OBJECT_AGGREGATE;
+}
+
 bool OnlyNames(const Node* parsetree) {
   switch (nodeTag(parsetree)) {
+    case T_AlterObjectSchemaStmt:
+      return !IsOfRoutine(reinterpret_cast<const AlterObjectSchemaStmt*>(parsetree)->objectType);
+    case T_AlterOwnerStmt:
+      return !IsOfRoutine(reinterpret_cast<const AlterOwnerStmt*>(parsetree)->objectType);
+    case T_RenameStmt:
+      return !IsOfRoutine(reinterpret_cast<const RenameStmt*>(parsetree)->renameType);
     case T_AlterExtensionContentsStmt:
     case T_AlterExtensionStmt:
-    case T_AlterObjectSchemaStmt:
-    case T_AlterOwnerStmt:
     case T_CommentStmt:
     case T_CreateExtensionStmt:
     case T_DropStmt:
     case T_GrantStmt:
     case T_RefreshMatViewStmt:
-    case T_RenameStmt:
     case T_SecLabelStmt:
       return true;
     default:

@@ -221,6 +221,15 @@ inline List* ParseRaw(const char* text) {
   statement, text, where, parameters, environment, receiver, completion
 #endif
 
+// DETACH PARTITION ... FINALIZE came with 14, where a partition may be about to be detached.
+#if PG_VERSION_NUM >= 140000
+inline bool IsDetachFinalize(AlterTableType kind) { return kind == AT_DetachPartitionFinalize; }
+inline Oid TableAbovePartition(Oid partition) { return get_partition_parent(partition, true); }
+#else
+inline bool IsDetachFinalize(AlterTableType) { return false; }
+inline Oid TableAbovePartition(Oid partition) { return get_partition_parent(partition); }
+#endif
+
 // Since 15 a constant of the grammar holds nodes instead of a Value. Null if it is no string.
 inline const char* StringOf(const A_Const* constant) {
 #if PG_VERSION_NUM >= 150000

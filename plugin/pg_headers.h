@@ -87,6 +87,7 @@ extern "C" {
 #include "utils/memutils.h"
 #include "utils/pg_lsn.h"
 #include "utils/portal.h"
+#include "utils/regproc.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
 #include "utils/resowner.h"

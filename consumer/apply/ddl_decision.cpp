@@ -150,6 +150,7 @@ std::string SchemaOf(const DdlObject& object) {
 
 std::vector<DdlSubject> SubjectsOf(const DdlCommand& command,
                                    const std::vector<DdlObject>& dropped) {
+  if (KindOf(command) == DdlKind::kGrant) return {};
   std::set<TableName> tables;
   std::set<std::string> others;  // their schemas
   for (const auto* objects : {&command.objects, &dropped}) {

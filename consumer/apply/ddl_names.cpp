@@ -144,23 +144,53 @@ std::string CommentByWholeName(const DdlCommand& command) {
   return absl::StrCat("COMMENT ON ", keywords, " ", name, " ", text.substr(words[is].begin));
 }
 
-// All routines or types of the list are in this schema.
+// Where the routines or types of a GRANT begin.
+std::vector<size_t> FindGranted(const DdlWords& words) {
+  std::vector<size_t> places;
+  const std::optional<size_t> kind = BehindWord(words, "ON");
+  for (size_t i = kind.has_value() ? *kind + 1 : words.size(); i < words.size(); ++i) {
+    if (words[i].depth > 0) continue;
+    if (words.Is(i, "TO") || words.Is(i, "FROM")) break;
+    if (i == *kind + 1 || words.IsSign(i - 1, ',')) places.push_back(i);
+  }
+  return places;
+}
+
+// Of a routine with its arguments; nothing: it cannot be told here.
+std::optional<size_t> BehindRoutine(const DdlWords& words, size_t first) {
+  size_t end = words.BehindName(first);
+  if (end > words.size() || IsEscaped(words, first) || IsEscaped(words, end - 1)) {
+    return std::nullopt;
+  }
+  if (!words.IsSign(end, '(')) return end;
+  while (end < words.size() && !(words.IsSign(end, ')') && words[end].depth == 0)) ++end;
+  return end == words.size() ? std::nullopt : std::optional<size_t>(end + 1);
+}
+
+// They are in one schema, or each object tells its own, and its whole name.
 std::string GrantWithSchema(const DdlCommand& command) {
   const std::string& text = command.statement;
   const DdlWords words(text);
-  const std::optional<size_t> kind = BehindWord(words, "ON");
-  if (command.named_schema.empty() || !kind.has_value()) return text;
+  const std::vector<size_t> places = FindGranted(words);
+  const bool is_each_told = command.objects.size() == places.size();
   std::string written;
   size_t done = 0;
-  for (size_t i = *kind + 1; i < words.size(); ++i) {
-    if (words[i].depth > 0) continue;
-    if (words.Is(i, "TO") || words.Is(i, "FROM")) break;
-    const bool begins = i == *kind + 1 || words.IsSign(i - 1, ',');
-    const size_t name_end = IsEscaped(words, i) ? i + 3 : i + 1;
-    if (!begins || !words.IsName(i) || words.IsSign(name_end, '.')) continue;
-    absl::StrAppend(&written, text.substr(done, words[i].begin - done),
-                    QuoteIdentifier(command.named_schema), ".");
+  for (size_t number = 0; number < places.size(); ++number) {
+    const size_t i = places[number];
+    if (!words.IsName(i)) continue;
+    const DdlObject told = is_each_told ? command.objects[number] : DdlObject();
+    absl::StrAppend(&written, text.substr(done, words[i].begin - done));
     done = words[i].begin;
+    const std::optional<size_t> end = BehindRoutine(words, i);
+    if (!told.identity.empty() && end.has_value()) {
+      absl::StrAppend(&written, told.identity);
+      done = words[*end - 1].end;
+      continue;
+    }
+    const std::string& schema = told.schema.empty() ? command.named_schema : told.schema;
+    const size_t name_end = IsEscaped(words, i) ? i + 3 : i + 1;
+    if (schema.empty() || words.IsSign(name_end, '.')) continue;
+    absl::StrAppend(&written, QuoteIdentifier(schema), ".");
   }
   return absl::StrCat(written, text.substr(done));
 }
@@ -186,7 +216,60 @@ std::optional<TableName> NameInIdentity(const std::string& identity) {
   return TableName{words.NameAt(0), words.NameAt(2)};
 }
 
+namespace {
+
+// Of "s.f(integer,s.ty[])" the part in parentheses; empty: a type in it may be an extension's,
+// which has another schema here.
+std::string ArgumentsOf(const std::string& name, const std::set<std::string>& references) {
+  const DdlWords words(name);
+  size_t open = 0;
+  while (open < words.size() && !words.IsSign(open, '(')) ++open;
+  if (open >= words.size()) return "";
+  size_t first = open + 1;
+  for (size_t i = first; i < words.size(); ++i) {
+    const bool is_end = words.IsSign(i, ',') || words.IsSign(i, ')');
+    if (!is_end) continue;
+    // A name, with its schema: brackets of an array may follow.
+    const bool has_schema = i > first + 2 && words.IsSign(first + 1, '.');
+    if (has_schema) {
+      const size_t begin = words[first].begin;
+      const std::string type = name.substr(begin, words[first + 2].end - begin);
+      if (!references.contains(absl::StrCat("pg_type ", type))) return "";
+    }
+    first = i + 1;
+  }
+  return name.substr(words[open].begin);
+}
+
+// ALTER of a routine names the types of its arguments as the source means them.
+std::string WithArguments(const DdlCommand& command, const std::string& text) {
+  static constexpr std::array<absl::string_view, 4> kTags = {"ALTER FUNCTION", "ALTER PROCEDURE",
+                                                             "ALTER ROUTINE", "ALTER AGGREGATE"};
+  if (std::find(kTags.begin(), kTags.end(), command.tag) == kTags.end()) return text;
+  if (command.objects.size() != 1) return text;
+  const std::string keywords = command.tag.substr(std::string("ALTER ").size());
+  const std::string arguments = ArgumentsOf(NameAs(keywords, command.objects.front()),
+                                            command.references.value_or(std::set<std::string>()));
+  const DdlWords words(text);
+  const std::optional<size_t> at = BehindKeywords(words, command.tag);
+  if (arguments.empty() || !at.has_value() || !words.IsName(*at)) return text;
+  const std::optional<size_t> end = BehindRoutine(words, *at);
+  if (!end.has_value()) return text;
+  return absl::StrCat(text.substr(0, words[words.BehindName(*at) - 1].end), arguments,
+                      text.substr(words[*end - 1].end));
+}
+
+std::string WithSchema(const DdlCommand& command);
+
+}  // namespace
+
 std::string WithWholeName(const DdlCommand& command) {
+  return WithArguments(command, WithSchema(command));
+}
+
+namespace {
+
+std::string WithSchema(const DdlCommand& command) {
   if (command.tag == "COMMENT") return CommentByWholeName(command);
   if (command.tag == "GRANT" || command.tag == "REVOKE") return GrantWithSchema(command);
   if (command.tag == "ALTER OPERATOR") return AlterOperatorWithSchema(command);
@@ -211,4 +294,5 @@ std::string WithWholeName(const DdlCommand& command) {
   return absl::StrCat(before, QuoteIdentifier(schema), ".", text.substr(name));
 }
 
+}  // namespace
 }  // namespace towline

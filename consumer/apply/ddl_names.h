@@ -11,6 +11,8 @@
 
 namespace towline {
 
+// The arguments of a routine that is altered are named by their types at the source, too.
+//
 // The statement of ALTER, REFRESH, COMMENT, CREATE TABLE PARTITION OF, of CREATE INDEX, TRIGGER,
 // RULE, POLICY or STATISTICS, or of a GRANT for routines and types, with the schema before the name
 // of what it alters, or of the table that it is about; and without ALTER's IF EXISTS, as it did

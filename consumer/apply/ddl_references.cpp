@@ -1,11 +1,14 @@
 #include "apply/ddl_references.h"
 
+#include <algorithm>
 #include <compare>
 #include <optional>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "apply/ddl_names.h"
+#include "apply/ddl_words.h"
 #include "base/status_macros.h"
 #include "model/name.h"
 #include "pg/quoting.h"
@@ -158,6 +161,16 @@ std::optional<Reference> ReferenceOf(const std::string& text) {
   return Reference{text.substr(0, end), *std::move(name)};
 }
 
+// What a text can find among the server's own. One that it does not name is here by another way:
+// as the type of a column that is cast on purpose.
+bool MayBeBuiltIn(const Reference& reference, const DdlWords& statement) {
+  if (reference.kind != "pg_proc" && reference.kind != "pg_type") return false;
+  for (size_t i = 0; i < statement.size(); ++i) {
+    if (statement.IsName(i) && statement.NameAt(i) == reference.name.name) return true;
+  }
+  return false;
+}
+
 std::set<Reference> ReferencesOf(const std::set<std::string>& texts) {
   std::set<Reference> references;
   for (const std::string& text : texts) {
@@ -170,21 +183,31 @@ std::set<Reference> ReferencesOf(const std::set<std::string>& texts) {
 
 std::string WhyOtherReferences(const std::set<std::string>& before,
                                const std::set<std::string>& after,
-                               const std::set<std::string>& source) {
+                               const std::set<std::string>& source, const std::string& statement) {
+  const DdlWords words(statement);
   const std::set<Reference> there = ReferencesOf(source);
   const std::set<Reference> here = ReferencesOf(after);
+  // What is an extension's at the source may be the user's own here.
+  const bool may_be_extensions =
+      std::any_of(source.begin(), source.end(),
+                  [](const std::string& text) { return absl::StartsWith(text, "extension "); });
   for (const std::string& text : after) {
     const std::optional<Reference> added = ReferenceOf(text);
     if (before.contains(text) || !added.has_value() || there.contains(*added)) continue;
+    bool is_named = false;
     for (const Reference& meant : there) {
-      if (meant.kind != added->kind || meant.name.name != added->name.name ||
-          here.contains(meant)) {
-        continue;
-      }
+      if (meant.kind != added->kind || meant.name.name != added->name.name) continue;
+      is_named = true;
+      if (here.contains(meant)) continue;
       return absl::StrCat("a name in it means ", text.substr(text.find(' ') + 1),
                           " at the destination, and that of schema ",
                           QuoteIdentifier(meant.name.schema), " at the source");
     }
+    // Of the server's own the source tells nothing.
+    if (is_named || may_be_extensions || !MayBeBuiltIn(*added, words)) continue;
+    return absl::StrCat("a name in it means ", text.substr(text.find(' ') + 1),
+                        " at the destination, and at the source what only that server has built "
+                        "in");
   }
   return "";
 }

@@ -34,9 +34,10 @@ std::set<DdlRoot> RootsOf(const std::vector<DdlObject>& objects);
 absl::StatusOr<std::set<std::string>> ReadReferences(Connection* connection,
                                                      const std::vector<DdlObject>& objects);
 
-// Why what was added is another object than the source's of that name; empty: none is. Pure.
+// Why what was added is another object than the source's of that name, or than one that its server
+// has built in and the statement names; empty: none is. Pure.
 std::string WhyOtherReferences(const std::set<std::string>& before,
                                const std::set<std::string>& after,
-                               const std::set<std::string>& source);
+                               const std::set<std::string>& source, const std::string& statement);
 
 }  // namespace towline

@@ -224,7 +224,7 @@ absl::StatusOr<std::string> DdlRunner::WhyOther(const Running& running) {
   if (running.compared.empty() || !command.references.has_value()) return std::string();
   TOWLINE_ASSIGN_OR_RETURN(std::set<std::string> after,
                            ReadReferences(connection_, running.compared));
-  return WhyOtherReferences(running.references, after, *command.references);
+  return WhyOtherReferences(running.references, after, *command.references, command.statement);
 }
 
 absl::Status DdlRunner::Execute(Running* running) {

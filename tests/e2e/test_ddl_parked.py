@@ -1,6 +1,8 @@
 """on_ddl_error: park. What cannot be carried is recorded, its tables leave the stream, and the rest goes on (docs/ddl.md)."""
 import signal
+from contextlib import closing
 
+import psycopg2
 import pytest
 
 from support.compare import assert_equal, compare
@@ -225,16 +227,43 @@ def test_tables_mean_what_they_mean_at_the_source(towline, captured, destination
                     "ALTER TABLE u SET SCHEMA two", "INSERT INTO two.u VALUES (101)",
                     "CREATE TABLE public.below PARTITION OF above FOR VALUES FROM (0) TO (10); INSERT INTO above VALUES (1)",
                     "ALTER TABLE above ATTACH PARTITION part FOR VALUES FROM (10) TO (20); INSERT INTO above VALUES (11)",
-                    "ALTER TABLE above DETACH PARTITION part", "CREATE TABLE public.heir () INHERITS (part)", "ALTER TABLE heir NO INHERIT part",
+                    # The partition is called as the table above.
+                    "SET search_path = two, one, public", "CREATE TABLE above PARTITION OF above FOR VALUES FROM (20) TO (30)", "INSERT INTO two.above VALUES (21)",
+                    "CREATE TABLE public.t (id int PRIMARY KEY)",
+                    "CREATE SCHEMA three CREATE TABLE liked (LIKE part) CREATE TABLE part (LIKE liked) CREATE TABLE again (LIKE part)"
+                    " CREATE TABLE t (id int PRIMARY KEY REFERENCES t)")
+    with closing(captured.connect()) as reader, reader.cursor() as cursor:
+        cursor.execute("BEGIN; SELECT FROM above")
+        with pytest.raises(psycopg2.errors.QueryCanceled):
+            captured.script("SET search_path = one, public", "SET statement_timeout = '1s'", "ALTER TABLE above DETACH PARTITION part CONCURRENTLY")
+    captured.script("SET search_path = one, public", "ALTER TABLE above DETACH PARTITION part FINALIZE", "CREATE TABLE public.heir () INHERITS (part)", "ALTER TABLE heir NO INHERIT part",
                     "ALTER TABLE heir INHERIT part", "CREATE TABLE public.alike (LIKE part INCLUDING ALL)",
                     "CREATE TABLE public.refers (id int PRIMARY KEY REFERENCES part, other int REFERENCES refers)")
     towline.wait_until_caught_up()
-    assert_equal(captured.uri(), destination.uri(), tables=["two.u", "public.below", "public.part", "public.alike"])
+    assert_equal(captured.uri(), destination.uri(), tables=["two.u", "public.below", "public.part", "public.alike", "two.above"])
     assert destination.query("SELECT conname, confrelid::regclass::text FROM pg_constraint WHERE conrelid = 'refers'::regclass AND contype = 'f' ORDER BY 1") == [
         ("refers_id_fkey", "part"), ("refers_other_fkey", "refers")]
-    assert definitions(destination, "public", "two") == definitions(captured, "public", "two")
+    assert destination.value("SELECT confrelid::regclass::text FROM pg_constraint WHERE conrelid = 'three.t'::regclass AND contype = 'f'") == "three.t"
+    assert definitions(destination, "public", "two", "three") == definitions(captured, "public", "two", "three")
     assert {fate for _, fate in fates(destination)} == {"applied"}
     assert definitions(destination, "one") == others and destination.query("TABLE one.t") == [(1, "mine")]
+    assert towline.stop() == 0
+
+
+def test_routines_and_their_arguments_mean_what_they_mean_at_the_source(towline, captured, destination):
+    """Here `ty` and `g` of another schema stand before the source's in the path, and `f` takes either type."""
+    routines = "CREATE FUNCTION public.f({0}.ty) RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE FUNCTION {1}.g() RETURNS int LANGUAGE sql AS 'SELECT 1'"
+    captured.execute("CREATE SCHEMA one; CREATE SCHEMA two; CREATE TYPE ty AS (n int);" + routines.format("public", "two"))
+    towline.start(*PARK, "--ddl", "grant=apply").wait_for_state("streaming")
+    destination.execute("CREATE TYPE one.ty AS (n int);" + routines.format("one", "one"))
+    captured.script("SET search_path = one, two, public", "REVOKE EXECUTE ON FUNCTION f(ty), g() FROM PUBLIC", "ALTER FUNCTION f(ty) STRICT",
+                    "ALTER ROUTINE f(ty) RENAME TO h", "ALTER FUNCTION h(ty) SET SCHEMA two", "ALTER FUNCTION h COST 7", "INSERT INTO public.a VALUES (100)")
+    others_equal(towline, captured, destination, "a")
+    assert fates(destination) == [("REVOKE", "applied"), ("ALTER FUNCTION", "applied"), ("ALTER ROUTINE", "applied")] + [("ALTER FUNCTION", "applied")] * 2
+    assert definitions(destination, "two") == definitions(captured, "two")
+    assert destination.query("SELECT proisstrict, procost, proacl IS NULL FROM pg_proc WHERE oid IN ('f(one.ty)'::regprocedure, 'one.g'::regproc)") == [
+        (False, 100, True)] * 2
+    assert destination.query("SELECT proargtypes[0]::regtype::text, proisstrict, procost FROM pg_proc WHERE oid = 'two.h'::regproc") == [("ty", True, 7)]
     assert towline.stop() == 0
 
 

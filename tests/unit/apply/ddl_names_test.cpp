@@ -47,7 +47,7 @@ TEST(DdlNamesTest, WhatIsAlteredGetsItsSchema) {
             "ALTER TYPE \"s\".mood ADD VALUE 'x'");
   EXPECT_EQ(WithWholeName(Command("ALTER FUNCTION", "ALTER FUNCTION f(int) STABLE",
                                   Other("function", "s.f(integer)"))),
-            "ALTER FUNCTION \"s\".f(int) STABLE");
+            "ALTER FUNCTION \"s\".f(integer) STABLE");
   EXPECT_EQ(
       WithWholeName(Command("REFRESH MATERIALIZED VIEW", "REFRESH MATERIALIZED VIEW CONCURRENTLY m",
                             Other("materialized view", "s.m"))),
@@ -103,6 +103,47 @@ TEST(DdlNamesTest, GrantsNameRoutinesAndTypesAsTheSource) {
   grant.named_schema = "s";
   EXPECT_EQ(WithWholeName(grant),
             "REVOKE GRANT OPTION FOR USAGE ON TYPE \"s\".\"to\" FROM a, b CASCADE");
+}
+
+TEST(DdlNamesTest, GrantsInSeveralSchemasNameEachItsOwn) {
+  DdlCommand grant = Command("GRANT", "GRANT EXECUTE ON FUNCTION f(int, a), r.g, h() TO o", {});
+  for (const char* schema : {"s", "", "S"})
+    grant.objects.push_back({0, 0, "FUNCTION", schema, "", "", {}});
+  EXPECT_EQ(WithWholeName(grant), "GRANT EXECUTE ON FUNCTION \"s\".f(int, a), r.g, \"S\".h() TO o");
+  grant.objects[0].identity = "s.f(integer,r.a)";
+  grant.objects[1].identity = "r.g()";
+  EXPECT_EQ(WithWholeName(grant),
+            "GRANT EXECUTE ON FUNCTION s.f(integer,r.a), r.g(), \"S\".h() TO o");
+  grant.objects.pop_back();
+  EXPECT_EQ(WithWholeName(grant), grant.statement);
+}
+
+TEST(DdlNamesTest, ArgumentsOfRoutinesAreOfTheTypesThatTheSourceMeans) {
+  const struct {
+    const char* tag;
+    const char* type;
+    const char* identity;
+    const char* from;
+    const char* to;
+  } commands[] = {
+      {"ALTER FUNCTION", "function", "s.f(s.ty[],\"S\".\"a,b\",text)",
+       "ALTER FUNCTION f(ty[], \"a,b\", text) STABLE",
+       "ALTER FUNCTION \"s\".f(s.ty[],\"S\".\"a,b\",text) STABLE"},
+      {"ALTER FUNCTION", "function", "s.f(s.ty)", "ALTER FUNCTION s . f STABLE",
+       "ALTER FUNCTION s . f(s.ty) STABLE"},
+      {"ALTER PROCEDURE", "procedure", "s.new()", "ALTER PROCEDURE old(OUT o int) RENAME TO new",
+       "ALTER PROCEDURE \"s\".old() RENAME TO new"},
+      {"ALTER AGGREGATE", "aggregate", "s.a()", "ALTER AGGREGATE a(*) OWNER TO o",
+       "ALTER AGGREGATE \"s\".a(*) OWNER TO o"},
+      // Its schema here is not told.
+      {"ALTER FUNCTION", "function", "s.f(e.hstore)", "ALTER FUNCTION f(hstore) STABLE",
+       "ALTER FUNCTION \"s\".f(hstore) STABLE"}};
+  for (const auto& command : commands) {
+    DdlCommand alter = Command(command.tag, command.from, Other(command.type, command.identity));
+    alter.references = {"pg_type s.ty", "pg_type \"S\".\"a,b\"", "extension hstore"};
+    if (std::string(command.identity) == "s.new()") alter.actions = {"RENAME"};
+    EXPECT_EQ(WithWholeName(alter), command.to);
+  }
 }
 
 TEST(DdlNamesTest, WhatIsMadeForATableNamesTheTable) {
