@@ -88,6 +88,7 @@ absl::Status DdlExecutor::RunUnderSettings(const DdlCommand& command,
   settings.emplace_back("search_path", command.search_path);
   settings.emplace_back("check_function_bodies", "off");
   settings.emplace_back("enable_seqscan", "on");
+  if (!role_.empty()) settings.emplace_back("role", role_);
   TOWLINE_ASSIGN_OR_RETURN(const std::string lock_timeout,
                            ReplaceSetting("lock_timeout", kLockTimeout));
   for (auto& [name, value] : settings) {
@@ -189,6 +190,10 @@ absl::StatusOr<bool> DdlExecutor::IsReferenced(const DdlCommand& command) {
 absl::Status DdlExecutor::DropAll(std::vector<std::string> statements) {
   TOWLINE_ASSIGN_OR_RETURN(const std::string lock_timeout,
                            ReplaceSetting("lock_timeout", kLockTimeout));
+  std::string own_role;
+  if (!role_.empty()) {
+    TOWLINE_ASSIGN_OR_RETURN(own_role, ReplaceSetting("role", role_));
+  }
   while (!statements.empty()) {
     std::vector<std::string> left;
     absl::Status last;
@@ -205,6 +210,7 @@ absl::Status DdlExecutor::DropAll(std::vector<std::string> statements) {
     if (left.size() == statements.size()) return last;
     statements = std::move(left);
   }
+  if (!role_.empty()) TOWLINE_RETURN_IF_ERROR(ReplaceSetting("role", own_role).status());
   TOWLINE_RETURN_IF_ERROR(ReplaceSetting("lock_timeout", lock_timeout).status());
   return writer_->Renew();
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -19,6 +20,9 @@ class DdlExecutor {
   // Borrows all three.
   DdlExecutor(Connection* connection, BatchWriter* writer, DdlSelection* selection)
       : connection_(connection), writer_(writer), selection_(selection) {}
+
+  // That commands are run as from now on; empty: ours.
+  void set_role(std::string role) { role_ = std::move(role); }
 
   // Under the settings that give the text its meaning, with lock_timeout; then fills the columns
   // whose values the source has sent.
@@ -47,6 +51,7 @@ class DdlExecutor {
   Connection* connection_;
   BatchWriter* writer_;
   DdlSelection* selection_;
+  std::string role_;
 };
 
 }  // namespace towline

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "pg/quoting.h"
+#include "schema/role_fit.h"
 
 namespace towline {
 namespace {
@@ -64,6 +65,7 @@ DdlRunner::DdlRunner(Connection* connection, BatchWriter* writer, const TargetPo
       writer_(writer),
       claim_(claim),
       policy_(options.policy),
+      roles_(options.roles),
       parks_refused_(options.parks_refused),
       selection_(connection, policies, std::move(options.include), std::move(options.exclude)),
       executor_(connection, writer, &selection_),
@@ -179,10 +181,12 @@ absl::StatusOr<DdlRunner::MaybeRefusal> DdlRunner::DecideAndRun(Running* running
   if (decided.action == DdlAction::kHold && !running->is_approved) {
     return Refusal{decided.reason, decided.waits};
   }
+  TOWLINE_ASSIGN_OR_RETURN(std::string why, ChooseRole(command));
+  if (!why.empty()) return Refusal{std::move(why)};
   TOWLINE_RETURN_IF_ERROR(connection_->Exec("SAVEPOINT towline_ddl").status());
   running->has_savepoint = true;
   running->fate = Fate::kApplied;
-  TOWLINE_ASSIGN_OR_RETURN(std::string why, WhyTableMissing(connection_, command));
+  TOWLINE_ASSIGN_OR_RETURN(why, WhyTableMissing(connection_, command));
   if (!why.empty()) return Refusal{std::move(why)};
   TOWLINE_ASSIGN_OR_RETURN(why, WhySchemaMissing(connection_, command));
   if (!why.empty()) return Refusal{std::move(why)};
@@ -208,6 +212,18 @@ absl::StatusOr<DdlRunner::MaybeRefusal> DdlRunner::DecideAndRun(Running* running
   TOWLINE_ASSIGN_OR_RETURN(why, WhyOther(*running));
   if (!why.empty()) return Refusal{std::move(why)};
   return empties_behind ? Empty(*running) : MaybeRefusal();
+}
+
+absl::StatusOr<std::string> DdlRunner::ChooseRole(const DdlCommand& command) {
+  if (roles_.empty()) return std::string();
+  const std::optional<std::string> role = roles_.For(command.role);
+  if (!role.has_value()) {
+    return absl::StrCat("ddl_role says no role for ", QuoteIdentifier(command.role),
+                        ", who has run it at the source");
+  }
+  TOWLINE_ASSIGN_OR_RETURN(std::string ours, connection_->QueryValue("SELECT current_user"));
+  executor_.set_role(*role);
+  return WhyRoleUnfit(*connection_, *role, ours);
 }
 
 // The table that CREATE TABLE AS makes has the source's own words for its columns.

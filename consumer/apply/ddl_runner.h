@@ -25,6 +25,7 @@
 #include "apply/parked_tables.h"
 #include "model/batch.h"
 #include "model/ddl_policy.h"
+#include "model/ddl_roles.h"
 #include "pg/connection.h"
 #include "schema/table_patterns.h"
 
@@ -34,6 +35,7 @@ class DdlRunner {
  public:
   struct Options {
     DdlPolicy policy;
+    DdlRoles roles;
     std::vector<TablePattern> include;  // none: all tables
     std::vector<TablePattern> exclude;
     // What cannot be run does not stop the task, as long as it says so: not before the stream has
@@ -88,6 +90,8 @@ class DdlRunner {
   absl::StatusOr<MaybeRefusal> RunPhase(Running* running);
   absl::StatusOr<MaybeRefusal> DecideAndRun(Running* running);
   absl::StatusOr<MaybeRefusal> CheckEnd(Running* running);
+  // Chooses the role that it is run as. Gives why there is none, or nothing.
+  absl::StatusOr<std::string> ChooseRole(const DdlCommand& command);
   absl::Status Execute(Running* running);
   absl::Status NoteReferences(Running* running);
   // Why what has been run is not what the source has run; empty: it is.
@@ -115,6 +119,7 @@ class DdlRunner {
   BatchWriter* writer_;
   TaskClaim claim_;
   DdlPolicy policy_;
+  DdlRoles roles_;
   const std::atomic<bool>* parks_refused_;
   DdlSelection selection_;
   DdlExecutor executor_;

@@ -239,6 +239,15 @@ absl::Status AddDdlAtDestination(const Config& config, GrantsServer& source,
     script.Add(
         absl::StrCat("GRANT CREATE ON DATABASE ", destination.database, " TO ", destination.role));
   }
+  const std::set<std::string> roles = config.ddl_roles.All();
+  if (!roles.empty()) {
+    script.Say(
+        "Schema changes are run as these (ddl_role), which need CREATE in the schemas where they "
+        "make things, and can alter only what they own.");
+  }
+  for (const std::string& role : roles) {
+    script.Add(absl::StrCat("GRANT ", QuoteIdentifier(role), " TO ", destination.role));
+  }
   TOWLINE_ASSIGN_OR_RETURN(std::vector<OwnedObject> objects,
                            FindOfOthers(config, source, destination, touched));
   std::erase_if(objects, [&](const OwnedObject& object) { return members.contains(object.owner); });

@@ -12,6 +12,7 @@
 #include "base/lsn.h"
 #include "model/conflict_policy.h"
 #include "model/ddl_policy.h"
+#include "model/ddl_roles.h"
 #include "model/name.h"
 #include "model/table_rule.h"
 #include "pg/connect_options.h"
@@ -101,6 +102,7 @@ struct Config {
   std::string compression = "none";  // of the stream: none, lz4, zstd
   FailedTables on_ddl_error = FailedTables::kStop;
   DdlPolicy ddl;  // what is done with schema changes
+  DdlRoles ddl_roles;
   FailoverSlot failover = FailoverSlot::kAuto;
   bool two_phase = false;                // PREPARE TRANSACTION is repeated at the destination
   bool foreign_origins = true;           // also what the source itself got by replication

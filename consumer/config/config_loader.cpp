@@ -69,6 +69,10 @@ absl::Status CheckTogether(const Config& config) {
         absl::InvalidArgumentError("tables or schemas have ddl of their own, and ddl is off"),
         "Set ddl: apply, or ddl: ignore to carry the schema changes of those alone.");
   }
+  if (!config.ddl.is_on && !config.ddl_roles.empty()) {
+    return WithHint(absl::InvalidArgumentError("ddl_role is for schema changes, and ddl is off"),
+                    "Set ddl: apply, or leave it out.");
+  }
   bool has_slot = !config.slot.empty();
   if ((has_slot || config.position.is_valid()) && !config.stages.is_stream_alone()) {
     return WithHint(

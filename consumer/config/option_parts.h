@@ -55,6 +55,9 @@ inline constexpr char kDdlRange[] =
     "off, apply, hold or ignore, or one of the latter three per kind of command";
 absl::Status SetDdlPolicy(const Values& words, DdlPolicy& policy);
 
+// table_options.cpp: ddl_role, a role or "role of the source=role" each.
+absl::Status SetDdlRoles(const Values& words, DdlRoles& roles);
+
 // schema_options.cpp: what a run does.
 void AddStageOptions(std::vector<OptionSpec>& table);
 

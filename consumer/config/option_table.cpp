@@ -180,6 +180,21 @@ void AddStream(std::vector<OptionSpec>& table) {
     return SetWord(kFailed, values[0], config.on_ddl_error);
   };
   table.push_back(ddl_error);
+  OptionSpec ddl_role = Named("ddl_role", "ddl_role", kStream);
+  ddl_role.value_name = "ROLE";
+  ddl_role.range = "a role of the destination, or one for each role of the source";
+  ddl_role.help =
+      "The role that schema changes are run as at the destination, which owns what they make; it "
+      "must be no superuser, and one whose rights the role of destination has. In YAML also a map "
+      "from the source's roles to the destination's, on the command line SOURCE_ROLE=ROLE "
+      "(docs/ddl.md). Without one: the role of destination.";
+  ddl_role.example = "shop_owner";
+  ddl_role.is_list = true;
+  ddl_role.is_map = true;
+  ddl_role.set = [](Config& config, const Values& values) {
+    return SetDdlRoles(values, config.ddl_roles);
+  };
+  table.push_back(ddl_role);
   OptionSpec directory = Named("spool_directory", "spool_directory", kStream);
   directory.value_name = "DIRECTORY";
   directory.example = "/var/tmp";

@@ -197,6 +197,26 @@ absl::Status SetDdlPolicy(const Values& words, DdlPolicy& policy) {
   return SetDdlKinds(words, policy.actions);
 }
 
+absl::Status SetDdlRoles(const Values& words, DdlRoles& roles) {
+  roles = {};
+  for (const std::string& word : words) {
+    const std::vector<std::string> parts = absl::StrSplit(word, absl::MaxSplits('=', 1));
+    if (parts.front().empty() || parts.back().empty()) {
+      return absl::InvalidArgumentError("holds an empty name of a role");
+    }
+    if (parts.size() == 2) {
+      roles.by_source[parts[0]] = parts[1];
+    } else if (roles.others.empty()) {
+      roles.others = word;
+    } else {
+      return WithHint(absl::InvalidArgumentError(absl::StrCat("names two roles for everybody, ",
+                                                              roles.others, " and ", word)),
+                      "Of the others say whose commands they are for: SOURCE_ROLE=ROLE.");
+    }
+  }
+  return absl::OkStatus();
+}
+
 const std::vector<TableOptionSpec>& TableOptionTable() {
   static const auto* table = new std::vector<TableOptionSpec>{
       {"existing", kExistingRange,

@@ -243,10 +243,10 @@ const std::vector<CheckInfo>& CheckCatalog() {
        "circles.",
        "GRANT EXECUTE ON FUNCTION for the four functions of the finding, or a higher "
        "max_replication_slots (max_active_replication_origins from 18 on)."},
-      {"destination.ddl_role", "warn",
-       "A schema change runs with the rights of the role that towline connects as. Functions of "
-       "the "
-       "source's users that it calls (in DEFAULT, USING, an index) run with them as well.",
+      {"destination.ddl_role", "fail, warn",
+       "A schema change runs with the rights of the role that towline connects as, or of ddl_role. "
+       "Functions of the source's users that it calls (in DEFAULT, USING, an index) run with them "
+       "as well, and can go back to the former: it is to be no superuser either.",
        "Connect as a role that is no superuser, or let only those make schema changes at the "
        "source "
        "whom you trust with the destination."},

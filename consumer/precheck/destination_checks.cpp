@@ -9,6 +9,7 @@
 #include "pg/quoting.h"
 #include "precheck/check_context.h"
 #include "schema/array_literal.h"
+#include "schema/role_fit.h"
 #include "state/origin.h"
 #include "state/state_store.h"
 
@@ -143,6 +144,15 @@ void CheckDdlRole(CheckContext& context) {
   constexpr char kId[] = "destination.ddl_role";
   if (!context.options.ddl) return;
   const ServerFacts& facts = context.destination_facts;
+  for (const std::string& role : context.options.ddl_roles) {
+    absl::StatusOr<std::string> why = WhyRoleUnfit(*context.destination, role, facts.role);
+    if (!why.ok()) return context.FailBy(kId, why.status());
+    if (why->empty()) continue;
+    context.Fail(kId, *why,
+                 {.text = absl::StrCat("Name a role that is no superuser, and GRANT it to ",
+                                       facts.QuotedRole(), ".")});
+    return;
+  }
   if (facts.is_superuser) {
     context.Warn(kId,
                  absl::StrCat("role ", facts.QuotedRole(),

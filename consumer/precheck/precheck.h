@@ -56,9 +56,10 @@ struct CheckOptions {
   bool gives_way = false;     // the copy, to other sessions or standbys of the source
   int index_workers = 2;
   bool two_phase = false;
-  bool wants_failover = false;  // standbys keep the slot
-  bool ddl = false;             // schema changes are taken from the source
-  bool ddl_on_tables = false;   // and those of tables are run, at once or when they are approved
+  bool wants_failover = false;      // standbys keep the slot
+  bool ddl = false;                 // schema changes are taken from the source
+  std::set<std::string> ddl_roles;  // that they are run as; none: ours
+  bool ddl_on_tables = false;  // and those of tables are run, at once or when they are approved
   std::string compression = "none";
   bool requires_origin = false;     // origin: none
   bool streaming = true;            // of transactions in progress

@@ -62,6 +62,7 @@ std::string SpoolDirectory(const Config& config) {
 absl::StatusOr<DdlRunner::Options> DdlOptionsOf(const Config& config) {
   DdlRunner::Options options;
   options.policy = config.ddl;
+  options.roles = config.ddl_roles;
   // Where the schema came with rights and owners their changes come as well, unless it is said.
   auto apply = [&options](DdlKind kind) {
     std::optional<DdlAction>& action = options.policy.actions[static_cast<size_t>(kind)];

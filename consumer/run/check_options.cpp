@@ -32,6 +32,7 @@ CheckOptions CheckOptionsOf(const Config& config) {
   options.two_phase = config.two_phase;
   options.wants_failover = config.failover != FailoverSlot::kOff && !config.has_source_standby;
   options.ddl = config.ddl.is_on;
+  options.ddl_roles = config.ddl_roles.All();
   options.ddl_on_tables = config.ddl.RunsOnTables();
   options.compression = config.compression;
   options.requires_origin = !config.foreign_origins;

@@ -300,6 +300,38 @@ def test_policies_of_tables_and_schemas(towline, captured, destination, tmp_path
     assert "ddl of schema aside says ignore for type, and it rewrites" in towline.output()
 
 
+def test_changes_are_run_as_the_role_of_the_mapping(towline, captured, destination):
+    captured.execute("CREATE ROLE ddl_alice; CREATE ROLE ddl_bob; GRANT CREATE ON SCHEMA public TO ddl_alice, ddl_bob")
+    destination.execute("CREATE ROLE ddl_app; CREATE ROLE ddl_root SUPERUSER; GRANT CREATE ON SCHEMA public TO ddl_app")
+    options = (*APPLY, "--ddl-role", "ddl_alice=ddl_app")
+    try:
+        for role, why in (("ddl_root", "is a superuser"), ("ddl_none", "is not at the destination")):
+            towline.start(*options, "--ddl-role", role)
+            assert towline.wait_exit() == 3
+            assert f'role "{role}" of ddl_role {why}'.replace('"', '') in towline.output().replace('"', '')
+        towline.start(*options, "--on-ddl-error", "park").wait_for_state("streaming")
+        captured.execute("SET ROLE ddl_alice; CREATE TABLE hers (id int PRIMARY KEY, made_by name DEFAULT current_user);"
+                         "ALTER TABLE hers ADD COLUMN r float8 DEFAULT random(); INSERT INTO hers VALUES (1); CREATE INDEX hers_r ON hers (r);"
+                         "CREATE VIEW seen AS SELECT id FROM hers")
+        captured.execute("INSERT INTO hers VALUES (2)")
+        captured.execute("SET ROLE ddl_alice; CREATE TABLE gone (id int); DROP OWNED BY ddl_alice; CREATE TABLE hers (id int PRIMARY KEY); INSERT INTO hers VALUES (3)")
+        # Nobody has said who this is, and the other may not alter what is not hers.
+        captured.execute("ALTER TABLE t ADD COLUMN w int")
+        captured.execute("SET ROLE ddl_bob; CREATE TABLE his (id int PRIMARY KEY)")
+        captured.execute("INSERT INTO hers VALUES (4)")
+        towline.wait_until_caught_up()
+        assert_equal(captured.uri(), destination.uri(), tables=["public.hers"])
+        assert destination.query("SELECT relname, relowner::regrole::text FROM pg_class WHERE relname IN ('hers', 'hers_pkey', 'seen') ORDER BY 1") == [
+            ("hers", "ddl_app"), ("hers_pkey", "ddl_app")]
+        assert [(tag, reason) for tag, fate, reason in history(destination, "tag", "fate", "reason") if fate == "parked"] == [
+            ("ALTER TABLE", f"ddl_role says no role for {captured.value('SELECT quote_ident(current_user)')}, who has run it at the source"),
+            ("CREATE TABLE", "ddl_role says no role for ddl_bob, who has run it at the source")]
+        assert towline.stop() == 0
+    finally:
+        captured.execute("DROP OWNED BY ddl_alice, ddl_bob; DROP ROLE ddl_alice, ddl_bob")
+        destination.execute("DROP OWNED BY ddl_app; DROP ROLE ddl_app, ddl_root")
+
+
 def test_refused_command_is_held_and_can_be_skipped(towline, captured, destination):
     towline.start(*APPLY).wait_for_state("streaming")
     destination.execute("ALTER TABLE t ADD COLUMN there int")

@@ -297,6 +297,23 @@ table:
   EXPECT_THAT(ErrorOf("table: {a.*: {existing: append}}\n"), HasSubstr("is for single tables"));
 }
 
+TEST_F(ConfigLoaderTest, RolesForSchemaChanges) {
+  WriteYaml("ddl: apply\nddl_role: {alice: shop, bob: b}\n");
+  absl::StatusOr<Config> loaded = LoadConfig(sources_);
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  EXPECT_EQ(loaded->ddl_roles.For("alice"), "shop");
+  EXPECT_EQ(loaded->ddl_roles.For("carol"), std::nullopt);
+  WriteYaml("ddl: apply\nddl_role: [app, alice=shop]\n");
+  loaded = LoadConfig(sources_);
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  EXPECT_EQ(loaded->ddl_roles.For("alice"), "shop");
+  EXPECT_EQ(loaded->ddl_roles.For("carol"), "app");
+  EXPECT_EQ(loaded->ddl_roles.All(), (std::set<std::string>{"app", "shop"}));
+  EXPECT_THAT(ErrorOf("ddl_role: a\n"), HasSubstr("and ddl is off"));
+  EXPECT_THAT(ErrorOf("ddl: apply\nddl_role: [a, b]\n"), HasSubstr("names two roles"));
+  EXPECT_THAT(ErrorOf("ddl: apply\nddl_role: [\"a=\"]\n"), HasSubstr("an empty name"));
+}
+
 std::string StagesOf(const Config& config) {
   std::string text;
   if (config.stages.schema) text += "schema ";
