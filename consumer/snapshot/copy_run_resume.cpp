@@ -18,7 +18,7 @@
 #include "snapshot/existing_tables.h"
 #include "snapshot/exported_snapshot.h"
 #include "snapshot/key_choice.h"
-#include "snapshot/key_plan.h"
+#include "snapshot/key_reader.h"
 #include "snapshot/missing_roles.h"
 #include "snapshot/range_plan.h"
 #include "snapshot/table_copier.h"
