@@ -136,9 +136,20 @@ absl::Status BatchWriter::NoteNewTable(const Relation& relation, const Table& ta
         "selected (as after a rename) do not come by themselves",
         {{"table", QuoteQualified(relation.name.schema, relation.name.name)}});
   }
+  const TableRule* rule = FindRule(options_.policies.rules, relation.name, table.ancestors);
+  if (rule != nullptr && !rule->shared.empty()) {
+    // Whose rows of this value are there nobody has looked at.
+    return WithFailedTable(
+        WithHint(
+            absl::FailedPreconditionError(
+                absl::StrCat("table ", QuoteQualified(relation.name.schema, relation.name.name),
+                             " is shared with other tasks, and was not there at the copy")),
+            "Take its rule out and exclude it (tables.exclude), run again; then take both back "
+            "and ask for it by towline table add."),
+        {relation.name, relation.oid});
+  }
   options_.source_oids[relation.name] = relation.oid;
   noted_.push_back(relation.name);
-  const TableRule* rule = FindRule(options_.policies.rules, relation.name, table.ancestors);
   return AddStreamedPiece(*connection_, options_.claim, relation.name, relation.oid,
                           RuleText(rule));
 }

@@ -92,7 +92,7 @@ class Builder {
       terms.push_back(
           absl::StrCat("d.", column.name, " ", equals, " ANY (ARRAY[", Value(index), "])"));
     }
-    return absl::StrJoin(terms, " AND ");
+    return absl::StrCat(absl::StrJoin(terms, " AND "), target_.AndOwn("d."));
   }
 
   void Delete() {
@@ -152,7 +152,7 @@ class Builder {
     statement_.sql = absl::StrCat(
         "DELETE FROM ", Table(), " WHERE ctid = ANY (ARRAY(SELECT m.ctid FROM (SELECT d.ctid, ",
         count, " AS meant, pg_catalog.row_number() OVER (PARTITION BY s.ord) AS number FROM ",
-        Table(), " AS d, ", Rows(), " WHERE ", absl::StrJoin(terms, " AND "),
+        Table(), " AS d, ", Rows(), " WHERE ", absl::StrJoin(terms, " AND "), target_.AndOwn("d."),
         ") AS m WHERE m.number <= m.meant))");
   }
 

@@ -114,6 +114,9 @@ class Builder {
   std::string Key() const {
     std::vector<std::string> key;
     for (int index : target_.match) key.push_back(Column(index).name);
+    const bool has_shared =
+        target_.shared.empty() || std::find(key.begin(), key.end(), target_.shared) != key.end();
+    if (!has_shared) key.push_back(target_.shared);
     return absl::StrJoin(key, ",");
   }
 
@@ -126,7 +129,7 @@ class Builder {
       terms.push_back(absl::StrCat(column.name, " ", equals, " ", NewValue(column)));
     }
     statement_.sql = absl::StrCat("DELETE FROM ", Table(), " WHERE ", absl::StrJoin(terms, " AND "),
-                                  " AND NOT (", Where(), ")");
+                                  target_.AndOwn(), " AND NOT (", Where(), ")");
   }
 
   // The new row's key is put together first, once, so that the rows are found by the index. Names
@@ -152,9 +155,9 @@ class Builder {
                      ") AS new", key.predicate.empty() ? "" : " WHERE ", key.predicate, ") ");
     if (!key.predicate.empty()) terms.push_back(absl::StrCat("(", key.predicate, ")"));
     if (shape_.keeps_own) terms.push_back(absl::StrCat("NOT (", Where(), ")"));
-    statement_.sql =
-        absl::StrCat(with, shape_.action == Action::kFindOccupants ? ShownRow() : "DELETE",
-                     " FROM ", Table(), " AS there WHERE ", absl::StrJoin(terms, " AND "));
+    statement_.sql = absl::StrCat(
+        with, shape_.action == Action::kFindOccupants ? ShownRow() : "DELETE", " FROM ", Table(),
+        " AS there WHERE ", absl::StrJoin(terms, " AND "), target_.AndOwn("there."));
   }
 
   // Values that an UPDATE does not bring stay those of its own row.
@@ -242,12 +245,12 @@ class Builder {
         std::string equals = column.equals.empty() ? "=" : column.equals;
         terms.push_back(absl::StrCat(column.name, " ", equals, " ", OldValue(column)));
       }
-      return absl::StrJoin(terms, " AND ");
+      return absl::StrCat(absl::StrJoin(terms, " AND "), target_.AndOwn());
     }
     std::string same = SameRow();
     std::string from =
-        absl::StrCat(" FROM ", Table(), same.empty() ? "" : " WHERE ", same, " LIMIT 1",
-                     shape_.skips_locked ? " FOR UPDATE SKIP LOCKED)" : ")");
+        absl::StrCat(" FROM ", Table(), same.empty() ? "" : " WHERE ", same, target_.AndOwn(),
+                     " LIMIT 1", shape_.skips_locked ? " FOR UPDATE SKIP LOCKED)" : ")");
     // Rows that are equal in every column: any one of them, but only one. Partitions number their
     // rows apart, so there the partition is part of the row's address.
     return target_.table.kind == 'p'

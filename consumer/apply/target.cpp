@@ -4,10 +4,12 @@
 #include <array>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "base/error.h"
 #include "model/failed_table.h"
 #include "pg/quoting.h"
+#include "schema/shared_rows.h"
 #include "schema/type_passage.h"
 
 namespace towline {
@@ -155,12 +157,11 @@ bool HasColumn(const std::vector<std::string>& columns, const std::string& name)
   return std::find(columns.begin(), columns.end(), name) != columns.end();
 }
 
-// The unique index whose columns are these, if there is one that holds for every row.
-bool IsUniqueOn(const UniqueIndex& index, const Relation& relation, const std::vector<int>& match) {
-  return index.columns.size() == match.size() &&
-         std::all_of(match.begin(), match.end(), [&](int column) {
-           return HasColumn(index.columns, relation.columns[static_cast<size_t>(column)].name);
-         });
+// By these columns, in any order.
+bool IsUniqueOn(const UniqueIndex& index, const std::vector<std::string>& columns) {
+  return index.columns.size() == columns.size() &&
+         std::all_of(columns.begin(), columns.end(),
+                     [&](const std::string& column) { return HasColumn(index.columns, column); });
 }
 
 // Under FULL the old row is known whole, so any key of the destination finds it.
@@ -204,11 +205,15 @@ bool CanFold(const Target& target) {
          (!makes_anew || !target.keeps_rows);
 }
 
-bool HasUsableKey(const Target& target) {
+bool HasUsableKey(const Target& target, const TableRule* rule) {
+  std::vector<std::string> key;
+  for (int column : target.match) {
+    key.push_back(target.relation->columns[static_cast<size_t>(column)].name);
+  }
+  if (!target.shared.empty() && !HasColumn(key, rule->shared)) key.push_back(rule->shared);
   return std::any_of(target.table.unique_indexes.begin(), target.table.unique_indexes.end(),
                      [&](const UniqueIndex& index) {
-                       return !index.is_partial && !index.is_deferrable &&
-                              IsUniqueOn(index, *target.relation, target.match);
+                       return !index.is_partial && !index.is_deferrable && IsUniqueOn(index, key);
                      });
 }
 
@@ -234,6 +239,26 @@ absl::Status CheckUnsent(Target* target) {
   return absl::OkStatus();
 }
 
+// Of a table in which other tasks have rows.
+absl::Status Share(const Relation& relation, const TableRule* rule, Target* target) {
+  if (rule == nullptr || rule->shared.empty()) return absl::OkStatus();
+  std::vector<std::string> misfits = DescribeSharedMisfit(rule, target->table);
+  const bool is_written =
+      std::any_of(target->written.begin(), target->written.end(), [&](int column) {
+        return relation.columns[static_cast<size_t>(column)].name == rule->shared;
+      });
+  if (!is_written) {
+    misfits.push_back(absl::StrCat("gets no value for column ", QuoteIdentifier(rule->shared)));
+  }
+  if (!misfits.empty()) {
+    return Unfit(relation, absl::StrCat("it is shared, and ", absl::StrJoin(misfits, "; ")),
+                 "Mend that at the destination (docs/shared.md), then run again.");
+  }
+  target->shared = QuoteIdentifier(rule->shared);
+  target->shared_value = QuoteLiteral(rule->shared_value);
+  return absl::OkStatus();
+}
+
 void FillColumns(const Relation& relation, const TargetCatalog& catalog, Target* target) {
   target->columns.resize(relation.columns.size());
   for (size_t i = 0; i < relation.columns.size(); ++i) {
@@ -255,8 +280,14 @@ void FillColumns(const Relation& relation, const TargetCatalog& catalog, Target*
 
 }  // namespace
 
+std::string Target::AndOwn(absl::string_view alias) const {
+  if (shared.empty()) return "";
+  return absl::StrCat(" AND ", alias, shared, " OPERATOR(pg_catalog.=) ", shared_value);
+}
+
 absl::StatusOr<Target> MakeTarget(const Relation& relation, const Table& table,
-                                  const TargetCatalog& catalog, bool overwrites, bool may_fold) {
+                                  const TargetCatalog& catalog, bool overwrites, bool may_fold,
+                                  const TableRule* rule) {
   Target target;
   target.relation = &relation;
   target.table = table;
@@ -288,7 +319,16 @@ absl::StatusOr<Target> MakeTarget(const Relation& relation, const Table& table,
   // A row that is made anew has all its values from the image, and its removal may cascade.
   target.keeps_rows = !target.unsent.empty() || catalog.has_foreign_triggers.contains(table.oid);
   ChooseMatching(&target);
-  target.is_key_unique = target.matching == Matching::kKey && HasUsableKey(target);
+  absl::Status shared = Share(relation, rule, &target);
+  if (!shared.ok()) return shared;
+  target.is_key_unique = target.matching == Matching::kKey && HasUsableKey(target, rule);
+  if (!target.shared.empty() && target.matching == Matching::kKey && !target.is_key_unique) {
+    return Unfit(relation,
+                 absl::StrCat("it is shared and has no unique index on its key and column ",
+                              target.shared, " together"),
+                 absl::StrCat("At the destination: CREATE UNIQUE INDEX ON ", target.sql_name,
+                              " (the key's columns, ", target.shared, ");"));
+  }
   target.overwrites = overwrites && target.is_key_unique;
   for (int column : target.written) {
     bool is_matched =

@@ -12,6 +12,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "model/conflict_policy.h"
 #include "model/relation.h"
@@ -52,7 +53,9 @@ struct Target {
   Table table;
   std::string sql_name;  // quoted, for statements
   std::string label;     // for people
-  std::string only;      // "ONLY " where a table of the same tree must not be touched
+  std::string shared;    // quoted column that tells whose a row is (TableRule::shared), else empty
+  std::string shared_value;  // of the task's, as a literal
+  std::string only;          // "ONLY " where a table of the same tree must not be touched
   std::vector<TargetColumn> columns;
   std::vector<int> written;  // indexes into columns, in image order
   Matching matching = Matching::kNone;
@@ -70,6 +73,10 @@ struct Target {
   bool may_miss = false;            // a row that is not there never arrived (operations)
   bool may_change_always_identity = false;  // an UPDATE does not tell whether it does (C3)
   bool has_identity = false;
+
+  // True for the task's rows, behind the terms of a WHERE clause; empty: all are the task's.
+  // `alias`: of the table, with its dot.
+  std::string AndOwn(absl::string_view alias = "") const;
 };
 
 // Facts of the destination's catalog that model/table.h does not have.
@@ -88,10 +95,10 @@ struct TargetCatalog {
 };
 
 // Pure: what the relation's rows mean for this table. kFailedPrecondition with the statement that
-// mends it if they do not fit.
+// mends it if they do not fit. `rule`: the table's, null: none.
 absl::StatusOr<Target> MakeTarget(const Relation& relation, const Table& table,
                                   const TargetCatalog& catalog, bool overwrites,
-                                  bool may_fold = true);
+                                  bool may_fold = true, const TableRule* rule = nullptr);
 
 // Within a connection the stream describes a relation again when it has changed. Changes that the
 // rows themselves do not betray stop the task as well: a column that was renamed or dropped, a

@@ -134,9 +134,9 @@ absl::StatusOr<std::vector<Target>> ReadTargets(Connection& connection, const st
     const RuleOperations wanted = rule == nullptr ? RuleOperations() : rule->operations;
     bool overwrites = std::find(append.begin(), append.end(), names[i]) != append.end() ||
                       !wanted.has_update || !wanted.has_delete || !wanted.has_truncate;
-    TOWLINE_ASSIGN_OR_RETURN(Target target,
-                             MakeTarget(*relations[i], tables[i], catalog, overwrites,
-                                        MayFold(policies.folds, names[i], tables[i].ancestors)));
+    TOWLINE_ASSIGN_OR_RETURN(
+        Target target, MakeTarget(*relations[i], tables[i], catalog, overwrites,
+                                  MayFold(policies.folds, names[i], tables[i].ancestors), rule));
     target.may_miss = !wanted.has_insert || !wanted.has_update;
     target.can_fold = target.can_fold && !target.may_miss;
     target.may_differ = MaySkip(policies.conflicts, names[i], tables[i].ancestors);

@@ -49,9 +49,17 @@ absl::Status TruncateTables(Connection& connection, absl::Span<const Target* con
   std::set<std::string> names;  // leaves published as their root name it more than once
   std::vector<Oid> oids;
   for (const Target* target : targets) {
+    if (!target->shared.empty()) {
+      TOWLINE_RETURN_IF_ERROR(connection
+                                  .Exec(absl::StrCat("DELETE FROM ", target->only, target->sql_name,
+                                                     " WHERE true", target->AndOwn()))
+                                  .status());
+      continue;
+    }
     names.insert(target->only + target->sql_name);
     oids.push_back(target->table.oid);
   }
+  if (names.empty()) return absl::OkStatus();
   Param tables = absl::StrCat("{", absl::StrJoin(oids, ","), "}");
   TOWLINE_ASSIGN_OR_RETURN(Result referenced, connection.Query(kReferencedSql, {tables}));
   if (!referenced.GetBool(0, 0)) {

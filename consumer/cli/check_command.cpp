@@ -8,6 +8,7 @@
 #include "cli/check_options.h"
 #include "cli/commands.h"
 #include "cli/task_finder.h"
+#include "config/shared_options.h"
 #include "run/check_options.h"
 
 namespace towline {
@@ -29,6 +30,7 @@ int CheckExitStatus(const CheckReport& report) {
 absl::StatusOr<int> CheckCommand(const Arguments& arguments, const Config& config,
                                  Shutdown& shutdown) {
   TOWLINE_RETURN_IF_ERROR(RequireBothUris(config));
+  TOWLINE_RETURN_IF_ERROR(CheckSharedRun(config));
   CheckReport report = RunChecks(CheckOptionsOfTask(config), shutdown);
   if (shutdown.is_requested()) return absl::CancelledError("shutting down");
   std::string text = arguments.is_json

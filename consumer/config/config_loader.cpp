@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "config/option_table.h"
+#include "config/shared_options.h"
 #include "config/yaml_reader.h"
 
 namespace towline {
@@ -98,6 +99,7 @@ absl::StatusOr<Config> LoadConfig(const ConfigSources& sources) {
     const OptionSpec& option = *FindOption(path);
     TOWLINE_RETURN_IF_ERROR(Apply(option, values, option.flag, config));
   }
+  TOWLINE_RETURN_IF_ERROR(ReadSharedValues(config));
   TOWLINE_RETURN_IF_ERROR(CheckTogether(config));
   return config;
 }

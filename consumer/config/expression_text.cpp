@@ -1,5 +1,6 @@
 #include "config/expression_text.h"
 
+#include <algorithm>
 #include <string>
 
 #include "absl/strings/ascii.h"
@@ -178,6 +179,37 @@ absl::Status CheckExpressionText(absl::string_view text) {
     return absl::InvalidArgumentError(absl::StrCat("must be at most ", kBytesMax, " bytes long"));
   }
   return Scanner(text).Check();
+}
+
+std::optional<std::string> LiteralValue(absl::string_view text) {
+  text = absl::StripAsciiWhitespace(text);
+  std::string value;
+  if (absl::ConsumePrefix(&text, "'")) {
+    while (true) {
+      const size_t quote = text.find('\'');
+      if (quote == absl::string_view::npos) return std::nullopt;
+      absl::StrAppend(&value, text.substr(0, quote));
+      text.remove_prefix(quote + 1);
+      if (!absl::ConsumePrefix(&text, "'")) break;
+      value += '\'';
+    }
+  } else {
+    if (absl::ConsumePrefix(&text, "-")) value = "-";
+    size_t digits = 0;
+    while (digits < text.size() && absl::ascii_isdigit(static_cast<unsigned char>(text[digits]))) {
+      ++digits;
+    }
+    if (digits == 0) return std::nullopt;
+    absl::StrAppend(&value, text.substr(0, digits));
+    text.remove_prefix(digits);
+  }
+  text = absl::StripLeadingAsciiWhitespace(text);
+  if (text.empty()) return value;
+  if (!absl::ConsumePrefix(&text, "::")) return std::nullopt;
+  const bool is_type = std::all_of(text.begin(), text.end(), [](char c) {
+    return IsIdentifierPart(c) || IsSpace(c) || c == '.' || c == '"';
+  });
+  return is_type ? std::optional<std::string>(value) : std::nullopt;
 }
 
 }  // namespace towline

@@ -34,6 +34,10 @@ struct TableRule {
   bool has_columns = false;  // else all columns as they are
   std::vector<RuleColumn> columns;
   RuleOperations operations;
+  // Where several tasks write the destination's table: the one of `columns` that tells whose a row
+  // is, and its value, which is a literal. Empty: all rows are the task's.
+  std::string shared;
+  std::string shared_value;
 
   const RuleColumn* FindColumn(const std::string& column) const {
     for (const RuleColumn& candidate : columns) {

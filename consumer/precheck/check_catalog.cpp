@@ -258,7 +258,8 @@ const std::vector<CheckInfo>& CheckCatalog() {
       {"destination.tables", "fail",
        "A table that exists must have the source's columns, as far as they are sent, and those "
        "that expressions add, of the same types or of types that docs/types.md lists; a key is not "
-       "complete without its columns.",
+       "complete without its columns. One that is shared must tell the tasks' rows apart in every "
+       "key (docs/shared.md).",
        "The ALTER TABLE statements of the finding, or drop the table and let towline create it."},
       {"destination.rows", "fail",
        "Rows that are there already would mix with those of the source.",
@@ -351,8 +352,10 @@ const std::vector<CheckInfo>& CheckCatalog() {
        "Correct the name under table:, written \"schema.table\"."},
       {"task.slot", "fail, warn", "The slot is the task's place in the source's log.",
        "As the finding says: another task name or slot, or drop the slot that is left."},
-      {"task.other_task", "fail", "Two tasks that write one table would overwrite each other.",
-       "Leave the table out of one of them, or towline drop the other task."},
+      {"task.other_task", "fail",
+       "Two tasks that write one table would overwrite each other, unless they share it with "
+       "different values (docs/shared.md).",
+       "Leave the table out of one of them, or share it, or towline drop the other task."},
       {"task.subscription", "fail, warn",
        "A subscription that writes the same tables and the task would overwrite each other.",
        "ALTER SUBSCRIPTION ... DISABLE and drop it, or leave the tables out of one of the two."},

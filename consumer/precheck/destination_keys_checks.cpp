@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "pg/quoting.h"
@@ -14,6 +15,12 @@ namespace {
 using Columns = std::set<std::string>;
 
 Columns ColumnsOf(const UniqueIndex& index) { return {index.columns.begin(), index.columns.end()}; }
+
+// By its keys (schema/shared_rows.h).
+bool IsShared(const CheckContext& context, const TableName& table) {
+  auto rule = context.options.rules.find(table);
+  return rule != context.options.rules.end() && !rule->second.shared.empty();
+}
 
 bool HasKeyOn(const Table& table, const Columns& columns) {
   return std::any_of(table.unique_indexes.begin(), table.unique_indexes.end(),
@@ -51,6 +58,7 @@ void CheckKeys(CheckContext& context) {
     const Table& there = context.existing[i];
     const UniqueIndex* key = KeyOf(context.tables[i]);
     if (there.oid == 0 || key == nullptr || HasKeyOn(there, ColumnsOf(*key))) continue;
+    if (IsShared(context, there.name)) continue;
     const UniqueIndex* own = PrimaryKeyOf(there);
     if (context.options.copies_schema && (own == nullptr || !key->is_primary)) continue;
     std::vector<std::string> quoted;
@@ -144,7 +152,10 @@ void CheckConstraints(CheckContext& context) {
   std::vector<std::string> statements;
   for (int row = 0; row < destination->row_count(); ++row) {
     if (known.contains(DemandKey(*destination, row, destination->GetBool(row, 4)))) continue;
-    std::string table = QuoteQualified(destination->Get(row, 0), destination->Get(row, 1));
+    const TableName name{destination->GetString(row, 0), destination->GetString(row, 1)};
+    const bool is_check = absl::StartsWith(destination->Get(row, 3), "CHECK ");
+    if (!is_check && IsShared(context, name)) continue;
+    std::string table = QuotedName(name);
     names.push_back(absl::StrCat(destination->Get(row, 2), " of ", table, " (",
                                  destination->Get(row, 3),
                                  destination->GetBool(row, 4) ? ")" : ", deferrable)"));

@@ -11,6 +11,7 @@
 #include "precheck/check_context.h"
 #include "schema/array_literal.h"
 #include "schema/catalog_reader.h"
+#include "schema/shared_rows.h"
 #include "schema/table_fit.h"
 
 namespace towline {
@@ -99,6 +100,15 @@ void CheckColumns(CheckContext& context, const std::vector<Pair>& pairs,
         statements.push_back(std::move(statement));
       }
     }
+  }
+  if (found.empty()) {
+    absl::Status shared = CheckSharedFit(*context.destination, context.options.rules,
+                                         context.published, context.existing);
+    if (absl::IsFailedPrecondition(shared)) {
+      context.Fail("destination.tables", std::string(shared.message()), {.text = GetHint(shared)});
+      return;
+    }
+    if (!shared.ok()) return context.FailBy("destination.tables", shared);
   }
   if (!found.empty()) {
     context.Fail("destination.tables", ListNames(found, 10),

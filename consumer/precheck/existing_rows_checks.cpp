@@ -8,6 +8,7 @@
 #include "precheck/check_context.h"
 #include "schema/array_literal.h"
 #include "schema/catalog_reader.h"
+#include "schema/shared_rows.h"
 
 namespace towline {
 namespace {
@@ -33,12 +34,11 @@ std::optional<std::vector<const Table*>> WithBytes(CheckContext& context,
   return found;
 }
 
-// Of an extension's table those that are not its own.
+// Of a table that holds others as well the rows that are the task's.
 std::string WhoseRows(const CheckContext& context, const TableName& table) {
-  auto found = context.options.extension_rows.find(table);
-  return found == context.options.extension_rows.end()
-             ? ""
-             : absl::StrCat(" WHERE ", AsOperand(found->second));
+  const ExtensionRows own = OwnRows(context.options.extension_rows, context.options.rules);
+  auto found = own.find(table);
+  return found == own.end() ? "" : absl::StrCat(" WHERE ", AsOperand(found->second));
 }
 
 // Whether each of these tables has a row, in a few statements for all.

@@ -1,5 +1,6 @@
 // What concerns the task itself: its options for single tables, other tasks beside it; its slot in
 // slot_checks.cpp.
+#include <map>
 #include <set>
 
 #include "absl/strings/str_cat.h"
@@ -8,6 +9,7 @@
 #include "config/value_text.h"
 #include "precheck/check_context.h"
 #include "schema/array_literal.h"
+#include "schema/table_rules.h"
 
 namespace towline {
 namespace {
@@ -67,18 +69,24 @@ void CheckOtherTask(CheckContext& context) {
   }
   std::optional<Result> result =
       context.Ask(kId, *context.destination,
-                  "SELECT p.task, pg_catalog.count(*), pg_catalog.min(pg_catalog.format('%I.%I', "
-                  "p.schema_name, p.table_name)) FROM towline_state.piece p WHERE p.task <> $1 AND "
-                  "p.state <> 'removed' AND "
+                  "SELECT p.task, p.schema_name, p.table_name, p.rule FROM towline_state.piece p "
+                  "WHERE p.task <> $1 AND p.state <> 'removed' AND "
                   "(p.schema_name, p.table_name) IN (SELECT * FROM unnest($2::text[], $3::text[])) "
-                  "GROUP BY p.task ORDER BY p.task",
+                  "ORDER BY 1, 2, 3",
                   {{context.options.task, schemas.ToString(), tables.ToString()}});
   if (!result) return;
-  std::vector<std::string> others;
+  std::map<std::string, std::vector<TableName>> written;
   for (int row = 0; row < result->row_count(); ++row) {
-    others.push_back(absl::StrCat("task ", result->Get(row, 0), " writes ",
-                                  Counted(static_cast<size_t>(result->GetInt(row, 1)), "table"),
-                                  " of these, ", result->Get(row, 2)));
+    const TableName table{result->GetString(row, 1), result->GetString(row, 2)};
+    auto rule = context.options.rules.find(table);
+    const bool is_shared = rule != context.options.rules.end() &&
+                           AreApart(RuleText(&rule->second), result->Get(row, 3));
+    if (!is_shared) written[result->GetString(row, 0)].push_back(table);
+  }
+  std::vector<std::string> others;
+  for (const auto& [task, its_tables] : written) {
+    others.push_back(absl::StrCat("task ", task, " writes ", Counted(its_tables.size(), "table"),
+                                  " of these, ", QuotedName(its_tables.front())));
   }
   if (others.empty()) {
     context.Pass(kId, "no other task writes these tables");

@@ -16,10 +16,12 @@
 #include "precheck/precheck.h"
 #include "run/start_checks.h"
 #include "run/stream_beside.h"
+#include "schema/shared_rows.h"
 #include "schema/table_rules.h"
 #include "snapshot/slot.h"
 #include "state/joining_piece.h"
 #include "state/origin.h"
+#include "state/other_writer.h"
 #include "state/prepared.h"
 #include "state/task_lock.h"
 #include "state/task_name.h"
@@ -63,6 +65,10 @@ absl::Status Attempt::RunSteps() {
   TOWLINE_RETURN_IF_ERROR(Connect());
   TOWLINE_RETURN_IF_ERROR(TakeOver());
   TOWLINE_RETURN_IF_ERROR(Compare());
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_->ReadPieces());
+  TOWLINE_RETURN_IF_ERROR(CheckSharedKept(row_, pieces, context_.config.rules));
+  TOWLINE_RETURN_IF_ERROR(
+      CheckSharedAlone(store_->connection(), context_.task, context_.config.rules));
   TOWLINE_RETURN_IF_ERROR(StartMonitor());
   const Stages& stages = context_.config.stages;
   if (!stages.stream && !stages.copy) return CopySchema();
@@ -339,6 +345,7 @@ CopierOptions Attempt::CopyOptions() const {
   };
   options.rules = config.rules;
   options.extension_rows = config.extension_rows;
+  options.own_rows = OwnRows(config.extension_rows, config.rules);
   options.workers = config.limits.copy_workers;
   options.index_workers = config.limits.index_workers;
   options.index_memory = config.limits.index_memory;

@@ -164,9 +164,12 @@ absl::Status Attempt::RefuseForeignRows(Connection& destination, const std::vect
     const TableName& name = job.report.table;
     if (!job.table.has_value() || of_task.contains(name)) continue;
     const std::string table = QuoteQualified(name.schema, name.name);
-    TOWLINE_ASSIGN_OR_RETURN(
-        std::string has_rows,
-        destination.QueryValue(absl::StrCat("SELECT EXISTS (SELECT 1 FROM ", table, ")")));
+    auto rule = context_.config.rules.find(name);
+    const std::string own =
+        rule == context_.config.rules.end() ? "" : SharedCondition(rule->second);
+    TOWLINE_ASSIGN_OR_RETURN(std::string has_rows, destination.QueryValue(absl::StrCat(
+                                                       "SELECT EXISTS (SELECT 1 FROM ", table,
+                                                       own.empty() ? "" : " WHERE ", own, ")")));
     if (has_rows != "t") continue;
     return WithHint(
         absl::FailedPreconditionError(absl::StrCat(

@@ -49,8 +49,7 @@ std::string Quoted(const TableName& table) { return QuoteQualified(table.schema,
 absl::Status CheckStillEmpty(Connection& session, const CopierOptions& options,
                              const Table& there) {
   auto stop = [](const Table&) { return std::string("stop"); };
-  absl::Status empty =
-      CheckExistingRows(session, {there}, {there}, {stop, {}, options.extension_rows});
+  absl::Status empty = CheckExistingRows(session, {there}, {there}, {stop, {}, options.own_rows});
   if (!absl::IsFailedPrecondition(empty)) return empty;
   return WithHint(absl::FailedPreconditionError(
                       absl::StrCat("somebody has written table ", Quoted(there.name),
@@ -104,10 +103,10 @@ absl::StatusOr<bool> Attempt::LockToJoin(Connection& session, const TableRequest
                                          const JoinPlan& plan) {
   const CopierOptions options = CopyOptions();
   TOWLINE_RETURN_IF_ERROR(session.Exec(kAskedLockTimeoutSql).status());
-  TOWLINE_RETURN_IF_ERROR(LockToEmpty(session, plan.there, options.extension_rows));
+  TOWLINE_RETURN_IF_ERROR(LockToEmpty(session, plan.there, options.own_rows));
   if (request.action != "add" || options.existing(plan.table) != "stop") return false;
   TOWLINE_RETURN_IF_ERROR(CheckExistingRows(session, {plan.table}, {plan.there},
-                                            {options.existing, {}, options.extension_rows}));
+                                            {options.existing, {}, options.own_rows}));
   return true;
 }
 
@@ -223,9 +222,9 @@ absl::Status Attempt::EmptyJoining(const CopierOptions& options, const Table& th
   absl::Status emptied = InTransaction(session, [&]() -> absl::Status {
     TOWLINE_RETURN_IF_ERROR(session.Exec("SET LOCAL synchronous_commit = on").status());
     TOWLINE_RETURN_IF_ERROR(CheckEpoch(session, store_->claim()));
-    TOWLINE_RETURN_IF_ERROR(LockToEmpty(session, there, options.extension_rows));
+    TOWLINE_RETURN_IF_ERROR(LockToEmpty(session, there, options.own_rows));
     TOWLINE_RETURN_IF_ERROR(was_empty ? CheckStillEmpty(session, options, there)
-                                      : EmptyTables(session, {there}, options.extension_rows));
+                                      : EmptyTables(session, {there}, options.own_rows));
     return CheckEpoch(session, store_->claim());
   });
   TOWLINE_RETURN_IF_ERROR(BlameLock(emptied, there));

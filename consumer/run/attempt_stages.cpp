@@ -11,12 +11,14 @@
 #include "run/attempt.h"
 #include "run/start_checks.h"
 #include "schema/catalog_reader.h"
+#include "schema/shared_rows.h"
 #include "schema/table_rules.h"
 #include "snapshot/copy_companion.h"
 #include "snapshot/existing_tables.h"
 #include "snapshot/slot.h"
 #include "state/column_types.h"
 #include "state/origin.h"
+#include "state/other_writer.h"
 #include "state/task_name.h"
 
 namespace towline {
@@ -90,6 +92,7 @@ absl::Status Attempt::AdoptSlot() {
   TOWLINE_RETURN_IF_ERROR(NoteSlotCreated(*source));
   // Last: whoever finds this phase finds all before it.
   TOWLINE_RETURN_IF_ERROR(store_->StartCopy(pieces, {}, std::nullopt, TaskState::kCatchingUp));
+  TOWLINE_RETURN_IF_ERROR(CheckSharedAlone(store_->connection(), context_.task, config.rules));
   TOWLINE_ASSIGN_OR_RETURN(row_, store_->ReadTask());
   context_.control.set_is_copying(false);
   context_.board.Update([this](TaskStatus& status) {
@@ -189,6 +192,7 @@ absl::StatusOr<std::vector<PieceRow>> Attempt::AdoptTables(Connection& source) {
   for (const Table& table : published) names.push_back(table.name);
   TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> there, ReadTablesByName(store_->connection(), names));
   TOWLINE_RETURN_IF_ERROR(CheckFit(published, there, /*all_exist=*/true));
+  TOWLINE_RETURN_IF_ERROR(CheckSharedFit(store_->connection(), config.rules, published, there));
   TOWLINE_RETURN_IF_ERROR(StoreColumnTypes(store_->connection(), store_->claim(), published, there,
                                            /*keeps_others=*/false));
   std::vector<PieceRow> pieces;

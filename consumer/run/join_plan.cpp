@@ -13,9 +13,11 @@
 #include "pg/quoting.h"
 #include "run/retry_windows.h"
 #include "schema/catalog_reader.h"
+#include "schema/shared_rows.h"
 #include "schema/table_rules.h"
 #include "snapshot/existing_tables.h"
 #include "snapshot/range_plan.h"
+#include "state/other_writer.h"
 #include "state/task_row.h"
 
 namespace towline {
@@ -27,9 +29,7 @@ SELECT pg_catalog.current_setting('session_replication_role') = 'replica' OR NOT
          SELECT FROM pg_catalog.pg_constraint WHERE contype = 'f'
          AND $1::bigint::oid IN (conrelid, confrelid)),
        EXISTS (SELECT FROM pg_catalog.pg_depend WHERE classid = 'pg_catalog.pg_class'::regclass
-               AND objid = $1::bigint::oid AND deptype = 'e'),
-       COALESCE((SELECT min(task) FROM towline_state.piece WHERE task <> $2 AND schema_name = $3
-                 AND table_name = $4 AND state <> 'removed'), '')
+               AND objid = $1::bigint::oid AND deptype = 'e')
 )sql";
 
 absl::Status Refuse(const std::string& text, const std::string& hint) {
@@ -79,10 +79,9 @@ constexpr char kMendByHand[] =
     "those that are right.";
 
 absl::Status CheckBeside(Connection& destination, const CopierOptions& options, const Table& there,
-                         const std::string& name) {
+                         const std::string& rule, const std::string& name) {
   TOWLINE_ASSIGN_OR_RETURN(Result found,
-                           destination.Query(kBesideSql, {{absl::StrCat(there.oid), options.task,
-                                                           there.name.schema, there.name.name}}));
+                           destination.Query(kBesideSql, {{absl::StrCat(there.oid)}}));
   if (!found.GetBool(0, 0)) {
     return Refuse(absl::StrCat("foreign keys of table ", name,
                                " act at the destination while it is emptied and copied"),
@@ -96,7 +95,9 @@ absl::Status CheckBeside(Connection& destination, const CopierOptions& options, 
                                "emptying it would take the extension's own rows"),
                   "Mend its rows with towline verify --repair.");
   }
-  if (const std::string other = found.GetString(0, 2); !other.empty()) {
+  TOWLINE_ASSIGN_OR_RETURN(const std::string other,
+                           FindOtherWriter(destination, options.task, there.name, rule));
+  if (!other.empty()) {
     return Refuse(absl::StrCat("task ", other, " writes table ", name,
                                " as well: emptying it would take that one's rows"),
                   kMendByHand);
@@ -106,7 +107,7 @@ absl::Status CheckBeside(Connection& destination, const CopierOptions& options, 
 
 // Values of columns that the task does not write would not come back.
 absl::Status CheckOwnColumns(Connection& destination, const Table& there, const CopyTarget& target,
-                             const std::string& name) {
+                             const ExtensionRows& own_rows, const std::string& name) {
   std::vector<std::string> own;
   for (const TableColumn& column : there.columns) {
     const std::string quoted = QuoteIdentifier(column.name);
@@ -115,10 +116,13 @@ absl::Status CheckOwnColumns(Connection& destination, const Table& there, const 
     if (!is_written && column.generated == '\0') own.push_back(quoted);
   }
   if (own.empty()) return absl::OkStatus();
-  TOWLINE_ASSIGN_OR_RETURN(std::string has_values,
-                           destination.QueryValue(absl::StrCat(
-                               "SELECT EXISTS (SELECT FROM ONLY ", name, " WHERE ",
-                               absl::StrJoin(own, " IS NOT NULL OR "), " IS NOT NULL)")));
+  auto ours = own_rows.find(there.name);
+  TOWLINE_ASSIGN_OR_RETURN(
+      std::string has_values,
+      destination.QueryValue(absl::StrCat(
+          "SELECT EXISTS (SELECT FROM ONLY ", name, " WHERE (",
+          absl::StrJoin(own, " IS NOT NULL OR "), " IS NOT NULL)",
+          ours == own_rows.end() ? "" : absl::StrCat(" AND ", AsOperand(ours->second)), ")")));
   if (has_values != "t") return absl::OkStatus();
   return Refuse(
       absl::StrCat("table ", name, " has values in columns that the task does not write (",
@@ -193,19 +197,21 @@ absl::StatusOr<JoinPlan> PlanJoin(Connection& source, Connection& destination,
                                "DESTINATION"));
   }
   TOWLINE_RETURN_IF_ERROR(CheckFit(here, there, /*all_exist=*/true));
+  TOWLINE_RETURN_IF_ERROR(CheckSharedFit(destination, options.rules, here, there));
   if (there.front().kind != 'r' || there.front().has_row_security) {
     return Refuse(absl::StrCat("table ", name,
                                there.front().kind != 'r' ? " is partitioned at the destination"
                                                          : " has row security for our role there"),
                   "Empty and copy it by hand, or drop the task (towline drop) and copy anew.");
   }
-  TOWLINE_RETURN_IF_ERROR(CheckBeside(destination, options, there.front(), name));
+  TOWLINE_RETURN_IF_ERROR(CheckBeside(destination, options, there.front(), RuleText(rule), name));
   JoinPlan plan;
   plan.rule = RuleText(rule);
   plan.target = MakeTarget(here.front(), there.front(), rule,
                            MakePair(source.server_version(), source.server_encoding(),
                                     destination.server_version(), destination.server_encoding()));
-  TOWLINE_RETURN_IF_ERROR(CheckOwnColumns(destination, there.front(), plan.target, name));
+  TOWLINE_RETURN_IF_ERROR(
+      CheckOwnColumns(destination, there.front(), plan.target, options.own_rows, name));
   plan.source_form = *std::move(source_form);
   plan.table = std::move(here.front());
   plan.there = std::move(there.front());

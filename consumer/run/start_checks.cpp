@@ -255,6 +255,23 @@ std::vector<PieceRow> ChangedRules(const std::vector<PieceRow>& pieces,
   return changed;
 }
 
+absl::Status CheckSharedKept(const TaskRow& task, const std::vector<PieceRow>& pieces,
+                             const TableRules& rules) {
+  for (const PieceRow& piece : pieces) {
+    if (piece.state == "removed") continue;
+    auto rule = rules.find(piece.table);
+    const std::string now = rule == rules.end() ? "" : SharedText(RuleText(&rule->second));
+    if (now == SharedText(piece.rule)) continue;
+    return WithHint(
+        absl::InvalidArgumentError(absl::StrCat(
+            "shared of ", QuoteQualified(piece.table.schema, piece.table.name),
+            " differs from that under which it was copied: other tasks' rows would be taken for "
+            "this one's")),
+        absl::StrCat("Put it back. ", StartAgainHint(task)));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status RefuseRuleChange(const TaskRow& task, const std::vector<PieceRow>& changed) {
   constexpr size_t kNamedMax = 5;
   std::vector<std::string> names;

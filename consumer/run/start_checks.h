@@ -69,6 +69,12 @@ bool IsLeftSlot(const TaskRow& task, const std::string& database, const SlotInfo
 std::vector<PieceRow> ChangedRules(const std::vector<PieceRow>& pieces,
                                    const std::vector<Table>& tables, const TableRules& rules);
 
+// kInvalidArgument if the rule of one says now that other rows of the destination's table are the
+// task's than it said when the table was copied (TableRule::shared). No word of the user mends
+// that.
+absl::Status CheckSharedKept(const TaskRow& task, const std::vector<PieceRow>& pieces,
+                             const TableRules& rules);
+
 // kInvalidArgument that names tables and both ways to go on.
 absl::Status RefuseRuleChange(const TaskRow& task, const std::vector<PieceRow>& changed);
 

@@ -59,9 +59,12 @@ ORDER BY 1, 2
 // How many were set, without a number, and the numbers of those that are not there. MATERIALIZED:
 // the conditions are met before setval() runs.
 constexpr char kSetSql[] = R"sql(
-WITH given AS MATERIALIZED (
+WITH gate AS MATERIALIZED (
+  SELECT CASE WHEN $5::boolean THEN pg_catalog.pg_advisory_xact_lock(
+    pg_catalog.hashtextextended('towline sequences', 0)) END),
+given AS MATERIALIZED (
   SELECT v.number, c.oid, v.last_value, v.is_called
-  FROM unnest($1::text[], $2::text[], $3::bigint[], $4::boolean[])
+  FROM gate CROSS JOIN unnest($1::text[], $2::text[], $3::bigint[], $4::boolean[])
        WITH ORDINALITY AS v(schema_name, name, last_value, is_called, number)
   LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = v.schema_name
   LEFT JOIN pg_catalog.pg_class c
@@ -73,8 +76,9 @@ chosen AS MATERIALIZED (
   CROSS JOIN LATERAL (SELECT pg_catalog.pg_sequence_last_value(v.oid) AS last_value) here
   WHERE NOT ($5::boolean AND here.last_value IS NOT NULL
              AND NOT s.seqcycle
-             AND CASE WHEN s.seqincrement > 0 THEN here.last_value > v.last_value
-                      ELSE here.last_value < v.last_value END))
+             AND (CASE WHEN s.seqincrement > 0 THEN here.last_value > v.last_value
+                       ELSE here.last_value < v.last_value END
+                  OR here.last_value = v.last_value AND NOT v.is_called)))
 SELECT NULL::bigint, pg_catalog.count(pg_catalog.setval(chosen.oid::regclass, last_value, is_called)) FROM chosen
 UNION ALL
 SELECT number, 0 FROM given WHERE oid IS NULL

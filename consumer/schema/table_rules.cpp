@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "base/check.h"
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "pg/quoting.h"
@@ -14,6 +15,10 @@
 
 namespace towline {
 namespace {
+
+// In the text of a rule, behind all others.
+constexpr absl::string_view kSharedMember = ",\"shared\":";
+constexpr absl::string_view kSharedValue = ",\"value\":";
 
 std::string JsonString(absl::string_view text) {
   std::string json = "\"";
@@ -89,6 +94,7 @@ class Publisher {
     }
     if (!rule.has_columns) return absl::OkStatus();
     TOWLINE_RETURN_IF_ERROR(CheckNames(rule, *table));
+    TOWLINE_RETURN_IF_ERROR(CheckShared(rule, *table));
     std::vector<TableColumn> columns;
     for (TableColumn& column : table->columns) {
       const RuleColumn* listed = rule.FindColumn(column.name);
@@ -130,6 +136,23 @@ class Publisher {
       }
     }
     return absl::OkStatus();
+  }
+
+  // A cast may say something else than the literal: 'eu'::"char".
+  absl::Status CheckShared(const TableRule& rule, const Table& table) {
+    if (rule.shared.empty()) return absl::OkStatus();
+    if (table.kind != 'r' || !table.ancestors.empty()) {
+      return Refuse(table, "a partitioned table, or a partition, cannot be shared");
+    }
+    const RuleColumn* column = rule.FindColumn(rule.shared);
+    TOWLINE_CHECK(column != nullptr && column->expression.has_value());
+    absl::StatusOr<std::string> is_same = source_.QueryValue(
+        absl::StrCat("SELECT COALESCE(", AsOperand(*column->expression),
+                     "::pg_catalog.text = ", QuoteLiteral(rule.shared_value), ", false)"));
+    if (!is_same.ok()) return ExplainRuleError(is_same.status(), table, "shared");
+    if (*is_same == "t") return absl::OkStatus();
+    return Refuse(table, absl::StrCat("the expression of ", QuoteIdentifier(rule.shared),
+                                      " gives another value than it says"));
   }
 
   absl::Status Bind(const Table& table, absl::string_view what, const std::string& sql) {
@@ -250,7 +273,31 @@ std::string RulesJson(const TableRules& rules) {
 std::string RuleText(const TableRule* rule) {
   if (rule == nullptr) return "";
   std::string members = MembersJson(*rule);
+  if (!rule->shared.empty()) {
+    absl::StrAppend(&members, kSharedMember, "{\"column\":", JsonString(rule->shared), kSharedValue,
+                    JsonString(rule->shared_value), "}");
+  }
   return members.empty() ? "" : absl::StrCat("{", members.substr(1), "}");
+}
+
+std::string SharedText(absl::string_view rule_text) {
+  // In a name or an expression its quotes would be escaped.
+  const size_t at = rule_text.find(kSharedMember);
+  return at == absl::string_view::npos ? "" : std::string(rule_text.substr(at));
+}
+
+bool AreApart(absl::string_view rule_text, absl::string_view other_rule_text) {
+  const std::string one = SharedText(rule_text);
+  const std::string other = SharedText(other_rule_text);
+  if (one.empty() || other.empty()) return false;
+  auto column = [](absl::string_view text) { return text.substr(0, text.find(kSharedValue)); };
+  return column(one) == column(other) && one != other;
+}
+
+std::string SharedCondition(const TableRule& rule, absl::string_view alias) {
+  if (rule.shared.empty()) return "";
+  return absl::StrCat(alias, QuoteIdentifier(rule.shared), " OPERATOR(pg_catalog.=) ",
+                      QuoteLiteral(rule.shared_value));
 }
 
 std::string AsOperand(const std::string& expression) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "model/table.h"
 #include "model/table_rule.h"
 #include "pg/connection.h"
@@ -31,6 +32,16 @@ std::string RulesJson(const TableRules& rules);
 // What a rule says, without its table's name: two rules with equal texts do the same. Empty for
 // null.
 std::string RuleText(const TableRule* rule);
+
+// The part of such a text that says which rows are the task's (TableRule::shared); empty: all.
+std::string SharedText(absl::string_view rule_text);
+
+// Whether tasks with these rules write other rows of one table.
+bool AreApart(absl::string_view rule_text, absl::string_view other_rule_text);
+
+// True for the task's rows of the destination's table, as a term of a WHERE clause; empty: all are.
+// `alias`: before the column's name, with its dot.
+std::string SharedCondition(const TableRule& rule, absl::string_view alias = "");
 
 // The text as one operand: it can be nothing but what stands between the parentheses
 // (config/expression_text.h has looked at it), and a comment in it ends with its line.

@@ -41,6 +41,7 @@ struct CopierOptions {
   std::function<std::string(const Table&)> existing;
   TableRules rules;
   ExtensionRows extension_rows;  // of the selected tables of extensions, which have rules by them
+  ExtensionRows own_rows;  // of these tables only such rows are the task's (schema/shared_rows.h)
   SchemaOptions schema;
   // Captured DDL follows: a command that only some snapshots of the copy hold cannot be placed, so
   // tables that cannot be divided by a key share one. For the same reason the schema is that of the

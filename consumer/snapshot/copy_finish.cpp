@@ -85,7 +85,12 @@ absl::Status CopySequences(const CopierOptions& options, Connection& destination
     LogWarning("no right to read a sequence of the source; its value is not carried over",
                {{"sequence", QuoteQualified(name.schema, name.name)}});
   }
-  absl::StatusOr<SequencesSet> set = SetSequences(destination, values, has_append);
+  // Other tasks may have set the same sequences.
+  const bool is_shared =
+      std::any_of(options.rules.begin(), options.rules.end(),
+                  [](const auto& named) { return !named.second.shared.empty(); });
+  absl::StatusOr<SequencesSet> set =
+      SetSequences(destination, values, /*never_back=*/has_append || is_shared);
   TOWLINE_RETURN_IF_ERROR(WithContext(set.status(), "setting the sequences"));
   LogInfo("sequences set", {{"count", absl::StrCat(set->count)}});
   if (std::string missing = NameSequences(set->missing); !missing.empty()) {

@@ -11,6 +11,7 @@
 #include "pg/quoting.h"
 #include "schema/array_literal.h"
 #include "schema/post_data.h"
+#include "schema/shared_rows.h"
 #include "schema/table_fit.h"
 #include "snapshot/copy_plan.h"
 #include "snapshot/copy_resume.h"
@@ -22,6 +23,7 @@
 #include "snapshot/missing_roles.h"
 #include "snapshot/range_plan.h"
 #include "snapshot/table_copier.h"
+#include "state/other_writer.h"
 
 namespace towline {
 namespace {
@@ -120,6 +122,7 @@ absl::StatusOr<std::optional<std::string>> CopyRun::GoOn(const Left& left, CopyS
                            OpenDestination(options_, "schema", kSchemaOrigin, store_, shutdown_));
   TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> there, ReadDestination(session, tables));
   if (!CheckFit(tables, there, /*all_exist=*/true).ok()) return std::optional<std::string>();
+  TOWLINE_RETURN_IF_ERROR(CheckSharedFit(session, options_.rules, tables, there));
   TOWLINE_RETURN_IF_ERROR(AddEmptied(session, left, there));
   for (const PieceRow& piece : left.pieces) {
     if (again_.contains(piece.table)) {
@@ -186,6 +189,7 @@ absl::StatusOr<std::string> CopyRun::CopyOthersAgain(const Left& left, CopyStart
   TOWLINE_ASSIGN_OR_RETURN(Connection session,
                            OpenDestination(options_, "schema", kSchemaOrigin, store_, shutdown_));
   TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> there, ReadDestination(session, tables));
+  TOWLINE_RETURN_IF_ERROR(CheckSharedFit(session, options_.rules, tables, there));
   again_ = ChangedTables(left.pieces, left.shapes, snapshot.tables(), options_.rules);
   for (size_t i = 0; i < tables.size(); ++i) {
     if (!HasRowsToCopy(tables[i])) continue;
@@ -246,6 +250,7 @@ absl::StatusOr<std::string> CopyRun::CopyOthersAgain(const Left& left, CopyStart
       StatementsOf(start.dump, snapshot.tables(), plans, /*is_at_once=*/false),
       {number, snapshot.text(), snapshot.lsn_after(), ShapeOf(snapshot.tables()), start.catalogs}));
   FaultPoint("copy:schema-stored");
+  TOWLINE_RETURN_IF_ERROR(CheckSharedAlone(session, options_.task, options_.rules));
   TOWLINE_RETURN_IF_ERROR(EmptyAsAsked(session, others));
   TOWLINE_RETURN_IF_ERROR(MakeSchema(session, tables));
   TOWLINE_RETURN_IF_ERROR(StoreShapes(snapshot.tables()));
@@ -304,7 +309,7 @@ absl::Status CopyRun::AddEmptied(Connection& session, const Left& left,
     filled.push_back(table);
   }
   while (true) {
-    TOWLINE_ASSIGN_OR_RETURN(TableName emptied, FindEmptied(session, filled));
+    TOWLINE_ASSIGN_OR_RETURN(TableName emptied, FindEmptied(session, filled, options_.own_rows));
     if (emptied.name.empty()) return absl::OkStatus();
     again_[emptied] = "it is empty at the destination, by what was streamed or by somebody else";
     std::erase_if(filled, [&emptied](const Table& table) { return table.name == emptied; });

@@ -8,6 +8,7 @@
 #include "base/status_macros.h"
 #include "pg/quoting.h"
 #include "schema/post_data.h"
+#include "schema/shared_rows.h"
 #include "schema/table_fit.h"
 #include "snapshot/copy_finish.h"
 #include "snapshot/copy_plan.h"
@@ -17,6 +18,7 @@
 #include "snapshot/range_plan.h"
 #include "snapshot/schema_runner.h"
 #include "snapshot/table_copier.h"
+#include "state/other_writer.h"
 
 namespace towline {
 namespace {
@@ -92,6 +94,7 @@ absl::Status CopyRun::StartOver() {
   TOWLINE_RETURN_IF_ERROR(LeaveOutMissingRoles(session, &start.dump));
   TOWLINE_RETURN_IF_ERROR(StoreSchema(start));
   FaultPoint("copy:schema-stored");
+  TOWLINE_RETURN_IF_ERROR(CheckSharedAlone(session, options_.task, options_.rules));
   TOWLINE_RETURN_IF_ERROR(EmptyAsAsked(session, tables));
   TOWLINE_RETURN_IF_ERROR(MakeSchema(session, tables));
   TOWLINE_RETURN_IF_ERROR(StoreShapes(start.snapshot.tables()));
@@ -121,17 +124,18 @@ std::string CopyRun::EffectivePolicy(const Table& source, const Table& destinati
 absl::Status CopyRun::LookAtDestination(Connection& session, const std::vector<Table>& tables) {
   TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> there, ReadDestination(session, tables));
   std::vector<Table> looked_at = there;
-  if (!begun_.empty()) {
+  if (!begun_.empty() && options_.copies_schema) {
     // A crash may have come between their creation and AdjustTables().
     for (size_t i = 0; i < tables.size(); ++i) {
       if (FindRule(options_.rules, tables[i]) != nullptr) looked_at[i].oid = 0;
     }
   }
   TOWLINE_RETURN_IF_ERROR(CheckFit(tables, looked_at, /*all_exist=*/!options_.copies_schema));
+  TOWLINE_RETURN_IF_ERROR(CheckSharedFit(session, options_.rules, tables, there));
   std::set<TableName> ours = ours_;
   for (const auto& [name, piece] : kept_pieces_) ours.insert(name);
   TOWLINE_RETURN_IF_ERROR(CheckExistingRows(
-      session, tables, there, {options_.existing, ours, options_.extension_rows, streamed_}));
+      session, tables, there, {options_.existing, ours, options_.own_rows, streamed_}));
   for (size_t i = 0; i < tables.size(); ++i) {
     if (there[i].oid != 0) existed_.insert(there[i].name);
     auto kept = kept_pieces_.find(tables[i].name);
@@ -215,7 +219,7 @@ absl::Status CopyRun::EmptyBegun(Connection& session) {
   TOWLINE_RETURN_IF_ERROR(CheckKnowsExtensionRows(session, tables));
   TOWLINE_RETURN_IF_ERROR(session.Exec("BEGIN").status());
   TOWLINE_RETURN_IF_ERROR(CheckEpoch(session, store_.claim()));
-  TOWLINE_RETURN_IF_ERROR(EmptyTables(session, tables, options_.extension_rows));
+  TOWLINE_RETURN_IF_ERROR(EmptyTables(session, tables, options_.own_rows));
   return session.Exec("COMMIT").status();
 }
 
@@ -230,7 +234,7 @@ absl::Status CopyRun::EmptyAsAsked(Connection& session, const std::vector<Table>
   if (asked.empty()) return absl::OkStatus();
   TOWLINE_RETURN_IF_ERROR(session.Exec("BEGIN").status());
   TOWLINE_RETURN_IF_ERROR(CheckEpoch(session, store_.claim()));
-  TOWLINE_RETURN_IF_ERROR(EmptyTables(session, asked, options_.extension_rows));
+  TOWLINE_RETURN_IF_ERROR(EmptyTables(session, asked, options_.own_rows));
   return session.Exec("COMMIT").status();
 }
 

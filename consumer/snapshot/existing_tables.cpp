@@ -32,24 +32,24 @@ std::string NameSome(const std::vector<std::string>& lines) {
   return text;
 }
 
-// " WHERE ..." for the users' rows of an extension's table; empty: all rows are the users'.
-std::string WhoseRows(const ExtensionRows& extension_rows, const TableName& table) {
-  auto found = extension_rows.find(table);
-  return found == extension_rows.end() ? "" : absl::StrCat(" WHERE ", AsOperand(found->second));
+// " WHERE ..." for the rows that count, of a table that holds others; empty: all do.
+std::string WhoseRows(const ExtensionRows& own_rows, const TableName& table) {
+  auto found = own_rows.find(table);
+  return found == own_rows.end() ? "" : absl::StrCat(" WHERE ", AsOperand(found->second));
 }
 
 // Indexes of those that hold at least one row.
 absl::StatusOr<std::vector<size_t>> FindFilled(Connection& session,
                                                const std::vector<Table>& tables,
                                                const std::vector<size_t>& asked,
-                                               const ExtensionRows& extension_rows) {
+                                               const ExtensionRows& own_rows) {
   std::vector<size_t> filled;
   for (size_t start = 0; start < asked.size(); start += kTablesPerQuery) {
     std::string sql;
     for (size_t i = start; i < std::min(asked.size(), start + kTablesPerQuery); ++i) {
       absl::StrAppend(&sql, i == start ? "" : " UNION ALL ", "SELECT ", asked[i],
                       " WHERE EXISTS (SELECT FROM ONLY ", Qualified(tables[asked[i]]),
-                      WhoseRows(extension_rows, tables[asked[i]].name), ")");
+                      WhoseRows(own_rows, tables[asked[i]].name), ")");
     }
     TOWLINE_ASSIGN_OR_RETURN(Result result, session.Query(sql));
     for (int row = 0; row < result.row_count(); ++row) {
@@ -115,7 +115,7 @@ absl::Status CheckExistingRows(Connection& session, const std::vector<Table>& so
     if (policy != "truncate" && !may_keep_rows) asked.push_back(i);
   }
   TOWLINE_ASSIGN_OR_RETURN(std::vector<size_t> filled,
-                           FindFilled(session, destination, asked, check.extension_rows));
+                           FindFilled(session, destination, asked, check.own_rows));
   if (filled.empty()) return absl::OkStatus();
   std::vector<std::string> lines;
   size_t streamed = 0;
@@ -176,10 +176,11 @@ absl::Status CheckFit(const std::vector<Table>& source, const std::vector<Table>
           statements.empty() ? "" : " At the destination: ", absl::StrJoin(statements, " ")));
 }
 
-absl::StatusOr<TableName> FindEmptied(Connection& session, const std::vector<Table>& tables) {
+absl::StatusOr<TableName> FindEmptied(Connection& session, const std::vector<Table>& tables,
+                                      const ExtensionRows& own_rows) {
   std::vector<size_t> all(tables.size());
   std::iota(all.begin(), all.end(), size_t{0});
-  TOWLINE_ASSIGN_OR_RETURN(std::vector<size_t> filled, FindFilled(session, tables, all, {}));
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<size_t> filled, FindFilled(session, tables, all, own_rows));
   std::set<size_t> found(filled.begin(), filled.end());
   for (size_t i : all) {
     if (!found.contains(i)) return tables[i].name;
@@ -192,11 +193,10 @@ absl::StatusOr<bool> AreReferenced(Connection& session, const std::vector<Table>
   return !referenced.empty();
 }
 
-absl::Status LockToEmpty(Connection& session, const Table& table,
-                         const ExtensionRows& extension_rows) {
+absl::Status LockToEmpty(Connection& session, const Table& table, const ExtensionRows& own_rows) {
   const std::string name = Qualified(table);
   TOWLINE_ASSIGN_OR_RETURN(std::set<Oid> referenced, FindReferenced(session, {table}));
-  const bool is_truncated = referenced.empty() && WhoseRows(extension_rows, table.name).empty();
+  const bool is_truncated = referenced.empty() && WhoseRows(own_rows, table.name).empty();
   const std::string emptying = is_truncated ? "TRUNCATE" : "DELETE";
   TOWLINE_ASSIGN_OR_RETURN(Result rights,
                            session.Query(kRightsSql, {{absl::StrCat(table.oid), emptying}}));
@@ -231,7 +231,7 @@ absl::StatusOr<std::string> DescribeHolders(Connection& session, const Table& ta
 }
 
 absl::Status EmptyTables(Connection& session, const std::vector<Table>& tables,
-                         const ExtensionRows& extension_rows) {
+                         const ExtensionRows& own_rows) {
   std::vector<Table> emptied;
   for (const Table& table : tables) {
     if (table.oid != 0 && table.kind == 'r') emptied.push_back(table);
@@ -240,7 +240,7 @@ absl::Status EmptyTables(Connection& session, const std::vector<Table>& tables,
   std::vector<std::string> truncated;
   for (const Table& table : emptied) {
     std::string name = Qualified(table);
-    std::string where = WhoseRows(extension_rows, table.name);
+    std::string where = WhoseRows(own_rows, table.name);
     if (!referenced.contains(table.oid) && where.empty()) {
       truncated.push_back("ONLY " + name);
       continue;

@@ -19,7 +19,7 @@ struct ExistingCheck {
   std::function<std::string(const Table&)> policy;  // of tables of the source
   // Tables that an earlier try of this copy has begun: their rows are ours.
   std::set<TableName> ours;
-  ExtensionRows extension_rows = {};  // of these tables only the users' rows count
+  ExtensionRows own_rows = {};  // of these tables only such rows count
   // Tables that came while an earlier try of this copy went on, and that its stream has written.
   std::set<TableName> streamed = {};
 };
@@ -35,8 +35,9 @@ absl::Status CheckExistingRows(Connection& session, const std::vector<Table>& so
 absl::Status CheckFit(const std::vector<Table>& source, const std::vector<Table>& destination,
                       bool all_exist);
 
-// Of tables that should hold rows one that holds none; empty name: all do.
-absl::StatusOr<TableName> FindEmptied(Connection& session, const std::vector<Table>& tables);
+// Of tables that should hold rows of ours one that holds none; empty name: all do.
+absl::StatusOr<TableName> FindEmptied(Connection& session, const std::vector<Table>& tables,
+                                      const ExtensionRows& own_rows);
 
 // Whether foreign keys of other tables refer to these.
 absl::StatusOr<bool> AreReferenced(Connection& session, const std::vector<Table>& tables);
@@ -44,8 +45,7 @@ absl::StatusOr<bool> AreReferenced(Connection& session, const std::vector<Table>
 // In the session's transaction: nobody else writes the table until its end, nor reads it where
 // EmptyTables() will truncate it; the session's lock_timeout is the limit. kFailedPrecondition
 // naming the rights that are missing for emptying and filling it.
-absl::Status LockToEmpty(Connection& session, const Table& table,
-                         const ExtensionRows& extension_rows);
+absl::Status LockToEmpty(Connection& session, const Table& table, const ExtensionRows& own_rows);
 
 // Who holds locks on the table just now, as people read it.
 absl::StatusOr<std::string> DescribeHolders(Connection& session, const Table& table);
@@ -53,8 +53,8 @@ absl::StatusOr<std::string> DescribeHolders(Connection& session, const Table& ta
 // Empties them in the session's transaction: by one TRUNCATE, and by DELETE what tables outside the
 // list refer to, as TRUNCATE refuses those even in the replica role (hazards C2). Partitioned
 // tables, and tables with oid 0, are passed over.
-// Of an extension's tables the users' rows go.
+// Of the tables in `own_rows` only those rows go.
 absl::Status EmptyTables(Connection& session, const std::vector<Table>& tables,
-                         const ExtensionRows& extension_rows);
+                         const ExtensionRows& own_rows);
 
 }  // namespace towline

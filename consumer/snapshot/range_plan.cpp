@@ -97,6 +97,7 @@ std::string WhyNotRanged(const Table& there, const ChunkKey& key, const TableRul
   if (rule != nullptr && rule->operations != RuleOperations()) {
     return "its rule leaves out operations";
   }
+  if (rule != nullptr && !rule->shared.empty()) return "other tasks write the table as well";
   return "";
 }
 

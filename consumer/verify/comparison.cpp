@@ -117,7 +117,8 @@ class Comparison {
             .rules = options_.rules,
             .extension_rows = {},
             .finds_extension_tables = options_.compares_extension_tables,
-            .apart = task_.apart};
+            .apart = task_.apart,
+            .shared = task_.shared};
   }
 
   // The configuration does not know of them, and may mean not to.

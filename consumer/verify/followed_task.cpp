@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "pg/quoting.h"
+#include "schema/table_rules.h"
 #include "state/state_store.h"
 
 namespace towline {
@@ -92,6 +93,14 @@ absl::StatusOr<FollowedTask> FindFollowedTask(const TaskSearch& search, Connecti
   FollowedTask task;
   if (found == tasks.end()) {
     if (search.is_given) return NoSuchTask(search.task, tasks);
+    for (const TaskRow& row : tasks) {
+      TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces,
+                               StateStore::ReadPieces(destination, row.task));
+      for (const PieceRow& piece : pieces) {
+        std::string shared = SharedText(piece.rule);
+        if (!shared.empty()) task.shared[piece.table].insert(std::move(shared));
+      }
+    }
     return task;
   }
   TOWLINE_ASSIGN_OR_RETURN(ServerIdentity source_identity,
@@ -110,7 +119,10 @@ absl::StatusOr<FollowedTask> FindFollowedTask(const TaskSearch& search, Connecti
   task.apart = TablesApart(pieces);
   for (const PieceRow& piece : pieces) {
     if (piece.is_added && piece.state != "removed") task.added.push_back(piece.table);
-    if (piece.state != "removed") continue;
+    if (piece.state != "removed") {
+      task.shared[piece.table].insert(SharedText(piece.rule));
+      continue;
+    }
     task.removed.push_back(QuoteQualified(piece.table.schema, piece.table.name));
   }
   // Without a slot (stages without stream) nothing moves, and nothing is waited for.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -21,8 +22,11 @@ struct FollowedTask {
   std::string followed;  // the same of one whose position is waited for
   absl::Duration stand_max;
   std::map<TableName, std::string> apart;  // tables that do not follow the source, and why
-  std::vector<std::string> removed;        // patterns of those that have left the task
-  std::vector<TableName> added;            // beside what the configuration selects
+  // Of tables in which several tasks have rows: what a rule may say of whose they are
+  // (SharedText()). Of a task all its tables.
+  std::map<TableName, std::set<std::string>> shared;
+  std::vector<std::string> removed;  // patterns of those that have left the task
+  std::vector<TableName> added;      // beside what the configuration selects
 };
 
 struct TaskSearch {

@@ -83,6 +83,8 @@ std::string KeySql(const ComparedTable& table, const ReadRow& row) {
         row.values[static_cast<size_t>(column - table.destination.values.begin())];
     parts.push_back(absl::StrCat(part.value, " = ", Literal(value), "::", part.type));
   }
+  // Rows that are not compared do not count, whatever their key.
+  if (!parts.empty() && !table.destination.where.empty()) parts.push_back(table.destination.where);
   return absl::StrJoin(parts, " AND ");
 }
 

@@ -11,6 +11,7 @@
 #include "pg/quoting.h"
 #include "schema/table_rules.h"
 #include "state/origin.h"
+#include "state/other_writer.h"
 #include "state/position.h"
 #include "state/prepared.h"
 #include "state/replica_role.h"
@@ -345,13 +346,10 @@ absl::Status Repairer::HoldTask(PairReader& reader, const ComparedTable& table) 
   // Held to the end: a table that is to be copied again is emptied after this repair or before.
   TOWLINE_ASSIGN_OR_RETURN(
       Result piece,
-      session_.Query(
-          "SELECT p.state IN ('copied', 'streamed'), p.existing = 'append', "
-          "COALESCE((SELECT pg_catalog.min(o.task) FROM towline_state.piece o WHERE o.task <> $1 "
-          "AND o.schema_name = $2 AND o.table_name = $3 AND o.state <> 'removed'), '') "
-          "FROM towline_state.piece p WHERE p.task = $1 AND p.schema_name = $2 "
-          "AND p.table_name = $3 FOR SHARE OF p",
-          std::vector<Param>{options_.task, table.name.schema, table.name.name}));
+      session_.Query("SELECT p.state IN ('copied', 'streamed'), p.existing = 'append', p.rule "
+                     "FROM towline_state.piece p WHERE p.task = $1 AND p.schema_name = $2 "
+                     "AND p.table_name = $3 FOR SHARE OF p",
+                     std::vector<Param>{options_.task, table.name.schema, table.name.name}));
   if (piece.row_count() == 0) return absl::OkStatus();
   if (!piece.GetBool(0, 0)) {
     return absl::FailedPreconditionError("the table is being copied again");
@@ -362,7 +360,9 @@ absl::Status Repairer::HoldTask(PairReader& reader, const ComparedTable& table) 
         "the table keeps rows of its own (existing: append): --repair-sql writes the statements "
         "to be looked through");
   }
-  if (const std::string other = piece.GetString(0, 2); !other.empty()) {
+  TOWLINE_ASSIGN_OR_RETURN(const std::string other,
+                           FindOtherWriter(session_, options_.task, table.name, piece.Get(0, 2)));
+  if (!other.empty()) {
     return absl::FailedPreconditionError(absl::StrCat(
         "task ", other,
         " writes the table as well: --repair-sql writes the statements to be looked through"));

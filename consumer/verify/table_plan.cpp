@@ -58,6 +58,12 @@ class TablePlan {
     } else if (rule != nullptr && rule->operations != RuleOperations()) {
       decide(VerifyVerdict::kUndecided,
              "its rule leaves operations out, so the two may differ; leave it out (--exclude)");
+    } else if (auto shared = options_.shared.find(source.name);
+               shared != options_.shared.end() &&
+               !shared->second.contains(SharedText(RuleText(rule)))) {
+      decide(VerifyVerdict::kUndecided,
+             "its rows at the destination are of several tasks, and its rule does not say of "
+             "which task as that was copied (shared)");
     } else if (!pair.undecided.empty()) {
       decide(VerifyVerdict::kUndecided, pair.undecided);
     } else if (pair.destination.oid == 0) {
@@ -66,9 +72,11 @@ class TablePlan {
       decide(VerifyVerdict::kDifferent, absl::StrJoin(pair.misfit, "; "));
     } else {
       auto condition = extension_rows_.find(source.name);
-      job.table = MakeComparedTable(
-          source, pair.destination, rule,
-          condition == extension_rows_.end() ? "" : AsOperand(condition->second), hash);
+      std::string own = rule == nullptr ? "" : SharedCondition(*rule);
+      if (condition != extension_rows_.end()) {
+        own = absl::StrCat(AsOperand(condition->second), own.empty() ? "" : " AND ", own);
+      }
+      job.table = MakeComparedTable(source, pair.destination, rule, own, hash);
     }
     return job;
   }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,7 @@ struct TablePlanOptions {
   ExtensionRows extension_rows;
   bool finds_extension_tables = false;
   std::map<TableName, std::string> apart;  // tables that do not follow the source, and why
+  std::map<TableName, std::set<std::string>> shared = {};  // followed_task.h
 };
 
 // The largest first: with several workers the end is not one of them alone. Sessions whose

@@ -54,7 +54,7 @@ class TargetTest : public testing::Test {
       if (relation_.columns[i].is_sent) relation_.sent.push_back(static_cast<int>(i));
       if (relation_.columns[i].is_in_key) relation_.key.push_back(static_cast<int>(i));
     }
-    return MakeTarget(relation_, table_, catalog_, overwrites);
+    return MakeTarget(relation_, table_, catalog_, overwrites, true, &rule_);
   }
   void MakeFull() {
     relation_.replica_identity = ReplicaIdentity::kFull;
@@ -70,7 +70,58 @@ class TargetTest : public testing::Test {
   Relation relation_;
   Table table_;
   TargetCatalog catalog_;
+  TableRule rule_;
 };
+
+// The rule adds column o, which is the same for all rows of the task.
+TEST_F(TargetTest, SharedTableIsWrittenWithinItsOwnRows) {
+  relation_.columns.push_back(SourceColumn("o", "text", false));
+  TableColumn there = table_.columns[1];
+  there.name = "o";
+  table_.columns.push_back(there);
+  rule_.table = table_.name;
+  rule_.shared = "o";
+  rule_.shared_value = "it's";
+  const std::string own = R"("o" OPERATOR(pg_catalog.=) 'it''s')";
+  EXPECT_THAT(Make().status().message(), HasSubstr("unique index \"t_pkey\" without column \"o\""));
+  table_.unique_indexes[0].columns = {"o"};
+  EXPECT_THAT(Make().status().message(), HasSubstr("no unique index on its key"));
+  table_.unique_indexes[0].columns = {"o", "id"};
+  Target target = Make().value();
+  EXPECT_TRUE(target.is_key_unique);
+  EXPECT_TRUE(target.can_copy);
+  EXPECT_EQ(Sql(target, Action::kDelete), R"(DELETE FROM ONLY "s"."t" WHERE "id" = $1 AND )" + own);
+  EXPECT_THAT(Sql(target, Action::kUpdate), HasSubstr(R"( WHERE "id" = $6 AND )" + own));
+  EXPECT_THAT(Sql(target, Action::kOverwrite), HasSubstr(R"(ON CONFLICT ("id","o") DO UPDATE)"));
+  EXPECT_THAT(Sql(target, Action::kInsertMissing),
+              HasSubstr(R"(ON CONFLICT ("id","o") DO NOTHING)"));
+  EXPECT_THAT(Sql(target, Action::kReplace), HasSubstr(own + " RETURNING"));
+  EXPECT_EQ(Sql(target, Action::kDeleteOccupant),
+            R"(DELETE FROM ONLY "s"."t" WHERE "id" = $1 AND )" + own +
+                R"( AND NOT ("id" = $2 AND )" + own + ")");
+  UniqueKey key;
+  key.expressions = key.columns = {"\"a\""};
+  key.equals = {"="};
+  StatementShape shape;
+  shape.action = Action::kDeleteOccupants;
+  shape.occupied = &key;
+  EXPECT_THAT(BuildStatement(target, shape).sql,
+              HasSubstr("EXISTS (SELECT FROM wanted) AND there." + own));
+  SetShape set;
+  set.kind = ChangeKind::kDelete;
+  EXPECT_THAT(BuildSetStatement(target, set).sql, HasSubstr("AND d." + own));
+  set.kind = ChangeKind::kUpdate;
+  EXPECT_THAT(BuildSetStatement(target, set).sql, HasSubstr("AND d." + own));
+  table_.unique_indexes.clear();
+  MakeFull();
+  target = Make().value();
+  EXPECT_EQ(target.matching, Matching::kExact);
+  EXPECT_THAT(Sql(target, Action::kDelete, OldImage::kFull), HasSubstr(own + " LIMIT 1)"));
+  set.kind = ChangeKind::kDelete;
+  EXPECT_THAT(BuildSetStatement(target, set).sql, HasSubstr("AND d." + own + ") AS m"));
+  rule_.shared = "gone";
+  EXPECT_THAT(Make().status().message(), HasSubstr("gets no value for column \"gone\""));
+}
 
 TEST_F(TargetTest, PlainTable) {
   Target target = Make().value();

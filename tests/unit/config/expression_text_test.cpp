@@ -50,6 +50,18 @@ TEST(ExpressionTextTest, WhatCouldLeaveItsParenthesesIsRefused) {
   EXPECT_THAT(ErrorOf("1e'\\' ) '"), testing::IsEmpty());
 }
 
+TEST(ExpressionTextTest, LiteralsAreKnownByTheirText) {
+  EXPECT_EQ(LiteralValue("'eu'"), "eu");
+  EXPECT_EQ(LiteralValue(" 'it''s' :: pg_catalog.text "), "it's");
+  EXPECT_EQ(LiteralValue("''::text"), "");
+  EXPECT_EQ(LiteralValue("-7::int4"), "-7");
+  EXPECT_EQ(LiteralValue("12"), "12");
+  for (const char* text : {"eu", "'eu", "'eu' || 'x'", "upper('eu')", "7 + 1", "-", "", "1.5",
+                           "'eu'::varchar(1)", "E'eu'", "'a' 'b'", "7::int4 + 1"}) {
+    EXPECT_EQ(LiteralValue(text), std::nullopt) << text;
+  }
+}
+
 TEST(ExpressionTextTest, NothingAndTooMuchAreRefused) {
   EXPECT_EQ(ErrorOf(" \n"), "is empty");
   EXPECT_THAT(ErrorOf(absl::string_view("a\0b", 3)), HasSubstr("\\0"));

@@ -262,6 +262,20 @@ TEST(StartChecksTest, RulesAreComparedWithThoseOfTheCopy) {
   rules[{"s", "plain"}].where = "true";
   EXPECT_EQ(ChangedRules(pieces, tables, rules).size(), 2u);
 
+  // Not by any word: other tasks' rows.
+  rules.clear();
+  pieces[1].rule = "{\"columns\":[],\"shared\":{\"column\":\"c\",\"value\":\"v\"}}";
+  EXPECT_EQ(ExitCode(CheckSharedKept(NewTask(), pieces, rules)), 2);
+  rules[pieces[1].table].shared = "c";
+  rules[pieces[1].table].has_columns = true;
+  EXPECT_FALSE(CheckSharedKept(NewTask(), pieces, rules).ok());
+  rules[pieces[1].table].shared_value = "v";
+  EXPECT_TRUE(CheckSharedKept(NewTask(), pieces, rules).ok());
+  pieces[1].rule = "";
+  EXPECT_FALSE(CheckSharedKept(NewTask(), pieces, rules).ok());
+  pieces[1].state = "removed";
+  EXPECT_TRUE(CheckSharedKept(NewTask(), pieces, rules).ok());
+
   absl::Status refused = RefuseRuleChange(NewTask(), changed);
   EXPECT_EQ(ExitCode(refused), 2);
   EXPECT_NE(refused.message().find("\"s\".\"leaf\" differ from those under which it was copied"),

@@ -56,5 +56,31 @@ TEST(TableRulesTest, TextTellsRulesApartAndNotTheirTables) {
   EXPECT_NE(RuleText(&rule), RuleText(&other));
 }
 
+TEST(TableRulesTest, SharedRowsAreToldByOneColumn) {
+  TableRule rule = RuleOf({"s", "t"});
+  rule.has_columns = true;
+  rule.columns = {{"id", std::nullopt}, {"a,\"shared\":{b", "','"}, {"o\"r", "'it''s'"}};
+  const std::string plain = RuleText(&rule);
+  EXPECT_EQ(SharedText(plain), "");
+  EXPECT_EQ(SharedCondition(rule), "");
+  rule.shared = "o\"r";
+  rule.shared_value = "it's";
+  const std::string shared = RuleText(&rule);
+  EXPECT_EQ(SharedText(shared), ",\"shared\":{\"column\":\"o\\\"r\",\"value\":\"it's\"}}");
+  EXPECT_EQ(SharedCondition(rule, "d."), "d.\"o\"\"r\" OPERATOR(pg_catalog.=) 'it''s'");
+  EXPECT_EQ(RulesJson({{rule.table, rule}}).find("shared\":{\"column"), std::string::npos);
+
+  TableRule other = rule;
+  EXPECT_FALSE(AreApart(shared, RuleText(&other)));  // the same rows
+  other.columns[1].name = "c";
+  EXPECT_FALSE(AreApart(shared, RuleText(&other)));
+  other.shared_value = "its";
+  EXPECT_TRUE(AreApart(shared, RuleText(&other)));
+  EXPECT_FALSE(AreApart(shared, plain));
+  EXPECT_FALSE(AreApart(plain, shared));
+  other.shared = "c";  // a row may have both values
+  EXPECT_FALSE(AreApart(shared, RuleText(&other)));
+}
+
 }  // namespace
 }  // namespace towline

@@ -85,6 +85,11 @@ TEST(RepairPlanTest, GuardedStatementsStandForThemselves) {
                   "INSERT INTO \"public\".\"t\" (\"id\", \"v\") OVERRIDING SYSTEM VALUE SELECT "
                   "'1', NULL WHERE NOT EXISTS (SELECT FROM ONLY \"public\".\"t\" WHERE \"id\" = "
                   "'1'::pg_catalog.int4)"));
+  // Of several tasks' rows only those that are compared tell that the row is there.
+  ComparedTable shared = Table();
+  shared.destination.where = "o = 'x'";
+  EXPECT_THAT(Sql(shared, {{&wanted, nullptr, {}}}, {.is_guarded = true}).front(),
+              testing::HasSubstr("WHERE \"id\" = '1'::pg_catalog.int4 AND o = 'x')"));
 }
 
 TEST(RepairPlanTest, ManyRowsGoByFewStatements) {
