@@ -20,6 +20,7 @@
 #include "base/timed_wait.h"
 #include "pg/quoting.h"
 #include "state/verify_record.h"
+#include "verify/deferred_constraints.h"
 #include "verify/followed_task.h"
 #include "verify/later_tables.h"
 #include "verify/repair_file.h"
@@ -418,6 +419,9 @@ class Comparison {
                              ReadCopyMark(reader.destination(), task_.recorded, table));
     TOWLINE_RETURN_IF_ERROR(
         VerifyTable(reader, *std::move(job->table), options, shutdown_, &job->report));
+    if (job->report.verdict == VerifyVerdict::kEqual && !options_.is_count_only && !IsSample()) {
+      TOWLINE_RETURN_IF_ERROR(CheckConstraints(reader.destination(), &job->report));
+    }
     if (job->report.verdict != VerifyVerdict::kEqual) {
       TOWLINE_ASSIGN_OR_RETURN(CopyMark after,
                                ReadCopyMark(reader.destination(), task_.recorded, table));
@@ -426,6 +430,24 @@ class Comparison {
         job->report.note =
             "it left the stream, or was copied again, meanwhile: what differs may be owed to that";
       }
+    }
+    return absl::OkStatus();
+  }
+
+  static absl::Status CheckConstraints(Connection& destination, TableReport* report) {
+    absl::StatusOr<std::string> broken = FindBrokenConstraints(destination, report->table);
+    if (absl::IsCancelled(broken.status()) || absl::IsUnavailable(broken.status())) {
+      return broken.status();
+    }
+    if (!broken.ok()) {
+      report->verdict = VerifyVerdict::kUndecided;
+      report->note = Describe(broken.status());
+    } else if (!broken->empty()) {
+      report->verdict = VerifyVerdict::kDifferent;
+      report->note = absl::StrCat(
+          "its rows are the source's, and break deferrable constraints of the destination, which "
+          "nothing enforces for what Towline writes: ",
+          *broken);
     }
     return absl::OkStatus();
   }

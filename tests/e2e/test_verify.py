@@ -238,7 +238,18 @@ def test_without_a_task_the_two_are_compared_as_they_are(source, destination, to
     destination.execute("DELETE FROM t WHERE ctid = (SELECT max(ctid) FROM t)")
     status, tables = verify(towline, "--include", "public.t")
     assert (status, list(tables)) == (EQUAL, ["t"])
-    destination.execute("ALTER TABLE t DROP v")
+    # What nothing enforces under the replica role is looked for.
+    destination.execute("ALTER TABLE t ADD CONSTRAINT later UNIQUE (v) DEFERRABLE, ADD CONSTRAINT apart EXCLUDE (v WITH =) "
+                        "WHERE (id > 0) DEFERRABLE, ADD CONSTRAINT kept UNIQUE (id) DEFERRABLE")
+    assert verify(towline, "--include", "public.t")[0] == EQUAL
+    source.execute("INSERT INTO t VALUES (3, 'a'), (4, NULL), (5, NULL)")
+    destination.execute("SET session_replication_role = replica; INSERT INTO t VALUES ('a', 3), (NULL, 4), (NULL, 5)")
+    status, tables = verify(towline, "--include", "public.t")
+    assert status == DIFFERENT and tables["t"]["note"].endswith(': "apart", "later"'), tables["t"]["note"]
+    source.execute("DELETE FROM t WHERE id = 3")
+    destination.execute("DELETE FROM t WHERE id = 3")
+    assert verify(towline, "--include", "public.t")[0] == EQUAL
+    destination.execute("ALTER TABLE t DROP v CASCADE")
     status, tables = verify(towline, "--include", "public.t")
     assert status == DIFFERENT and "\"v\" (text) is missing" in tables["t"]["note"]
 
