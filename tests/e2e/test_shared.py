@@ -21,7 +21,7 @@ CREATE SEQUENCE orders_id_seq;
 CREATE SEQUENCE tickets;
 CREATE TABLE orders (region text, id int, total int, note text, own text, PRIMARY KEY (id, region));
 CREATE UNIQUE INDEX ON orders (region, total);
-CREATE TABLE lines (region varchar(10), line text, n numeric);
+CREATE TABLE lines (region text, line text, n numeric);
 """
 FILL = ("INSERT INTO orders (total, note) SELECT i, '{0} ' || i FROM generate_series(1, 300) i",
         "INSERT INTO lines SELECT 'line ' || i % 5, i % 3 FROM generate_series(1, 60) i")
@@ -174,7 +174,7 @@ def test_what_cannot_be_shared_is_refused(towline_factory, source, other_source,
 
     def refused_table(what):
         found = check()["destination.tables"]
-        assert found["level"] == "fail" and what in found["message"], found
+        assert found["level"] == "fail" and what in found["found"], found
 
     # By the configuration alone.
     for more in ({"schema": "copy"}, {"schema": "skip", "ddl": "apply"}, {"schema": "skip", "existing": "append"}):
@@ -207,14 +207,14 @@ def test_what_cannot_be_shared_is_refused(towline_factory, source, other_source,
 
     # Rows of the task's value are in the way, others are not.
     destination.execute("INSERT INTO orders VALUES ('eu', 1, 1), ('asia', 1, 1)")
-    assert "with rows" in check()["destination.rows"]["message"]
+    assert "with rows" in check()["destination.rows"]["found"]
     destination.execute("DELETE FROM orders WHERE region = 'eu'")
     eu.start().wait_for_state("streaming")
     eu.wait_until_caught_up()
     assert destination.value("SELECT count(*) FROM orders WHERE region = 'asia'") == 1
     # Another task with the same value, or with none, may not come.
     found = findings(other.call("check", "--json"))["task.other_task"]
-    assert found["level"] == "fail" and "writes 2 tables" in found["message"], found
+    assert found["level"] == "fail" and "writes 2 tables" in found["found"], found
     configure(other, {}, schema="skip")
     assert findings(other.call("check", "--json"))["task.other_task"]["level"] == "fail"
     configure(other, rules("us"), schema="skip")
