@@ -30,8 +30,7 @@ std::string WhyChanged(const PieceRow& piece, const std::map<TableName, std::str
   if (RuleText(FindRule(rules, table)) != piece.rule) return "its rule has changed";
   auto shape = shapes.find(piece.table);
   if (shape == shapes.end()) {
-    return piece.state == "copied" ? "an older version of towline has copied it"
-                                   : "it was not begun again";
+    return piece.state == "copied" ? "an older version of towline has copied it" : kTableNotBegun;
   }
   const std::string now = TableShape(table);
   return shape->second == now ? "" : DescribeShapeChange(shape->second, now);

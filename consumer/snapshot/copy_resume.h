@@ -39,6 +39,7 @@ std::map<TableName, std::string> ChangedTables(const std::vector<PieceRow>& piec
 
 inline constexpr char kTableIsGone[] = "it is gone, or not selected any more";
 inline constexpr char kTableIsNew[] = "it is new";
+inline constexpr char kTableNotBegun[] = "it was not begun again";
 
 // Whether what is there of the piece is worth keeping while its table is as it was: it is whole, or
 // in ranges of a key, of which those that are not done have left nothing.

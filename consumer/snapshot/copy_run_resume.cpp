@@ -239,7 +239,10 @@ absl::StatusOr<std::string> CopyRun::CopyOthersAgain(const Left& left, CopyStart
   if (!unclear.empty()) return unclear;
   TOWLINE_RETURN_IF_ERROR(LeaveOutMissingRoles(session, &start.dump));
   NoteKept(left.pieces, kept);
-  LogGoingOn(unfinished.size());
+  // What a crash has kept from being begun is no news, and has not changed.
+  std::erase_if(again_, [](const auto& table) { return table.second == kTableNotBegun; });
+  LogGoingOn(
+      static_cast<size_t>(std::count_if(unfinished.begin(), unfinished.end(), HasRowsToCopy)));
   TOWLINE_RETURN_IF_ERROR(store_.ForgetPieces(kept));
   TOWLINE_RETURN_IF_ERROR(EmptyBegun(session));
   FaultPoint("copy:resume-emptied");

@@ -452,6 +452,7 @@ def test_a_table_that_was_altered_is_told_and_waits_for_the_destination(source, 
     assert traces(destination) == before
     destination.execute(f"ALTER TABLE {done} ADD COLUMN more int")
     dies_at(service, "copy:resume-emptied:kill:1")
+    service.wait_for_log(f"copied again.*{done[2:]}.*more.* integer is new")
     assert_others_stay(destination, before, {done})
     service.arguments = [*service.arguments, "--copy-rows-max", "300"]
     service.start()
@@ -459,7 +460,6 @@ def test_a_table_that_was_altered_is_told_and_waits_for_the_destination(source, 
     wait_until(lambda: service.status().get("copy_note"), 60, "the note", explain=service.tail)
     note = service.status()["copy_note"]
     assert f"{len(before) - 1} of {len(pieces(destination))} tables were done and stay" in note, note
-    assert f'"r"."{done[2:]}"' in note, note
     assert "copy went on" in service.call("status", check=True).stdout
     assert service.call("set", "copy_rows_max", "0", check=True)
     service.wait_for_state("streaming")

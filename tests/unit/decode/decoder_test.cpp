@@ -204,7 +204,7 @@ TEST_F(DecoderTest, GreetingComesFirstAndOnce) {
 }
 
 TEST_F(DecoderTest, OtherProtocolIsRefusedWithAHint) {
-  EXPECT_EQ(Decode(FrameBuilder().Hello(5)).code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(Decode(FrameBuilder().Hello(6)).code(), absl::StatusCode::kFailedPrecondition);
 }
 
 TEST_F(DecoderTest, TextsComeInUtf8WhateverTheSourcesEncoding) {
