@@ -257,7 +257,7 @@ TEST_P(ApplierSendTest, ABatchThatCannotBeTakenLeavesTheOneBefore) {
   const absl::Status status = mirror_.applier().Send(std::move(batch));
   EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << status;
   mirror_.Restart();
-  EXPECT_EQ(Position(), Lsn{2000}.ToString());
+  EXPECT_EQ(Position(), Lsn{2100}.ToString());
   EXPECT_EQ(mirror_.Value("SELECT count(*) || ' ' || max(a) FROM dst.t"), "200 a");
 }
 
