@@ -283,13 +283,14 @@ absl::StatusOr<std::string> CopyRun::PlanKept(const std::vector<Table>& tables, 
                                        candidates[table.oid], source.server_encoding());
     if (!choice.key.has_value() || choice.key->column != piece.key->column) {
       return absl::StrCat("table ", label, " was divided by column ",
-                          QuoteIdentifier(piece.key->column), ", which is no key for that any more");
+                          QuoteIdentifier(piece.key->column),
+                          ", which is no key for that any more");
     }
     std::set<std::string> early = KeyIndexes(table, *choice.key, choice.index);
     const std::string needed = UniqueThatCannotWait(start.dump.post, table.name, early);
     if (!needed.empty()) {
-      return absl::StrCat("something else needs unique index ", QuoteIdentifier(needed), " of table ",
-                          label, ", which is copied in ranges of its key");
+      return absl::StrCat("something else needs unique index ", QuoteIdentifier(needed),
+                          " of table ", label, ", which is copied in ranges of its key");
     }
     (*plans)[table.name] = {piece.key, piece.source_form, std::move(early)};
   }
