@@ -494,13 +494,12 @@ absl::Status Service::WriteFolded(size_t table, absl::Span<const towline::Change
   for (uint32_t i = 0; i < changes.size(); ++i) {
     if (folder->Add(i, changes[i])) continue;
     if (!folder->is_empty()) {
-      TOWLINE_RETURN_IF_ERROR(WriteNet(table, folder->Net()));
-      folder->Clear();
+      TOWLINE_RETURN_IF_ERROR(WriteNet(table, folder->TakeNet()));
       if (folder->Add(i, changes[i])) continue;
     }
     TOWLINE_RETURN_IF_ERROR(WriteOne(table, changes[i]));
   }
-  return folder->is_empty() ? absl::OkStatus() : WriteNet(table, folder->Net());
+  return folder->is_empty() ? absl::OkStatus() : WriteNet(table, folder->TakeNet());
 }
 
 // The order within a set is the destination's.
