@@ -44,7 +44,8 @@ def rules(value):
 
 
 def make(factory, source, destination, value, **more):
-    return configure(factory(source, destination), rules(value), schema="skip", **more)
+    service = factory(source, destination, task=source.name)
+    return configure(service, rules(value), schema="skip", **more)
 
 
 @pytest.fixture
