@@ -19,7 +19,7 @@ CREATE SEQUENCE tickets;
 DESTINATION = """
 CREATE SEQUENCE orders_id_seq;
 CREATE SEQUENCE tickets;
-CREATE TABLE orders (region text, id int, total int, note text, own text, PRIMARY KEY (id, region));
+CREATE TABLE orders (region text, id int, total int, note text, PRIMARY KEY (id, region));
 CREATE UNIQUE INDEX ON orders (region, total);
 CREATE TABLE lines (region text, line text, n numeric);
 """
