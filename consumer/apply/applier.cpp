@@ -160,7 +160,11 @@ class Applier::Impl {
     if (sent_->part != BatchPart::kWhole) StepWithNext("SAVEPOINT towline_part");
     absl::Status written = writer_.Write(*sent_, std::move(plan));
     if (!written.ok()) TOWLINE_RETURN_IF_ERROR(WriteRefused(*sent_, written));
-    FaultPoint(ends ? "apply:sent" : "apply:in-part");
+    if (ends) {
+      FaultPoint("apply:sent");
+    } else {
+      FaultPoint("apply:in-part");
+    }
     return absl::OkStatus();
   }
 
