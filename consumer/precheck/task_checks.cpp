@@ -86,7 +86,8 @@ void CheckOtherTask(CheckContext& context) {
   std::vector<std::string> others;
   for (const auto& [task, its_tables] : written) {
     others.push_back(absl::StrCat("task ", task, " writes ", Counted(its_tables.size(), "table"),
-                                  " of these, ", QuotedName(its_tables.front())));
+                                  " of these, ", its_tables.front().schema, ".",
+                                  its_tables.front().name));
   }
   if (others.empty()) {
     context.Pass(kId, "no other task writes these tables");
