@@ -50,7 +50,7 @@ WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND n.nspname !~ '^pg_'
     WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_depend d
                  WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid
                    AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.deptype IN ('a', 'i'))
-      THEN false
+      THEN $1::boolean
     ELSE $1::boolean OR n.nspname = ANY ($2::text[])
   END)
 ORDER BY 1, 2
