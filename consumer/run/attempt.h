@@ -99,7 +99,7 @@ class Attempt {
   absl::Status CheckRulesOf(const std::vector<Table>& tables);
   absl::Status CheckRulesOfCopy();
   absl::StatusOr<StreamSession::Options> StreamOptions(LiveCopy* live);
-  absl::StatusOr<SequenceKeeper::Options> SequenceOptions();
+  SequenceKeeper::Options SequenceOptions() const;
   absl::Status SetStatusInterval(Connection& server);
   absl::Status SetPluginOptions(Connection& source, Connection& server);
   absl::Status ReadDomains(Connection& source);

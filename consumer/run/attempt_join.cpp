@@ -317,8 +317,7 @@ absl::Status Attempt::CopyEach(const CopierOptions& options, const std::vector<J
   TOWLINE_ASSIGN_OR_RETURN(Connection watcher, OpenSource());
   TOWLINE_ASSIGN_OR_RETURN(Connection asker, OpenSource());
   LiveSource source(std::move(asker), live);
-  TOWLINE_ASSIGN_OR_RETURN(SequenceKeeper::Options sequences, SequenceOptions());
-  SequenceKeeper keeper(std::move(sequences), *store_, shutdown_);
+  SequenceKeeper keeper(SequenceOptions(), *store_, shutdown_);
   beside.Begin(live);
   auto on_tick = [&]() -> absl::Status {
     if (outer_.is_requested()) return absl::CancelledError("shutting down");

@@ -164,10 +164,9 @@ absl::Status Attempt::Stream() {
           {{"slot", row_.slot}, {"position", row_.position.ToString()}});
   stop_.set_grace(kStopGrace);
   monitor_->Watch(session.get());
-  TOWLINE_ASSIGN_OR_RETURN(SequenceKeeper::Options sequences, SequenceOptions());
   std::optional<SequenceKeeper> keeper;
   // Two keepers in a circle would drive each other's sequences to their ends.
-  if (context_.config.foreign_origins) keeper.emplace(std::move(sequences), *store_, shutdown_);
+  if (context_.config.foreign_origins) keeper.emplace(SequenceOptions(), *store_, shutdown_);
   absl::Status ended = WatchStream(*session, keeper ? &*keeper : nullptr);
   const std::optional<Oid> copied_again = TableToCopyAgain(ended);
   has_progressed_ |= session->progress().apply.position > row_.position;
@@ -460,17 +459,9 @@ absl::Status Attempt::CheckRules(const std::vector<PieceRow>& known) {
   return store_->SetPieceRules(changed);
 }
 
-absl::StatusOr<SequenceKeeper::Options> Attempt::SequenceOptions() {
-  SequenceKeeper::Options options;
-  options.source = context_.config.source;
-  options.destination = context_.config.destination;
-  options.task = context_.task;
-  options.selection.is_all = context_.config.include.empty();
-  TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_->ReadPieces());
-  for (PieceRow& piece : pieces) {
-    if (piece.state != "removed") options.selection.tables.push_back(std::move(piece.table));
-  }
-  return options;
+SequenceKeeper::Options Attempt::SequenceOptions() const {
+  const Config& config = context_.config;
+  return {config.source, config.destination, config.include.empty(), context_.task};
 }
 
 absl::StatusOr<StreamSession::Options> Attempt::StreamOptions(LiveCopy* live) {

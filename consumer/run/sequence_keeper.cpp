@@ -88,9 +88,16 @@ absl::Status SequenceKeeper::Connect() {
 
 absl::Status SequenceKeeper::TryLook(Lsn applied) {
   TOWLINE_RETURN_IF_ERROR(Connect());
+  // Anew each time: tables come by schema changes, and leave.
+  SequenceSelection selection;
+  selection.is_all = options_.is_all;
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_.ReadPieces());
+  for (PieceRow& piece : pieces) {
+    if (piece.state != "removed") selection.tables.push_back(std::move(piece.table));
+  }
   std::vector<TableName> unreadable;  // named by the check and at the copy
   TOWLINE_ASSIGN_OR_RETURN(std::vector<SequenceValue> values,
-                           ReadSequences(*source_, options_.selection, &unreadable));
+                           ReadSequences(*source_, selection, &unreadable));
   std::vector<SequenceValue> moved;
   for (const SequenceValue& value : values) {
     auto before = seen_.find(value.name);

@@ -28,7 +28,7 @@ class SequenceKeeper {
   struct Options {
     ConnectOptions source;
     ConnectOptions destination;
-    SequenceSelection selection;
+    bool is_all = true;  // schemas: see SequenceSelection
     std::string task;
   };
   // `store` and `shutdown` outlive it; `store` is used on the caller's thread.

@@ -15,11 +15,19 @@ namespace {
 constexpr size_t kSequencesPerQuery = 200;
 
 constexpr char kSequencesSql[] = R"sql(
-WITH of_tables(oid) AS MATERIALIZED (
-  SELECT CASE WHEN d.classid = 'pg_catalog.pg_class'::regclass THEN d.objid ELSE used.refobjid END
+WITH named(oid) AS MATERIALIZED (
+  SELECT t.oid
   FROM unnest($2::text[], $3::text[]) AS wanted(schema_name, name)
   JOIN pg_catalog.pg_namespace tn ON tn.nspname = wanted.schema_name
-  JOIN pg_catalog.pg_class t ON t.relnamespace = tn.oid AND t.relname = wanted.name
+  JOIN pg_catalog.pg_class t ON t.relnamespace = tn.oid AND t.relname = wanted.name),
+-- An identity belongs to the partitioned table, and rows to its partitions.
+tables(oid) AS MATERIALIZED (
+  SELECT oid FROM named
+  UNION SELECT above.relid::oid
+  FROM named CROSS JOIN LATERAL pg_catalog.pg_partition_ancestors(named.oid) AS above(relid)),
+of_tables(oid) AS MATERIALIZED (
+  SELECT CASE WHEN d.classid = 'pg_catalog.pg_class'::regclass THEN d.objid ELSE used.refobjid END
+  FROM tables t
   JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = t.oid
     AND (d.classid = 'pg_catalog.pg_class'::regclass OR d.classid = 'pg_catalog.pg_attrdef'::regclass)
   LEFT JOIN pg_catalog.pg_depend used ON d.classid = 'pg_catalog.pg_attrdef'::regclass
@@ -27,9 +35,7 @@ WITH of_tables(oid) AS MATERIALIZED (
     AND used.refclassid = 'pg_catalog.pg_class'::regclass),
 of_extensions(oid) AS MATERIALIZED (
   SELECT pg_catalog.unnest(e.extconfig)
-  FROM unnest($2::text[], $3::text[]) AS wanted(schema_name, name)
-  JOIN pg_catalog.pg_namespace tn ON tn.nspname = wanted.schema_name
-  JOIN pg_catalog.pg_class t ON t.relnamespace = tn.oid AND t.relname = wanted.name
+  FROM named t
   JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = t.oid
     AND d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.deptype = 'e'
   JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid)
@@ -50,7 +56,7 @@ WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND n.nspname !~ '^pg_'
     WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_depend d
                  WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid
                    AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.deptype IN ('a', 'i'))
-      THEN $1::boolean
+      THEN false
     ELSE $1::boolean OR n.nspname = ANY ($2::text[])
   END)
 ORDER BY 1, 2
