@@ -44,6 +44,14 @@ LEFT JOIN pg_catalog.pg_available_extension_versions v
 WHERE e.extname NOT IN ('plpgsql', 'towline') ORDER BY 1
 )sql";
 
+constexpr char kExtensionSequencesSql[] = R"sql(
+SELECT n.nspname, c.relname
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid
+  AND d.deptype = 'e'
+WHERE c.relkind = 'S'
+)sql";
+
 constexpr char kOwnersSql[] = R"sql(
 SELECT DISTINCT r.rolname FROM pg_catalog.pg_shdepend d
 JOIN pg_catalog.pg_roles r ON r.oid = d.refobjid AND d.refclassid = 'pg_authid'::regclass
@@ -125,6 +133,13 @@ absl::StatusOr<GrantsTouched> ReadTouched(const Config& config, Connection& sour
   for (SequenceValue& value : values) touched.sequences.push_back(std::move(value.name));
   touched.sequences.insert(touched.sequences.end(), unreadable.begin(), unreadable.end());
   std::sort(touched.sequences.begin(), touched.sequences.end());
+  TOWLINE_ASSIGN_OR_RETURN(Result members, source.Exec(kExtensionSequencesSql));
+  for (int row = 0; row < members.row_count(); ++row) {
+    const TableName name{members.GetString(row, 0), members.GetString(row, 1)};
+    if (std::binary_search(touched.sequences.begin(), touched.sequences.end(), name)) {
+      touched.extension_sequences.push_back(name);
+    }
+  }
   TOWLINE_ASSIGN_OR_RETURN(
       Result security, source.Query("SELECT COALESCE(pg_catalog.bool_or(relrowsecurity), false), "
                                     "COALESCE(pg_catalog.bool_or(relforcerowsecurity), false) "
@@ -277,19 +292,34 @@ absl::StatusOr<bool> AddForRelations(const std::vector<TableName>& names, const 
   return has_row_security;
 }
 
-// With the extension, by this script, or there already.
-absl::StatusOr<bool> AddForTables(const Config& config, GrantsServer& destination,
-                                  const GrantsTouched& touched, GrantsScript& script) {
-  constexpr char kRights[] = "SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON TABLE";
-  const Names made =
-      QuotedNames(config.stages.schema ? touched.extension_tables : std::vector<TableName>());
-  script.Grant(kRights, made, destination);
-  std::vector<TableName> tables;
-  for (const Table& table : touched.tables) {
-    const bool is_made = std::find(made.begin(), made.end(), Quoted(table.name)) != made.end();
-    if (!is_made) tables.push_back(table.name);
+// Of relations that are there with their extension, which this script makes, and of others that are
+// there already. Gives whether a table of the latter has row security.
+absl::StatusOr<bool> AddForAll(const std::vector<TableName>& names,
+                               const std::vector<TableName>& made, const char* rights,
+                               GrantsServer& destination, GrantsScript& script) {
+  script.Grant(rights, QuotedNames(made), destination);
+  std::vector<TableName> others;
+  for (const TableName& name : names) {
+    if (std::find(made.begin(), made.end(), name) == made.end()) others.push_back(name);
   }
-  return AddForRelations(tables, kRights, destination, script);
+  return AddForRelations(others, rights, destination, script);
+}
+
+absl::StatusOr<bool> AddForData(const Config& config, GrantsServer& destination,
+                                const GrantsTouched& touched, GrantsScript& script) {
+  const bool are_made = config.stages.schema;
+  std::vector<TableName> tables;
+  for (const Table& table : touched.tables) tables.push_back(table.name);
+  TOWLINE_ASSIGN_OR_RETURN(
+      const bool has_row_security,
+      AddForAll(tables, are_made ? touched.extension_tables : std::vector<TableName>(),
+                "SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON TABLE", destination, script));
+  TOWLINE_RETURN_IF_ERROR(
+      AddForAll(touched.sequences,
+                are_made ? touched.extension_sequences : std::vector<TableName>(),
+                "SELECT, UPDATE ON SEQUENCE", destination, script)
+          .status());
+  return has_row_security;
 }
 
 absl::StatusOr<std::string> DestinationScript(const Config& config, GrantsServer& source,
@@ -318,10 +348,7 @@ absl::StatusOr<std::string> DestinationScript(const Config& config, GrantsServer
   TOWLINE_ASSIGN_OR_RETURN(std::set<std::string> members,
                            AddMemberships(config, source, destination, script));
   TOWLINE_ASSIGN_OR_RETURN(const bool has_row_security,
-                           AddForTables(config, destination, touched, script));
-  TOWLINE_RETURN_IF_ERROR(
-      AddForRelations(touched.sequences, "SELECT, UPDATE ON SEQUENCE", destination, script)
-          .status());
+                           AddForData(config, destination, touched, script));
   if (has_row_security || (config.stages.schema && touched.has_forced_row_security)) {
     script.Add(absl::StrCat("ALTER ROLE ", destination.role, " BYPASSRLS"));
   }

@@ -29,6 +29,7 @@ struct GrantsTouched {
   std::vector<Table> tables;
   std::vector<TableName> extension_tables;  // of these, those that belong to an extension
   std::vector<TableName> sequences;
+  std::vector<TableName> extension_sequences;  // of these
   bool has_row_security = false;
   bool has_forced_row_security = false;
   bool has_large_objects = false;  // and they are copied
