@@ -232,21 +232,27 @@ absl::Status AddDdlAtDestination(const Config& config, GrantsServer& source,
                                  GrantsServer& destination, const GrantsTouched& touched,
                                  const std::set<std::string>& members, GrantsScript& script) {
   if (!config.ddl.is_on || !config.stages.stream) return absl::OkStatus();
+  const std::set<std::string> roles = config.ddl_roles.All();
+  std::vector<std::string> makers;
+  for (const std::string& role : roles) makers.push_back(QuoteIdentifier(role));
+  if (makers.empty()) makers.push_back(destination.role);
   if (config.ddl.Runs(DdlKind::kSchema) || config.ddl.Runs(DdlKind::kExtension)) {
     script.Say(
         "For schemas, and extensions that are trusted, which come later. A command that "
         "only a superuser may run is held.");
-    script.Add(
-        absl::StrCat("GRANT CREATE ON DATABASE ", destination.database, " TO ", destination.role));
+    for (const std::string& maker : makers) {
+      script.Add(absl::StrCat("GRANT CREATE ON DATABASE ", destination.database, " TO ", maker));
+    }
   }
-  const std::set<std::string> roles = config.ddl_roles.All();
   if (!roles.empty()) {
     script.Say(
-        "Schema changes are run as these (ddl_role), which need CREATE in the schemas where they "
-        "make things, and can alter only what they own.");
-  }
-  for (const std::string& role : roles) {
-    script.Add(absl::StrCat("GRANT ", QuoteIdentifier(role), " TO ", destination.role));
+        "Schema changes are run as these (ddl_role). Give them CREATE in the schemas where they "
+        "make things, and the tables that they are to alter: towline check names those that they "
+        "do not own (destination.table_owners).");
+    for (const std::string& maker : makers) {
+      script.Add(absl::StrCat("GRANT ", maker, " TO ", destination.role));
+    }
+    return absl::OkStatus();
   }
   TOWLINE_ASSIGN_OR_RETURN(std::vector<OwnedObject> objects,
                            FindOfOthers(config, source, destination, touched));
