@@ -16,7 +16,7 @@ namespace {
 constexpr char kPartsSql[] = R"sql(
 SELECT k.conname, COALESCE(pg_catalog.pg_get_expr(i.indpred, i.indrelid), ''),
        pg_catalog.pg_get_indexdef(i.indexrelid, part.n, false),
-       CASE WHEN k.contype = 'x' THEN
+       CASE WHEN k.conexclop IS NOT NULL THEN
          (SELECT pg_catalog.format('OPERATOR(%I.%s)', n.nspname, o.oprname)
           FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace
           WHERE o.oid = k.conexclop[part.n])

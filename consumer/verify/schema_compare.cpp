@@ -60,12 +60,16 @@ bool IsBehind(const SequenceValue& source, const SequenceValue& destination) {
 }
 
 absl::StatusOr<std::vector<std::string>> FindBehind(const std::vector<SequenceValue>& wanted,
-                                                    Connection& destination) {
+                                                    Connection& destination, SchemaReport* report) {
   SequenceSelection every;
   every.is_every = true;
   std::vector<TableName> unreadable;
   TOWLINE_ASSIGN_OR_RETURN(std::vector<SequenceValue> present,
                            ReadSequences(destination, every, &unreadable));
+  for (const TableName& name : unreadable) {
+    report->note = absl::StrCat("sequence ", QuoteQualified(name.schema, name.name),
+                                " may not be read at the destination");
+  }
   std::map<TableName, SequenceValue> by_name;
   for (SequenceValue& value : present) by_name.emplace(value.name, value);
   std::vector<std::string> behind;
@@ -109,7 +113,7 @@ absl::StatusOr<SchemaReport> CompareSchemas(const SchemaCompareOptions& options,
   }
   const absl::Time deadline = SteadyNow() + options.sequence_wait;
   while (true) {
-    TOWLINE_ASSIGN_OR_RETURN(report.sequences_behind, FindBehind(values, destination));
+    TOWLINE_ASSIGN_OR_RETURN(report.sequences_behind, FindBehind(values, destination, &report));
     if (report.sequences_behind.empty() || SteadyNow() >= deadline) return report;
     if (!shutdown.SleepFor(kSequencePoll)) return absl::CancelledError("shutting down");
   }

@@ -62,8 +62,8 @@ class TablePlan {
                shared != options_.shared.end() &&
                !shared->second.contains(SharedText(RuleText(rule)))) {
       decide(VerifyVerdict::kUndecided,
-             "its rows at the destination are of several tasks, and its rule does not say of "
-             "which task as that was copied (shared)");
+             "its rows at the destination are of several tasks, or were when it was copied, and "
+             "its rule does not say the same of them as then (shared)");
     } else if (!pair.undecided.empty()) {
       decide(VerifyVerdict::kUndecided, pair.undecided);
     } else if (pair.destination.oid == 0) {
