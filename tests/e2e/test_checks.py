@@ -413,9 +413,9 @@ def test_settings_of_the_source(towline, source, source_cluster):
                   f"ALTER DATABASE {source.name} SET logical_decoding_work_mem = '64kB'",
                   "CREATE TABLE t (id int PRIMARY KEY, v text)",
                   "INSERT INTO t SELECT n, repeat('x', 1000) FROM generate_series(1, 3000) n")
-    source_cluster.configure(max_slot_wal_keep_size="1MB")
+    source_cluster.configure(max_slot_wal_keep_size="16MB")
     try:
-        found = check(towline, "--copy-rate-max", "8kB")
+        found = check(towline, "--copy-rate-max", "1kB")
         hasty = check(towline)["capacity.wal_kept"]
     finally:
         source_cluster.configure(max_slot_wal_keep_size="1GB")
@@ -425,8 +425,8 @@ def test_settings_of_the_source(towline, source, source_cluster):
     assert found["source.logical_decoding_work_mem"]["found"] == "logical_decoding_work_mem is 64kB"
     assert found["capacity.wal_kept"]["where"] == "source" and found["capacity.wal_kept"]["needs"] == "reload"
     # Against what the source writes while rows are copied, and not against their size.
-    assert re.search(r"max_slot_wal_keep_size is 1024 kB; the copy may take [0-9]+m[0-9]+s \([0-9]+ kB of tables and indexes at "
-                     r"copy_rate_max, 8192 bytes/s\), and the source writes [0-9]+ [a-zA-Z]+/s of log \(on average of the last ",
+    assert re.search(r"max_slot_wal_keep_size is 16 MB; the copy may take [0-9]+m[0-9]+s \([0-9]+ kB of tables and indexes at "
+                     r"copy_rate_max, 1024 bytes/s\), and the source writes [0-9]+ [a-zA-Z]+/s of log \(on average of the last ",
                      found["capacity.wal_kept"]["found"]), found["capacity.wal_kept"]
     assert "at an assumed 20 MB/s" in hasty["found"] and hasty["level"] == "pass", hasty
     assert "of tables and" in found["capacity.disk_space"]["found"]

@@ -288,6 +288,7 @@ TEST_P(MovedRowsServerTest, WhatIsNotSeenYetIsWaitedFor) {
   MovedRow by_other = moved;
   const std::string xid = Need(other.QueryValue("SELECT pg_current_xact_id()"), "xid");
   ASSERT_TRUE(absl::SimpleAtoi(xid, &by_other.xid));
+  by_other.writer = by_other.xid;
   EXPECT_EQ(Read(by_other).verdict, Verdict::kNotYet);
   EXPECT_EQ(Read(moved).verdict, Verdict::kRead);
   Need(other.Exec("LOCK TABLE moved.t IN ACCESS EXCLUSIVE MODE"), "lock");
