@@ -323,11 +323,16 @@ absl::StatusOr<Target> MakeTarget(const Relation& relation, const Table& table,
   if (!shared.ok()) return shared;
   target.is_key_unique = target.matching == Matching::kKey && HasUsableKey(target, rule);
   if (!target.shared.empty() && target.matching == Matching::kKey && !target.is_key_unique) {
+    std::vector<std::string> key;
+    for (int column : target.match) {
+      key.push_back(target.columns[static_cast<size_t>(column)].name);
+    }
+    key.push_back(target.shared);
     return Unfit(relation,
                  absl::StrCat("it is shared and has no unique index on its key and column ",
                               target.shared, " together"),
-                 absl::StrCat("At the destination: CREATE UNIQUE INDEX ON ", target.sql_name,
-                              " (the key's columns, ", target.shared, ");"));
+                 absl::StrCat("At the destination: CREATE UNIQUE INDEX ON ", target.sql_name, " (",
+                              absl::StrJoin(key, ", "), ");"));
   }
   target.overwrites = overwrites && target.is_key_unique;
   for (int column : target.written) {

@@ -286,7 +286,7 @@ std::string StatusText(const KnownTask& task) {
     AddLine(out, "copy", CopyText(status));
     if (status.tables_done < status.tables_total) {
       AddLine(out, "copy limit", LimitText(status));
-      AddLine(out, "copy went on", status.copy_note);
+      AddLine(out, "copy note", status.copy_note);
     }
     absl::StrAppend(&out, CopyingTables(status));
   }

@@ -56,6 +56,7 @@ struct TableOptionSpec {
   // Under "schema.*"; null: it is for single tables only.
   std::function<absl::Status(Config&, const std::string& schema, const TableValue& value)>
       set_schema{};
+  bool excludes_others = false;  // the example has it as a comment: some others do not go with it
 };
 const std::vector<TableOptionSpec>& TableOptionTable();
 

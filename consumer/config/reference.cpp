@@ -123,7 +123,8 @@ std::string OptionsMarkdown() {
 std::string ExampleYaml() {
   std::string out =
       "# Every option of towline. Written by `towline reference --example` from\n"
-      "# consumer/config/option_table.cpp. What is commented out stands at its default.\n";
+      "# consumer/config/option_table.cpp. What is commented out stands at its default,\n"
+      "# or does not go with all the others.\n";
   std::string section;
   for (const OptionSpec& option : OptionTable()) {
     std::vector<std::string> parts = absl::StrSplit(option.path, absl::MaxSplits('.', 1));
@@ -145,8 +146,9 @@ std::string ExampleYaml() {
   }
   absl::StrAppend(&out, "\n# Keys of single tables.\ntable:\n  \"public.audit\":\n");
   for (const TableOptionSpec& option : TableOptionTable()) {
-    absl::StrAppend(&out, Wrapped(option.help, "    #"), "    # ", option.range, "\n    ",
-                    option.key, ": ", option.example, "\n");
+    absl::StrAppend(&out, Wrapped(option.help, "    #"), "    # ", option.range,
+                    option.excludes_others ? "\n    # " : "\n    ", option.key, ": ",
+                    option.example, "\n");
   }
   return out;
 }

@@ -235,16 +235,20 @@ const std::vector<TableOptionSpec>& TableOptionTable() {
        "under a new name adds a column.",
        "[id, region, {email: \"left(email, 2)\"}, {origin: \"'eu'::text\"}]",
        TableValueKind::kColumns, SetColumns},
-      {"shared", "a name",
+      {"shared",
+       "a name",
        "The column of columns that tells the task's rows from those of other tasks in the same "
-       "table "
-       "of the destination; its expression is a string or an integer, another one for each task "
+       "table of the destination; its expression is a string or an integer, another one for each "
+       "task. Needs schema: skip, and goes with no ddl, existing: append or operations "
        "(docs/shared.md).",
-       "origin", TableValueKind::kWord,
+       "origin",
+       TableValueKind::kWord,
        [](Config& config, const TableName& name, const TableValue& value) {
          RuleFor(config, name).shared = value.words[0];
          return absl::OkStatus();
-       }},
+       },
+       {},
+       /*excludes_others=*/true},
       {"operations", kOperationsRange,
        "What is streamed of the table's changes. The first copy brings the rows in any case.",
        "[insert, update]", TableValueKind::kWords, SetOperations},

@@ -89,7 +89,7 @@ void CheckDiskSpace(CheckContext& context, int64_t table_bytes, int64_t index_by
                                            : ""));
 }
 
-// How long the copy takes at most, in seconds, and why we think so.
+// About how long the copy takes, in seconds, and why we think so.
 struct CopyTime {
   int64_t seconds = 0;
   std::string because;  // "3 GB of tables and indexes at an assumed 20 MB/s"

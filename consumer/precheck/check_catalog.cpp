@@ -260,10 +260,12 @@ const std::vector<CheckInfo>& CheckCatalog() {
        "that expressions add, of the same types or of types that docs/types.md lists; a key is not "
        "complete without its columns. One that is shared must tell the tasks' rows apart in every "
        "key (docs/shared.md).",
-       "The ALTER TABLE statements of the finding, or drop the table and let towline create it."},
+       "The ALTER TABLE statements of the finding; or, if it is not shared, drop the table and let "
+       "towline create it."},
       {"destination.rows", "fail",
        "Rows that are there already would mix with those of the source.",
-       "Empty the table, or set existing: append or existing: truncate for it."},
+       "Empty the table (one that is shared: only of rows with the task's value), or set existing: "
+       "append or existing: truncate for it."},
       {"destination.referring_rows", "fail, warn",
        "Foreign keys do not act while rows are replicated: where existing: truncate empties a "
        "table, rows of other tables that refer to it stay, without what they refer to.",

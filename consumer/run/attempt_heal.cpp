@@ -174,8 +174,11 @@ absl::Status Attempt::RefuseForeignRows(Connection& destination, const std::vect
     return WithHint(
         absl::FailedPreconditionError(absl::StrCat(
             "table ", table, " has rows at the destination, and the task has never copied it")),
-        "Exclude it from the selection, or empty it at the destination, then run the same command "
-        "again.");
+        own.empty() ? "Exclude it from the selection, or empty it at the destination, then run the "
+                      "same command again."
+                    : absl::StrCat("Exclude it from the selection, or, at the destination: DELETE "
+                                   "FROM ",
+                                   table, " WHERE ", own, "; then run the same command again."));
   }
   return absl::OkStatus();
 }

@@ -267,7 +267,9 @@ absl::Status CheckSharedKept(const TaskRow& task, const std::vector<PieceRow>& p
             "shared of ", QuoteQualified(piece.table.schema, piece.table.name),
             " differs from that under which it was copied: other tasks' rows would be taken for "
             "this one's")),
-        absl::StrCat("Put it back. ", StartAgainHint(task)));
+        absl::StrCat("Put it back; or towline drop --task ", task.task,
+                     " with both URIs, DELETE the rows with the value of then, no others, and run "
+                     "it with the new one."));
   }
   return absl::OkStatus();
 }

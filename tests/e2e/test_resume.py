@@ -460,7 +460,7 @@ def test_a_table_that_was_altered_is_told_and_waits_for_the_destination(source, 
     wait_until(lambda: service.status().get("copy_note"), 60, "the note", explain=service.tail)
     note = service.status()["copy_note"]
     assert f"{len(before) - 1} of {len(pieces(destination))} tables were done and stay" in note, note
-    assert "copy went on" in service.call("status", check=True).stdout
+    assert "copy note" in service.call("status", check=True).stdout
     assert service.call("set", "copy_rows_max", "0", check=True)
     service.wait_for_state("streaming")
     assert_others_stay(destination, before, {done})

@@ -123,7 +123,7 @@ TEST(StatusTextTest, CopyShowsTotalsLimitsAndTheTablesBeingCopied) {
   task.status.tables = {orders, begun, waiting};
   std::string text = StatusText(task);
   EXPECT_THAT(text,
-              HasSubstr("copy went on it was interrupted: 1 of 3 tables were done and stay\n"));
+              HasSubstr("copy note    it was interrupted: 1 of 3 tables were done and stay\n"));
   EXPECT_THAT(text, HasSubstr("copy         0/3 tables, 100 MB of 400 MB (25%), 12,345 rows, 10 "
                               "MB/s, 2,000 rows/s, ETA 30s\n"));
   EXPECT_THAT(text, HasSubstr("copy limit   20 MB/s, 5,000 rows/s\n"));
