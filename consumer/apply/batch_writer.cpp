@@ -78,6 +78,7 @@ absl::Status BatchWriter::ReadTargetsOf(const Batch& batch) {
     const Relation* relation = target.relation;
     TOWLINE_RETURN_IF_ERROR(CheckIsCopied(*relation));
     TOWLINE_RETURN_IF_ERROR(CheckRewrite(target));
+    TOWLINE_RETURN_IF_ERROR(CheckIsShared(*relation, target.table));
     // In a prepared transaction the note would be in the way of the next one until its outcome.
     if (batch.two_phase == TwoPhase::kNone) {
       TOWLINE_RETURN_IF_ERROR(NoteNewTable(*relation, target.table));
@@ -127,6 +128,20 @@ absl::Status BatchWriter::CheckRewrite(const Target& target) {
                    "; run again, and add the column when the task is past the rewrite."));
 }
 
+// Of a table that comes later nobody has looked whose rows of the task's value are there.
+absl::Status BatchWriter::CheckIsShared(const Relation& relation, const Table& table) const {
+  if (relation.kind == 'p' || options_.source_oids.contains(relation.name)) return absl::OkStatus();
+  const TableRule* rule = FindRule(options_.policies.rules, relation.name, table.ancestors);
+  if (rule == nullptr || rule->shared.empty()) return absl::OkStatus();
+  return WithFailedTable(
+      WithHint(absl::FailedPreconditionError(
+                   absl::StrCat("table ", QuoteQualified(relation.name.schema, relation.name.name),
+                                " is shared with other tasks, and was not there at the copy")),
+               "Take its rule out and exclude it (tables.exclude), run again; then take both back "
+               "and ask for it by towline table add; or, once it is parked, by table rejoin."),
+      {relation.name, relation.oid});
+}
+
 // So that another table of this name is known as such after a restart.
 absl::Status BatchWriter::NoteNewTable(const Relation& relation, const Table& table) {
   if (relation.kind == 'p' || options_.source_oids.contains(relation.name)) return absl::OkStatus();
@@ -137,17 +152,6 @@ absl::Status BatchWriter::NoteNewTable(const Relation& relation, const Table& ta
         {{"table", QuoteQualified(relation.name.schema, relation.name.name)}});
   }
   const TableRule* rule = FindRule(options_.policies.rules, relation.name, table.ancestors);
-  if (rule != nullptr && !rule->shared.empty()) {
-    // Whose rows of this value are there nobody has looked at.
-    return WithFailedTable(
-        WithHint(
-            absl::FailedPreconditionError(
-                absl::StrCat("table ", QuoteQualified(relation.name.schema, relation.name.name),
-                             " is shared with other tasks, and was not there at the copy")),
-            "Take its rule out and exclude it (tables.exclude), run again; then take both back "
-            "and ask for it by towline table add."),
-        {relation.name, relation.oid});
-  }
   options_.source_oids[relation.name] = relation.oid;
   noted_.push_back(relation.name);
   return AddStreamedPiece(*connection_, options_.claim, relation.name, relation.oid,

@@ -57,7 +57,7 @@ bool ParkedTables::Holds(const Relation& relation) const {
 }
 
 absl::Status ParkedTables::Add(const FailedTable& table) {
-  TOWLINE_RETURN_IF_ERROR(ParkPiece(*connection_, claim_, table,
+  TOWLINE_RETURN_IF_ERROR(ParkPiece(*connection_, claim_, table, /*rule=*/"",
                                     "a schema change that was not carried: towline ddl list"));
   oids_[table.name] = table.source_oid;
   if (table.source_oid != 0) by_oid_.insert(table.source_oid);

@@ -137,7 +137,7 @@ absl::Status Attempt::ParkUnselected() {
   }
   for (const FailedTable& table : left) {
     TOWLINE_RETURN_IF_ERROR(store_->ParkTable(
-        table,
+        table, /*rule=*/"",
         "include and exclude did not select it any more: what is written to it at the source "
         "does not come"));
     LogWarning("a table is parked, because include and exclude did not select it any more",
@@ -299,7 +299,7 @@ absl::Status Attempt::Come(const TableRequest& request, const JoinPlan& plan) {
     TOWLINE_ASSIGN_OR_RETURN(const bool is_empty, LockToJoin(session, request, plan));
     TOWLINE_RETURN_IF_ERROR(
         request.action == "add"
-            ? AddPiece(session, store_->claim(), request.table, is_empty)
+            ? AddPiece(session, store_->claim(), request.table, plan.rule, is_empty)
             : SetPieceState(session, store_->claim(), request.table, "joining", ""));
     return ForgetTableRequest(session, store_->claim(), request);
   });

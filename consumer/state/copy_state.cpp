@@ -353,10 +353,11 @@ absl::Status StateStore::CopyAgain(Oid table, absl::string_view why) {
   return stored;
 }
 
-absl::Status StateStore::ParkTable(const FailedTable& table, const std::string& reason) {
+absl::Status StateStore::ParkTable(const FailedTable& table, const std::string& rule,
+                                   const std::string& reason) {
   return InTransaction(connection_, [&]() -> absl::Status {
     TOWLINE_RETURN_IF_ERROR(CheckEpoch(connection_, claim()));
-    return ParkPiece(connection_, claim(), table, reason);
+    return ParkPiece(connection_, claim(), table, rule, reason);
   });
 }
 

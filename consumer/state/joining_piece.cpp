@@ -44,8 +44,8 @@ absl::Status SettleJoined(Connection& session, const TaskClaim& claim) {
 }
 
 absl::Status AddPiece(Connection& session, const TaskClaim& claim, const TableName& table,
-                      bool was_empty) {
-  TOWLINE_RETURN_IF_ERROR(AddStreamedPiece(session, claim, table, /*source_oid=*/0, /*rule=*/""));
+                      const std::string& rule, bool was_empty) {
+  TOWLINE_RETURN_IF_ERROR(AddStreamedPiece(session, claim, table, /*source_oid=*/0, rule));
   TOWLINE_RETURN_IF_ERROR(SetPieceState(session, claim, table, "joining", ""));
   return session
       .Query(

@@ -34,8 +34,9 @@ absl::Status StartJoining(Connection& session, const TaskClaim& claim,
 absl::Status SettleJoined(Connection& session, const TaskClaim& claim);
 
 // In the caller's transaction: a table that the task has not had, or has no more, belongs to it.
-// `was_empty`: it was found so, and must be until its copy begins.
+// `rule`: as it will be copied; other tasks that share the table look at it. `was_empty`: it was
+// found so, and must be until its copy begins.
 absl::Status AddPiece(Connection& session, const TaskClaim& claim, const TableName& table,
-                      bool was_empty);
+                      const std::string& rule, bool was_empty);
 
 }  // namespace towline

@@ -6,9 +6,8 @@
 namespace towline {
 
 absl::Status ParkPiece(Connection& session, const TaskClaim& claim, const FailedTable& table,
-                       const std::string& reason) {
-  TOWLINE_RETURN_IF_ERROR(
-      AddStreamedPiece(session, claim, table.name, table.source_oid, /*rule=*/""));
+                       const std::string& rule, const std::string& reason) {
+  TOWLINE_RETURN_IF_ERROR(AddStreamedPiece(session, claim, table.name, table.source_oid, rule));
   return session
       .Query(
           "UPDATE towline_state.piece SET state = 'parked', source_oid = CASE $4::bigint WHEN 0 "

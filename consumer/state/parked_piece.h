@@ -11,9 +11,9 @@
 namespace towline {
 
 // In the caller's transaction: state parked. A table that was not met yet is known as such from
-// then on. An OID of 0 leaves the one that is stored.
+// then on, with this rule. An OID of 0 leaves the one that is stored.
 absl::Status ParkPiece(Connection& session, const TaskClaim& claim, const FailedTable& table,
-                       const std::string& reason);
+                       const std::string& rule, const std::string& reason);
 
 // In the caller's transaction, of a table that is known: another state out of the stream, and what
 // a copy for itself had begun, or found, is forgotten.

@@ -214,10 +214,11 @@ class StateStore {
   // rows at the destination are emptied by the copy that follows. `why`: for people.
   absl::Status CopyAgain(Oid table, absl::string_view why);
   // The table leaves the stream (state parked): nothing of it is applied or kept any more. One that
-  // has no piece yet gets one.
+  // has no piece yet gets one, with `rule` (RuleText).
+  absl::Status ParkTable(const FailedTable& table, const std::string& rule,
+                         const std::string& reason);
   // It cannot be parked yet, and is not exact any more.
   absl::Status NoteLeft(const TableName& table);
-  absl::Status ParkTable(const FailedTable& table, const std::string& reason);
   // The task's position, and what its copy was, do not count any more: it is in the phase healing
   // until EndHeal(). What it has prepared is given up. One that has begun already begins again.
   absl::Status StartHeal(const std::string& reason, Lsn position_before);

@@ -163,6 +163,47 @@ def test_two_sources_with_the_same_keys(towline_factory, source, other_source, d
     assert eu.stop() == 0
 
 
+def test_tables_that_come_later(towline_factory, source, other_source, destination):
+    """One by `table add`, killed in the middle; one whose first row is met, so that it is parked and rejoins."""
+    sources = {"eu": source, "us": other_source}
+    destination.script(DESTINATION, "CREATE TABLE extra (region text, id int, v text, PRIMARY KEY (id, region))")
+    services = {}
+    for value, database in sources.items():
+        database.script(SOURCE, *(statement.format(value) for statement in FILL))
+        services[value] = make(towline_factory, database, destination, value)
+        services[value].start().wait_for_state("streaming")
+        database.execute("CREATE TABLE extra (id int PRIMARY KEY, v text)")
+        assert services[value].stop() == 0
+        region = {"region": f"'{value}'::text"}
+        configure(services[value], {**rules(value), "public.extra": {"columns": ["id", "v", region], "shared": "region"}},
+                  schema="skip", on_failure="park")
+    eu, us = services["eu"], services["us"]
+    us.fault = "tables:joining:kill:1"
+    us.start().wait_for_state("streaming")
+    us.call("table", "add", "public.extra", check=True)
+    assert us.wait_exit(60) == -signal.SIGKILL, us.tail()
+    us.fault = None
+    # What the other has begun to add is not in its way.
+    eu.start().wait_for_state("streaming")
+    us.start().wait_for_state("streaming")
+    for value, database in sources.items():
+        database.execute(f"INSERT INTO extra SELECT i, '{value}' FROM generate_series(1, 20) i")
+    eu.wait_for_log("is parked, as on_failure says")
+    assert eu.stop() == 0
+    eu.start().wait_for_state("streaming")
+    assert us.stop() == 0
+    us.start().wait_for_state("streaming")
+    eu.call("table", "rejoin", "public.extra", check=True)
+    source.execute("UPDATE extra SET v = 'again' WHERE id < 5")
+    wait_until(lambda: not eu.status().get("table_notes"), 60, "the table to come back")
+    for value, database in sources.items():
+        services[value].wait_until_caught_up()
+        assert destination.query("SELECT id, v FROM extra WHERE region = %s ORDER BY id", [value]) == database.query(
+            "SELECT id, v FROM extra ORDER BY id"), value
+        assert services[value].stop() == 0
+    assert_both(destination, sources)
+
+
 def test_what_cannot_be_shared_is_refused(towline_factory, source, other_source, destination):
     for database in (source, other_source):
         database.script(SOURCE, *(statement.format("x") for statement in FILL))
