@@ -162,7 +162,10 @@ std::vector<DdlSubject> SubjectsOf(const DdlCommand& command,
   }
   std::vector<DdlSubject> subjects;
   for (const TableName& table : tables) subjects.push_back({table.schema, {table}});
-  if (!tables.empty() && KindOf(command) != DdlKind::kSchema) return subjects;
+  // What else a command is of belongs to its tables; but of a DROP the objects that it names are
+  // told, and tables that lose columns by CASCADE.
+  const bool is_drop = absl::StartsWith(command.tag, "DROP ");
+  if (!tables.empty() && !is_drop && KindOf(command) != DdlKind::kSchema) return subjects;
   for (const std::string& schema : others) subjects.push_back({schema, {}});
   return subjects;
 }

@@ -58,7 +58,13 @@ struct UniqueIndex {
   bool is_replica_identity = false;
   bool is_deferrable = false;
   bool is_partial = false;
-  bool is_null_free = false;  // every key column is NOT NULL
+  bool is_null_free = false;    // every key column is NOT NULL
+  std::string definition = {};  // pg_get_indexdef()
+};
+
+struct ExclusionConstraint {
+  std::string name;
+  std::string definition;  // pg_get_constraintdef()
 };
 
 struct Table {
@@ -79,6 +85,7 @@ struct Table {
   int64_t estimated_rows = -1;       // reltuples, -1: never analyzed
   std::vector<TableColumn> columns;  // in attnum order, dropped ones left out
   std::vector<UniqueIndex> unique_indexes;
+  std::vector<ExclusionConstraint> exclusions;
 
   const TableColumn* FindColumn(const std::string& column) const {
     for (const TableColumn& candidate : columns) {

@@ -100,13 +100,18 @@ ORDER BY c.oid, above.number
 
 constexpr char kIndexesSql[] = R"sql(
 SELECT i.indrelid, ic.relname, i.indisprimary, i.indisreplident, NOT i.indimmediate,
-       i.indpred IS NOT NULL, COALESCE(a.attname, ''), COALESCE(a.attnotnull, false), k.position
+       i.indpred IS NOT NULL, COALESCE(a.attname, ''), COALESCE(a.attnotnull, false), k.position,
+       CASE WHEN k.position > 1 THEN '' WHEN x.oid IS NULL
+         THEN COALESCE(pg_catalog.pg_get_indexdef(i.indexrelid), '')
+         ELSE COALESCE(pg_catalog.pg_get_constraintdef(x.oid), '') END, x.oid IS NOT NULL
 FROM pg_catalog.pg_index i
 JOIN pg_catalog.pg_class ic ON ic.oid = i.indexrelid
+LEFT JOIN pg_catalog.pg_constraint x ON x.conindid = i.indexrelid AND x.contype = 'x'
 CROSS JOIN LATERAL pg_catalog.unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, position)
 LEFT JOIN pg_catalog.pg_attribute a
   ON a.attrelid = i.indrelid AND a.attnum = k.attnum AND k.attnum <> 0
-WHERE i.indrelid = ANY ($1::oid[]) AND i.indisunique AND i.indisvalid AND i.indislive
+WHERE i.indrelid = ANY ($1::oid[]) AND (i.indisunique OR i.indisexclusion)
+  AND i.indisvalid AND i.indislive
   AND k.position <= i.indnkeyatts
 ORDER BY i.indrelid, i.indisprimary DESC, ic.relname, k.position
 )sql";
@@ -186,7 +191,12 @@ TableColumn ReadColumnRow(const Result& result, int row, const TypeCatalog& type
 }
 
 void AddIndexRow(const Result& result, int row, Table* table) {
-  if (result.GetInt(row, 8) == 1) {
+  const bool is_first = result.GetInt(row, 8) == 1;
+  if (result.GetBool(row, 10)) {
+    if (is_first) table->exclusions.push_back({result.GetString(row, 1), result.GetString(row, 9)});
+    return;
+  }
+  if (is_first) {
     UniqueIndex index;
     index.name = result.GetString(row, 1);
     index.is_primary = result.GetBool(row, 2);
@@ -194,6 +204,7 @@ void AddIndexRow(const Result& result, int row, Table* table) {
     index.is_deferrable = result.GetBool(row, 4);
     index.is_partial = result.GetBool(row, 5);
     index.is_null_free = true;
+    index.definition = result.GetString(row, 9);
     table->unique_indexes.push_back(std::move(index));
   }
   UniqueIndex& index = table->unique_indexes.back();

@@ -64,7 +64,7 @@ class CopyRun {
   absl::StatusOr<std::string> PlanKept(const std::vector<Table>& tables, CopyStart& start,
                                        std::map<TableName, RangedPlan>* plans) const;
   absl::Status AddEmptied(Connection& session, const Left& left, const std::vector<Table>& there);
-  absl::StatusOr<bool> MayBeEmptied(Connection& session);
+  absl::StatusOr<bool> MayBeEmptied(Connection& session, const std::set<TableName>& names);
   bool HasCommandsBetween(const Left& left, const CopyStart& start) const;
   void NoteKept(const std::vector<PieceRow>& pieces, const std::set<TableName>& kept);
   void LogGoingOn(size_t tables_left);

@@ -124,12 +124,11 @@ absl::StatusOr<std::optional<std::string>> CopyRun::GoOn(const Left& left, CopyS
   if (!CheckFit(tables, there, /*all_exist=*/true).ok()) return std::optional<std::string>();
   TOWLINE_RETURN_IF_ERROR(CheckSharedFit(session, options_.rules, tables, there));
   TOWLINE_RETURN_IF_ERROR(AddEmptied(session, left, there));
+  // One that somebody has made anew lacks the keys, whose statements are done.
+  if (!again_.empty()) return std::optional<std::string>();
   for (const PieceRow& piece : left.pieces) {
-    if (again_.contains(piece.table)) {
-      TOWLINE_RETURN_IF_ERROR(store_.CopyAgain(piece.source_oid, again_[piece.table]));
-    } else if (piece.state == "again") {
-      again_[piece.table] = piece.reason.empty() ? "as was said before" : piece.reason;
-    }
+    if (piece.state != "again") continue;
+    again_[piece.table] = piece.reason.empty() ? "as was said before" : piece.reason;
   }
 
   std::vector<Table> unfinished;
@@ -146,7 +145,7 @@ absl::StatusOr<std::optional<std::string>> CopyRun::GoOn(const Left& left, CopyS
   for (const Table& table : tables) {
     if (HasRowsToCopy(table) && !kept.contains(table.name)) unfinished.push_back(table);
   }
-  TOWLINE_ASSIGN_OR_RETURN(const bool may_be_emptied, MayBeEmptied(session));
+  TOWLINE_ASSIGN_OR_RETURN(const bool may_be_emptied, MayBeEmptied(session, ours_));
   if (!may_be_emptied) return std::optional<std::string>(kWhyReferenced);
   NoteKept(looked_at, kept);
   LogGoingOn(unfinished.size());
@@ -230,7 +229,11 @@ absl::StatusOr<std::string> CopyRun::CopyOthersAgain(const Left& left, CopyStart
     others.push_back(tables[i]);
     others_there.push_back(there[i]);
   }
-  TOWLINE_ASSIGN_OR_RETURN(const bool may_be_emptied, MayBeEmptied(session));
+  std::set<TableName> emptied = ours_;
+  for (const Table& table : others_there) {
+    if (policies_[table.name] == "truncate") emptied.insert(table.name);
+  }
+  TOWLINE_ASSIGN_OR_RETURN(const bool may_be_emptied, MayBeEmptied(session, emptied));
   if (!may_be_emptied) return std::string(kWhyReferenced);
   TOWLINE_ASSIGN_OR_RETURN(ranged_, PlanRanged(options_, start.snapshot.connection(), session,
                                                others, others_there, start.dump.post, &reasons_));
@@ -279,9 +282,14 @@ absl::StatusOr<std::string> CopyRun::PlanKept(const std::vector<Table>& tables, 
     if (std::find(divided.begin(), divided.end(), table.oid) == divided.end()) continue;
     const PieceRow& piece = kept_pieces_.at(table.name);
     const std::string label = QuoteQualified(table.name.schema, table.name.name);
-    const KeyChoice choice = ChooseKey(table, FindRule(options_.rules, table),
+    // Another key may be closer to the order of the rows by now; the column is to be one still.
+    Table divided_by = table;
+    std::erase_if(divided_by.unique_indexes, [&piece](const UniqueIndex& index) {
+      return index.columns != std::vector<std::string>{piece.key->column};
+    });
+    const KeyChoice choice = ChooseKey(divided_by, FindRule(options_.rules, table),
                                        candidates[table.oid], source.server_encoding());
-    if (!choice.key.has_value() || choice.key->column != piece.key->column) {
+    if (!choice.key.has_value()) {
       return absl::StrCat("table ", label, " was divided by column ",
                           QuoteIdentifier(piece.key->column),
                           ", which is no key for that any more");
@@ -320,15 +328,15 @@ absl::Status CopyRun::AddEmptied(Connection& session, const Left& left,
   }
 }
 
-// Where foreign keys act on our deletions (no right to the replica role), emptying one of ours_
+// Where foreign keys act on our deletions (no right to the replica role), emptying one of `names`
 // could take rows of a table that stays.
-absl::StatusOr<bool> CopyRun::MayBeEmptied(Connection& session) {
+absl::StatusOr<bool> CopyRun::MayBeEmptied(Connection& session, const std::set<TableName>& names) {
   TOWLINE_ASSIGN_OR_RETURN(std::string role, session.QueryValue("SELECT pg_catalog.current_setting("
                                                                 "'session_replication_role')"));
   if (role == "replica") return true;
   TOWLINE_ASSIGN_OR_RETURN(
       std::vector<Table> tables,
-      ReadTablesByName(session, std::vector<TableName>(ours_.begin(), ours_.end())));
+      ReadTablesByName(session, std::vector<TableName>(names.begin(), names.end())));
   std::erase_if(tables, [](const Table& table) { return table.oid == 0; });
   TOWLINE_ASSIGN_OR_RETURN(const bool are_referenced, AreReferenced(session, tables));
   return !are_referenced;

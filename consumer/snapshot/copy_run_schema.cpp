@@ -12,6 +12,7 @@
 #include "schema/table_fit.h"
 #include "snapshot/copy_finish.h"
 #include "snapshot/copy_plan.h"
+#include "snapshot/copy_resume.h"
 #include "snapshot/copy_run.h"
 #include "snapshot/existing_tables.h"
 #include "snapshot/missing_roles.h"
@@ -125,9 +126,12 @@ absl::Status CopyRun::LookAtDestination(Connection& session, const std::vector<T
   TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> there, ReadDestination(session, tables));
   std::vector<Table> looked_at = there;
   if (!begun_.empty() && options_.copies_schema) {
-    // A crash may have come between their creation and AdjustTables().
+    // A crash may have come between their creation and AdjustTables(): not of one that was begun.
     for (size_t i = 0; i < tables.size(); ++i) {
-      if (FindRule(options_.rules, tables[i]) != nullptr) looked_at[i].oid = 0;
+      auto again = again_.find(tables[i].name);
+      const bool is_adjusted =
+          !kept_pieces_.empty() && (again == again_.end() || again->second != kTableNotBegun);
+      if (FindRule(options_.rules, tables[i]) != nullptr && !is_adjusted) looked_at[i].oid = 0;
     }
   }
   TOWLINE_RETURN_IF_ERROR(CheckFit(tables, looked_at, /*all_exist=*/!options_.copies_schema));

@@ -308,7 +308,6 @@ def test_truncate_between_the_snapshots(source, destination, towline_factory):
     service = towline_factory(source, destination, arguments=["--copy-workers", "1"])
     done = killed_with(source, destination, service)
     kill(service)
-    left = set(pieces(destination)) - done
     left = set(MOVED) - done
     before, after = sorted(done & set(MOVED))[0], sorted(left)[0]
     assert "r.parent" in done and "r.child" not in done
@@ -387,6 +386,8 @@ CHANGES = {  # at the source, at the destination, what the log says; the first t
     "swapped": ("ALTER TABLE {done} RENAME TO x; ALTER TABLE {left} RENAME TO {done_name}; "
                 "ALTER TABLE r.x RENAME TO {left_name}", "", "copied again.*{done_name}.*was made anew"),
     "unique": ("ALTER TABLE {done} ADD UNIQUE (id, v)", "", "copied again.*{done_name}.*unique index .* is new"),
+    "excluding": ("UPDATE {done} SET v = id; ALTER TABLE {done} ADD EXCLUDE USING btree (v WITH =)", "",
+                  "copied again.*{done_name}.*exclusion constraint .* is new"),
 }
 
 
@@ -493,11 +494,13 @@ def test_only_a_table_that_somebody_has_emptied_is_copied_again(source, destinat
     done = sorted(killed_with(source, destination, service) & set(MOVED))[0]
     kill(service)
     before = traces(destination)
-    destination.execute(f"TRUNCATE {done}")
+    # Made anew, without its key, whose statement is done.
+    destination.execute(f"DROP TABLE {done}; CREATE TABLE {done} (id bigint NOT NULL, v int NOT NULL, note text)")
     service.start()
     service.wait_for_log("copied again.*it is empty at the destination")
     service.wait_for_state("streaming")
     assert_others_stay(destination, before, {done})
+    assert destination.value("SELECT count(*) FROM pg_constraint WHERE contype = 'p' AND conrelid = %s::regclass", [done]) == 1
     finish(service, source, destination)
 
 

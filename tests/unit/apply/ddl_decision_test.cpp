@@ -122,6 +122,11 @@ TEST(DdlDecisionTest, WhatAPolicyIsAskedAbout) {
   drop.tag = "DROP FUNCTION";
   EXPECT_THAT(subjects(drop, {{1255, 3, "function", "s", "f", "s.f()", {}}}), ElementsAre("s"));
   EXPECT_THAT(subjects(drop), ElementsAre());
+  // A column that CASCADE takes along does not hide what is dropped.
+  drop.tag = "DROP TYPE";
+  EXPECT_THAT(subjects(drop, {{1247, 4, "type", "aside", "ty", "aside.ty", {}},
+                              {1259, 5, "table column", "s", "t", "s.t.c", {"s", "t"}}}),
+              ElementsAre("s:t", "aside"));
 }
 
 TEST(DdlDecisionTest, DropOwnedIsADropOfWhatItHasDropped) {

@@ -33,7 +33,7 @@ TEST(CopyStartTest, TablesThatComeGoOrAreMadeAnewAreAnotherShape) {
 }
 
 TEST(CopyStartTest, EveryChangeOfAColumnIsAnotherShape) {
-  const Table before = TableOf(1, "t");
+  Table before = TableOf(1, "t");
   auto differs = [&before](auto change) {
     Table after = before;
     change(after);
@@ -49,6 +49,10 @@ TEST(CopyStartTest, EveryChangeOfAColumnIsAnotherShape) {
   EXPECT_TRUE(differs([](Table& t) { t.columns[0].identity = 'a'; }));
   EXPECT_TRUE(differs([](Table& t) { t.columns.clear(); }));
   EXPECT_TRUE(differs([](Table& t) { t.persistence = 'u'; }));
+  before.unique_indexes.push_back({.name = "k", .columns = {""}, .definition = "ON t (lower(a))"});
+  EXPECT_TRUE(differs([](Table& t) { t.unique_indexes[0].definition = "ON t (upper(a))"; }));
+  EXPECT_TRUE(differs([](Table& t) { t.unique_indexes[0].is_deferrable = true; }));
+  EXPECT_TRUE(differs([](Table& t) { t.exclusions.push_back({"x", "EXCLUDE (a WITH =)"}); }));
 }
 
 TEST(CopyStartTest, SaysWhatOfAShapeHasChanged) {
