@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "base/steady_clock.h"
+#include "snapshot/copy_finish.h"
 #include "state/task_name.h"
 
 namespace towline {
@@ -89,12 +90,9 @@ absl::Status SequenceKeeper::Connect() {
 absl::Status SequenceKeeper::TryLook(Lsn applied) {
   TOWLINE_RETURN_IF_ERROR(Connect());
   // Anew each time: tables come by schema changes, and leave.
-  SequenceSelection selection;
-  selection.is_all = options_.is_all;
   TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_.ReadPieces());
-  for (PieceRow& piece : pieces) {
-    if (piece.state != "removed") selection.tables.push_back(std::move(piece.table));
-  }
+  TOWLINE_ASSIGN_OR_RETURN(const SequenceSelection selection,
+                           SelectSequences(*source_, options_.selection, pieces));
   std::vector<TableName> unreadable;  // named by the check and at the copy
   TOWLINE_ASSIGN_OR_RETURN(std::vector<SequenceValue> values,
                            ReadSequences(*source_, selection, &unreadable));

@@ -18,6 +18,7 @@
 #include "base/lsn.h"
 #include "base/shutdown.h"
 #include "pg/connection.h"
+#include "schema/catalog_reader.h"
 #include "schema/sequences.h"
 #include "state/state_store.h"
 
@@ -28,7 +29,7 @@ class SequenceKeeper {
   struct Options {
     ConnectOptions source;
     ConnectOptions destination;
-    bool is_all = true;  // schemas: see SequenceSelection
+    TableSelection selection;
     std::string task;
   };
   // `store` and `shutdown` outlive it; `store` is used on the caller's thread.

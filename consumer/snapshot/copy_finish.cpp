@@ -1,6 +1,7 @@
 #include "snapshot/copy_finish.h"
 
 #include <algorithm>
+#include <set>
 #include <thread>
 #include <utility>
 
@@ -12,7 +13,6 @@
 #include "base/status_macros.h"
 #include "pg/quoting.h"
 #include "schema/array_literal.h"
-#include "schema/sequences.h"
 #include "snapshot/table_copier.h"
 #include "state/task_name.h"
 
@@ -64,6 +64,27 @@ absl::Status AnalyzeAtOnce(const CopierOptions& options, Connection& destination
 
 }  // namespace
 
+absl::StatusOr<SequenceSelection> SelectSequences(Connection& source,
+                                                  const TableSelection& selection,
+                                                  const std::vector<PieceRow>& pieces) {
+  std::set<TableName> tables;
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<ListedTable> listed, ListTables(source, selection));
+  for (const ListedTable& table : listed) {
+    if (table.is_selected) tables.insert(table.name);
+  }
+  for (const PieceRow& piece : pieces) {
+    if (piece.state == "removed") {
+      tables.erase(piece.table);
+    } else {
+      tables.insert(piece.table);
+    }
+  }
+  SequenceSelection selected;
+  selected.is_all = selection.include.empty();
+  selected.tables.assign(tables.begin(), tables.end());
+  return selected;
+}
+
 absl::Status CopySequences(const CopierOptions& options, Connection& destination,
                            const std::vector<PieceRow>& pieces, const Shutdown& shutdown) {
   bool has_append = std::any_of(pieces.begin(), pieces.end(),
@@ -75,9 +96,8 @@ absl::Status CopySequences(const CopierOptions& options, Connection& destination
   Connection::Purpose purpose;
   purpose.application_name = SourceApplication(options.task, "sequences");
   TOWLINE_ASSIGN_OR_RETURN(Connection source, Connection::Open(options.source, purpose, shutdown));
-  SequenceSelection selection;
-  selection.is_all = options.selection.include.empty();
-  for (const PieceRow& piece : pieces) selection.tables.push_back(piece.table);
+  TOWLINE_ASSIGN_OR_RETURN(const SequenceSelection selection,
+                           SelectSequences(source, options.selection, pieces));
   std::vector<TableName> unreadable;
   TOWLINE_ASSIGN_OR_RETURN(std::vector<SequenceValue> values,
                            ReadSequences(source, selection, &unreadable));

@@ -10,6 +10,8 @@
 #include "absl/status/status.h"
 #include "base/shutdown.h"
 #include "model/table.h"
+#include "schema/catalog_reader.h"
+#include "schema/sequences.h"
 #include "snapshot/copier.h"
 #include "snapshot/schema_runner.h"
 
@@ -25,6 +27,13 @@ absl::StatusOr<SchemaRun> PreparePostData(const CopierOptions& options, const ch
                                           StateStore& store, CopyProgress& progress);
 
 std::map<TableName, int64_t> SizesOf(const std::vector<PieceRow>& pieces);
+
+// Which sequences are the task's: of the tables that are selected at the source now, also those
+// without a piece (unlogged ones, and such as have come by a schema change and have no row yet),
+// and of those that are streamed. What has been removed from the task is not.
+absl::StatusOr<SequenceSelection> SelectSequences(Connection& source,
+                                                  const TableSelection& selection,
+                                                  const std::vector<PieceRow>& pieces);
 
 // Sequence values as they stand at the source now, for the sequences of the selected schemas that
 // exist at the destination.

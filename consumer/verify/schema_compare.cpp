@@ -66,14 +66,15 @@ absl::StatusOr<std::vector<std::string>> FindBehind(const std::vector<SequenceVa
   std::vector<TableName> unreadable;
   TOWLINE_ASSIGN_OR_RETURN(std::vector<SequenceValue> present,
                            ReadSequences(destination, every, &unreadable));
-  for (const TableName& name : unreadable) {
-    report->note = absl::StrCat("sequence ", QuoteQualified(name.schema, name.name),
-                                " may not be read at the destination");
-  }
+  const std::set<TableName> hidden(unreadable.begin(), unreadable.end());
   std::map<TableName, SequenceValue> by_name;
   for (SequenceValue& value : present) by_name.emplace(value.name, value);
   std::vector<std::string> behind;
   for (const SequenceValue& value : wanted) {
+    if (hidden.contains(value.name)) {
+      report->note = absl::StrCat("sequence ", QuoteQualified(value.name.schema, value.name.name),
+                                  " may not be read at the destination");
+    }
     auto found = by_name.find(value.name);
     // That it is not there is a difference of the schema.
     if (value.does_cycle || found == by_name.end() || !IsBehind(value, found->second)) continue;
