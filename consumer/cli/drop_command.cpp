@@ -52,8 +52,10 @@ std::string StatementsForDestination(const Target& target) {
     absl::StrAppend(&text, "ROLLBACK PREPARED ", QuoteLiteral(transaction.gid), ";\n");
   }
   for (const char* table :
-       {"conflict", "conflict_total", "ddl_history", "prepared", "schema_statement", "range",
-        "piece", "snapshot", "column_type", "made_object", "session", "task"}) {
+       {"conflict",         "conflict_total", "ddl_history",   "heal",        "prepared",
+        "schema_statement", "range",          "piece",         "shape",       "snapshot",
+        "column_type",      "made_object",    "table_request", "verify_look", "verify_progress",
+        "verify_result",    "verify_row",     "verify_run",    "session",     "task"}) {
     absl::StrAppend(&text, "DELETE FROM towline_state.", table,
                     " WHERE task = ", QuoteLiteral(target.task), ";\n");
   }

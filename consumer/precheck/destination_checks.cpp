@@ -144,13 +144,17 @@ void CheckDdlRole(CheckContext& context) {
   constexpr char kId[] = "destination.ddl_role";
   if (!context.options.ddl) return;
   const ServerFacts& facts = context.destination_facts;
+  std::vector<std::string> unfit;
   for (const std::string& role : context.options.ddl_roles) {
     absl::StatusOr<std::string> why = WhyRoleUnfit(*context.destination, role, facts.role);
     if (!why.ok()) return context.FailBy(kId, why.status());
-    if (why->empty()) continue;
-    context.Fail(kId, *why,
-                 {.text = absl::StrCat("Name a role that is no superuser, and GRANT it to ",
-                                       facts.QuotedRole(), ".")});
+    if (!why->empty()) unfit.push_back(*std::move(why));
+  }
+  if (!unfit.empty()) {
+    context.Fail(
+        kId, absl::StrJoin(unfit, "; "),
+        {.text = absl::StrCat("Name roles that are no superusers, and GRANT them to ",
+                              facts.QuotedRole(), " (from version 16 on WITH SET TRUE).")});
     return;
   }
   if (facts.is_superuser) {

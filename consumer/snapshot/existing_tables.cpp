@@ -129,6 +129,12 @@ absl::Status CheckExistingRows(Connection& session, const std::vector<Table>& so
                                  ")"));
   }
   std::string first = Qualified(destination[filled[0]]);
+  auto own = check.own_rows.find(destination[filled[0]].name);
+  const std::string of_own =
+      own == check.own_rows.end()
+          ? ""
+          : absl::StrCat(" Only rows of the task count, by hand: DELETE FROM ", first, " WHERE ",
+                         own->second, ".");
   return WithHint(
       WithDetail(
           absl::FailedPreconditionError(
@@ -140,9 +146,12 @@ absl::Status CheckExistingRows(Connection& session, const std::vector<Table>& so
           ? absl::StrCat(streamed == filled.size() ? "These rows" : "Rows of some of these tables",
                          " were written by the interrupted copy's own stream, and cannot be kept: "
                          "empty the tables, or set existing: truncate for them.")
-          : "Run with --existing append to keep the rows (those of the source are added, "
-            "except where the key is taken), with --existing truncate to empty the tables "
-            "first, or empty them yourself.");
+          : absl::StrCat("Run with ",
+                         of_own.empty() ? "--existing append to keep the rows (those of the source "
+                                          "are added, except where the key is taken), with "
+                                        : "",
+                         "--existing truncate to empty the tables first, or empty them yourself.",
+                         of_own));
 }
 
 absl::Status CheckFit(const std::vector<Table>& source, const std::vector<Table>& destination,
