@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "apply/fold_rows.h"
 #include "base/status_macros.h"
 #include "model/row_image.h"
 #include "run/copy_boundary.h"
@@ -43,16 +42,24 @@ absl::Status Wrong(absl::string_view what, size_t table, const std::string& key)
   return absl::InternalError(absl::StrCat(what, ": ", kTables[table].name, " ", key));
 }
 
-// As BatchWriter chooses them.
-Folder::Options FolderOptionsOf(const Table& table, bool replaces) {
-  Folder::Options options;
-  for (size_t i = 0; i < table.key_columns; ++i) {
-    options.key.in_full.push_back(static_cast<int>(i));
-    options.key.in_key.push_back(static_cast<int>(i));
+// As MakeTarget() makes them.
+Target TargetOf(const Relation& relation, bool keeps_order) {
+  const Table& table = kTables[TableOf(relation)];
+  Target target;
+  target.relation = &relation;
+  target.table.oid = table.oid;
+  target.matching = table.key_columns == 0 ? Matching::kExact : Matching::kKey;
+  target.can_fold = !keeps_order;
+  target.keeps_order = keeps_order;
+  target.may_clash = table.unique_column >= 0;
+  for (size_t i = 0; i < table.columns; ++i) {
+    const bool is_key = i < table.key_columns;
+    target.columns.emplace_back();
+    target.columns.back().field = static_cast<int>(i);
+    if (is_key) target.columns.back().key_field = static_cast<int>(i);
+    if (is_key || table.key_columns == 0) target.match.push_back(static_cast<int>(i));
   }
-  options.has_old_images = table.is_full;
-  options.replaces = replaces;
-  return options;
+  return target;
 }
 
 bool IsCopied(const Stored& stored) {
@@ -202,6 +209,9 @@ absl::StatusOr<std::optional<CopyBoundary>> Service::Boundary() {
 absl::Status Service::StartStream() {
   what_ = "start of the stream";
   positions_.emplace(Lsn{Now().position});
+  planner_.emplace();
+  // Of one table changes may not be folded.
+  ordered_ = options_.dice->Below(3 * kTables.size());
   // What is stored as the position may not be on disk.
   TOWLINE_RETURN_IF_ERROR(Begin(positions_->committed().value));
   TOWLINE_RETURN_IF_ERROR(Commit(positions_->committed().value, true));
@@ -299,8 +309,7 @@ absl::Status Service::ApplyDue(bool is_idle) {
 absl::Status Service::ApplyBatch(Batch batch) {
   const bool is_last = batch.part == BatchPart::kWhole || batch.part == BatchPart::kLast;
   const uint64_t end_lsn = batch.end_lsn.value;
-  const bool is_sent =
-      batch.part == BatchPart::kWhole && batch.two_phase == TwoPhase::kNone && !OneIn(4);
+  const bool is_sent = batch.two_phase == TwoPhase::kNone && !OneIn(4);
   TOWLINE_RETURN_IF_ERROR(is_sent ? Send(std::move(batch)) : Apply(batch));
   if (!is_last) return absl::OkStatus();
   if (progress_lsn_.has_value() && *progress_lsn_ <= end_lsn) progress_lsn_.reset();
@@ -358,18 +367,26 @@ absl::Status Service::Commit(uint64_t end_lsn, bool is_synchronous) {
 }
 
 absl::Status Service::Send(Batch batch) {
+  const bool opens = batch.part == BatchPart::kWhole || batch.part == BatchPart::kFirst;
+  std::optional<BatchPlan> plan = planner_->Plan(batch, 0, batch.changes.size());
   TOWLINE_RETURN_IF_ERROR(FinishSent());
-  TOWLINE_RETURN_IF_ERROR(Begin(batch.end_lsn.value));
+  if (opens == is_open_) return absl::InternalError("a transaction within another");
+  if (opens) TOWLINE_RETURN_IF_ERROR(Begin(batch.end_lsn.value));
+  is_open_ = batch.part == BatchPart::kFirst || batch.part == BatchPart::kMiddle;
   sent_.emplace(std::move(batch));
-  TOWLINE_RETURN_IF_ERROR(Write(*sent_));
+  TOWLINE_RETURN_IF_ERROR(Write(*sent_, std::move(plan), /*may_stop=*/true));
   return options_.meanwhile();
 }
 
 absl::Status Service::FinishSent() {
   if (!sent_.has_value()) return absl::OkStatus();
+  if (rest_.has_value()) {
+    absl::Status written = WriteOn(*sent_, *std::exchange(rest_, std::nullopt), false);
+    if (!written.ok()) TOWLINE_RETURN_IF_ERROR(WriteAgain(*sent_, written));
+  }
   const uint64_t end_lsn = sent_->end_lsn.value;
   sent_.reset();
-  return Commit(end_lsn, OneIn(3));
+  return is_open_ ? absl::OkStatus() : Commit(end_lsn, OneIn(3));
 }
 
 absl::Status Service::Apply(const Batch& batch) {
@@ -381,7 +398,9 @@ absl::Status Service::Apply(const Batch& batch) {
     TOWLINE_RETURN_IF_ERROR(prepares ? BeginPrepare(batch) : Begin(batch.end_lsn.value));
     is_open_ = true;
   }
-  if (!prepares || (!is_prepared_ && !is_empty_)) TOWLINE_RETURN_IF_ERROR(Write(batch));
+  if (!prepares || (!is_prepared_ && !is_empty_)) {
+    TOWLINE_RETURN_IF_ERROR(Write(batch, std::nullopt, /*may_stop=*/false));
+  }
   TOWLINE_RETURN_IF_ERROR(options_.meanwhile());
   if (batch.part == BatchPart::kFirst || batch.part == BatchPart::kMiddle) return absl::OkStatus();
   is_open_ = false;
@@ -443,72 +462,92 @@ void Service::Publish() {
 
 // --- rows
 
-absl::Status Service::Write(const Batch& batch) {
-  options_.destination->Savepoint();
-  absl::Status written = WriteRows(batch, OneIn(10));
-  if (!absl::IsAlreadyExists(written)) return written;
-  options_.destination->RollBackToSavepoint();
-  return WriteRows(batch, true);
-}
-
-absl::Status Service::WriteRows(const Batch& batch, bool replaces) {
-  absl::Span<const towline::Change> changes = batch.changes;
-  size_t begin = 0;
-  for (size_t i = 0; i < changes.size(); ++i) {
-    if (changes[i].kind != ChangeKind::kTruncate) continue;
-    TOWLINE_RETURN_IF_ERROR(WriteSegment(changes.subspan(begin, i - begin), replaces));
-    for (const Relation* relation : *changes[i].truncated)
-      options_.destination->Truncate(TableOf(*relation));
-    begin = i + 1;
+void Service::ReadTargets(const Batch& batch) {
+  auto look_at = [this](const Relation* relation) {
+    if (planner_->Find(relation) != nullptr) return;
+    planner_->Add(TargetOf(*relation, TableOf(*relation) == ordered_));
+    new_targets_.push_back(relation);
+  };
+  new_targets_.clear();
+  for (const towline::Change& change : batch.changes) {
+    look_at(change.relation);
+    if (change.truncated == nullptr) continue;
+    for (const Relation* relation : *change.truncated) look_at(relation);
   }
-  return WriteSegment(changes.subspan(begin), replaces);
 }
 
-absl::Status Service::WriteSegment(absl::Span<const towline::Change> changes, bool replaces) {
-  std::map<size_t, std::vector<towline::Change>> of_table;
-  for (const towline::Change& change : changes)
-    of_table[TableOf(*change.relation)].push_back(change);
-  for (const auto& [table, all] : of_table) {
-    // A table that is described anew is another one.
-    for (size_t begin = 0; begin < all.size();) {
-      size_t end = begin;
-      while (end < all.size() && all[end].relation == all[begin].relation) ++end;
-      const auto same = absl::MakeConstSpan(all).subspan(begin, end - begin);
-      begin = end;
-      if (kTables[table].key_columns == 0) {
-        RowFolder folder;
-        TOWLINE_RETURN_IF_ERROR(WriteFolded(table, same, &folder));
-        continue;
+absl::Status Service::Write(const Batch& batch, std::optional<BatchPlan> ahead, bool may_stop) {
+  ReadTargets(batch);
+  options_.destination->Savepoint();
+  const size_t end = batch.changes.size();
+  if (!ahead.has_value() || !planner_->IsCurrent(*ahead, batch, 0, end)) {
+    ahead = planner_->Plan(batch, 0, end);
+  }
+  planner_->NoteWritten(*ahead);
+  absl::Status written = WriteOn(batch, {*std::move(ahead)}, may_stop);
+  return written.ok() ? written : WriteAgain(batch, written);
+}
+
+// Only for an update that was in the way of another.
+absl::Status Service::WriteAgain(const Batch& batch, const absl::Status& refused) {
+  if (!absl::IsAlreadyExists(refused)) return refused;
+  for (size_t table = 0; table < kTables.size(); ++table) {
+    if (kTables[table].unique_column >= 0) planner_->NoteClash(kTables[table].oid);
+  }
+  planner_->set_replaces(true);
+  options_.destination->RollBackToSavepoint();
+  if (batch.part == BatchPart::kWhole) {
+    for (const Relation* relation : new_targets_) planner_->Forget(relation);
+    ReadTargets(batch);
+  }
+  BatchPlan plan = *planner_->Plan(batch, 0, batch.changes.size());
+  planner_->NoteWritten(plan);
+  absl::Status written = WriteOn(batch, {std::move(plan)}, /*may_stop=*/false);
+  planner_->set_replaces(false);
+  return written;
+}
+
+absl::Status Service::WriteOn(const Batch& batch, Unwritten rest, bool may_stop) {
+  for (; rest.segment < rest.plan.segments.size(); ++rest.segment) {
+    PlannedSegment& segment = rest.plan.segments[rest.segment];
+    for (; rest.table < segment.tables.size(); ++rest.table) {
+      std::vector<PlannedWrite>& writes = segment.tables[rest.table].writes;
+      for (; rest.write < writes.size(); ++rest.write) {
+        PlannedWrite& write = writes[rest.write];
+        const size_t table = TableOf(*write.target->relation);
+        TOWLINE_RETURN_IF_ERROR(WriteSet(table, std::exchange(write.net.deletes, {})));
+        TOWLINE_RETURN_IF_ERROR(WriteSet(table, std::exchange(write.net.updates, {})));
+        // A COPY that would wait for the answers to these.
+        if (may_stop && OneIn(4)) {
+          rest_.emplace(std::move(rest));
+          return absl::OkStatus();
+        }
+        TOWLINE_RETURN_IF_ERROR(WriteSet(table, std::move(write.net.inserts)));
+        for (const uint32_t index : write.in_order) {
+          TOWLINE_RETURN_IF_ERROR(WriteOne(table, batch.changes[index]));
+        }
+        write = {};
       }
-      const bool does = replaces && kTables[table].unique_column >= 0 && same.size() > 1;
-      Folder folder(FolderOptionsOf(kTables[table], does));
-      TOWLINE_RETURN_IF_ERROR(WriteFolded(table, same, &folder));
+      rest.write = 0;
+    }
+    rest.table = 0;
+    if (!segment.barrier.has_value()) continue;
+    const towline::Change& change = batch.changes[*segment.barrier];
+    if (change.kind != ChangeKind::kTruncate) {
+      TOWLINE_RETURN_IF_ERROR(WriteOne(TableOf(*change.relation), change));
+      continue;
+    }
+    for (const Relation* relation : *change.truncated) {
+      options_.destination->Truncate(TableOf(*relation));
     }
   }
   return absl::OkStatus();
 }
 
-template <typename AnyFolder>
-absl::Status Service::WriteFolded(size_t table, absl::Span<const towline::Change> changes,
-                                  AnyFolder* folder) {
-  for (uint32_t i = 0; i < changes.size(); ++i) {
-    if (folder->Add(i, changes[i])) continue;
-    if (!folder->is_empty()) {
-      TOWLINE_RETURN_IF_ERROR(WriteNet(table, folder->TakeNet()));
-      if (folder->Add(i, changes[i])) continue;
-    }
-    TOWLINE_RETURN_IF_ERROR(WriteOne(table, changes[i]));
-  }
-  return folder->is_empty() ? absl::OkStatus() : WriteNet(table, folder->TakeNet());
-}
-
 // The order within a set is the destination's.
-absl::Status Service::WriteNet(size_t table, NetChanges net) {
-  for (std::vector<NetChange>* set : {&net.deletes, &net.updates, &net.inserts}) {
-    for (size_t i = set->size(); i > 1; --i)
-      std::swap((*set)[i - 1], (*set)[options_.dice->Below(i)]);
-    for (const NetChange& change : *set) TOWLINE_RETURN_IF_ERROR(WriteOne(table, change.change));
-  }
+absl::Status Service::WriteSet(size_t table, std::vector<NetChange> set) {
+  for (size_t i = set.size(); i > 1; --i) std::swap(set[i - 1], set[options_.dice->Below(i)]);
+  for (const NetChange& change : set) TOWLINE_RETURN_IF_ERROR(WriteOne(table, change.change));
   return absl::OkStatus();
 }
 

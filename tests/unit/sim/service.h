@@ -1,6 +1,7 @@
-// The service between the two: the decoder, spool, assembler, folders, live copy and positions as
-// they are, joined as run/apply_loop.cpp and apply/applier.cpp join them, with the destination's
-// statements in the place of SQL. Between every two of its steps the world goes on, and may end it.
+// The service between the two: the decoder, spool, assembler, planner with its folders, live copy
+// and positions as they are, joined as run/apply_loop.cpp, apply/applier.cpp and batch_writer.cpp
+// join them, with the destination's statements in the place of SQL. Between every two of its steps
+// the world goes on, and may end it.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +12,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "apply/batch_plan.h"
+#include "apply/batch_planner.h"
 #include "apply/fold.h"
 #include "apply/positions.h"
 #include "assemble/assembler.h"
@@ -75,16 +78,20 @@ class Service {
   absl::Status BeginPrepare(const Batch& batch);
   absl::Status Prepare(const Batch& batch);
   absl::Status EndPrepared(const Batch& batch);
-  absl::Status Write(const Batch& batch);
   void Publish();
 
   // As in BatchWriter.
-  absl::Status WriteRows(const Batch& batch, bool replaces);
-  absl::Status WriteSegment(absl::Span<const towline::Change> changes, bool replaces);
-  template <typename AnyFolder>
-  absl::Status WriteFolded(size_t table, absl::Span<const towline::Change> changes,
-                           AnyFolder* folder);
-  absl::Status WriteNet(size_t table, NetChanges net);
+  struct Unwritten {  // of a plan
+    BatchPlan plan;
+    size_t segment = 0;
+    size_t table = 0;
+    size_t write = 0;
+  };
+  void ReadTargets(const Batch& batch);
+  absl::Status Write(const Batch& batch, std::optional<BatchPlan> ahead, bool may_stop);
+  absl::Status WriteAgain(const Batch& batch, const absl::Status& refused);
+  absl::Status WriteOn(const Batch& batch, Unwritten rest, bool may_stop);
+  absl::Status WriteSet(size_t table, std::vector<NetChange> set);
   absl::Status WriteOne(size_t table, const towline::Change& change);
 
   const Options options_;
@@ -101,10 +108,14 @@ class Service {
   std::optional<Seen> taken_;   // for the piece of its own, and not accepted yet
   std::vector<Row> copied_;     // read, and not written yet
   bool is_half_copied_ = false;
-  std::optional<Batch> sent_;  // its rows are written, and its COMMIT is not sent
-  bool is_open_ = false;       // a transaction that the next part continues
-  bool is_prepared_ = false;   // what comes as prepared is here already
-  bool is_empty_ = false;      // it has nothing for us
+  std::optional<BatchPlanner> planner_;
+  size_t ordered_ = 0;  // the table whose rows keep their order; beyond the last: none
+  std::vector<const Relation*> new_targets_;  // of the batch that is written
+  std::optional<Batch> sent_;  // a batch or part, of which at most rest_ is not written
+  std::optional<Unwritten> rest_;
+  bool is_open_ = false;      // a transaction that the next part continues
+  bool is_prepared_ = false;  // what comes as prepared is here already
+  bool is_empty_ = false;     // it has nothing for us
   std::optional<uint64_t> progress_lsn_;
   uint64_t reported_ = 0;
 };
