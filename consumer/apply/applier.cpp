@@ -75,6 +75,19 @@ class Applier::Impl {
     });
   }
 
+  absl::StatusOr<bool> AwaitAnswers(absl::Duration wait_max) {
+    if (!sent_.has_value() || has_failed_) return true;
+    bool is_done = true;
+    TOWLINE_RETURN_IF_ERROR(Guarded([&]() -> absl::Status {
+      TOWLINE_ASSIGN_OR_RETURN(is_done, writer_.pipeline().AwaitAnswers(wait_max));
+      if (!is_done || !writer_.has_rest()) return absl::OkStatus();
+      is_done = false;
+      absl::Status written = writer_.WriteRest(*sent_);
+      return written.ok() ? written : WriteRefused(*sent_, written);
+    }));
+    return is_done;
+  }
+
   absl::Status Settle() {
     if (is_settled() || has_failed_) return absl::OkStatus();
     return Guarded([&] { return SettleSent(); });
@@ -653,6 +666,9 @@ Applier::~Applier() = default;
 
 absl::Status Applier::Apply(const Batch& batch) { return impl_->Apply(batch); }
 absl::Status Applier::Send(Batch batch) { return impl_->Send(std::move(batch)); }
+absl::StatusOr<bool> Applier::AwaitAnswers(absl::Duration wait_max) {
+  return impl_->AwaitAnswers(wait_max);
+}
 absl::Status Applier::Settle() { return impl_->Settle(); }
 bool Applier::is_settled() const { return impl_->is_settled(); }
 int64_t Applier::oldest_unsettled_us() const { return impl_->oldest_unsettled_us(); }

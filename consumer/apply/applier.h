@@ -91,6 +91,10 @@ class Applier {
   // Sends a batch of whole transactions or a part, of rows only and not of what is prepared, and
   // finishes the one before but for the answer to its COMMIT. Errors may be of either.
   absl::Status Send(Batch batch);
+  // Takes what the destination answers to what was sent within `wait_max`, and sends what had to
+  // wait for it. True: nothing is missing but the COMMIT, so whatever is sent next begins at once.
+  // Errors are those of Send().
+  absl::StatusOr<bool> AwaitAnswers(absl::Duration wait_max);
   // Commits what was sent, and waits for it; of a part its rows. After an error there is nothing to
   // settle. Apply() does so first.
   absl::Status Settle();

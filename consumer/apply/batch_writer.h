@@ -95,6 +95,7 @@ class BatchWriter {
   absl::Status Write(const Batch& batch, std::optional<BatchPlan> ahead);
   // What Write() has left of the same batch, if anything.
   absl::Status WriteRest(const Batch& batch);
+  bool has_rest() const { return rest_.has_value(); }
   // Before COMMIT or PREPARE TRANSACTION, when all is sent that the transaction holds: queues a
   // check that its tables are still what they were taken for, see TargetShapes::Check().
   void CheckShapes();
@@ -165,6 +166,7 @@ class BatchWriter {
 
   absl::Status CheckIsCopied(const Relation& relation) const;
   static absl::Status CheckRewrite(const Target& target);
+  absl::Status CheckIsShared(const Relation& relation, const Table& table) const;
   absl::Status NoteNewTable(const Relation& relation, const Table& table);
   void Touch(const Relation* relation);
   BatchPlan Plan(const Batch& batch, size_t begin, size_t end) const;

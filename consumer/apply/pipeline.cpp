@@ -232,6 +232,19 @@ absl::Status Pipeline::Push() {
   return Exchange(pending_.size());
 }
 
+absl::StatusOr<bool> Pipeline::AwaitAnswers(absl::Duration wait_max) {
+  PGconn* raw = connection_->raw();
+  for (bool has_waited = false;; has_waited = true) {
+    const int flushed = PQflush(raw);
+    if (flushed < 0 || PQconsumeInput(raw) == 0) return true;
+    const bool are_here =
+        is_copying_ ? PQisBusy(raw) == 0 : !ReadResults().ok() || pending_.empty();
+    if (are_here || has_waited) return are_here;
+    absl::Status waited = connection_->WaitSocket(flushed == 1, wait_max);
+    if (!absl::IsDeadlineExceeded(waited)) TOWLINE_RETURN_IF_ERROR(waited);
+  }
+}
+
 absl::Status Pipeline::Drain() {
   TOWLINE_RETURN_IF_ERROR(fatal_);
   TOWLINE_RETURN_IF_ERROR(FinishCopy());

@@ -17,7 +17,9 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "model/oid.h"
 #include "pg/connection.h"
@@ -77,6 +79,9 @@ class Pipeline {
 
   // Writes out all that libpq holds and asks for its answers, without waiting for them.
   absl::Status Push();
+  // Reads what answers come within `wait_max`. True: none is missing to what was pushed, or one of
+  // them is an error, which whatever is called next returns. kCancelled: shutting down.
+  absl::StatusOr<bool> AwaitAnswers(absl::Duration wait_max);
   // Waits for every answer and leaves pipeline mode.
   absl::Status Drain();
   // After a failure: takes the answers that are still to come, so that the session can be used for

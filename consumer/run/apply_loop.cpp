@@ -22,6 +22,9 @@ constexpr absl::Duration kIdleWait = absl::Milliseconds(100);
 // the slot follows and the source may recycle its log.
 constexpr absl::Duration kProgressIntervalMin = absl::Seconds(1);
 
+// How long the queue is not looked at while the destination works.
+constexpr absl::Duration kAnswerWait = absl::Milliseconds(1);
+
 // What is sent stays in memory while the next batch is decoded: only up to so many times
 // batch_bytes_max. A larger one holds a row that is larger than batches get.
 constexpr size_t kSentBatchesMax = 2;
@@ -87,12 +90,19 @@ absl::Status ApplyLoop::Gather(Received first) {
   ScopedStage stage(&options_.meter->applier_clock(), Stage::kAssemble);
   absl::Time deadline = SteadyNow() + options_.batch_time_max;
   std::optional<Received> next(std::move(first));
-  while (next.has_value() && !stop_) {
-    absl::Status consumed = Consume(std::move(*next));
-    // Told to stop while it waited for the copy.
-    if (stop_ && absl::IsCancelled(consumed)) return absl::OkStatus();
-    TOWLINE_RETURN_IF_ERROR(consumed);
-    TOWLINE_RETURN_IF_ERROR(ApplyDue(/*is_idle=*/false));
+  while (!stop_) {
+    if (next.has_value()) {
+      absl::Status consumed = Consume(std::move(*next));
+      // Told to stop while it waited for the copy.
+      if (stop_ && absl::IsCancelled(consumed)) return absl::OkStatus();
+      TOWLINE_RETURN_IF_ERROR(consumed);
+      TOWLINE_RETURN_IF_ERROR(ApplyDue(/*is_idle=*/false));
+    } else {
+      // The next batch cannot begin before the destination has answered: what comes until then
+      // belongs to it.
+      TOWLINE_ASSIGN_OR_RETURN(const bool is_answered, applier_->AwaitAnswers(kAnswerWait));
+      if (is_answered) break;
+    }
     if (SteadyNow() >= deadline) break;
     next = queue_->Pop(absl::ZeroDuration());
   }

@@ -64,6 +64,39 @@ TEST_P(ApplierSendTest, OneBatchIsCommittedWhenTheNextIsSent) {
   }
 }
 
+// A COPY, statements, a COPY that waits for statements, a batch that is refused and written again.
+TEST_P(ApplierSendTest, AnswersAreTakenWithoutCommitting) {
+  EXPECT_TRUE(*mirror_.applier().AwaitAnswers(absl::ZeroDuration()));
+  for (const char* sql :
+       {"INSERT INTO t SELECT g, 'a' FROM generate_series(1, 500) g",
+        "UPDATE t SET a = 'b' WHERE id < 300",
+        "UPDATE t SET a = 'c' WHERE id < 300; INSERT INTO t SELECT g, 'd' FROM "
+        "generate_series(1000, 1600) g",
+        "UPDATE t SET id = id + 20000 WHERE id <= 500; UPDATE t SET id = 20501 - id WHERE id > "
+        "20000"}) {
+    SendAll(sql);
+    for (int i = 0; i < 10'000; ++i) {
+      absl::StatusOr<bool> is_done = mirror_.applier().AwaitAnswers(absl::Milliseconds(1));
+      ASSERT_TRUE(is_done.ok()) << Describe(is_done.status());
+      if (*is_done) break;
+      ASSERT_LT(i, 9'999);
+    }
+    EXPECT_FALSE(mirror_.applier().is_settled());
+  }
+  ASSERT_TRUE(mirror_.applier().Settle().ok());
+  EXPECT_EQ(mirror_.Rows("dst", "t"), mirror_.Rows("src", "t"));
+  // What fails is told by what comes next.
+  mirror_.Sql("DELETE FROM dst.t WHERE id = 7");
+  mirror_.Source("UPDATE t SET a = 'e' WHERE id = 7");
+  ASSERT_TRUE(Send().ok());
+  for (int i = 0; i < 10'000; ++i) {
+    absl::StatusOr<bool> is_done = mirror_.applier().AwaitAnswers(absl::Milliseconds(1));
+    if (!is_done.ok() || *is_done) break;
+    ASSERT_LT(i, 9'999);
+  }
+  EXPECT_FALSE(mirror_.applier().Settle().ok());
+}
+
 TEST_P(ApplierSendTest, NothingBehindACommitThatFailsHasAnEffect) {
   mirror_.Create("u", "(id int PRIMARY KEY)");
   mirror_.Record("u");
