@@ -1,5 +1,6 @@
 #include "apply/ddl_history.h"
 
+#include <algorithm>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -18,6 +19,18 @@ constexpr char kDecisionSql[] =
     "SELECT decision FROM towline_state.ddl_history WHERE task = $1 AND end_lsn = $2::pg_lsn AND "
     "ordinal = $3::bigint";
 
+// Microseconds.
+constexpr char kHeldForSql[] =
+    "SELECT (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - recorded_at) * "
+    "1000000)::bigint FROM towline_state.ddl_history WHERE task = $1 AND end_lsn = $2::pg_lsn AND "
+    "ordinal = $3::bigint AND fate = 'held'";
+
+// Microseconds.
+constexpr char kHoldLeftSql[] =
+    "SELECT COALESCE(max(($2::float8 - pg_catalog.date_part('epoch', "
+    "pg_catalog.clock_timestamp() - recorded_at)) * 1000000)::bigint, 0) FROM "
+    "towline_state.ddl_history WHERE task = $1 AND fate = 'held' AND decision = ''";
+
 constexpr char kNumberSql[] =
     "SELECT number FROM towline_state.ddl_history WHERE task = $1 AND end_lsn = $2::pg_lsn AND "
     "ordinal = $3::bigint";
@@ -28,7 +41,8 @@ constexpr char kRecordSql[] =
     "search_path, role, objects, fate, reason) "
     "VALUES ($1, $2::pg_lsn, $3::bigint, $4::numeric, $5, $6, $7, $8, $9, $10, $11, $12) "
     "ON CONFLICT (task, end_lsn, ordinal) DO UPDATE SET fate = EXCLUDED.fate, reason = "
-    "EXCLUDED.reason, recorded_at = pg_catalog.clock_timestamp(), statement = EXCLUDED.statement, "
+    "EXCLUDED.reason, recorded_at = CASE WHEN h.fate = 'held' AND EXCLUDED.fate = 'held' THEN "
+    "h.recorded_at ELSE pg_catalog.clock_timestamp() END, statement = EXCLUDED.statement, "
     "decision = CASE WHEN EXCLUDED.fate = 'held' THEN '' ELSE h.decision END RETURNING number";
 
 constexpr char kHasHistorySql[] =
@@ -52,6 +66,21 @@ absl::StatusOr<std::string> DdlHistory::ReadDecision(const DdlPlace& place) {
                            connection_->Query(kDecisionSql, {{claim_.task, place.end_lsn.ToString(),
                                                               absl::StrCat(place.ordinal)}}));
   return rows.row_count() == 0 ? std::string() : rows.GetString(0, 0);
+}
+
+absl::StatusOr<absl::Duration> DdlHistory::ReadHeldFor(const DdlPlace& place) {
+  TOWLINE_ASSIGN_OR_RETURN(Result rows,
+                           connection_->Query(kHeldForSql, {{claim_.task, place.end_lsn.ToString(),
+                                                             absl::StrCat(place.ordinal)}}));
+  return rows.row_count() == 0 ? absl::ZeroDuration() : absl::Microseconds(rows.GetInt(0, 0));
+}
+
+absl::StatusOr<absl::Duration> ReadHoldLeft(Connection& destination, const std::string& task,
+                                            absl::Duration hold_max) {
+  TOWLINE_ASSIGN_OR_RETURN(
+      Result left,
+      destination.Query(kHoldLeftSql, {{task, absl::StrCat(absl::ToDoubleSeconds(hold_max))}}));
+  return absl::Microseconds(std::max<int64_t>(0, left.GetInt(0, 0)));
 }
 
 absl::StatusOr<int64_t> DdlHistory::ReadNumber(const DdlPlace& place) {

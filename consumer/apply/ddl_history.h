@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "base/lsn.h"
 #include "model/ddl.h"
 #include "pg/connection.h"
@@ -28,6 +29,8 @@ class DdlHistory {
 
   // "approve", "skip", or nothing.
   absl::StatusOr<std::string> ReadDecision(const DdlPlace& place);
+  // For how long it has been held, by the destination's clock; zero: it is not.
+  absl::StatusOr<absl::Duration> ReadHeldFor(const DdlPlace& place);
   // Under which number it is recorded.
   absl::StatusOr<int64_t> ReadNumber(const DdlPlace& place);
   // In the open transaction. `fate`: applied, ignored, skipped, parked, held.
@@ -61,6 +64,11 @@ struct DdlRecord {
   std::string reason;
   std::string decision;
 };
+
+// How long until what is held, and nobody has decided about, has been held for `hold_max`. Zero:
+// there is nothing such.
+absl::StatusOr<absl::Duration> ReadHoldLeft(Connection& destination, const std::string& task,
+                                            absl::Duration hold_max);
 
 // In the order in which they were recorded. None where the destination has no history yet.
 absl::StatusOr<std::vector<DdlRecord>> ListDdl(Connection& destination, const std::string& task,

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/cord.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "apply/ddl_checks.h"
@@ -11,6 +12,7 @@
 #include "apply/ddl_text.h"
 #include "base/error.h"
 #include "base/fault_point.h"
+#include "base/format.h"
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "pg/quoting.h"
@@ -20,6 +22,8 @@ namespace towline {
 namespace {
 
 // Partitions and children, at the destination.
+constexpr char kWaitedForUrl[] = "towline/waited-for";
+
 constexpr char kBelowSql[] =
     "WITH RECURSIVE below(oid) AS (SELECT inhrelid FROM pg_catalog.pg_inherits WHERE inhparent = "
     "pg_catalog.to_regclass($1) UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN below b "
@@ -59,6 +63,10 @@ std::string NotCaptured(const std::string& gap) {
 
 }  // namespace
 
+bool IsWaitedFor(const absl::Status& status) {
+  return status.GetPayload(kWaitedForUrl).has_value();
+}
+
 DdlRunner::DdlRunner(Connection* connection, BatchWriter* writer, const TargetPolicies* policies,
                      TaskClaim claim, Options options)
     : connection_(connection),
@@ -67,6 +75,8 @@ DdlRunner::DdlRunner(Connection* connection, BatchWriter* writer, const TargetPo
       policy_(options.policy),
       roles_(options.roles),
       parks_refused_(options.parks_refused),
+      hold_max_(options.hold_max),
+      may_park_(options.may_park),
       selection_(connection, policies, std::move(options.include), std::move(options.exclude)),
       executor_(connection, writer, &selection_),
       history_(connection, claim),
@@ -133,7 +143,20 @@ absl::StatusOr<DdlRunner::MaybeRefusal> DdlRunner::RunPhase(Running* running) {
   // turns out to be held is rolled back.
   const bool empties =
       running->command.phase == DdlPhase::kRewrite && running->fate == Fate::kApplied;
-  return empties ? Empty(*running) : MaybeRefusal();
+  if (!empties) return MaybeRefusal();
+  TOWLINE_ASSIGN_OR_RETURN(MaybeRefusal refusal, CheckSubjects(*running));
+  return refusal.has_value() ? refusal : Empty(*running);
+}
+
+// Of a command that is applied, tables that are told after it was decided about.
+absl::StatusOr<DdlRunner::MaybeRefusal> DdlRunner::CheckSubjects(const Running& running) {
+  if (running.is_approved || !policy_.GoesBySubject()) return MaybeRefusal();
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<DdlSubject> subjects, ReadSubjects(running));
+  if (subjects.empty()) return MaybeRefusal();  // tables that are not selected
+  const DdlWord word = WordFor(KindOf(running.command), policy_, subjects);
+  if (word.action == DdlAction::kApply) return MaybeRefusal();
+  return Refusal{absl::StrCat(word.reason, ", and it rewrites tables of which that is not said"),
+                 /*waits=*/true};
 }
 
 // What is told at the end only, of a command that was decided about when it began.
@@ -145,13 +168,7 @@ absl::StatusOr<DdlRunner::MaybeRefusal> DdlRunner::CheckEnd(Running* running) {
     TOWLINE_ASSIGN_OR_RETURN(std::string why, WhyOther(*running));
     if (!why.empty()) return Refusal{std::move(why)};
     // It was asked about by the tables that it rewrites, and is of those that it names as well.
-    const bool has_more = policy_.GoesBySubject() && !running->rewritten.empty();
-    if (!has_more || running->is_approved) return MaybeRefusal();
-    TOWLINE_ASSIGN_OR_RETURN(std::vector<DdlSubject> subjects, ReadSubjects(*running));
-    const DdlWord word = WordFor(KindOf(running->command), policy_, subjects);
-    if (word.action == DdlAction::kApply) return MaybeRefusal();
-    return Refusal{absl::StrCat(word.reason, ", and it rewrites tables of which that is not said"),
-                   /*waits=*/true};
+    return running->rewritten.empty() ? MaybeRefusal() : CheckSubjects(*running);
   }
   if (running->fate != Fate::kIgnored) return MaybeRefusal();
   TOWLINE_ASSIGN_OR_RETURN(DdlCircumstances circumstances, LookAround(*running));
@@ -345,9 +362,22 @@ absl::Status DdlRunner::HoldOrPark(Running* running, const Refusal& refusal) {
       (!running->command.objects.empty() || !running->dropped.empty());
   TOWLINE_ASSIGN_OR_RETURN(DdlCircumstances circumstances, LookAround(*running));
   const bool can_go_back = running->has_savepoint || !running->fate.has_value();
-  const bool parks =
-      is_known && can_go_back && !refusal.waits && (ParksRefused() || circumstances.all_parked);
-  return parks ? Park(running, refusal.reason) : Hold(*running, refusal.reason);
+  const bool can_park = is_known && can_go_back;
+  if (!refusal.waits) {
+    const bool parks = can_park && ((parks_refused_ && MayPark()) || circumstances.all_parked);
+    return parks ? Park(running, refusal.reason) : Hold(*running, refusal.reason);
+  }
+  if (hold_max_ == absl::ZeroDuration() || !can_park || !MayPark()) {
+    return Hold(*running, refusal.reason);
+  }
+  TOWLINE_ASSIGN_OR_RETURN(const absl::Duration held_for, history_.ReadHeldFor(running->place));
+  if (held_for >= hold_max_) {
+    return Park(running, absl::StrCat(refusal.reason, ", and nobody has decided about it within ",
+                                      towline::FormatDuration(hold_max_)));
+  }
+  absl::Status held = Hold(*running, refusal.reason);
+  held.SetPayload(kWaitedForUrl, absl::Cord("yes"));
+  return held;
 }
 
 absl::Status DdlRunner::RefuseRewrite(const absl::Status& why) {
@@ -363,7 +393,7 @@ absl::Status DdlRunner::Park(Running* running, const std::string& reason) {
   running->fate = Fate::kParked;
   running->reason = reason;
   LogWarning(
-      "a schema change of the source is not carried, as on_ddl_error says, and the rest goes on",
+      "a schema change of the source is not carried, and the rest goes on without its tables",
       {{"command", Label(running->command, running->dropped)}, {"reason", reason}});
   return absl::OkStatus();
 }

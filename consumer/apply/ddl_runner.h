@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 #include "apply/batch_writer.h"
 #include "apply/ddl_decision.h"
 #include "apply/ddl_executor.h"
@@ -31,6 +32,9 @@
 
 namespace towline {
 
+// Of an error of Run(): a schema change waits for the operator, and the task for it.
+bool IsWaitedFor(const absl::Status& status);
+
 class DdlRunner {
  public:
   struct Options {
@@ -38,9 +42,14 @@ class DdlRunner {
     DdlRoles roles;
     std::vector<TablePattern> include;  // none: all tables
     std::vector<TablePattern> exclude;
-    // What cannot be run does not stop the task, as long as it says so: not before the stream has
-    // passed the copy. Borrowed; null: never.
-    const std::atomic<bool>* parks_refused = nullptr;
+    // What cannot be run does not stop the task: its tables are parked.
+    bool parks_refused = false;
+    // How long what the policy holds is waited for (IsWaitedFor()), before its tables are parked.
+    // Zero: not at all, and they are not.
+    absl::Duration hold_max;
+    // Whether tables may leave now: not before the stream has passed the copy. Borrowed; null:
+    // never.
+    const std::atomic<bool>* may_park = nullptr;
     std::vector<FailedTable> parked;
     ParkedTables::Listener on_parked;
   };
@@ -89,6 +98,7 @@ class DdlRunner {
 
   absl::StatusOr<MaybeRefusal> RunPhase(Running* running);
   absl::StatusOr<MaybeRefusal> DecideAndRun(Running* running);
+  absl::StatusOr<MaybeRefusal> CheckSubjects(const Running& running);
   absl::StatusOr<MaybeRefusal> CheckEnd(Running* running);
   // Chooses the role that it is run as. Gives why there is none, or nothing.
   absl::StatusOr<std::string> ChooseRole(const DdlCommand& command);
@@ -112,7 +122,7 @@ class DdlRunner {
   absl::Status NoteTables(const Running& running);
   absl::StatusOr<DdlCircumstances> LookAround(const Running& running);
   absl::StatusOr<std::vector<DdlSubject>> ReadSubjects(const Running& running);
-  bool ParksRefused() const { return parks_refused_ != nullptr && parks_refused_->load(); }
+  bool MayPark() const { return may_park_ != nullptr && may_park_->load(); }
   bool IsLeftOut(const Relation& relation) const;
 
   Connection* connection_;
@@ -120,7 +130,9 @@ class DdlRunner {
   TaskClaim claim_;
   DdlPolicy policy_;
   DdlRoles roles_;
-  const std::atomic<bool>* parks_refused_;
+  const bool parks_refused_;
+  const absl::Duration hold_max_;
+  const std::atomic<bool>* may_park_;
   DdlSelection selection_;
   DdlExecutor executor_;
   DdlHistory history_;

@@ -61,6 +61,7 @@ struct Limits {
   int64_t copy_rows_max = 0;           // rows/s
   int64_t copy_active_max = 0;         // sessions at work at the source; 0: none
   absl::Duration copy_lag_max;         // of the source's standbys; zero: none
+  absl::Duration ddl_hold_max;         // that a held schema change is waited for; zero: not at all
   int64_t conflict_rows_max = 10'000;  // of towline_state.conflict, per task
 };
 

@@ -164,6 +164,11 @@ void AddLimits(std::vector<OptionSpec>& table) {
       "copy_lag_max", &Limits::copy_lag_max, absl::ZeroDuration(), absl::Hours(1),
       "The same while a standby of the source is further behind than this (replay_lag in "
       "pg_stat_replication). Not for one that is behind on purpose (recovery_min_apply_delay)."));
+  table.push_back(TimeLimit(
+      "ddl_hold_max", &Limits::ddl_hold_max, absl::ZeroDuration(), absl::Hours(24 * 30),
+      "How long a schema change that ddl says hold for is waited for, the stream standing still, "
+      "until towline ddl approve or skip; after that its tables are parked and the others go on. "
+      "0: the task ends at once, with status 4."));
   table.push_back(CountLimit("conflict_rows_max", &Limits::conflict_rows_max, 0, 10'000'000,
                              "Rows kept of this task in towline_state.conflict."));
 }

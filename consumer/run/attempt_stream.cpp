@@ -6,8 +6,10 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "apply/ddl_history.h"
 #include "base/error.h"
 #include "base/fault_point.h"
+#include "base/format.h"
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "base/steady_clock.h"
@@ -35,6 +37,7 @@ namespace {
 
 // How often a wish to stop or pause and a failure of a thread are looked for.
 constexpr absl::Duration kTick = absl::Milliseconds(100);
+constexpr absl::Duration kDecisionPoll = absl::Seconds(1);
 
 // What a batch that is being applied may take when we are told to stop, within the 5 s that a stop
 // may last altogether.
@@ -63,6 +66,8 @@ absl::StatusOr<DdlRunner::Options> DdlOptionsOf(const Config& config) {
   DdlRunner::Options options;
   options.policy = config.ddl;
   options.roles = config.ddl_roles;
+  options.parks_refused = config.on_ddl_error == FailedTables::kPark;
+  options.hold_max = config.limits.ddl_hold_max;
   // Where the schema came with rights and owners their changes come as well, unless it is said.
   auto apply = [&options](DdlKind kind) {
     std::optional<DdlAction>& action = options.policy.actions[static_cast<size_t>(kind)];
@@ -138,15 +143,14 @@ absl::Status Attempt::PrepareStream() {
   TOWLINE_ASSIGN_OR_RETURN(catch_up_to_, Lsn::Parse(flush_lsn));
   TOWLINE_RETURN_IF_ERROR(SetStatusInterval(*server));
   TOWLINE_RETURN_IF_ERROR(SetPluginOptions(*source, *server));
-  TOWLINE_RETURN_IF_ERROR(ReadDomains(*source));
-  CloseControl();
-  return absl::OkStatus();
+  return ReadDomains(*source);
 }
 
 // The task's state stays the copy's. On the thread that runs the copy.
 absl::StatusOr<std::unique_ptr<StreamSession>> Attempt::StartBeside(LiveCopy& live) {
   TOWLINE_RETURN_IF_ERROR(PrepareStream());
   TOWLINE_ASSIGN_OR_RETURN(StreamSession::Options options, StreamOptions(&live));
+  CloseControl();
   TOWLINE_ASSIGN_OR_RETURN(std::unique_ptr<StreamSession> session,
                            StreamSession::Start(std::move(options), *store_, shutdown_));
   LogInfo("streaming beside the copy",
@@ -158,6 +162,7 @@ absl::Status Attempt::Stream() {
   TOWLINE_RETURN_IF_ERROR(PrepareStream());
   TOWLINE_RETURN_IF_ERROR(SetState(TaskState::kCatchingUp));
   TOWLINE_ASSIGN_OR_RETURN(StreamSession::Options options, StreamOptions(/*live=*/nullptr));
+  CloseControl();
   TOWLINE_ASSIGN_OR_RETURN(std::unique_ptr<StreamSession> session,
                            StreamSession::Start(std::move(options), *store_, shutdown_));
   LogInfo("streaming from the source",
@@ -174,7 +179,7 @@ absl::Status Attempt::Stream() {
   may_park_at_last_ = park_time == ParkTime::kAfterRetries;
   const bool is_parked = park_time == ParkTime::kAtOnce;
   // After a failure nothing is worth waiting for; a pause or a stop lets the batch end.
-  const bool goes_on = copied_again.has_value() || is_parked;
+  const bool goes_on = copied_again.has_value() || is_parked || IsWaitedFor(ended);
   if (!ended.ok() && !absl::IsCancelled(ended) && !goes_on) stop_.Request();
   session->Stop();
   if (keeper && (ended.ok() || absl::IsCancelled(ended))) {
@@ -186,6 +191,10 @@ absl::Status Attempt::Stream() {
   if (is_parked) {
     session.reset();
     return Park(ended);
+  }
+  if (IsWaitedFor(ended)) {
+    session.reset();
+    return AwaitDecision(ended);
   }
   if (!copied_again.has_value()) return ended;
   // The position is before the transaction that asked for it. What it has passed had ended before
@@ -217,8 +226,11 @@ ParkTime Attempt::MayPark(const absl::Status& ended) const {
 // position and without the table, so the others have all of their changes.
 absl::Status Attempt::Park(const absl::Status& why) {
   const FailedTable table = *FailedTableOf(why);
-  TOWLINE_RETURN_IF_ERROR(
-      store_->ParkTable(table, std::string(why.message().data(), why.message().size())));
+  // Of one that has no piece yet: where tasks share it, the others look at its rule. (Shared tables
+  // are no partitions, whose rule may be that of a table above.)
+  const TableRule* rule = FindRule(context_.config.rules, table.name, /*ancestors=*/{});
+  TOWLINE_RETURN_IF_ERROR(store_->ParkTable(
+      table, RuleText(rule), std::string(why.message().data(), why.message().size())));
   FaultPoint("stream:parked");
   has_progressed_ = true;
   return absl::AbortedError(absl::StrCat(
@@ -226,6 +238,30 @@ absl::Status Attempt::Park(const absl::Status& why) {
       table.is_rewritten ? " cannot take the rows that a schema change gives it, and" : "",
       " is parked, as ", table.is_rewritten ? "on_ddl_error or " : "",
       "on_failure says, and the others go on: ", Describe(why)));
+}
+
+// The next attempt finds the decision, or parks the tables. The slot keeps the source's log
+// meanwhile.
+absl::Status Attempt::AwaitDecision(const absl::Status& held) {
+  const absl::Duration hold_max = context_.config.limits.ddl_hold_max;
+  LogWarning(std::string(held.message()),
+             {{"waits_at_most", towline::FormatDuration(hold_max)}, {"mend", GetHint(held)}});
+  context_.ShowState(TaskState::kRetrying, std::string(held.message()));
+  while (true) {
+    TOWLINE_RETURN_IF_ERROR(monitor_->status());
+    TOWLINE_ASSIGN_OR_RETURN(const absl::Duration left,
+                             ReadHoldLeft(store_->connection(), context_.task, hold_max));
+    context_.board.Update([left](TaskStatus& status) {
+      status.retry_in = std::min(left, kDecisionPoll);
+      status.retry_window_left = left;
+    });
+    if (left == absl::ZeroDuration()) break;
+    if (!outer_.SleepFor(std::min(left, kDecisionPoll))) {
+      return absl::CancelledError("shutting down");
+    }
+  }
+  has_progressed_ = true;
+  return absl::AbortedError("a schema change was held, and that has ended");
 }
 
 // Two-phase decoding belongs to the slot: START_REPLICATION switches it on, and before version 18
@@ -350,9 +386,7 @@ absl::Status Attempt::WatchStream(StreamSession& session, SequenceKeeper* keeper
   return absl::OkStatus();
 }
 
-void Attempt::LetDdlPark() {
-  may_park_ddl_ = context_.config.on_ddl_error == FailedTables::kPark && MayTablesLeave();
-}
+void Attempt::LetDdlPark() { may_park_ddl_ = MayTablesLeave(); }
 
 // The applier holds the task row's lock while its transaction lasts. Waiting for it must not end a
 // long one: what is noted here may be noted later.
@@ -461,7 +495,7 @@ absl::Status Attempt::CheckRules(const std::vector<PieceRow>& known) {
 
 SequenceKeeper::Options Attempt::SequenceOptions() const {
   const Config& config = context_.config;
-  return {config.source, config.destination, config.include.empty(), context_.task};
+  return {config.source, config.destination, SelectionOf(config), context_.task};
 }
 
 absl::StatusOr<StreamSession::Options> Attempt::StreamOptions(LiveCopy* live) {
@@ -501,7 +535,7 @@ absl::StatusOr<StreamSession::Options> Attempt::StreamOptions(LiveCopy* live) {
   options.applier.policies.folds = config.folds;
   TOWLINE_ASSIGN_OR_RETURN(options.applier.ddl, DdlOptionsOf(config));
   LetDdlPark();
-  options.applier.ddl.parks_refused = &may_park_ddl_;
+  options.applier.ddl.may_park = &may_park_ddl_;
   options.applier.ddl.on_parked = [this](const std::vector<TableName>& parked) {
     ShowParked(parked);
   };

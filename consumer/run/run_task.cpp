@@ -249,6 +249,9 @@ class Supervisor {
              {"copy_lag_max", limits.copy_lag_max == absl::ZeroDuration()
                                   ? "none"
                                   : towline::FormatDuration(limits.copy_lag_max)},
+             {"ddl_hold_max", limits.ddl_hold_max == absl::ZeroDuration()
+                                  ? "none"
+                                  : towline::FormatDuration(limits.ddl_hold_max)},
              {"conflict_rows_max", absl::StrCat(limits.conflict_rows_max)},
              {"retry_connection", towline::FormatDuration(context_.config.retry_connection)},
              {"retry_other", towline::FormatDuration(context_.config.retry_other)}});

@@ -272,6 +272,32 @@ def test_held_command_waits_for_the_operator(towline, captured, destination):
     assert towline.stop() == 0
 
 
+def test_held_command_is_waited_for_and_then_parked(towline, captured, destination):
+    options = ("--ddl", "apply", "--ddl", "table=hold", "--ddl-hold-max")
+    captured.execute("CREATE TABLE other (id int PRIMARY KEY)")
+    towline.start(*options, "10min").wait_for_state("streaming")
+    towline.wait_until_caught_up()
+    captured.execute("ALTER TABLE other ADD COLUMN v int; INSERT INTO other VALUES (1, 1)")
+    towline.wait_for_log("is held: ALTER TABLE .*waits_at_most")
+    wait_until(lambda: towline.status()["state"] == "retrying", 10, "the state")
+    assert ddl(towline, "approve").returncode == 0
+    equal(towline, captured, destination)
+    assert towline.stop() == 0
+    towline.start(*options, "3s").wait_for_state("streaming")
+    captured.execute("ALTER TABLE other ADD COLUMN w int; INSERT INTO other VALUES (2, 2, 2); INSERT INTO t VALUES (1000, 'behind', 1)")
+    towline.wait_for_log("is held: ALTER TABLE .*waits_at_most")
+    towline.wait_until_caught_up()
+    assert history(destination, "tag", "fate", "reason") == [
+        ("ALTER TABLE", "applied", ""),
+        ("ALTER TABLE", "parked", "ddl says hold for table, and nobody has decided about it within 3s")]
+    assert destination.query("SELECT * FROM other") == [(1, 1)]
+    assert_equal(captured.uri(), destination.uri(), tables=["public.t"])
+    captured.execute("INSERT INTO other VALUES (3, 3, 3); UPDATE t SET n = 7 WHERE id = 1000")
+    towline.wait_until_caught_up()
+    assert_equal(captured.uri(), destination.uri(), tables=["public.t"])
+    assert towline.stop() == 0
+
+
 def test_policies_of_tables_and_schemas(towline, captured, destination, tmp_path):
     captured.execute("CREATE SCHEMA aside; CREATE INDEX t_n ON t (n); CREATE TYPE aside.shape AS (id int, v int);"
                      "CREATE TABLE other (id int PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE part PARTITION OF other DEFAULT;"
@@ -298,6 +324,22 @@ def test_policies_of_tables_and_schemas(towline, captured, destination, tmp_path
     captured.execute("ALTER TYPE aside.shape ALTER ATTRIBUTE v TYPE text CASCADE")
     assert towline.wait_exit() == 4
     assert "ddl of schema aside says ignore for type, and it rewrites" in towline.output()
+
+
+def test_each_table_that_a_command_rewrites_is_asked_about(towline, captured, destination, tmp_path):
+    captured.execute("CREATE TYPE shape AS (id int, v int); CREATE TABLE a OF shape (PRIMARY KEY (id)); CREATE TABLE b OF shape (PRIMARY KEY (id));"
+                     "INSERT INTO a VALUES (1, 1); INSERT INTO b VALUES (1, 1)")
+    file = tmp_path / "policies.yaml"
+    file.write_text("ddl: apply\ntable:\n  public.b: {ddl: {type: hold}}\n")
+    towline.start("--config", str(file)).wait_for_state("streaming")
+    captured.execute("ALTER TYPE shape ALTER ATTRIBUTE v TYPE text CASCADE")
+    assert towline.wait_exit() == 4
+    assert "ddl of table public.b says hold for type" in towline.output()
+    assert destination.query("SELECT * FROM a UNION ALL SELECT * FROM b") == [(1, 1), (1, 1)]
+    assert ddl(towline, "approve").returncode == 0
+    towline.start("--config", str(file))
+    equal(towline, captured, destination)
+    assert towline.stop() == 0
 
 
 def test_changes_are_run_as_the_role_of_the_mapping(towline, captured, destination):
