@@ -59,12 +59,12 @@ struct UniqueIndex {
   bool is_deferrable = false;
   bool is_partial = false;
   bool is_null_free = false;    // every key column is NOT NULL
-  std::string definition = {};  // pg_get_indexdef()
+  std::string definition = {};  // a hash of what the catalogs say of it
 };
 
 struct ExclusionConstraint {
   std::string name;
-  std::string definition;  // pg_get_constraintdef()
+  std::string definition;  // likewise
 };
 
 struct Table {

@@ -98,12 +98,15 @@ WHERE c.oid = ANY ($1::oid[]) AND c.relispartition AND above.relid <> c.oid
 ORDER BY c.oid, above.number
 )sql";
 
+// An index is told from another by what the catalogs store of it: pg_get_indexdef() waits for
+// whoever has locked the table. indnullsnotdistinct came with version 15.
 constexpr char kIndexesSql[] = R"sql(
 SELECT i.indrelid, ic.relname, i.indisprimary, i.indisreplident, NOT i.indimmediate,
        i.indpred IS NOT NULL, COALESCE(a.attname, ''), COALESCE(a.attnotnull, false), k.position,
-       CASE WHEN k.position > 1 THEN '' WHEN x.oid IS NULL
-         THEN COALESCE(pg_catalog.pg_get_indexdef(i.indexrelid), '')
-         ELSE COALESCE(pg_catalog.pg_get_constraintdef(x.oid), '') END, x.oid IS NOT NULL
+       CASE WHEN k.position > 1 THEN '' ELSE pg_catalog.md5(pg_catalog.concat_ws(
+         '/', i.indkey::text, i.indclass::text, i.indcollation::text, i.indoption::text,
+         i.indexprs::text, i.indpred::text, pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct',
+         x.conexclop::text)) END, x.oid IS NOT NULL
 FROM pg_catalog.pg_index i
 JOIN pg_catalog.pg_class ic ON ic.oid = i.indexrelid
 LEFT JOIN pg_catalog.pg_constraint x ON x.conindid = i.indexrelid AND x.contype = 'x'

@@ -5,7 +5,6 @@
 #include <optional>
 #include <utility>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -258,13 +257,13 @@ std::string TableShape(const Table& table) {
   }
   // The dump's are built on the rows of every snapshot.
   for (const UniqueIndex& index : table.unique_indexes) {
-    absl::StrAppend(&text, "unique index ", QuoteIdentifier(index.name), "\t",
-                    absl::CEscape(index.definition), index.is_primary ? " PRIMARY KEY" : "",
+    absl::StrAppend(&text, "unique index ", QuoteIdentifier(index.name), "\t", index.definition,
+                    index.is_primary ? " PRIMARY KEY" : "",
                     index.is_deferrable ? " DEFERRABLE" : "", "\n");
   }
   for (const ExclusionConstraint& exclusion : table.exclusions) {
     absl::StrAppend(&text, "exclusion constraint ", QuoteIdentifier(exclusion.name), "\t",
-                    absl::CEscape(exclusion.definition), "\n");
+                    exclusion.definition, "\n");
   }
   return text;
 }
