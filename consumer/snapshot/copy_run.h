@@ -112,9 +112,11 @@ class CopyRun {
   std::set<TableName> ours_;                   // their names
   std::set<TableName> streamed_;               // begun_ too, but the tables came by the stream
   std::map<TableName, PieceRow> kept_pieces_;  // begun_ too, and as good as they were
-  std::map<TableName, std::string> again_;     // what is not, and why
-  std::set<TableName> existed_;                // tables at the destination before pre-data
-  std::set<std::string> made_;                 // statements that an earlier try has run
+  // Of begun_ those that the destination has as today's rules want them, kept or not.
+  std::set<TableName> adjusted_;
+  std::map<TableName, std::string> again_;  // what is not, and why
+  std::set<TableName> existed_;             // tables at the destination before pre-data
+  std::set<std::string> made_;              // statements that an earlier try has run
   std::map<TableName, std::string> policies_;
   std::map<TableName, RangedPlan> ranged_;  // of a copy that starts; then the pieces know
   std::vector<RangedCopy> ranges_left_;     // when all other tables are copied

@@ -173,6 +173,7 @@ absl::StatusOr<bool> CopyRun::GoOnWithNewSchema(const Left& left) {
   existed_.clear();
   kept_pieces_.clear();
   policies_.clear();
+  adjusted_.clear();
   LogStartOver(why);
   return false;
 }
@@ -199,8 +200,13 @@ absl::StatusOr<std::string> CopyRun::CopyOthersAgain(const Left& left, CopyStart
     }
   }
   TOWLINE_RETURN_IF_ERROR(AddEmptied(session, left, there));
+  std::map<TableName, std::string> rules;
+  for (const Table& table : tables) rules[table.name] = RuleText(FindRule(options_.rules, table));
   std::set<TableName> kept;
   for (const PieceRow& piece : left.pieces) {
+    auto rule = rules.find(piece.table);
+    const bool is_same_rule = rule != rules.end() && rule->second == piece.rule;
+    if (is_same_rule && left.shapes.contains(piece.table)) adjusted_.insert(piece.table);
     if (piece.state == "again") again_.emplace(piece.table, piece.reason);
     if (again_.contains(piece.table) || !IsWorthKeeping(piece)) continue;
     kept_pieces_.emplace(piece.table, piece);

@@ -12,7 +12,6 @@
 #include "schema/table_fit.h"
 #include "snapshot/copy_finish.h"
 #include "snapshot/copy_plan.h"
-#include "snapshot/copy_resume.h"
 #include "snapshot/copy_run.h"
 #include "snapshot/existing_tables.h"
 #include "snapshot/missing_roles.h"
@@ -126,11 +125,9 @@ absl::Status CopyRun::LookAtDestination(Connection& session, const std::vector<T
   TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> there, ReadDestination(session, tables));
   std::vector<Table> looked_at = there;
   if (!begun_.empty() && options_.copies_schema) {
-    // A crash may have come between their creation and AdjustTables(): not of one that was begun.
+    // A crash may have come between their creation and AdjustTables().
     for (size_t i = 0; i < tables.size(); ++i) {
-      auto again = again_.find(tables[i].name);
-      const bool is_adjusted =
-          !kept_pieces_.empty() && (again == again_.end() || again->second != kTableNotBegun);
+      const bool is_adjusted = adjusted_.contains(tables[i].name);
       if (FindRule(options_.rules, tables[i]) != nullptr && !is_adjusted) looked_at[i].oid = 0;
     }
   }

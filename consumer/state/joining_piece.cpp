@@ -49,9 +49,9 @@ absl::Status AddPiece(Connection& session, const TaskClaim& claim, const TableNa
   TOWLINE_RETURN_IF_ERROR(SetPieceState(session, claim, table, "joining", ""));
   return session
       .Query(
-          "UPDATE towline_state.piece SET is_added = true, existing = 'stop', "
+          "UPDATE towline_state.piece SET is_added = true, existing = 'stop', rule = $5, "
           "was_empty = $4::boolean WHERE task = $1 AND schema_name = $2 AND table_name = $3",
-          {{claim.task, table.schema, table.name, was_empty ? "t" : "f"}})
+          {{claim.task, table.schema, table.name, was_empty ? "t" : "f", rule}})
       .status();
 }
 

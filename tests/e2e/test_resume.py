@@ -476,15 +476,15 @@ def test_only_the_table_of_another_rule_is_copied_again(source, destination, tow
     kill(service)
     before = traces(destination)
     file = service.directory / "task.yaml"
-    file.write_text(json.dumps({"table": {done: {"where": "id % 2 = 0"}}}))
+    file.write_text(json.dumps({"table": {done: {"where": "id % 2 = 0", "columns": ["id", "v", {"loud": "upper(note)"}]}}}))
     service.environment["TOWLINE_CONFIG"] = str(file)
     source.execute(f"ALTER TABLE {done} REPLICA IDENTITY FULL")
     service.start()
     service.wait_for_log("copied again.*its rule has changed")
     service.wait_for_state("streaming")
     assert_others_stay(destination, before, {done})
-    assert destination.query(f"SELECT id FROM {done} ORDER BY 1") == source.query(
-        f"SELECT id FROM {done} WHERE id % 2 = 0 ORDER BY 1")
+    assert destination.query(f"SELECT id, loud FROM {done} ORDER BY 1") == source.query(
+        f"SELECT id, upper(note) FROM {done} WHERE id % 2 = 0 ORDER BY 1")
     assert service.stop() == 0
 
 
