@@ -83,7 +83,10 @@ class Applier::Impl {
       if (!is_done || !writer_.has_rest()) return absl::OkStatus();
       is_done = false;
       absl::Status written = writer_.WriteRest(*sent_);
-      return written.ok() ? written : WriteRefused(*sent_, written);
+      if (!written.ok()) written = WriteRefused(*sent_, written);
+      // As in Send().
+      if (!written.ok() && committing_.has_value()) writer_.Drain().IgnoreError();
+      return written;
     }));
     return is_done;
   }
@@ -192,7 +195,7 @@ class Applier::Impl {
   }
 
   // Changes of parked tables go; the frames stay, which the others point into.
-  absl::Status LeaveOut(Batch* batch) const {
+  absl::Status LeaveOut(Batch* batch) {
     TOWLINE_ASSIGN_OR_RETURN(std::optional<Batch> kept, ddl_.WithoutLeftOut(*batch));
     if (kept.has_value()) {
       batch->changes = std::move(kept->changes);

@@ -318,6 +318,8 @@ absl::Status Service::ApplyBatch(Batch batch) {
 }
 
 absl::Status Service::Rest() {
+  // Answers have come while the next batch is gathered.
+  if (sent_.has_value() && OneIn(3)) TOWLINE_RETURN_IF_ERROR(WriteRest());
   if (is_open_) return absl::OkStatus();
   if (OneIn(3)) TOWLINE_RETURN_IF_ERROR(FinishSent());
   if (progress_lsn_.has_value() && OneIn(3)) {
@@ -378,12 +380,15 @@ absl::Status Service::Send(Batch batch) {
   return options_.meanwhile();
 }
 
+absl::Status Service::WriteRest() {
+  if (!rest_.has_value()) return absl::OkStatus();
+  absl::Status written = WriteOn(*sent_, *std::exchange(rest_, std::nullopt), /*may_stop=*/false);
+  return written.ok() ? written : WriteAgain(*sent_, written);
+}
+
 absl::Status Service::FinishSent() {
   if (!sent_.has_value()) return absl::OkStatus();
-  if (rest_.has_value()) {
-    absl::Status written = WriteOn(*sent_, *std::exchange(rest_, std::nullopt), false);
-    if (!written.ok()) TOWLINE_RETURN_IF_ERROR(WriteAgain(*sent_, written));
-  }
+  TOWLINE_RETURN_IF_ERROR(WriteRest());
   const uint64_t end_lsn = sent_->end_lsn.value;
   sent_.reset();
   return is_open_ ? absl::OkStatus() : Commit(end_lsn, OneIn(3));

@@ -73,6 +73,7 @@ class Service {
   absl::Status Begin(uint64_t end_lsn);
   absl::Status Commit(uint64_t end_lsn, bool is_synchronous);
   absl::Status Send(Batch batch);
+  absl::Status WriteRest();
   absl::Status FinishSent();
   absl::Status Apply(const Batch& batch);
   absl::Status BeginPrepare(const Batch& batch);
