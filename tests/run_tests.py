@@ -32,9 +32,9 @@ BUDGET = {"build": 600, "lint": 30, "unit": 60, "fuzz": 60, "regress": 150, "sup
 BUDGET_OTHER = 180
 BUDGET_ALL = 2400
 LIMIT = 6
-# Of the 5400 seconds that CI has for a run; what has begun by then has a quarter of an hour to end.
-CI_BEGIN_SECONDS = 4200
-CI_END_SECONDS = 5100
+# Of the 5400 seconds that CI has for a run; what has begun by then, the smallest groups, has ten minutes to end.
+CI_BEGIN_SECONDS = 4600
+CI_END_SECONDS = 5200
 FUZZED = ("table_patterns", "wire_reader")  # the plugin's
 SANITIZERS = ("asan", "tsan")
 NO_TESTS = 5  # pytest's exit status

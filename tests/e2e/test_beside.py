@@ -163,7 +163,8 @@ FAULTS = ("copy:indexed-ahead:kill:1", "copy:key-built:kill:1", "stream:await-co
           "copy:range-done:kill:20")
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=[fault.replace(":kill", "") for fault in FAULTS])
+@pytest.mark.parametrize("fault", [
+    pytest.param(fault, id=fault.replace(":kill", ""), marks=[pytest.mark.long] if number in (2, 3) else []) for number, fault in enumerate(FAULTS)])
 def test_killed_beside_the_copy(fault, source, destination, towline_factory, seed):
     make_tables(source)
     parts = FEW if "await" in fault else MANY

@@ -341,7 +341,8 @@ CASES = [
                    "ALTER TABLE \"public\".\"t\" ALTER COLUMN \"own\" DROP NOT NULL;"),
     Case("rows at the destination", "destination.rows", "1 table with rows: \"public\".\"t\"", rows_there,
          where="destination",
-         mend="Empty the table, or set existing: append or existing: truncate for it.", by_hand=empty_it),
+         mend="Empty the table (one that is shared: only of rows with the task's value), or set existing: append or existing: "
+              "truncate for it.", by_hand=empty_it),
     Case("table of another role", "destination.table_privileges",
          "role \"{role}\" may not write 1 table: public.t", table_of_another,
          where="destination", statement="GRANT USAGE ON SCHEMA public TO \"{role}\";\n"

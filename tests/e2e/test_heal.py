@@ -417,7 +417,9 @@ POINTS = {"heal:begun": 1, "heal:slot-dropped": 1, "run:before-slot": 1, "run:af
           "heal:snapshot-taken": 1, "heal:in-table": 4, "heal:rows-done": 1, "heal:ended": 1}
 
 
-@pytest.mark.parametrize("name", POINTS)
+# Those of every start are passed by other tests too.
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.long) if name in ("run:before-slot", "run:after-slot") else name
+                                  for name in POINTS])
 def test_killed_while_healing(name, source, destination, towline_factory, seed):
     """Under load: what commits between the new slot and the snapshot, and beside the comparison, is applied once."""
     load = Workload(source.uri(), seed, clients=2, rate=80).create().run(transactions=30)

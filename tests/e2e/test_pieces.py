@@ -183,7 +183,8 @@ FAULTS = ("copy:piece-begun:kill:1", "copy:piece-begun:kill:2", "copy:in-table:k
           "copy:table-done:kill:4", "stream:await-copy:kill:2")
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=[fault.replace(":kill", "") for fault in FAULTS])
+@pytest.mark.parametrize("fault", [
+    pytest.param(fault, id=fault.replace(":kill", ""), marks=[pytest.mark.long] if number in (0, 2) else []) for number, fault in enumerate(FAULTS)])
 def test_killed_beside_the_copy(fault, source, destination, towline_factory, seed):
     make(source)
     service = towline_factory(source, destination, arguments=[*WHOLE, *slowly(4000)])

@@ -482,7 +482,8 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("change", [pytest.param(change, marks=pytest.mark.long) if change == "truncated-and-filled" else change
+                                    for change in CHANGES])
 def test_a_table_that_changes_between_ranges(change, source, destination, towline_factory):
     """A range's transaction has ended at the fault point but for its COMMIT, so the statement waits; it gets
     its lock at the border, and the next range finds another file or other columns."""
