@@ -22,14 +22,15 @@ constexpr char kDecisionSql[] =
 // Microseconds.
 constexpr char kHeldForSql[] =
     "SELECT (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - recorded_at) * "
-    "1000000)::bigint FROM towline_state.ddl_history WHERE task = $1 AND end_lsn = $2::pg_lsn AND "
-    "ordinal = $3::bigint AND fate = 'held'";
+    "1000000)::bigint, decision, reason FROM towline_state.ddl_history WHERE task = $1 AND "
+    "end_lsn = $2::pg_lsn AND ordinal = $3::bigint AND fate = 'held' FOR UPDATE";
 
-// Microseconds.
+// Microseconds, and no more than $3 whatever the clock has been set to.
 constexpr char kHoldLeftSql[] =
-    "SELECT COALESCE(max(($2::float8 - pg_catalog.date_part('epoch', "
-    "pg_catalog.clock_timestamp() - recorded_at)) * 1000000)::bigint, 0) FROM "
-    "towline_state.ddl_history WHERE task = $1 AND fate = 'held' AND decision = ''";
+    "SELECT COALESCE(max(LEAST($3::bigint, $3::bigint - (pg_catalog.date_part('epoch', "
+    "pg_catalog.clock_timestamp() - recorded_at) * 1000000)::bigint)), 0) FROM "
+    "towline_state.ddl_history WHERE task = $1 AND number = $2::bigint AND fate = 'held' AND "
+    "decision = ''";
 
 constexpr char kNumberSql[] =
     "SELECT number FROM towline_state.ddl_history WHERE task = $1 AND end_lsn = $2::pg_lsn AND "
@@ -41,9 +42,10 @@ constexpr char kRecordSql[] =
     "search_path, role, objects, fate, reason) "
     "VALUES ($1, $2::pg_lsn, $3::bigint, $4::numeric, $5, $6, $7, $8, $9, $10, $11, $12) "
     "ON CONFLICT (task, end_lsn, ordinal) DO UPDATE SET fate = EXCLUDED.fate, reason = "
-    "EXCLUDED.reason, recorded_at = CASE WHEN h.fate = 'held' AND EXCLUDED.fate = 'held' THEN "
-    "h.recorded_at ELSE pg_catalog.clock_timestamp() END, statement = EXCLUDED.statement, "
-    "decision = CASE WHEN EXCLUDED.fate = 'held' THEN '' ELSE h.decision END RETURNING number";
+    "EXCLUDED.reason, recorded_at = CASE WHEN h.fate = 'held' AND EXCLUDED.fate = 'held' AND "
+    "h.decision = '' AND h.reason = EXCLUDED.reason THEN h.recorded_at ELSE "
+    "pg_catalog.clock_timestamp() END, statement = EXCLUDED.statement, decision = CASE WHEN "
+    "EXCLUDED.fate = 'held' AND h.decision = $13 THEN '' ELSE h.decision END RETURNING number";
 
 constexpr char kHasHistorySql[] =
     "SELECT pg_catalog.to_regclass('towline_state.ddl_history') IS NOT NULL";
@@ -68,18 +70,24 @@ absl::StatusOr<std::string> DdlHistory::ReadDecision(const DdlPlace& place) {
   return rows.row_count() == 0 ? std::string() : rows.GetString(0, 0);
 }
 
-absl::StatusOr<absl::Duration> DdlHistory::ReadHeldFor(const DdlPlace& place) {
+absl::StatusOr<absl::Duration> DdlHistory::ReadHeldFor(const DdlPlace& place,
+                                                       absl::string_view reason) {
   TOWLINE_ASSIGN_OR_RETURN(Result rows,
                            connection_->Query(kHeldForSql, {{claim_.task, place.end_lsn.ToString(),
                                                              absl::StrCat(place.ordinal)}}));
-  return rows.row_count() == 0 ? absl::ZeroDuration() : absl::Microseconds(rows.GetInt(0, 0));
+  if (rows.row_count() == 0) return absl::ZeroDuration();
+  if (!rows.Get(0, 1).empty()) {
+    return absl::AbortedError("a schema change that is held was decided about just now");
+  }
+  return rows.Get(0, 2) == reason ? absl::Microseconds(rows.GetInt(0, 0)) : absl::ZeroDuration();
 }
 
 absl::StatusOr<absl::Duration> ReadHoldLeft(Connection& destination, const std::string& task,
-                                            absl::Duration hold_max) {
+                                            int64_t number, absl::Duration hold_max) {
   TOWLINE_ASSIGN_OR_RETURN(
       Result left,
-      destination.Query(kHoldLeftSql, {{task, absl::StrCat(absl::ToDoubleSeconds(hold_max))}}));
+      destination.Query(kHoldLeftSql, {{task, absl::StrCat(number),
+                                        absl::StrCat(absl::ToInt64Microseconds(hold_max))}}));
   return absl::Microseconds(std::max<int64_t>(0, left.GetInt(0, 0)));
 }
 
@@ -92,7 +100,7 @@ absl::StatusOr<int64_t> DdlHistory::ReadNumber(const DdlPlace& place) {
 
 absl::Status DdlHistory::Record(const DdlPlace& place, const DdlCommand& command,
                                 absl::string_view kind, absl::string_view fate,
-                                absl::string_view reason) {
+                                absl::string_view reason, absl::string_view decision) {
   std::string objects =
       absl::StrJoin(command.objects, ", ", [](std::string* out, const DdlObject& object) {
         absl::StrAppend(out, object.type, " ", object.identity);
@@ -104,7 +112,7 @@ absl::Status DdlHistory::Record(const DdlPlace& place, const DdlCommand& command
           std::vector<Param>{claim_.task, place.end_lsn.ToString(), absl::StrCat(place.ordinal),
                              absl::StrCat(place.xid), command.tag, std::string(kind),
                              command.statement, command.search_path, command.role, objects,
-                             std::string(fate), std::string(reason)}));
+                             std::string(fate), std::string(reason), std::string(decision)}));
   if (recorded.GetInt(0, 0) % kRowsBetweenDrops != 0) return absl::OkStatus();
   return connection_
       ->Query(kDropOldestSql, std::vector<Param>{claim_.task, absl::StrCat(kHistoryRowsMax)})

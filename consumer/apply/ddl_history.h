@@ -29,13 +29,15 @@ class DdlHistory {
 
   // "approve", "skip", or nothing.
   absl::StatusOr<std::string> ReadDecision(const DdlPlace& place);
-  // For how long it has been held, by the destination's clock; zero: it is not.
-  absl::StatusOr<absl::Duration> ReadHeldFor(const DdlPlace& place);
+  // For how long it has been held for this reason, undecided, by the destination's clock; zero: it
+  // is not. Nobody decides about it until the transaction ends. kAborted: somebody just has.
+  absl::StatusOr<absl::Duration> ReadHeldFor(const DdlPlace& place, absl::string_view reason);
   // Under which number it is recorded.
   absl::StatusOr<int64_t> ReadNumber(const DdlPlace& place);
-  // In the open transaction. `fate`: applied, ignored, skipped, parked, held.
+  // In the open transaction. `fate`: applied, ignored, skipped, parked, held. `decision`: what
+  // ReadDecision() gave; of what is held it is forgotten, and not another that has come since.
   absl::Status Record(const DdlPlace& place, const DdlCommand& command, absl::string_view kind,
-                      absl::string_view fate, absl::string_view reason);
+                      absl::string_view fate, absl::string_view reason, absl::string_view decision);
 
  private:
   Connection* connection_;
@@ -65,10 +67,10 @@ struct DdlRecord {
   std::string decision;
 };
 
-// How long until what is held, and nobody has decided about, has been held for `hold_max`. Zero:
-// there is nothing such.
+// How long until the record has been held for `hold_max`. Zero: it has been, or somebody has
+// decided about it.
 absl::StatusOr<absl::Duration> ReadHoldLeft(Connection& destination, const std::string& task,
-                                            absl::Duration hold_max);
+                                            int64_t number, absl::Duration hold_max);
 
 // In the order in which they were recorded. None where the destination has no history yet.
 absl::StatusOr<std::vector<DdlRecord>> ListDdl(Connection& destination, const std::string& task,

@@ -5,6 +5,7 @@
 
 #include "absl/strings/cord.h"
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "apply/ddl_checks.h"
 #include "apply/ddl_drops.h"
@@ -21,9 +22,9 @@
 namespace towline {
 namespace {
 
-// Partitions and children, at the destination.
 constexpr char kWaitedForUrl[] = "towline/waited-for";
 
+// Partitions and children, at the destination.
 constexpr char kBelowSql[] =
     "WITH RECURSIVE below(oid) AS (SELECT inhrelid FROM pg_catalog.pg_inherits WHERE inhparent = "
     "pg_catalog.to_regclass($1) UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN below b "
@@ -63,8 +64,11 @@ std::string NotCaptured(const std::string& gap) {
 
 }  // namespace
 
-bool IsWaitedFor(const absl::Status& status) {
-  return status.GetPayload(kWaitedForUrl).has_value();
+std::optional<int64_t> WaitsForDecision(const absl::Status& status) {
+  int64_t number = 0;
+  const auto payload = status.GetPayload(kWaitedForUrl);
+  if (!payload.has_value() || !absl::SimpleAtoi(std::string(*payload), &number)) return {};
+  return number;
 }
 
 DdlRunner::DdlRunner(Connection* connection, BatchWriter* writer, const TargetPolicies* policies,
@@ -182,8 +186,8 @@ absl::StatusOr<DdlRunner::MaybeRefusal> DdlRunner::CheckEnd(Running* running) {
 
 absl::StatusOr<DdlRunner::MaybeRefusal> DdlRunner::DecideAndRun(Running* running) {
   const DdlCommand& command = running->command;
-  TOWLINE_ASSIGN_OR_RETURN(std::string decision, history_.ReadDecision(running->place));
-  if (decision == "skip") {
+  TOWLINE_ASSIGN_OR_RETURN(running->decision, history_.ReadDecision(running->place));
+  if (running->decision == "skip") {
     running->fate = Fate::kSkipped;
     return MaybeRefusal();
   }
@@ -194,7 +198,7 @@ absl::StatusOr<DdlRunner::MaybeRefusal> DdlRunner::DecideAndRun(Running* running
     running->reason = decided.reason;
     return MaybeRefusal();
   }
-  running->is_approved = decision == "approve" && command.gap.empty();
+  running->is_approved = running->decision == "approve" && command.gap.empty();
   if (decided.action == DdlAction::kHold && !running->is_approved) {
     return Refusal{decided.reason, decided.waits};
   }
@@ -361,23 +365,24 @@ absl::Status DdlRunner::HoldOrPark(Running* running, const Refusal& refusal) {
       std::find(actions.begin(), actions.end(), "RENAME SCHEMA") == actions.end() &&
       (!running->command.objects.empty() || !running->dropped.empty());
   TOWLINE_ASSIGN_OR_RETURN(DdlCircumstances circumstances, LookAround(*running));
-  const bool can_go_back = running->has_savepoint || !running->fate.has_value();
+  // Rows that the same transaction has written to other tables since (a trigger for events of the
+  // user's) would go with it.
+  const bool can_go_back =
+      running->has_savepoint ? !running->has_rows_of_others : !running->fate.has_value();
   const bool can_park = is_known && can_go_back;
-  if (!refusal.waits) {
-    const bool parks = can_park && ((parks_refused_ && MayPark()) || circumstances.all_parked);
-    return parks ? Park(running, refusal.reason) : Hold(*running, refusal.reason);
+  const bool parks_at_once =
+      circumstances.all_parked || (!refusal.waits && parks_refused_ && MayPark());
+  if (can_park && parks_at_once) return Park(running, refusal.reason);
+  const bool waits = refusal.waits && can_park && MayPark() && hold_max_ > absl::ZeroDuration();
+  if (waits) {
+    TOWLINE_ASSIGN_OR_RETURN(const absl::Duration held_for,
+                             history_.ReadHeldFor(running->place, refusal.reason));
+    if (held_for >= hold_max_) {
+      return Park(running, absl::StrCat(refusal.reason, ", and nobody has decided about it within ",
+                                        towline::FormatDuration(hold_max_)));
+    }
   }
-  if (hold_max_ == absl::ZeroDuration() || !can_park || !MayPark()) {
-    return Hold(*running, refusal.reason);
-  }
-  TOWLINE_ASSIGN_OR_RETURN(const absl::Duration held_for, history_.ReadHeldFor(running->place));
-  if (held_for >= hold_max_) {
-    return Park(running, absl::StrCat(refusal.reason, ", and nobody has decided about it within ",
-                                      towline::FormatDuration(hold_max_)));
-  }
-  absl::Status held = Hold(*running, refusal.reason);
-  held.SetPayload(kWaitedForUrl, absl::Cord("yes"));
-  return held;
+  return Hold(*running, refusal.reason, waits);
 }
 
 absl::Status DdlRunner::RefuseRewrite(const absl::Status& why) {
@@ -425,7 +430,7 @@ absl::Status DdlRunner::Finish(uint64_t number) {
   DdlCommand recorded = command;
   recorded.objects.insert(recorded.objects.end(), running.dropped.begin(), running.dropped.end());
   TOWLINE_RETURN_IF_ERROR(history_.Record(running.place, recorded, NameOf(KindOf(command)),
-                                          NameOfFate(fate), running.reason));
+                                          NameOfFate(fate), running.reason, running.decision));
   if (fate != Fate::kIgnored) TOWLINE_RETURN_IF_ERROR(NoteTables(running));
   LogInfo("a schema change of the source", {{"command", Label(command, running.dropped)},
                                             {"fate", NameOfFate(fate)},
@@ -463,14 +468,15 @@ absl::Status DdlRunner::NoteTables(const Running& running) {
   return absl::OkStatus();
 }
 
-absl::Status DdlRunner::Hold(const Running& running, const std::string& reason) {
+absl::Status DdlRunner::Hold(const Running& running, const std::string& reason, bool waits) {
   const DdlCommand& command = running.command;
   absl::Status recorded = connection_->Exec("ROLLBACK; BEGIN").status();
   absl::StatusOr<int64_t> number = int64_t{0};
   if (recorded.ok()) {
     DdlCommand held = command;
     held.objects.insert(held.objects.end(), running.dropped.begin(), running.dropped.end());
-    recorded = history_.Record(running.place, held, NameOf(KindOf(command)), "held", reason);
+    recorded = history_.Record(running.place, held, NameOf(KindOf(command)), "held", reason,
+                               running.decision);
   }
   if (recorded.ok()) number = history_.ReadNumber(running.place);
   if (recorded.ok()) recorded = number.ok() ? absl::OkStatus() : number.status();
@@ -481,12 +487,14 @@ absl::Status DdlRunner::Hold(const Running& running, const std::string& reason) 
   }
   const std::string words =
       absl::StrCat(recorded.ok() ? *number : 0, " --destination URI --task ", claim_.task);
-  return WithHint(
+  absl::Status status = WithHint(
       absl::UnimplementedError(absl::StrCat("a schema change of the source is held: ",
                                             Label(command, running.dropped), ": ", reason)),
       absl::StrCat("Mend what is in its way and run again. Or make the change at the destination "
                    "by hand, or decide to go without it, then: towline ddl skip ",
                    words, " (towline ddl approve runs it as it is; towline ddl list shows it)."));
+  if (waits && recorded.ok()) status.SetPayload(kWaitedForUrl, absl::Cord(absl::StrCat(*number)));
+  return status;
 }
 
 absl::StatusOr<DdlCircumstances> DdlRunner::LookAround(const Running& running) {
@@ -540,11 +548,24 @@ bool DdlRunner::IsLeftOut(const Relation& relation) const {
   });
 }
 
-absl::StatusOr<std::optional<Batch>> DdlRunner::WithoutLeftOut(const Batch& batch) const {
+// Rows of a rewrite, and of a table that the command makes, are its own.
+void DdlRunner::NoteRowsOfOthers(const Relation& relation) {
+  if (relation.rewrite_of != 0) return;
+  for (auto& [number, running] : running_) {
+    const std::vector<DdlObject>& objects = running.command.objects;
+    const bool is_its_own =
+        std::any_of(objects.begin(), objects.end(),
+                    [&](const DdlObject& object) { return object.table == relation.name; });
+    running.has_rows_of_others |= running.has_savepoint && !is_its_own;
+  }
+}
+
+absl::StatusOr<std::optional<Batch>> DdlRunner::WithoutLeftOut(const Batch& batch) {
   const Relation* last = nullptr;
   for (const Change& change : batch.changes) {
     if (change.relation == last) continue;
     last = change.relation;
+    NoteRowsOfOthers(*last);
     const Oid table = last->rewrite_of;
     const bool is_announced =
         table == 0 || std::any_of(running_.begin(), running_.end(), [&](const auto& entry) {

@@ -32,8 +32,9 @@
 
 namespace towline {
 
-// Of an error of Run(): a schema change waits for the operator, and the task for it.
-bool IsWaitedFor(const absl::Status& status);
+// Of an error of Run(): the number in towline_state.ddl_history of the schema change that waits for
+// the operator, if the task is to wait for it.
+std::optional<int64_t> WaitsForDecision(const absl::Status& status);
 
 class DdlRunner {
  public:
@@ -44,7 +45,8 @@ class DdlRunner {
     std::vector<TablePattern> exclude;
     // What cannot be run does not stop the task: its tables are parked.
     bool parks_refused = false;
-    // How long what the policy holds is waited for (IsWaitedFor()), before its tables are parked.
+    // How long what the policy holds is waited for (WaitsForDecision()), before its tables are
+    // parked.
     // Zero: not at all, and they are not.
     absl::Duration hold_max;
     // Whether tables may leave now: not before the stream has passed the copy. Borrowed; null:
@@ -64,7 +66,7 @@ class DdlRunner {
   // Rows of rewritten tables belong between the phases of a command that has been run. Gives the
   // batch without those of tables that are parked, or whose command has not been run, if there are
   // any.
-  absl::StatusOr<std::optional<Batch>> WithoutLeftOut(const Batch& batch) const;
+  absl::StatusOr<std::optional<Batch>> WithoutLeftOut(const Batch& batch);
   // The rows of a rewrite do not fit: an error, and the command is held; or nothing, and its tables
   // are parked.
   absl::Status RefuseRewrite(const absl::Status& why);
@@ -76,11 +78,13 @@ class DdlRunner {
   // A command whose kEnd has not come.
   struct Running {
     DdlPlace place;
-    DdlCommand command;          // of the last phase but kDrop
-    std::optional<Fate> fate;    // none: not decided about yet
-    std::string reason;          // why it is not applied
-    bool is_approved = false;    // by the operator, whatever the policy says
-    bool has_savepoint = false;  // before all that it has done
+    DdlCommand command;               // of the last phase but kDrop
+    std::optional<Fate> fate;         // none: not decided about yet
+    std::string reason;               // why it is not applied
+    bool is_approved = false;         // by the operator, whatever the policy says
+    bool has_savepoint = false;       // before all that it has done
+    bool has_rows_of_others = false;  // that were written behind it
+    std::string decision;             // of the operator, as it was read
     std::vector<DdlObject> dropped;
     std::string drop_gap;              // not empty: why dropped is not all of it
     std::vector<DdlObject> compared;   // what may have come to mean something else; empty: nothing
@@ -115,7 +119,7 @@ class DdlRunner {
   // After an error of the destination: worth another try, or a refusal.
   absl::StatusOr<MaybeRefusal> Refused(const Running& running, const absl::Status& why);
   absl::Status HoldOrPark(Running* running, const Refusal& refusal);
-  absl::Status Hold(const Running& running, const std::string& reason);
+  absl::Status Hold(const Running& running, const std::string& reason, bool waits = false);
   absl::Status Park(Running* running, const std::string& reason);
   absl::Status ParkTable(const FailedTable& table, bool with_below);
   absl::Status Finish(uint64_t number);
@@ -123,6 +127,7 @@ class DdlRunner {
   absl::StatusOr<DdlCircumstances> LookAround(const Running& running);
   absl::StatusOr<std::vector<DdlSubject>> ReadSubjects(const Running& running);
   bool MayPark() const { return may_park_ != nullptr && may_park_->load(); }
+  void NoteRowsOfOthers(const Relation& relation);
   bool IsLeftOut(const Relation& relation) const;
 
   Connection* connection_;

@@ -1,5 +1,6 @@
 // ddl: what became of the source's schema changes, and the operator's word on those that are held.
 // Only the destination is asked and written, so it works whether or not the task runs.
+#include <algorithm>
 #include <cstdio>
 
 #include "absl/strings/numbers.h"
@@ -28,7 +29,8 @@ std::string TextOf(const DdlRecord& record) {
   if (!record.reason.empty()) absl::StrAppend(&text, Indented(record.reason));
   if (!record.statement.empty()) absl::StrAppend(&text, Indented(record.statement));
   if (record.fate != "held") return text;
-  if (!record.decision.empty()) return absl::StrCat(text, Indented("Now: towline run"));
+  if (!record.decision.empty())
+    return absl::StrCat(text, Indented("Now: towline run, unless it waits for this"));
   absl::StrAppend(&text, Indented("Mend what is in its way and run again; or make the change at "
                                   "the destination by hand, then:"));
   absl::StrAppend(&text, Indented(absl::StrCat("towline ddl skip ", record.number)));
@@ -73,7 +75,8 @@ absl::StatusOr<int> List(Connection& destination, const std::string& task,
   return 0;
 }
 
-// Without a number: the one that is held. There is at most one, as nothing behind it is applied.
+// Without a number: the last that nobody has decided about. Of several in one transaction those
+// before it have been, and are still held, as nothing of it is committed.
 absl::StatusOr<DdlRecord> FindHeld(Connection& destination, const std::string& task,
                                    const std::string& word) {
   int64_t number = 0;
@@ -83,9 +86,11 @@ absl::StatusOr<DdlRecord> FindHeld(Connection& destination, const std::string& t
   }
   TOWLINE_ASSIGN_OR_RETURN(std::vector<DdlRecord> records,
                            ListDdl(destination, task, DdlRecords::kHeld));
+  std::reverse(records.begin(), records.end());
   for (const DdlRecord& record : records) {
-    if (word.empty() || record.number == number) return record;
+    if (word.empty() ? record.decision.empty() : record.number == number) return record;
   }
+  if (word.empty() && !records.empty()) return records.front();
   return WithHint(
       absl::FailedPreconditionError(
           word.empty() ? absl::StrCat("no schema change of task ", task, " is held")

@@ -141,7 +141,7 @@ class Attempt {
                         StreamBeside& beside, const JoinPlan** current, bool* is_called_off);
   absl::Status AnalyzeJoined(const TableName& table);
   absl::StatusOr<bool> IsJoinCalledOff();
-  absl::Status AwaitDecision(const absl::Status& held);
+  absl::Status AwaitDecision(int64_t number, const absl::Status& held);
   void LetDdlPark();
   ParkTime MayPark(const absl::Status& ended) const;
   absl::Status Park(const absl::Status& why);

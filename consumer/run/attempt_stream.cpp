@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -179,7 +180,8 @@ absl::Status Attempt::Stream() {
   may_park_at_last_ = park_time == ParkTime::kAfterRetries;
   const bool is_parked = park_time == ParkTime::kAtOnce;
   // After a failure nothing is worth waiting for; a pause or a stop lets the batch end.
-  const bool goes_on = copied_again.has_value() || is_parked || IsWaitedFor(ended);
+  const std::optional<int64_t> held = WaitsForDecision(ended);
+  const bool goes_on = copied_again.has_value() || is_parked || held.has_value();
   if (!ended.ok() && !absl::IsCancelled(ended) && !goes_on) stop_.Request();
   session->Stop();
   if (keeper && (ended.ok() || absl::IsCancelled(ended))) {
@@ -192,9 +194,9 @@ absl::Status Attempt::Stream() {
     session.reset();
     return Park(ended);
   }
-  if (IsWaitedFor(ended)) {
+  if (held.has_value()) {
     session.reset();
-    return AwaitDecision(ended);
+    return AwaitDecision(*held, ended);
   }
   if (!copied_again.has_value()) return ended;
   // The position is before the transaction that asked for it. What it has passed had ended before
@@ -242,26 +244,28 @@ absl::Status Attempt::Park(const absl::Status& why) {
 
 // The next attempt finds the decision, or parks the tables. The slot keeps the source's log
 // meanwhile.
-absl::Status Attempt::AwaitDecision(const absl::Status& held) {
+absl::Status Attempt::AwaitDecision(int64_t number, const absl::Status& held) {
   const absl::Duration hold_max = context_.config.limits.ddl_hold_max;
   LogWarning(std::string(held.message()),
              {{"waits_at_most", towline::FormatDuration(hold_max)}, {"mend", GetHint(held)}});
-  context_.ShowState(TaskState::kRetrying, std::string(held.message()));
-  while (true) {
+  while (!context_.control.wants_pause()) {
     TOWLINE_RETURN_IF_ERROR(monitor_->status());
     TOWLINE_ASSIGN_OR_RETURN(const absl::Duration left,
-                             ReadHoldLeft(store_->connection(), context_.task, hold_max));
-    context_.board.Update([left](TaskStatus& status) {
-      status.retry_in = std::min(left, kDecisionPoll);
-      status.retry_window_left = left;
-    });
+                             ReadHoldLeft(store_->connection(), context_.task, number, hold_max));
     if (left == absl::ZeroDuration()) break;
+    context_.ShowState(
+        TaskState::kWaiting,
+        absl::StrCat(held.message(), " (towline ddl approve ", number, ", or skip; in ",
+                     towline::FormatDuration(absl::Floor(left, absl::Seconds(1))),
+                     " its tables are parked)"));
+    TOWLINE_ASSIGN_OR_RETURN(const bool are_tables_due, AreTablesDue());
+    if (are_tables_due) break;
     if (!outer_.SleepFor(std::min(left, kDecisionPoll))) {
       return absl::CancelledError("shutting down");
     }
   }
   has_progressed_ = true;
-  return absl::AbortedError("a schema change was held, and that has ended");
+  return absl::AbortedError("a schema change was held, and the task goes on");
 }
 
 // Two-phase decoding belongs to the slot: START_REPLICATION switches it on, and before version 18

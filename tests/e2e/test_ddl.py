@@ -279,7 +279,12 @@ def test_held_command_is_waited_for_and_then_parked(towline, captured, destinati
     towline.wait_until_caught_up()
     captured.execute("ALTER TABLE other ADD COLUMN v int; INSERT INTO other VALUES (1, 1)")
     towline.wait_for_log("is held: ALTER TABLE .*waits_at_most")
-    wait_until(lambda: towline.status()["state"] == "retrying", 10, "the state")
+    wait_until(lambda: towline.status()["state"] == "waiting", 10, "the state")
+    assert "towline ddl approve" in towline.status()["waiting_for"]
+    towline.call("pause", check=True)
+    wait_until(lambda: towline.status()["state"] == "paused", 30, "the pause")
+    towline.call("resume", check=True)
+    wait_until(lambda: towline.status()["state"] == "waiting", 30, "the state")
     assert ddl(towline, "approve").returncode == 0
     equal(towline, captured, destination)
     assert towline.stop() == 0
