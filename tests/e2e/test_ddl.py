@@ -334,11 +334,16 @@ def test_policies_of_tables_and_schemas(towline, captured, destination, tmp_path
 def test_each_table_that_a_command_rewrites_is_asked_about(towline, captured, destination, tmp_path):
     captured.execute("CREATE TYPE shape AS (id int, v int); CREATE TABLE a OF shape (PRIMARY KEY (id)); CREATE TABLE b OF shape (PRIMARY KEY (id));"
                      "INSERT INTO a VALUES (1, 1); INSERT INTO b VALUES (1, 1)")
+    # A row that the user's own trigger writes between the two: with the command it would be rolled back, so that nothing is parked.
+    captured.execute("CREATE TABLE audit (id serial PRIMARY KEY, what text); CREATE FUNCTION note() RETURNS event_trigger LANGUAGE plpgsql AS "
+                     "$$ BEGIN INSERT INTO audit (what) VALUES (tg_tag); END $$;"
+                     "CREATE EVENT TRIGGER noted ON table_rewrite EXECUTE FUNCTION note()")
     file = tmp_path / "policies.yaml"
-    file.write_text("ddl: apply\ntable:\n  public.b: {ddl: {type: hold}}\n")
+    file.write_text("ddl: apply\nlimits: {ddl_hold_max: 1s}\ntable:\n  public.b: {ddl: {type: hold}}\n")
     towline.start("--config", str(file)).wait_for_state("streaming")
     captured.execute("ALTER TYPE shape ALTER ATTRIBUTE v TYPE text CASCADE")
     assert towline.wait_exit() == 4
+    captured.execute("DROP EVENT TRIGGER noted")
     assert "ddl of table public.b says hold for type" in towline.output()
     assert destination.query("SELECT * FROM a UNION ALL SELECT * FROM b") == [(1, 1), (1, 1)]
     assert ddl(towline, "approve").returncode == 0
