@@ -44,8 +44,9 @@ def rules(value):
 
 
 def make(factory, source, destination, value, **more):
+    """One table is copied after the other, so that a kill finds one that is done and one that is not."""
     service = factory(source, destination, task=source.name)
-    return configure(service, rules(value), schema="skip", **more)
+    return configure(service, rules(value), schema="skip", limits={"copy_workers": 1}, **more)
 
 
 @pytest.fixture
