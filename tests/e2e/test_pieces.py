@@ -92,7 +92,9 @@ def test_what_is_done_follows_and_what_is_not_is_passed_over(source, destination
         (5990, "changed"), (6001, "new")]
 
 
-@pytest.mark.parametrize("statement", ["TRUNCATE g.main CASCADE", "VACUUM FULL g.main", "DROP TABLE g.main CASCADE"])
+@pytest.mark.parametrize("statement", [
+    "TRUNCATE g.main CASCADE", *(pytest.param(statement, marks=pytest.mark.long)
+                                 for statement in ("VACUUM FULL g.main", "DROP TABLE g.main CASCADE"))])
 def test_a_lock_is_let_go_with_its_table(statement, source, destination, towline_factory):
     service = begin(towline_factory, source, destination)
     wait_for_state(destination, FIRST, "copying")

@@ -338,6 +338,7 @@ def test_what_comparisons_of_version_16_have_found_is_known(destination, streami
                (3, "healed", "equal", 5, 5), (4, "rests", "undecided", 0, 0), (4, "mended", "equal", 0, 0),
                (4, "later", "equal", 0, 0), (5, "rests", "equal", 0, 0), (5, "later", "equal", 0, 0), (6, "later", "undecided", 0, 0))
     destination.script(
+        "DROP TABLE towline_state.shape", "ALTER TABLE towline_state.snapshot DROP COLUMN catalogs",
         "DROP TABLE towline_state.verify_look", "ALTER TABLE towline_state.verify_result DROP COLUMN form",
         "ALTER TABLE towline_state.verify_progress DROP COLUMN range_order, DROP COLUMN known_at",
         "UPDATE towline_state.meta SET version = 16",
