@@ -46,8 +46,7 @@ class DdlRunner {
     // What cannot be run does not stop the task: its tables are parked.
     bool parks_refused = false;
     // How long what the policy holds is waited for (WaitsForDecision()), before its tables are
-    // parked.
-    // Zero: not at all, and they are not.
+    // parked. Zero: not at all, and they are not.
     absl::Duration hold_max;
     // Whether tables may leave now: not before the stream has passed the copy. Borrowed; null:
     // never.

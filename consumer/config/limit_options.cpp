@@ -158,8 +158,7 @@ void AddLimits(std::vector<OptionSpec>& table) {
       "The copy gives way while more sessions of others than this are at work at the source (state "
       "active in pg_stat_activity, all databases): half its speed, and half of that again every 3 "
       "seconds, down to a sixteenth; when it is better twice that every 10 seconds. 0: it does not "
-      "look. Needs "
-      "pg_read_all_stats there. A running copy takes another by towline set."));
+      "look. Needs pg_read_all_stats there. A running copy takes another by towline set."));
   table.push_back(TimeLimit(
       "copy_lag_max", &Limits::copy_lag_max, absl::ZeroDuration(), absl::Hours(1),
       "The same while a standby of the source is further behind than this (replay_lag in "
