@@ -6,7 +6,7 @@ from contextlib import closing
 import psycopg2
 import pytest
 
-from support.schema_changes import APPLY, captured, equal  # noqa: F401 (a fixture)
+from support.schema_changes import APPLY, captured, equal, history  # noqa: F401 (a fixture)
 from support.waiting import wait_until
 from test_schema import assert_same_schema
 
