@@ -20,23 +20,26 @@ void LiveCopy::AddTaken(size_t piece, CopySnapshot snapshot) {
   pieces_[piece].snapshot = std::move(snapshot);
 }
 
-void LiveCopy::Announce(size_t piece) {
+void LiveCopy::Announce(absl::Span<const size_t> pieces) {
   absl::MutexLock lock(&mutex_);
-  Set(piece, State::kNotBegun, State::kAnnounced);
-  pieces_[piece].must_hold.assign(passed_over_.begin(), passed_over_.end());
-  pieces_[piece].must_hold_until = passed_until_;
+  for (size_t piece : pieces) Set(piece, State::kNotBegun, State::kAnnounced);
+  Piece& first = pieces_[pieces.front()];
+  first.must_hold.assign(passed_over_.begin(), passed_over_.end());
+  first.must_hold_until = passed_until_;
 }
 
-bool LiveCopy::Accept(size_t piece, CopySnapshot snapshot) {
+bool LiveCopy::Accept(absl::Span<const size_t> pieces, const CopySnapshot& snapshot) {
   absl::MutexLock lock(&mutex_);
-  Piece& accepted = pieces_[piece];
-  TOWLINE_CHECK(accepted.state == State::kAnnounced);
-  std::erase_if(accepted.must_hold,
+  Piece& first = pieces_[pieces.front()];
+  TOWLINE_CHECK(first.state == State::kAnnounced);
+  std::erase_if(first.must_hold,
                 [&snapshot](uint64_t xid) { return snapshot.snapshot.IsVisible(xid); });
-  if (!accepted.must_hold.empty() || snapshot.lsn_after <= accepted.must_hold_until) return false;
-  Set(piece, State::kAnnounced, State::kTaken);
-  accepted.must_hold = {};
-  accepted.snapshot = std::move(snapshot);
+  if (!first.must_hold.empty() || snapshot.lsn_after <= first.must_hold_until) return false;
+  first.must_hold = {};
+  for (size_t piece : pieces) {
+    Set(piece, State::kAnnounced, State::kTaken);
+    pieces_[piece].snapshot = snapshot;
+  }
   return true;
 }
 

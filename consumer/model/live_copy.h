@@ -12,6 +12,8 @@
 //   taken             held by the snapshot: passed over. Else it waits for the rows
 //   finished          held: passed over. Else it is news, and applied
 //
+// Pieces may share one snapshot: then they are announced and accepted together.
+//
 // So a change is never kept for later: the stream stands still instead, with what it has received
 // so far in its bounded queue, until the one piece is done. An answer other than kWait never
 // changes, so a transaction may be judged change by change.
@@ -31,6 +33,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "base/lsn.h"
 #include "base/timed_wait.h"
 #include "model/snapshot.h"
@@ -50,11 +53,11 @@ class LiveCopy {
 
   // The copy's side. A piece that was copied before, under this snapshot.
   void AddTaken(size_t piece, CopySnapshot snapshot);
-  // Its snapshot is about to be taken. Not begun before.
-  void Announce(size_t piece);
-  // A snapshot that was taken since. False: it lacks what was passed over. The piece stays
+  // One snapshot is about to be taken for all of them. Not begun before.
+  void Announce(absl::Span<const size_t> pieces);
+  // One that was taken since, for the same pieces. False: it lacks what was passed over. They stay
   // announced, and a later snapshot will do.
-  bool Accept(size_t piece, CopySnapshot snapshot);
+  bool Accept(absl::Span<const size_t> pieces, const CopySnapshot& snapshot);
   // Its rows are committed at the destination, where changes can find them. Taken before.
   void Finish(size_t piece);
   // What this snapshot sees every later one will: it need not be remembered. Often enough that
@@ -74,8 +77,9 @@ class LiveCopy {
   struct Piece {
     State state = State::kNotBegun;
     CopySnapshot snapshot;  // once it is taken
-    // While it is announced: what may have been passed over for it. A copy of its own, since a
-    // snapshot that is taken already may lack what Forget() has seen a moment later.
+    // While it is announced, of the first one: what may have been passed over for any of them. A
+    // copy of its own, since a snapshot that is taken already may lack what Forget() has seen a
+    // moment later.
     std::vector<uint64_t> must_hold;
     Lsn must_hold_until;
   };

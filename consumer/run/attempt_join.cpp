@@ -355,7 +355,7 @@ absl::Status Attempt::CopyEach(const CopierOptions& options, const std::vector<J
     const size_t place = places.at(plan.table.name);
     const OwnPiece piece{{plan.table, plan.target, std::nullopt, plan.source_form, {ranges[place]}},
                          place};
-    TOWLINE_RETURN_IF_ERROR(CopyPiece(copy, piece, number, shutdown_));
+    TOWLINE_RETURN_IF_ERROR(CopyPieces(copy, {piece}, number, shutdown_));
     *current = nullptr;
     live.Finish(place);
     LogInfo("a table joins the stream", {{"table", Quoted(plan.table.name)}});

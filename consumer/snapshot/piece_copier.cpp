@@ -1,6 +1,7 @@
 #include "snapshot/piece_copier.h"
 
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <utility>
 
@@ -32,12 +33,19 @@ std::string Qualified(const Table& table) {
   return QuoteQualified(table.name.schema, table.name.name);
 }
 
+// "table a", or "3 tables (a, ...)".
+std::string Describe(const std::vector<OwnPiece>& pieces) {
+  const std::string first = Qualified(pieces.front().copy.table);
+  if (pieces.size() == 1) return absl::StrCat("table ", first);
+  return absl::StrCat(pieces.size(), " tables (", first, ", ...)");
+}
+
 class PieceCopier {
  public:
-  PieceCopier(const PieceCopy& copy, const OwnPiece& piece, const Shutdown& shutdown)
-      : copy_(copy), piece_(piece), table_(piece.copy.table), shutdown_(shutdown) {}
+  PieceCopier(const PieceCopy& copy, const std::vector<OwnPiece>& pieces,
+              const Shutdown& shutdown);
 
-  // `number`: of the piece, for its origins.
+  // `number`: of the group, for its origins.
   absl::Status Copy(size_t number);
 
  private:
@@ -46,19 +54,36 @@ class PieceCopier {
   absl::Status Wait(const absl::Status& taken);
 
   const PieceCopy& copy_;
-  const OwnPiece& piece_;
-  const Table& table_;
+  const std::vector<OwnPiece>& pieces_;
+  std::vector<Table> tables_;
+  std::vector<size_t> places_;
   const Shutdown& shutdown_;
   absl::Time deadline_;
   absl::Time tell_at_;
 };
 
+PieceCopier::PieceCopier(const PieceCopy& copy, const std::vector<OwnPiece>& pieces,
+                         const Shutdown& shutdown)
+    : copy_(copy), pieces_(pieces), shutdown_(shutdown) {
+  for (const OwnPiece& piece : pieces) {
+    tables_.push_back(piece.copy.table);
+    places_.push_back(piece.place);
+  }
+}
+
 absl::Status PieceCopier::CheckColumns(Connection& source) {
-  absl::StatusOr<std::string> form = ReadSourceForm(source, table_.name);
-  if (!form.ok() && !absl::IsNotFound(form.status())) return form.status();
-  if (form.ok() && HaveSameColumns(*form, piece_.copy.source_form)) return absl::OkStatus();
-  return CopyAgainError(table_.oid, absl::StrCat("table ", Qualified(table_),
-                                                 " was altered before its rows were copied"));
+  std::vector<TableName> names;
+  for (const Table& table : tables_) names.push_back(table.name);
+  using Forms = std::map<TableName, std::string>;
+  TOWLINE_ASSIGN_OR_RETURN(const Forms forms, ReadSourceForms(source, names));
+  for (const OwnPiece& piece : pieces_) {
+    const Table& table = piece.copy.table;
+    auto form = forms.find(table.name);
+    if (form != forms.end() && HaveSameColumns(form->second, piece.copy.source_form)) continue;
+    return CopyAgainError(table.oid, absl::StrCat("table ", Qualified(table),
+                                                  " was altered before its rows were copied"));
+  }
+  return absl::OkStatus();
 }
 
 // `taken`: what the last try came to; OK: to a snapshot that was refused.
@@ -66,14 +91,14 @@ absl::Status PieceCopier::Wait(const absl::Status& taken) {
   TOWLINE_RETURN_IF_ERROR(copy_.on_tick());
   const absl::Time now = SteadyNow();
   if (now >= tell_at_ || now >= deadline_) {
-    std::string text = absl::StrCat("the copy of table ", Qualified(table_),
+    std::string text = absl::StrCat("the copy of ", Describe(pieces_),
                                     " waits for transactions that are committed and not ended yet");
     std::string hint =
         "They wait for a synchronous standby, as a rule: see synchronous_standby_names of the "
         "source and pg_stat_activity there, then run the same command again.";
     if (!taken.ok()) {
       TOWLINE_ASSIGN_OR_RETURN(std::string holders, copy_.source.LockHolders());
-      text = absl::StrCat("the copy waits for a lock on table ", Qualified(table_),
+      text = absl::StrCat("the copy waits for a lock on ", Describe(pieces_),
                           ", held or wished for by ", holders.empty() ? "somebody" : holders);
       hint = "Let that transaction end, then run the same command again.";
     }
@@ -86,7 +111,7 @@ absl::Status PieceCopier::Wait(const absl::Status& taken) {
              : absl::CancelledError("shutting down");
 }
 
-// The stream waits at the table from the first try with a lock on, so that one of the next is good.
+// The stream waits at the tables from the first try with a lock on, so that one of the next is good.
 absl::StatusOr<ExportedSnapshot> PieceCopier::TakeSnapshot(int readers) {
   deadline_ = SteadyNow() + copy_.options.snapshot_wait_max;
   tell_at_ = SteadyNow() + kTellAfter;
@@ -95,9 +120,9 @@ absl::StatusOr<ExportedSnapshot> PieceCopier::TakeSnapshot(int readers) {
   take.source = copy_.options.source;
   take.task = copy_.options.task;
   take.readers = readers;
-  take.tables = {table_};
+  take.tables = tables_;
   take.on_locked = [&] {
-    if (!std::exchange(is_announced, true)) copy_.live.Announce(piece_.place);
+    if (!std::exchange(is_announced, true)) copy_.live.Announce(places_);
   };
   std::optional<ExportedSnapshot> snapshot;
   while (true) {
@@ -112,7 +137,7 @@ absl::StatusOr<ExportedSnapshot> PieceCopier::TakeSnapshot(int readers) {
     if (taken.ok()) {
       TOWLINE_RETURN_IF_ERROR(CheckColumns(snapshot->connection()));
       TOWLINE_ASSIGN_OR_RETURN(Snapshot found, Snapshot::Parse(snapshot->text()));
-      if (copy_.live.Accept(piece_.place, {std::move(found), snapshot->lsn_after()})) {
+      if (copy_.live.Accept(places_, {std::move(found), snapshot->lsn_after()})) {
         return *std::move(snapshot);
       }
     } else if (IsLockRefused(taken)) {
@@ -126,9 +151,9 @@ absl::StatusOr<ExportedSnapshot> PieceCopier::TakeSnapshot(int readers) {
 
 absl::Status PieceCopier::Copy(size_t number) {
   TableCopyJob job;
-  job.tables = {table_};
-  job.targets = {piece_.copy.target};
-  job.is_staged = {false};
+  job.tables = tables_;
+  for (const OwnPiece& piece : pieces_) job.targets.push_back(piece.copy.target);
+  job.is_staged.assign(pieces_.size(), false);
   PlanOptions plan;
   plan.part_bytes = copy_.options.part_bytes;
   plan.has_ctid_ranges = copy_.has_ctid_ranges;
@@ -141,9 +166,12 @@ absl::Status PieceCopier::Copy(size_t number) {
   TOWLINE_ASSIGN_OR_RETURN(ExportedSnapshot snapshot, TakeSnapshot(readers));
   TOWLINE_RETURN_IF_ERROR(copy_.on_snapshot());
   TOWLINE_RETURN_IF_ERROR(copy_.source.Flush());
-  TOWLINE_RETURN_IF_ERROR(StartRange(copy_.store.connection(), copy_.store.claim(), table_.name,
-                                     piece_.copy.ranges.front().ordinal, snapshot.text(),
-                                     snapshot.lsn_after()));
+  std::vector<RangeId> ranges;
+  for (const OwnPiece& piece : pieces_) {
+    ranges.push_back({piece.copy.table.name, piece.copy.ranges.front().ordinal});
+  }
+  TOWLINE_RETURN_IF_ERROR(StartRanges(copy_.store.connection(), copy_.store.claim(), ranges,
+                                      snapshot.text(), snapshot.lsn_after()));
   FaultPoint("copy:piece-begun");
   return CopyTables(copy_.options, job, snapshot, snapshot.TakeReaders(), copy_.store,
                     copy_.progress, shutdown_);
@@ -153,9 +181,9 @@ absl::Status PieceCopier::Copy(size_t number) {
 
 int OriginsBehind(int workers, size_t number) { return number % 2 == 0 ? workers : 0; }
 
-absl::Status CopyPiece(const PieceCopy& copy, const OwnPiece& piece, size_t number,
-                       const Shutdown& shutdown) {
-  return PieceCopier(copy, piece, shutdown).Copy(number);
+absl::Status CopyPieces(const PieceCopy& copy, const std::vector<OwnPiece>& pieces, size_t number,
+                        const Shutdown& shutdown) {
+  return PieceCopier(copy, pieces, shutdown).Copy(number);
 }
 
 }  // namespace towline

@@ -1,11 +1,12 @@
-// Copies large tables that cannot be divided by a key, one after the other and each under an
-// exported snapshot of its own, in ranges of its pages by all workers, the stream beside it:
+// Copies tables that are one piece each, the stream beside it: a large one that cannot be divided by
+// a key, in ranges of its pages by all workers, or a group of small ones, each by one worker. One
+// group after the other, each under an exported snapshot of its own:
 //
-//   lock the table, in the exporter ─▶ announce ─▶ snapshot, export ─▶ readers join and lock ─▶
+//   lock the tables, in the exporter ─▶ announce ─▶ snapshot, export ─▶ readers join and lock ─▶
 //   does it hold what the stream has passed over (model/live_copy.h)? ─▶ store the snapshot,
 //   durably ─▶ copy the rows; the last part's end marks range and table at once ─▶ let go
 //
-// So what is old at the source, and what an ALTER TABLE has to wait for, is one table's and no
+// So what is old at the source, and what an ALTER TABLE has to wait for, is one group's and no
 // more. Ranges of pages are one piece (hazards A4): without its mark the table is emptied and
 // copied from its beginning under another snapshot.
 //
@@ -15,6 +16,7 @@
 #pragma once
 
 #include <functional>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "base/shutdown.h"
@@ -45,14 +47,14 @@ struct PieceCopy {
 };
 
 // By how much the numbers of the workers' origins begin behind those of the small tables. Two sets
-// take turns: those who have just ended hold theirs for a moment. `number`: of the piece, or of all
+// take turns: those who have just ended hold theirs for a moment. `number`: of the group, or of all
 // for whoever follows them.
 int OriginsBehind(int workers, size_t number);
 
-// The number-th of those that follow one another. At the destination the table is empty, from
-// on_snapshot() on. When it
-// returns the rows are committed, and the piece is taken: it may be finished when its key is there.
-absl::Status CopyPiece(const PieceCopy& copy, const OwnPiece& piece, size_t number,
-                       const Shutdown& shutdown);
+// One group, not empty, the number-th of those that follow one another. At the destination the tables
+// are empty, from on_snapshot() on. When it returns the rows are committed, and the pieces are taken:
+// each may be finished when its key is there.
+absl::Status CopyPieces(const PieceCopy& copy, const std::vector<OwnPiece>& pieces, size_t number,
+                        const Shutdown& shutdown);
 
 }  // namespace towline

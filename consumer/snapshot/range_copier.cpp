@@ -138,7 +138,7 @@ absl::StatusOr<CopySnapshot> RangeWorker::TakeSnapshot(const RangedCopy& copy, s
   absl::Time tell_at = SteadyNow() + kTellAfter;
   for (bool is_first = true;; is_first = false) {
     TOWLINE_RETURN_IF_ERROR(BeginAndLock(copy.table));
-    if (is_first) live.Announce(place);
+    if (is_first) live.Announce({place});
     TOWLINE_RETURN_IF_ERROR(CheckForm(copy));
     TOWLINE_ASSIGN_OR_RETURN(Result taken,
                              worker_.source().Query("SELECT pg_catalog.pg_current_snapshot(), "
@@ -146,7 +146,7 @@ absl::StatusOr<CopySnapshot> RangeWorker::TakeSnapshot(const RangedCopy& copy, s
     TOWLINE_ASSIGN_OR_RETURN(Snapshot snapshot, Snapshot::Parse(taken.Get(0, 0)));
     TOWLINE_ASSIGN_OR_RETURN(Lsn lsn_after, Lsn::Parse(taken.Get(0, 1)));
     CopySnapshot found{std::move(snapshot), lsn_after};
-    if (live.Accept(place, found)) return found;
+    if (live.Accept({place}, found)) return found;
     TOWLINE_RETURN_IF_ERROR(worker_.source().Exec("ROLLBACK").status());
     const std::string text =
         absl::StrCat("the copy of table ", Qualified(copy.table),
@@ -171,8 +171,9 @@ absl::StatusOr<int64_t> RangeWorker::Copy(const RangedCopy& copy, const RangeJob
   TOWLINE_ASSIGN_OR_RETURN(CopySnapshot snapshot,
                            TakeSnapshot(copy, queue.PlaceOf(job), queue.live()));
   TOWLINE_RETURN_IF_ERROR(live.Flush());
-  TOWLINE_RETURN_IF_ERROR(StartRange(worker_.destination(), claim_, copy.table.name, range.ordinal,
-                                     snapshot.snapshot.ToString(), snapshot.lsn_after));
+  TOWLINE_RETURN_IF_ERROR(StartRanges(worker_.destination(), claim_,
+                                      {{copy.table.name, range.ordinal}},
+                                      snapshot.snapshot.ToString(), snapshot.lsn_after));
   FaultPoint("copy:range-begun");
   CopyPart part;
   part.is_whole = false;
@@ -233,19 +234,20 @@ absl::Status WorkOnRanges(const std::vector<RangedCopy>& tables, RangeWorker& wo
 // Bounds are stored before the first row, so that whoever goes on has the same ranges.
 absl::Status Divide(const CopierOptions& options, Connection& source, StateStore& store,
                     const std::vector<RangedCopy>& tables) {
+  std::map<TableName, std::vector<KeyRange>> whole;
   for (const RangedCopy& copy : tables) {
-    if (!copy.ranges.empty()) continue;
-    if (!copy.key.has_value()) {
-      TOWLINE_RETURN_IF_ERROR(store.AddRanges(copy.table.name, RangesBetween({})));
-      continue;
-    }
+    if (copy.ranges.empty() && !copy.key.has_value()) whole[copy.table.name] = RangesBetween({});
+  }
+  TOWLINE_RETURN_IF_ERROR(store.AddRanges(whole));
+  for (const RangedCopy& copy : tables) {
+    if (!copy.ranges.empty() || !copy.key.has_value()) continue;
     KeyChoice choice;
     choice.key = copy.key;
     int64_t count =
         PlanKeys(copy.table, choice, {CopyPlanner::kKeys, options.part_bytes}).range_count;
     TOWLINE_ASSIGN_OR_RETURN(std::vector<std::string> bounds,
                              ReadKeyBounds(source, copy.table, *copy.key, count));
-    TOWLINE_RETURN_IF_ERROR(store.AddRanges(copy.table.name, RangesBetween(bounds)));
+    TOWLINE_RETURN_IF_ERROR(store.AddRanges({{copy.table.name, RangesBetween(bounds)}}));
   }
   FaultPoint("copy:ranges-stored");
   return absl::OkStatus();
@@ -335,7 +337,27 @@ absl::Status CountDone(const std::vector<RangedCopy>& tables, RangeQueue& queue,
   return absl::OkStatus();
 }
 
-// Those without key, the largest first; `places` follows `tables`.
+// The largest first. A table larger than a part is alone; others share a snapshot as long as they
+// are no more together than one is held for.
+std::vector<std::vector<OwnPiece>> Group(std::vector<OwnPiece> pieces, int64_t part_bytes) {
+  std::stable_sort(pieces.begin(), pieces.end(), [](const OwnPiece& a, const OwnPiece& b) {
+    return a.copy.table.total_bytes > b.copy.table.total_bytes;
+  });
+  std::vector<std::vector<OwnPiece>> groups;
+  int64_t room = 0;
+  for (OwnPiece& piece : pieces) {
+    const int64_t bytes = piece.copy.table.total_bytes;
+    if (bytes > room) {
+      groups.emplace_back();
+      room = bytes > part_bytes ? bytes : kPartsTogetherMax * part_bytes;
+    }
+    room -= bytes;
+    groups.back().push_back(std::move(piece));
+  }
+  return groups;
+}
+
+// Those without key; `places` follows `tables`.
 std::vector<OwnPiece> TakeOwnPieces(std::vector<RangedCopy>* tables,
                                     std::vector<std::vector<size_t>>* places) {
   std::vector<OwnPiece> pieces;
@@ -351,9 +373,6 @@ std::vector<OwnPiece> TakeOwnPieces(std::vector<RangedCopy>* tables,
   }
   *tables = std::move(in_ranges);
   *places = std::move(places_in_ranges);
-  std::stable_sort(pieces.begin(), pieces.end(), [](const OwnPiece& a, const OwnPiece& b) {
-    return a.copy.table.total_bytes > b.copy.table.total_bytes;
-  });
   return pieces;
 }
 
@@ -412,15 +431,19 @@ absl::Status CopyRanges(const CopierOptions& options, std::vector<RangedCopy> ta
                            OpenSource(options, "ranges", {kBoundsLockTimeoutSql}, shutdown));
   TOWLINE_RETURN_IF_ERROR(Divide(options, session, store, tables));
   TOWLINE_ASSIGN_OR_RETURN(Stored stored, ReadStored(store, &tables));
-  std::vector<OwnPiece> pieces = TakeOwnPieces(&tables, &stored.places);
+  const std::vector<std::vector<OwnPiece>> groups =
+      Group(TakeOwnPieces(&tables, &stored.places), options.part_bytes);
   TOWLINE_ASSIGN_OR_RETURN(std::unique_ptr<KeyBuilder> keys,
                            KeyBuilder::Open(options, store, progress, shutdown));
   LiveSource source(std::move(session), *stored.live);
   RangeQueue queue(tables, std::move(stored.places), *stored.live);
   TOWLINE_RETURN_IF_ERROR(MakeKeysFirst(tables, queue, *keys));
   TOWLINE_RETURN_IF_ERROR(CountDone(tables, queue, *keys, store, progress));
-  if (!pieces.empty()) {
-    LogInfo("copying large tables one by one", {{"tables", absl::StrCat(pieces.size())}});
+  if (!groups.empty()) {
+    size_t pieces = 0;
+    for (const std::vector<OwnPiece>& group : groups) pieces += group.size();
+    LogInfo("copying tables under snapshots of their own",
+            {{"tables", absl::StrCat(pieces)}, {"snapshots", absl::StrCat(groups.size())}});
   }
   keys->set_shutdown(stop);
   struct Ender {
@@ -443,19 +466,18 @@ absl::Status CopyRanges(const CopierOptions& options, std::vector<RangedCopy> ta
                          .live = *stored.live,
                          .source = source,
                          .on_tick = on_tick};
-    for (size_t number = 0; number < pieces.size() && copied.ok(); ++number) {
-      copied = CopyPiece(copy, pieces[number], number, shutdown);
-      // The last one joins with the end of the copy, unless more is behind it: then its indexes can
-      // be made together with all others.
-      const bool is_last = number + 1 == pieces.size() && tables.empty();
-      const Table& table = pieces[number].copy.table;
-      if (copied.ok() && !is_last) {
-        joiner.Add(table, IdentityColumns(table), {pieces[number].place});
+    for (size_t number = 0; number < groups.size() && copied.ok(); ++number) {
+      copied = CopyPieces(copy, groups[number], number, shutdown);
+      // The last ones join with the end of the copy, unless more is behind them: then their indexes
+      // can be made together with all others.
+      if (!copied.ok() || (number + 1 == groups.size() && tables.empty())) break;
+      for (const OwnPiece& piece : groups[number]) {
+        joiner.Add(piece.copy.table, IdentityColumns(piece.copy.table), {piece.place});
       }
     }
     if (copied.ok()) {
       copied = CopyQueue(options, tables, queue, source, joiner, store, progress,
-                         OriginsBehind(options.workers, pieces.size()), on_tick, shutdown, stop);
+                         OriginsBehind(options.workers, groups.size()), on_tick, shutdown, stop);
     }
     // The last keys may take longer than the last rows.
     while (copied.ok() && !joiner.AwaitIdle(kWatchInterval)) copied = on_tick();

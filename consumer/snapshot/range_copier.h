@@ -1,4 +1,4 @@
-// Copies large tables, the stream beside it: first those that are one piece each (piece_copier.h),
+// Copies tables, the stream beside it: first those that are one piece each (piece_copier.h),
 // then those in ranges of their keys, one source transaction for each range:
 //
 //   lock the table (which takes no snapshot) ─▶ take the snapshot ─▶ same file and columns as

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "pg/quoting.h"
+#include "schema/array_literal.h"
 #include "schema/post_data.h"
 #include "snapshot/copy_plan.h"
 #include "snapshot/key_choice.h"
@@ -21,14 +22,15 @@ namespace towline {
 namespace {
 
 constexpr char kFormSql[] = R"sql(
-SELECT pg_catalog.concat_ws('/', c.oid, pg_catalog.pg_relation_filenode(c.oid),
+SELECT n.nspname, c.relname,
+  pg_catalog.concat_ws('/', c.oid, pg_catalog.pg_relation_filenode(c.oid),
   (SELECT pg_catalog.md5(pg_catalog.string_agg(pg_catalog.concat_ws(',', a.attnum, a.attname,
             a.atttypid, a.atttypmod, a.attnotnull, a.attcollation), ';' ORDER BY a.attnum))
    FROM pg_catalog.pg_attribute a
    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped))
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = $1 AND c.relname = $2
+JOIN unnest($1::text[], $2::text[]) AS k(s, t) ON n.nspname = k.s AND c.relname = k.t
 )sql";
 
 bool IsOfKey(const UniqueIndex& index, const ChunkKey& key) {
@@ -69,8 +71,49 @@ bool HaveSameColumns(const std::string& form, const std::string& other) {
   return without_file(form) == without_file(other);
 }
 
+std::set<Oid> TooManyTogether(const std::vector<Table>& tables, int64_t part_bytes) {
+  if (part_bytes <= 0) return {};
+  std::vector<const Table*> small;
+  for (const Table& table : tables) {
+    if (HasRowsToCopy(table) && table.total_bytes <= part_bytes) small.push_back(&table);
+  }
+  std::stable_sort(small.begin(), small.end(), [](const Table* a, const Table* b) {
+    return a->total_bytes < b->total_bytes;
+  });
+  std::set<Oid> others;
+  int64_t bytes = 0;
+  for (const Table* table : small) {
+    bytes += table->total_bytes;
+    if (bytes > kPartsTogetherMax * part_bytes) others.insert(table->oid);
+  }
+  return others;
+}
+
+absl::StatusOr<std::map<TableName, std::string>> ReadSourceForms(
+    Connection& source, const std::vector<TableName>& tables) {
+  ArrayLiteral schemas;
+  ArrayLiteral names;
+  for (const TableName& table : tables) {
+    schemas.Add(table.schema);
+    names.Add(table.name);
+  }
+  TOWLINE_ASSIGN_OR_RETURN(Result rows,
+                           source.Query(kFormSql, {{schemas.ToString(), names.ToString()}}));
+  std::map<TableName, std::string> forms;
+  for (int row = 0; row < rows.row_count(); ++row) {
+    forms[{rows.GetString(row, 0), rows.GetString(row, 1)}] = rows.GetString(row, 2);
+  }
+  return forms;
+}
+
 absl::StatusOr<std::string> ReadSourceForm(Connection& source, const TableName& table) {
-  return source.QueryValue(kFormSql, {{table.schema, table.name}});
+  using Forms = std::map<TableName, std::string>;
+  TOWLINE_ASSIGN_OR_RETURN(const Forms forms, ReadSourceForms(source, {table}));
+  if (forms.empty()) {
+    return absl::NotFoundError(
+        absl::StrCat("there is no table ", QuoteQualified(table.schema, table.name)));
+  }
+  return forms.begin()->second;
 }
 
 std::set<std::string> KeyIndexes(const Table& table, const ChunkKey& key,
@@ -115,28 +158,47 @@ absl::StatusOr<std::map<TableName, RangedPlan>> PlanRanged(
                                  : "no stream follows, in which ranges of keys would come to agree";
   }
   if (options.is_once) return plans;
-  std::vector<Oid> large;
+  std::set<Oid> large;
   bool has_append = false;
   for (const Table& table : tables) {
     if (!HasRowsToCopy(table)) continue;
     has_append = has_append || options.existing(table) == "append";
-    if (PlanKeys(table, {}, wanted).mode != CopyMode::kWhole) large.push_back(table.oid);
+    if (PlanKeys(table, {}, wanted).mode != CopyMode::kWhole) large.insert(table.oid);
   }
-  if (large.empty()) return plans;
+  // A copy that starts over keeps what is not ours, so it must not have streamed anything; and a
+  // command is in the rows of all tables or behind them.
+  const bool may_follow = !has_append && !options.follows_ddl &&
+                          source.server_version() >= kCtidRangesVersionMin;
+  const std::set<Oid> others =
+      may_follow ? TooManyTogether(tables, options.part_bytes) : std::set<Oid>();
+  if (large.empty() && others.empty()) return plans;
   if (options.planner == CopyPlanner::kAuto && FitTogether(tables, options.part_bytes)) {
     for (const Table& table : tables) {
-      if (std::find(large.begin(), large.end(), table.oid) == large.end()) continue;
+      if (!large.contains(table.oid)) continue;
       (*reasons)[table.name] = absl::StrCat("all tables together are no larger than ",
                                             FormatBytes(kPartsTogetherMax * options.part_bytes));
     }
     return plans;
   }
   using Candidates = std::map<Oid, std::vector<KeyCandidate>>;
-  TOWLINE_ASSIGN_OR_RETURN(Candidates candidates, ReadKeyCandidates(source, large));
+  TOWLINE_ASSIGN_OR_RETURN(
+      Candidates candidates,
+      ReadKeyCandidates(source, std::vector<Oid>(large.begin(), large.end())));
   TOWLINE_ASSIGN_OR_RETURN(std::set<Oid> excluding, ReadExcluding(destination));
+  std::vector<TableName> planned;
+  for (const Table& table : tables) {
+    if (large.contains(table.oid) || others.contains(table.oid)) planned.push_back(table.name);
+  }
+  using Forms = std::map<TableName, std::string>;
+  TOWLINE_ASSIGN_OR_RETURN(Forms forms, ReadSourceForms(source, planned));
   for (size_t i = 0; i < tables.size(); ++i) {
     const Table& table = tables[i];
-    if (std::find(large.begin(), large.end(), table.oid) == large.end()) continue;
+    if (others.contains(table.oid)) {
+      absl::StrAppend(&(*reasons)[table.name],
+                      "; all such tables together are more than one snapshot is held for");
+      plans[table.name] = {std::nullopt, forms[table.name], {}};
+    }
+    if (!large.contains(table.oid)) continue;
     const TableRule* rule = FindRule(options.rules, table);
     KeyChoice choice = ChooseKey(table, rule, candidates[table.oid], source.server_encoding());
     std::set<std::string> early_keys;
@@ -144,7 +206,6 @@ absl::StatusOr<std::map<TableName, RangedPlan>> PlanRanged(
       early_keys = KeyIndexes(table, *choice.key, choice.index);
       std::string why = WhyNotRanged(there[i], *choice.key, rule, excluding.contains(there[i].oid),
                                      UniqueThatCannotWait(post, table.name, early_keys));
-      // A copy that starts over keeps what is not ours, so it must not have streamed anything.
       if (why.empty() && has_append) why = "rows of other tables are kept (existing: append)";
       if (!why.empty()) {
         choice.key.reset();
@@ -158,12 +219,9 @@ absl::StatusOr<std::map<TableName, RangedPlan>> PlanRanged(
              {"parts", absl::StrCat(plan.range_count)}});
     (*reasons)[table.name] = std::move(plan.reason);
     if (plan.mode == CopyMode::kKeys) {
-      TOWLINE_ASSIGN_OR_RETURN(std::string form, ReadSourceForm(source, table.name));
-      plans[table.name] = {choice.key, std::move(form), std::move(early_keys)};
-    } else if (!has_append && !options.follows_ddl &&
-               source.server_version() >= kCtidRangesVersionMin) {
-      TOWLINE_ASSIGN_OR_RETURN(std::string form, ReadSourceForm(source, table.name));
-      plans[table.name] = {std::nullopt, std::move(form), {}};
+      plans[table.name] = {choice.key, forms[table.name], std::move(early_keys)};
+    } else if (may_follow) {
+      plans[table.name] = {std::nullopt, forms[table.name], {}};
     }
   }
   return plans;

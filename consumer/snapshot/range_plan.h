@@ -1,8 +1,9 @@
 // Which tables are copied in ranges of their key, each under a short snapshot of its own, why the
 // others are not (key_plan.h decides by size and order, this by what else hangs on the table), and
-// which of those have a snapshot to themselves: large ones, where no rows of other tables are kept
-// and no captured DDL follows.
-// All others share one. So do all tables, large ones too, where they are few parts together
+// which of those are copied under later snapshots: large ones, each under its own, and of small ones
+// what is too much for the first, in groups; where no rows of other tables are kept and no captured
+// DDL follows.
+// All others share the first. So do all tables, large ones too, where they are few parts together
 // (copy_planner auto); and large ones of a source that cannot read ranges of ctid: one worker would
 // copy each, and the others stand by.
 #pragma once
@@ -25,7 +26,7 @@ namespace towline {
 
 struct RangedPlan {
   std::optional<ChunkKey> key;       // none: it is one piece
-  std::string source_form;           // ReadSourceForm()
+  std::string source_form;           // ReadSourceForms()
   std::set<std::string> early_keys;  // with a key: KeyIndexes()
 };
 
@@ -41,14 +42,21 @@ inline constexpr int64_t kPartsTogetherMax = 8;
 
 bool FitTogether(const std::vector<Table>& tables, int64_t part_bytes);
 
+// Of tables no larger than a part those that do not fit under one snapshot, by kPartsTogetherMax.
+// The smallest do. None where tables are not divided (part_bytes 0).
+std::set<Oid> TooManyTogether(const std::vector<Table>& tables, int64_t part_bytes);
+
 // Of tables that share one snapshot. Where they are small together one is divided if it is most of
 // them: two sessions that write to one table cost more than they gain where processors are few, and
 // little time is to be won.
 int64_t SharedPartBytes(const std::vector<Table>& tables, int64_t part_bytes);
 
 // What the first snapshot and each later one must agree about: relation, file and columns, as text.
-// A TRUNCATE and whatever rewrites the table give it another file. Read under the table's lock.
+// A TRUNCATE and whatever rewrites the table give it another file. Read under the table's lock. Of
+// many: of those that are there.
 absl::StatusOr<std::string> ReadSourceForm(Connection& source, const TableName& table);
+absl::StatusOr<std::map<TableName, std::string>> ReadSourceForms(
+    Connection& source, const std::vector<TableName>& tables);
 // The same but for the file: what a table must be that has one snapshot, whatever became of its
 // rows before.
 bool HaveSameColumns(const std::string& form, const std::string& other);

@@ -276,11 +276,13 @@ absl::Status StateStore::ForgetSnapshots() {
   });
 }
 
-absl::Status StateStore::AddRanges(const TableName& table, const std::vector<KeyRange>& ranges) {
+absl::Status StateStore::AddRanges(const std::map<TableName, std::vector<KeyRange>>& ranges) {
   std::vector<Param> values;
-  for (size_t i = 0; i < ranges.size(); ++i) {
-    values.insert(values.end(), {options_.task, table.schema, table.name, absl::StrCat(i + 1),
-                                 ranges[i].from, ranges[i].until, "pending", "0"});
+  for (const auto& [table, of_table] : ranges) {
+    for (size_t i = 0; i < of_table.size(); ++i) {
+      values.insert(values.end(), {options_.task, table.schema, table.name, absl::StrCat(i + 1),
+                                   of_table[i].from, of_table[i].until, "pending", "0"});
+    }
   }
   return InTransaction(connection_, [&]() -> absl::Status {
     TOWLINE_RETURN_IF_ERROR(CheckEpoch(connection_, claim()));

@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/status_macros.h"
 #include "pg/quoting.h"
+#include "schema/array_literal.h"
 
 namespace towline {
 namespace {
@@ -111,24 +112,37 @@ absl::Status HoldPosition(Connection& session, const std::string& task) {
       absl::StrCat("task \"", task, "\" has gone from the destination meanwhile"));
 }
 
-absl::Status StartRange(Connection& session, const TaskClaim& claim, const TableName& table,
-                        int64_t ordinal, const std::string& snapshot, Lsn lsn_after) {
+absl::Status StartRanges(Connection& session, const TaskClaim& claim,
+                         const std::vector<RangeId>& ranges, const std::string& snapshot,
+                         Lsn lsn_after) {
+  ArrayLiteral schemas;
+  ArrayLiteral names;
+  ArrayLiteral ordinals;
+  for (const RangeId& range : ranges) {
+    schemas.Add(range.table.schema);
+    names.Add(range.table.name);
+    ordinals.Add(absl::StrCat(range.ordinal));
+  }
   TOWLINE_RETURN_IF_ERROR(session.Exec("BEGIN; SET LOCAL synchronous_commit = on").status());
   TOWLINE_RETURN_IF_ERROR(CheckEpoch(session, claim));
   TOWLINE_ASSIGN_OR_RETURN(
       Result result,
-      session.Query("UPDATE towline_state.range SET state = 'copying', snapshot = $5, "
+      session.Query("UPDATE towline_state.range r SET state = 'copying', snapshot = $5, "
                     "lsn_after = $6::pg_lsn "
-                    "WHERE task = $1 AND schema_name = $2 AND table_name = $3 "
-                    "AND ordinal = $4::bigint AND state <> 'copied'",
-                    {{claim.task, table.schema, table.name, absl::StrCat(ordinal), snapshot,
-                      lsn_after.ToString()}}));
-  TOWLINE_RETURN_IF_ERROR(CheckPositionMoved(result.affected_rows()));
+                    "FROM unnest($2::text[], $3::text[], $4::bigint[]) AS k(s, n, o) "
+                    "WHERE r.task = $1 AND r.schema_name = k.s AND r.table_name = k.n "
+                    "AND r.ordinal = k.o AND r.state <> 'copied'",
+                    {{claim.task, schemas.ToString(), names.ToString(), ordinals.ToString(),
+                      snapshot, lsn_after.ToString()}}));
+  // Not one of them belongs to somebody else.
+  const bool are_all = result.affected_rows() == static_cast<int64_t>(ranges.size());
+  TOWLINE_RETURN_IF_ERROR(CheckPositionMoved(are_all ? 1 : 0));
   TOWLINE_RETURN_IF_ERROR(
       session
-          .Query("UPDATE towline_state.piece SET was_empty = false WHERE task = $1 "
-                 "AND schema_name = $2 AND table_name = $3 AND was_empty",
-                 {{claim.task, table.schema, table.name}})
+          .Query("UPDATE towline_state.piece p SET was_empty = false "
+                 "FROM unnest($2::text[], $3::text[]) AS k(s, n) WHERE p.task = $1 "
+                 "AND p.schema_name = k.s AND p.table_name = k.n AND p.was_empty",
+                 {{claim.task, schemas.ToString(), names.ToString()}})
           .status());
   TOWLINE_RETURN_IF_ERROR(CheckEpoch(session, claim));
   return session.Exec("COMMIT").status();

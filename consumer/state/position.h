@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "base/lsn.h"
@@ -37,11 +38,16 @@ absl::Status CheckEpoch(Connection& session, const TaskClaim& claim);
 // Within a copy transaction: the piece is done, or advanced by rows.
 absl::Status MarkPieceCopied(Connection& session, const TaskClaim& claim, const TableName& table,
                              int64_t rows);
-// Before a range's rows are read: under which snapshot they will be. Rows that are found in the
-// table from then on may be ours. A transaction of its own, and durable when it returns. Writes
-// nothing of the task's row, which the stream may hold.
-absl::Status StartRange(Connection& session, const TaskClaim& claim, const TableName& table,
-                        int64_t ordinal, const std::string& snapshot, Lsn lsn_after);
+// Before rows of ranges of different tables are read: under which snapshot they will be. Rows that
+// are found in the tables from then on may be ours. A transaction of its own, and durable when it
+// returns. Writes nothing of the task's row, which the stream may hold.
+struct RangeId {
+  TableName table;
+  int64_t ordinal = 1;
+};
+absl::Status StartRanges(Connection& session, const TaskClaim& claim,
+                         const std::vector<RangeId>& ranges, const std::string& snapshot,
+                         Lsn lsn_after);
 // Within the transaction of its rows.
 absl::Status MarkRangeCopied(Connection& session, const TaskClaim& claim, const TableName& table,
                              int64_t ordinal, int64_t rows);

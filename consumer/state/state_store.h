@@ -204,8 +204,8 @@ class StateStore {
   absl::StatusOr<std::vector<SnapshotRow>> ReadSnapshots();  // in order
   // The position has passed the last of them, those of ranges included.
   absl::Status ForgetSnapshots();
-  // The ranges of a table that has none, all pending.
-  absl::Status AddRanges(const TableName& table, const std::vector<KeyRange>& ranges);
+  // The ranges of tables that have none, all pending.
+  absl::Status AddRanges(const std::map<TableName, std::vector<KeyRange>>& ranges);
   absl::StatusOr<std::vector<RangeRow>> ReadRanges();  // by table, in order
   // All rows are copied: the task's lsn_after is behind the snapshots of ranges as well, and its
   // state is indexing.

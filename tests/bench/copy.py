@@ -99,6 +99,12 @@ WORKS = (Wide, One, Small)
 
 # --- one run of one kind
 
+def peak_mib(pid):
+    """The most resident memory that a process has had."""
+    status = pathlib.Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    return round(int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))) / 1024)
+
+
 class Program:
     """A child whose CPU, with that of its children, is known after its end."""
 
@@ -158,6 +164,7 @@ class Copy:
                 service.wait_for_state("catching_up", "streaming", seconds=DEADLINE_SECONDS)
                 self.stop_clock()
                 _, own, ended = process_stat(service.process.pid)
+                self.peak_mib = peak_mib(service.process.pid)
                 service.stop(60)
                 service.call("drop", check=True)
             except Exception:
@@ -238,7 +245,7 @@ class Copy:
         self.destination_server.database().execute("CHECKPOINT")
         servers = (self.source_server, self.destination_server)
         before = sum(cpu_of_server(server) for server in servers)
-        self.began = time.monotonic()
+        self.began, self.peak_mib = time.monotonic(), None
         client = getattr(self, kind.replace("-", "_"))(database)
         total = sum(cpu_of_server(server) for server in servers) - before
         size = database.value("SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relkind = 'r' "
@@ -246,7 +253,8 @@ class Copy:
         is_equal = self.fingerprint(database) == self.expected
         row = {"bench": "copy", "work": self.work.name, "kind": kind, "delay_ms": self.delay,
                "wall_seconds": round(self.wall, 2), "cpu_seconds": round(total + client, 2),
-               "client_seconds": round(client, 2), "bytes": int(size), "verified": is_equal,
+               "client_seconds": round(client, 2), "peak_mib": self.peak_mib, "bytes": int(size), "verified": is_equal,
+               "tables": len(self.expected[0]),
                "load": round(os.getloadavg()[0], 2), "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
         self.report(row)
         if not is_equal:
@@ -255,7 +263,7 @@ class Copy:
 
 
 def table(rows):
-    print(f"\n{'work':7} {'kind':10} {'wall s':>19} {'CPU s':>7} {'client':>7} {'MiB':>8}  wall of the floor, of pgcopydb, per round")
+    print(f"\n{'work':7} {'kind':10} {'wall s':>19} {'CPU s':>7} {'client':>7} {'MiB':>8} {'peak':>5}  wall of the floor, of pgcopydb, per round")
     for work in dict.fromkeys(row["work"] for row in rows):
         of_work = [row for row in rows if row["work"] == work]
 
@@ -271,7 +279,8 @@ def table(rows):
             print(f"{work:7} {kind:10} {statistics.median(mine):6.1f} [{min(mine):.1f}-{max(mine):.1f}]".ljust(38)
                   + f" {statistics.median(row['cpu_seconds'] for row in runs):7.1f}"
                   f" {statistics.median(row['client_seconds'] for row in runs):7.1f}"
-                  f" {statistics.median(row['bytes'] for row in runs) / 2**20:8.0f}  {ratios[0]}, {ratios[1]}")
+                  f" {statistics.median(row['bytes'] for row in runs) / 2**20:8.0f}"
+                  f" {max(row['peak_mib'] or 0 for row in runs) or '':>5}  {ratios[0]}, {ratios[1]}")
     print("Every run's rows and number of indexes were compared with the source's and equal.")
 
 

@@ -267,13 +267,13 @@ class World {
     const size_t place = worked_on[static_cast<size_t>(Any(static_cast<int>(worked_on.size())))];
     Stored& range = stored_[place];
     if (range.state == "pending" && !range.is_announced) {
-      live_->Announce(place);
+      live_->Announce({place});
       range.is_announced = true;
     } else if (range.state == "pending" && !range.taken) {
       range.taken = {TakeSnapshot(), {next_lsn_ + 1}};
     } else if (range.state == "pending") {
       const CopySnapshot taken = *std::exchange(range.taken, std::nullopt);
-      if (!live_->Accept(place, taken)) {
+      if (!live_->Accept({place}, taken)) {
         EndSome();
         return;
       }

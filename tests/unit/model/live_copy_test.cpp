@@ -16,9 +16,9 @@ CopySnapshot Taken(const char* text, uint64_t lsn_after) {
 TEST(LiveCopyTest, APieceGoesThroughItsStates) {
   LiveCopy live({.piece_count = 1});
   EXPECT_EQ(live.Judge(0, 10, {100}), Verdict::kHeld);
-  live.Announce(0);
+  live.Announce({0});
   EXPECT_EQ(live.Judge(0, 10, {100}), Verdict::kWait);
-  ASSERT_TRUE(live.Accept(0, Taken("12:14:12", 200)));
+  ASSERT_TRUE(live.Accept({0}, Taken("12:14:12", 200)));
   EXPECT_EQ(live.Judge(0, 10, {100}), Verdict::kHeld);
   EXPECT_EQ(live.Judge(0, 12, {150}), Verdict::kWait);
   EXPECT_EQ(live.Judge(0, 14, {210}), Verdict::kWait);
@@ -33,29 +33,47 @@ TEST(LiveCopyTest, ASnapshotThatLacksWhatWasPassedOverIsRefusedUntilOneHoldsIt) 
   LiveCopy live({.piece_count = 2});
   EXPECT_EQ(live.Judge(0, 10, {100}), Verdict::kHeld);
   // Whichever piece it was passed over for.
-  live.Announce(1);
-  EXPECT_FALSE(live.Accept(1, Taken("10:11:10", 200)));
-  EXPECT_FALSE(live.Accept(1, Taken("9:9:", 200)));
-  EXPECT_FALSE(live.Accept(1, Taken("11:11:", 100)));
+  live.Announce({1});
+  EXPECT_FALSE(live.Accept({1}, Taken("10:11:10", 200)));
+  EXPECT_FALSE(live.Accept({1}, Taken("9:9:", 200)));
+  EXPECT_FALSE(live.Accept({1}, Taken("11:11:", 100)));
   EXPECT_EQ(live.Judge(1, 11, {110}), Verdict::kWait);
-  EXPECT_TRUE(live.Accept(1, Taken("11:11:", 101)));
+  EXPECT_TRUE(live.Accept({1}, Taken("11:11:", 101)));
 }
 
 TEST(LiveCopyTest, ASnapshotThatWasTakenBeforeOneThatForgetsIsRefusedAllTheSame) {
   LiveCopy live({.piece_count = 1});
   EXPECT_EQ(live.Judge(0, 10, {100}), Verdict::kHeld);
-  live.Announce(0);
+  live.Announce({0});
   const CopySnapshot taken = Taken("10:11:10", 200);
   live.Forget(Snapshot::Parse("11:11:").value());
-  EXPECT_FALSE(live.Accept(0, taken));
-  EXPECT_TRUE(live.Accept(0, Taken("11:11:", 200)));
+  EXPECT_FALSE(live.Accept({0}, taken));
+  EXPECT_TRUE(live.Accept({0}, Taken("11:11:", 200)));
+}
+
+TEST(LiveCopyTest, PiecesOfOneSnapshotAreTakenTogetherOrNotAtAll) {
+  LiveCopy live({.piece_count = 3});
+  EXPECT_EQ(live.Judge(2, 10, {100}), Verdict::kHeld);
+  live.Announce({0, 2});
+  EXPECT_EQ(live.Judge(0, 11, {110}), Verdict::kWait);
+  EXPECT_EQ(live.Judge(1, 11, {110}), Verdict::kHeld);
+  EXPECT_FALSE(live.Accept({0, 2}, Taken("10:12:10", 200)));
+  EXPECT_EQ(live.Judge(0, 10, {100}), Verdict::kWait);
+  ASSERT_TRUE(live.Accept({0, 2}, Taken("11:12:11", 200)));
+  for (size_t piece : {0, 2}) {
+    EXPECT_EQ(live.Judge(piece, 10, {100}), Verdict::kHeld);
+    EXPECT_EQ(live.Judge(piece, 11, {110}), Verdict::kWait);
+  }
+  live.Finish(2);
+  EXPECT_EQ(live.Judge(2, 11, {110}), Verdict::kNew);
+  EXPECT_EQ(live.Judge(0, 11, {110}), Verdict::kWait);
 }
 
 TEST(LiveCopyTest, WhatIsPassedOverForOthersSinceIsNotAskedOfIt) {
   LiveCopy live({.piece_count = 2});
-  live.Announce(0);
+  live.Announce({0});
   EXPECT_EQ(live.Judge(1, 10, {300}), Verdict::kHeld);
-  EXPECT_TRUE(live.Accept(0, Taken("10:11:10", 200)));
+  EXPECT_TRUE(live.Accept({0}, Taken("10:11:10", 200)));
 }
 
 TEST(LiveCopyTest, WhatEverySnapshotWillSeeIsForgotten) {
@@ -84,7 +102,7 @@ TEST(LiveCopyTest, AWaitEndsWithAChangeOrInTime) {
   LiveCopy live({.piece_count = 1});
   const uint64_t before = live.change_count();
   live.AwaitChange(before, absl::Milliseconds(1));
-  live.Announce(0);
+  live.Announce({0});
   live.AwaitChange(before, absl::InfiniteDuration());
 }
 

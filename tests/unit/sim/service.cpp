@@ -136,13 +136,13 @@ absl::Status Service::CopyOwnStep() {
   const Piece own = Now().pieces[kOwnPiece];
   if (own.state == "copied") return absl::OkStatus();
   if (!is_announced_) {
-    live_->Announce(0);
+    live_->Announce({0});
     is_announced_ = true;
   } else if (own.state == "pending" && !taken_.has_value()) {
     taken_ = options_.source->TakeSnapshot();
   } else if (own.state == "pending") {
     const Seen seen = *std::exchange(taken_, std::nullopt);
-    if (!live_->Accept(0, SnapshotOf(seen))) {
+    if (!live_->Accept({0}, SnapshotOf(seen))) {
       options_.source->EndSome();
       return absl::OkStatus();
     }

@@ -80,6 +80,25 @@ TEST(FitTogetherTest, AllTablesWithRowsCount) {
   EXPECT_EQ(SharedPartBytes(tables, 99), 99);
 }
 
+TEST(TooManyTogetherTest, TheSmallestShareTheFirstSnapshot) {
+  std::vector<Table> tables(12);
+  for (size_t i = 0; i < tables.size(); ++i) {
+    tables[i].kind = 'r';
+    tables[i].persistence = 'p';
+    tables[i].oid = static_cast<Oid>(i);
+    tables[i].total_bytes = 100;
+  }
+  tables[0].total_bytes = 101;  // large, so not among them
+  tables[1].total_bytes = 99;
+  tables[2].kind = 'p';  // no rows of its own
+  // Of ten together 999 bytes; eight parts are 800.
+  EXPECT_EQ(TooManyTogether(tables, 100), (std::set<Oid>{10, 11}));
+  tables[11].total_bytes = 0;
+  EXPECT_EQ(TooManyTogether(tables, 100), (std::set<Oid>{10}));
+  EXPECT_TRUE(TooManyTogether(tables, 0).empty());
+  EXPECT_TRUE(TooManyTogether(tables, 1000).empty());
+}
+
 TEST(HaveSameColumnsTest, AnotherFileIsTheSameTableAndAnotherTableIsNot) {
   EXPECT_TRUE(HaveSameColumns("16390/20/abc", "16390/21/abc"));
   EXPECT_FALSE(HaveSameColumns("16390/20/abc", "16391/20/abc"));
