@@ -167,8 +167,8 @@ void AddSchemaOptions(std::vector<OptionSpec>& table) {
       "single key column, each read under a short snapshot of its own and done for good when it is "
       "committed, where the table allows it. ctid: into ranges of pages, all under one snapshot. "
       "auto: keys where the key follows the order of the rows, else ctid; and ctid where all "
-      "tables "
-      "together are no larger than eight parts. The log says what became of each table, and why.";
+      "tables together are no larger than eight parts, or ddl is on: a schema change between the "
+      "snapshots of ranges stops the task. The log says what became of each table, and why.";
   planner.set = [](Config& config, const Values& values) -> absl::Status {
     const char* name = nullptr;
     TOWLINE_RETURN_IF_ERROR(SetWord(kPlanners, values[0], name));

@@ -172,13 +172,20 @@ absl::StatusOr<std::map<TableName, RangedPlan>> PlanRanged(
   const std::set<Oid> others =
       may_follow ? TooManyTogether(tables, options.part_bytes) : std::set<Oid>();
   if (large.empty() && others.empty()) return plans;
-  if (options.planner == CopyPlanner::kAuto && FitTogether(tables, options.part_bytes)) {
-    for (const Table& table : tables) {
-      if (!large.contains(table.oid)) continue;
-      (*reasons)[table.name] = absl::StrCat("all tables together are no larger than ",
-                                            FormatBytes(kPartsTogetherMax * options.part_bytes));
+  if (options.planner == CopyPlanner::kAuto) {
+    std::string why;
+    if (FitTogether(tables, options.part_bytes)) {
+      why = absl::StrCat("all tables together are no larger than ",
+                         FormatBytes(kPartsTogetherMax * options.part_bytes));
+    } else if (options.follows_ddl) {
+      why = "schema changes are followed, and one between the snapshots of ranges has no place";
     }
-    return plans;
+    if (!why.empty()) {
+      for (const Table& table : tables) {
+        if (large.contains(table.oid)) (*reasons)[table.name] = why;
+      }
+      return plans;
+    }
   }
   using Candidates = std::map<Oid, std::vector<KeyCandidate>>;
   TOWLINE_ASSIGN_OR_RETURN(

@@ -4,8 +4,8 @@
 // what is too much for the first, in groups; where no rows of other tables are kept and no captured
 // DDL follows.
 // All others share the first. So do all tables, large ones too, where they are few parts together
-// (copy_planner auto); and large ones of a source that cannot read ranges of ctid: one worker would
-// copy each, and the others stand by.
+// or captured DDL follows (both with copy_planner auto); and large ones of a source that cannot read
+// ranges of ctid: one worker would copy each, and the others stand by.
 #pragma once
 
 #include <map>

@@ -192,3 +192,21 @@ def test_what_passes_while_the_schema_is_read_is_no_change_of_it(towline_factory
     assert dump.count() == 1
     equal(service, captured, destination, definitions=True)
     assert service.stop() == 0
+
+
+@pytest.mark.limit(300)
+def test_large_tables_are_copied_under_one_snapshot(towline_factory, captured, destination):
+    """More than eight parts: without ddl they would go by ranges of their keys, between which no change has a place."""
+    captured.script("CREATE TABLE bulk AS SELECT i AS id, repeat(md5(i::text), 10) AS filler FROM generate_series(1, 20000) i",
+                    "ALTER TABLE bulk ADD PRIMARY KEY (id)", "CREATE TABLE small (id int PRIMARY KEY)", "ANALYZE")
+    service = towline_factory(captured, destination, arguments=[*APPLY, "--copy-part-bytes", "256kB", "--copy-rows-max", "5000"])
+    service.start()
+    service.wait_for_log("copying rows")
+    assert "one between the snapshots of ranges has no place" in str(service.status())
+    captured.script("ALTER TABLE small ADD COLUMN more int DEFAULT 7", "CREATE INDEX ON bulk (filler, id)",
+                    "INSERT INTO small VALUES (1)", "CREATE TABLE later (id int PRIMARY KEY)", "INSERT INTO later VALUES (1)")
+    service.wait_for_state("streaming", seconds=120)
+    service.wait_until_caught_up()
+    assert "in ranges of keys" not in service.output()
+    equal(service, captured, destination)
+    assert service.stop() == 0
