@@ -42,8 +42,7 @@ std::string Describe(const std::vector<OwnPiece>& pieces) {
 
 class PieceCopier {
  public:
-  PieceCopier(const PieceCopy& copy, const std::vector<OwnPiece>& pieces,
-              const Shutdown& shutdown);
+  PieceCopier(const PieceCopy& copy, const std::vector<OwnPiece>& pieces, const Shutdown& shutdown);
 
   // `number`: of the group, for its origins.
   absl::Status Copy(size_t number);
@@ -111,7 +110,8 @@ absl::Status PieceCopier::Wait(const absl::Status& taken) {
              : absl::CancelledError("shutting down");
 }
 
-// The stream waits at the tables from the first try with a lock on, so that one of the next is good.
+// The stream waits at the tables from the first try with a lock on, so that one of the next is
+// good.
 absl::StatusOr<ExportedSnapshot> PieceCopier::TakeSnapshot(int readers) {
   deadline_ = SteadyNow() + copy_.options.snapshot_wait_max;
   tell_at_ = SteadyNow() + kTellAfter;

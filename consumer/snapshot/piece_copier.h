@@ -1,6 +1,6 @@
-// Copies tables that are one piece each, the stream beside it: a large one that cannot be divided by
-// a key, in ranges of its pages by all workers, or a group of small ones, each by one worker. One
-// group after the other, each under an exported snapshot of its own:
+// Copies tables that are one piece each, the stream beside it: a large one that cannot be divided
+// by a key, in ranges of its pages by all workers, or a group of small ones, each by one worker.
+// One group after the other, each under an exported snapshot of its own:
 //
 //   lock the tables, in the exporter ─▶ announce ─▶ snapshot, export ─▶ readers join and lock ─▶
 //   does it hold what the stream has passed over (model/live_copy.h)? ─▶ store the snapshot,
@@ -51,9 +51,9 @@ struct PieceCopy {
 // for whoever follows them.
 int OriginsBehind(int workers, size_t number);
 
-// One group, not empty, the number-th of those that follow one another. At the destination the tables
-// are empty, from on_snapshot() on. When it returns the rows are committed, and the pieces are taken:
-// each may be finished when its key is there.
+// One group, not empty, the number-th of those that follow one another. At the destination the
+// tables are empty, from on_snapshot() on. When it returns the rows are committed, and the pieces
+// are taken: each may be finished when its key is there.
 absl::Status CopyPieces(const PieceCopy& copy, const std::vector<OwnPiece>& pieces, size_t number,
                         const Shutdown& shutdown);
 

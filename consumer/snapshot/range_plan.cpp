@@ -77,9 +77,8 @@ std::set<Oid> TooManyTogether(const std::vector<Table>& tables, int64_t part_byt
   for (const Table& table : tables) {
     if (HasRowsToCopy(table) && table.total_bytes <= part_bytes) small.push_back(&table);
   }
-  std::stable_sort(small.begin(), small.end(), [](const Table* a, const Table* b) {
-    return a->total_bytes < b->total_bytes;
-  });
+  std::stable_sort(small.begin(), small.end(),
+                   [](const Table* a, const Table* b) { return a->total_bytes < b->total_bytes; });
   std::set<Oid> others;
   int64_t bytes = 0;
   for (const Table* table : small) {
@@ -167,8 +166,8 @@ absl::StatusOr<std::map<TableName, RangedPlan>> PlanRanged(
   }
   // A copy that starts over keeps what is not ours, so it must not have streamed anything; and a
   // command is in the rows of all tables or behind them.
-  const bool may_follow = !has_append && !options.follows_ddl &&
-                          source.server_version() >= kCtidRangesVersionMin;
+  const bool may_follow =
+      !has_append && !options.follows_ddl && source.server_version() >= kCtidRangesVersionMin;
   const std::set<Oid> others =
       may_follow ? TooManyTogether(tables, options.part_bytes) : std::set<Oid>();
   if (large.empty() && others.empty()) return plans;
@@ -188,9 +187,8 @@ absl::StatusOr<std::map<TableName, RangedPlan>> PlanRanged(
     }
   }
   using Candidates = std::map<Oid, std::vector<KeyCandidate>>;
-  TOWLINE_ASSIGN_OR_RETURN(
-      Candidates candidates,
-      ReadKeyCandidates(source, std::vector<Oid>(large.begin(), large.end())));
+  TOWLINE_ASSIGN_OR_RETURN(Candidates candidates,
+                           ReadKeyCandidates(source, std::vector<Oid>(large.begin(), large.end())));
   TOWLINE_ASSIGN_OR_RETURN(std::set<Oid> excluding, ReadExcluding(destination));
   std::vector<TableName> planned;
   for (const Table& table : tables) {

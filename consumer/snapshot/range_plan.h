@@ -1,11 +1,10 @@
 // Which tables are copied in ranges of their key, each under a short snapshot of its own, why the
 // others are not (key_plan.h decides by size and order, this by what else hangs on the table), and
-// which of those are copied under later snapshots: large ones, each under its own, and of small ones
-// what is too much for the first, in groups; where no rows of other tables are kept and no captured
-// DDL follows.
-// All others share the first. So do all tables, large ones too, where they are few parts together
-// or captured DDL follows (both with copy_planner auto); and large ones of a source that cannot read
-// ranges of ctid: one worker would copy each, and the others stand by.
+// which of those are copied under later snapshots: large ones, each under its own, and of small
+// ones what is too much for the first, in groups; where no rows of other tables are kept and no
+// captured DDL follows. All others share the first. So do all tables, large ones too, where they
+// are few parts together or captured DDL follows (both with copy_planner auto); and large ones of a
+// source that cannot read ranges of ctid: one worker would copy each, and the others stand by.
 #pragma once
 
 #include <map>
