@@ -21,11 +21,7 @@ absl::StatusOr<bool> ReadHasKey(Connection& session, const TableName& table,
                                 const KeyBuilder::Columns& columns) {
   if (columns.empty()) return true;
   TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> found, ReadTablesByName(session, {table}));
-  const std::vector<UniqueIndex>& indexes = found.front().unique_indexes;
-  return std::any_of(indexes.begin(), indexes.end(), [&columns](const UniqueIndex& index) {
-    return !index.is_partial && std::is_permutation(index.columns.begin(), index.columns.end(),
-                                                    columns.begin(), columns.end());
-  });
+  return HasKeyOn(found.front(), columns);
 }
 
 bool MakesKeyOf(const PostData& found, const TableName& table) {
@@ -33,6 +29,15 @@ bool MakesKeyOf(const PostData& found, const TableName& table) {
 }
 
 }  // namespace
+
+bool HasKeyOn(const Table& there, const std::vector<std::string>& columns) {
+  if (columns.empty()) return true;
+  const std::vector<UniqueIndex>& indexes = there.unique_indexes;
+  return std::any_of(indexes.begin(), indexes.end(), [&columns](const UniqueIndex& index) {
+    return !index.is_partial && std::is_permutation(index.columns.begin(), index.columns.end(),
+                                                    columns.begin(), columns.end());
+  });
+}
 
 absl::StatusOr<std::unique_ptr<KeyBuilder>> KeyBuilder::Open(const CopierOptions& options,
                                                              StateStore& store,

@@ -13,12 +13,17 @@
 #include "absl/synchronization/mutex.h"
 #include "base/shutdown.h"
 #include "model/name.h"
+#include "model/table.h"
 #include "pg/connection.h"
 #include "snapshot/copier.h"
 #include "snapshot/schema_runner.h"
 #include "state/state_store.h"
 
 namespace towline {
+
+// Whether a table of the destination has a unique index on just these columns; none are asked for:
+// it has.
+bool HasKeyOn(const Table& there, const std::vector<std::string>& columns);
 
 class KeyBuilder {
  public:

@@ -13,8 +13,10 @@
 #include "base/steady_clock.h"
 #include "model/copy_again.h"
 #include "pg/quoting.h"
+#include "snapshot/copy_finish.h"
 #include "snapshot/copy_plan.h"
 #include "snapshot/exported_snapshot.h"
+#include "snapshot/idle_indexer.h"
 #include "snapshot/range_plan.h"
 #include "snapshot/table_copier.h"
 #include "state/position.h"
@@ -173,6 +175,25 @@ absl::Status PieceCopier::Copy(size_t number) {
   TOWLINE_RETURN_IF_ERROR(StartRanges(copy_.store.connection(), copy_.store.claim(), ranges,
                                       snapshot.text(), snapshot.lsn_after()));
   FaultPoint("copy:piece-begun");
+  if (pieces_.size() == 1) {
+    return CopyTables(copy_.options, job, snapshot, snapshot.TakeReaders(), copy_.store,
+                      copy_.progress, shutdown_);
+  }
+  // Their keys and indexes are made by the same workers: one session alone, as for a large table,
+  // would be behind, and the stream waits for each of them.
+  TOWLINE_ASSIGN_OR_RETURN(
+      SchemaRun run, PreparePostData(copy_.options, kPostSection, copy_.store, copy_.progress));
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<SchemaStatement> statements,
+                           copy_.store.ReadSchemaStatements(kPostSection));
+  std::map<TableName, int64_t> bytes;  // of no other tables, so that none of theirs are made
+  for (const Table& table : tables_) bytes[table.name] = table.total_bytes;
+  IdleIndexer indexer({static_cast<size_t>(std::max(copy_.options.index_workers, workers)),
+                       copy_.options.index_memory},
+                      copy_.store.claim(), std::move(run), std::move(statements), bytes,
+                      /*left_out=*/{});
+  job.on_idle = [&indexer](Connection& destination, auto is_copied, auto) {
+    return indexer.Run(destination, is_copied, [] { return true; });
+  };
   return CopyTables(copy_.options, job, snapshot, snapshot.TakeReaders(), copy_.store,
                     copy_.progress, shutdown_);
 }

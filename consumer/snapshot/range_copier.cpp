@@ -25,6 +25,7 @@
 #include "snapshot/key_reader.h"
 #include "snapshot/live_source.h"
 #include "snapshot/piece_copier.h"
+#include "snapshot/piece_groups.h"
 #include "snapshot/range_plan.h"
 #include "snapshot/range_queue.h"
 #include "snapshot/table_copier.h"
@@ -337,26 +338,6 @@ absl::Status CountDone(const std::vector<RangedCopy>& tables, RangeQueue& queue,
   return absl::OkStatus();
 }
 
-// The largest first. A table larger than a part is alone; others share a snapshot as long as they
-// are no more together than one is held for.
-std::vector<std::vector<OwnPiece>> Group(std::vector<OwnPiece> pieces, int64_t part_bytes) {
-  std::stable_sort(pieces.begin(), pieces.end(), [](const OwnPiece& a, const OwnPiece& b) {
-    return a.copy.table.total_bytes > b.copy.table.total_bytes;
-  });
-  std::vector<std::vector<OwnPiece>> groups;
-  int64_t room = 0;
-  for (OwnPiece& piece : pieces) {
-    const int64_t bytes = piece.copy.table.total_bytes;
-    if (bytes > room) {
-      groups.emplace_back();
-      room = bytes > part_bytes ? bytes : kPartsTogetherMax * part_bytes;
-    }
-    room -= bytes;
-    groups.back().push_back(std::move(piece));
-  }
-  return groups;
-}
-
 // Those without key; `places` follows `tables`.
 std::vector<OwnPiece> TakeOwnPieces(std::vector<RangedCopy>* tables,
                                     std::vector<std::vector<size_t>>* places) {
@@ -432,7 +413,7 @@ absl::Status CopyRanges(const CopierOptions& options, std::vector<RangedCopy> ta
   TOWLINE_RETURN_IF_ERROR(Divide(options, session, store, tables));
   TOWLINE_ASSIGN_OR_RETURN(Stored stored, ReadStored(store, &tables));
   const std::vector<std::vector<OwnPiece>> groups =
-      Group(TakeOwnPieces(&tables, &stored.places), options.part_bytes);
+      GroupPieces(TakeOwnPieces(&tables, &stored.places), options.part_bytes);
   TOWLINE_ASSIGN_OR_RETURN(std::unique_ptr<KeyBuilder> keys,
                            KeyBuilder::Open(options, store, progress, shutdown));
   LiveSource source(std::move(session), *stored.live);
@@ -471,9 +452,12 @@ absl::Status CopyRanges(const CopierOptions& options, std::vector<RangedCopy> ta
       // The last ones join with the end of the copy, unless more is behind them: then their indexes
       // can be made together with all others.
       if (!copied.ok() || (number + 1 == groups.size() && tables.empty())) break;
-      for (const OwnPiece& piece : groups[number]) {
-        joiner.Add(piece.copy.table, IdentityColumns(piece.copy.table), {piece.place});
+      if (groups[number].size() > 1) {
+        copied = JoinGroup(groups[number], store.connection(), *stored.live).status();
+        continue;
       }
+      const OwnPiece& piece = groups[number].front();
+      joiner.Add(piece.copy.table, IdentityColumns(piece.copy.table), {piece.place});
     }
     if (copied.ok()) {
       copied = CopyQueue(options, tables, queue, source, joiner, store, progress,

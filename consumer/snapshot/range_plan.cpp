@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "base/check.h"
 #include "base/format.h"
 #include "base/log.h"
 #include "base/status_macros.h"
@@ -166,8 +167,8 @@ absl::StatusOr<std::map<TableName, RangedPlan>> PlanRanged(
   }
   // A copy that starts over keeps what is not ours, so it must not have streamed anything; and a
   // command is in the rows of all tables or behind them.
-  const bool may_follow =
-      !has_append && !options.follows_ddl && source.server_version() >= kCtidRangesVersionMin;
+  const bool may_follow = !has_append && !options.follows_ddl;
+  const bool has_ctid_ranges = source.server_version() >= kCtidRangesVersionMin;
   const std::set<Oid> others =
       may_follow ? TooManyTogether(tables, options.part_bytes) : std::set<Oid>();
   if (large.empty() && others.empty()) return plans;
@@ -196,6 +197,8 @@ absl::StatusOr<std::map<TableName, RangedPlan>> PlanRanged(
   }
   using Forms = std::map<TableName, std::string>;
   TOWLINE_ASSIGN_OR_RETURN(Forms forms, ReadSourceForms(source, planned));
+  // They are locked, so each is there; one without would count as copied under the first snapshot.
+  TOWLINE_CHECK(forms.size() == planned.size());
   for (size_t i = 0; i < tables.size(); ++i) {
     const Table& table = tables[i];
     if (others.contains(table.oid)) {
@@ -225,7 +228,7 @@ absl::StatusOr<std::map<TableName, RangedPlan>> PlanRanged(
     (*reasons)[table.name] = std::move(plan.reason);
     if (plan.mode == CopyMode::kKeys) {
       plans[table.name] = {choice.key, forms[table.name], std::move(early_keys)};
-    } else if (may_follow) {
+    } else if (may_follow && has_ctid_ranges) {
       plans[table.name] = {std::nullopt, forms[table.name], {}};
     }
   }

@@ -134,9 +134,7 @@ absl::Status StartRanges(Connection& session, const TaskClaim& claim,
                     "AND r.ordinal = k.o AND r.state <> 'copied'",
                     {{claim.task, schemas.ToString(), names.ToString(), ordinals.ToString(),
                       snapshot, lsn_after.ToString()}}));
-  // Not one of them belongs to somebody else.
-  const bool are_all = result.affected_rows() == static_cast<int64_t>(ranges.size());
-  TOWLINE_RETURN_IF_ERROR(CheckPositionMoved(are_all ? 1 : 0));
+  if (result.affected_rows() != static_cast<int64_t>(ranges.size())) return LostClaim();
   TOWLINE_RETURN_IF_ERROR(
       session
           .Query("UPDATE towline_state.piece p SET was_empty = false "

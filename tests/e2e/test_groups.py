@@ -11,7 +11,7 @@ from support.compare import assert_equal
 from support.background_load import BackgroundLoad
 from support.probes import InBackground, Session, assert_confirmed_is_applied
 from support.waiting import wait_until
-from test_beside import arrives, at_full_speed
+from test_beside import arrives, at_full_speed, nearly_stand_still
 from test_ranges import dies_at, finish
 
 # Eight parts, so 512 kB, under one snapshot.
@@ -27,9 +27,9 @@ def make(source):
     source.execute("VACUUM ANALYZE")
 
 
-def begin(towline_factory, source, destination, rows=1500, arguments=(), fault=None):
+def begin(towline_factory, source, destination, rows=1500):
     make(source)
-    service = towline_factory(source, destination, arguments=[*SMALL, "--copy-rows-max", str(rows), *arguments], fault=fault)
+    service = towline_factory(source, destination, arguments=[*SMALL, "--copy-rows-max", str(rows)])
     service.start()
     service.wait_for_log("streaming beside the copy")
     return service
@@ -75,6 +75,7 @@ class Changes:
 def test_groups_follow_one_another(source, destination, towline_factory):
     service = begin(towline_factory, source, destination)
     wait_until(lambda: begun(destination), 60, "the first group")
+    nearly_stand_still(service)
     assert len(begun(destination)) == 1
     assert "more than one snapshot is held for" in str(service.status())
     pending = sorted(groups(destination)[None])
@@ -139,3 +140,21 @@ def test_a_table_of_a_group_is_altered_before_its_snapshot(source, destination, 
     at_full_speed(service)
     service.wait_for_log(f'"{table}" was altered before its rows were copied')
     finish(service, source, destination)
+
+
+def test_tables_of_the_last_group_are_emptied_before_it_begins(source, destination, towline_factory):
+    """And the service is killed: whoever goes on finds groups of nothing. A table that is done and one that is being
+    copied are emptied as well, in one transaction."""
+    service = begin(towline_factory, source, destination)
+    wait_until(lambda: begun(destination), 60, "the first group")
+    nearly_stand_still(service)
+    pending, copied = sorted(groups(destination)[None]), sorted(traces(destination))
+    with Session(source) as session:
+        truncating = InBackground(session.execute, "TRUNCATE " + ", ".join(
+            f"g.{table}" for table in [*pending, copied[0], sorted(begun(destination)[0])[-1]]))
+        service.kill()
+        truncating.result()
+    service.start()
+    at_full_speed(service)
+    finish(service, source, destination)
+    assert destination.value(f"SELECT count(*) FROM g.{pending[0]}") == 0
