@@ -81,6 +81,7 @@ DdlRunner::DdlRunner(Connection* connection, BatchWriter* writer, const TargetPo
       parks_refused_(options.parks_refused),
       hold_max_(options.hold_max),
       may_park_(options.may_park),
+      is_joining_(std::move(options.is_joining)),
       selection_(connection, policies, std::move(options.include), std::move(options.exclude)),
       executor_(connection, writer, &selection_),
       history_(connection, claim),
@@ -343,11 +344,15 @@ absl::Status DdlRunner::NoteSchemas(const std::map<std::string, std::string>& be
   return absl::OkStatus();
 }
 
+bool DdlRunner::IsOut(const TableName& table) const {
+  if (parked_.Contains(table)) return true;
+  return is_joining_ != nullptr && is_joining_(writer_->SourceOidOf(table));
+}
+
 // What is parked keeps its rows, and gets none.
 absl::StatusOr<DdlRunner::MaybeRefusal> DdlRunner::Empty(const Running& running) {
   DdlCommand command = running.command;
-  std::erase_if(command.objects,
-                [&](const DdlObject& object) { return parked_.Contains(object.table); });
+  std::erase_if(command.objects, [&](const DdlObject& object) { return IsOut(object.table); });
   absl::StatusOr<std::string> why_not = executor_.Empty(command);
   if (!why_not.ok()) return Refused(running, why_not.status());
   return why_not->empty() ? MaybeRefusal() : Refusal{*std::move(why_not)};
@@ -507,7 +512,7 @@ absl::StatusOr<DdlCircumstances> DdlRunner::LookAround(const Running& running) {
   for (const TableName& table : TablesOf(running.command, running.dropped)) {
     TOWLINE_ASSIGN_OR_RETURN(bool is_selected, selection_.IsSelected(table));
     ++(is_selected ? found.selected_tables : found.other_tables);
-    parked_count += parked_.Contains(table) ? 1 : 0;
+    parked_count += IsOut(table) ? 1 : 0;
     TOWLINE_ASSIGN_OR_RETURN(bool has_own_rules, selection_.HasOwnRules(table));
     found.has_own_rules |= has_own_rules;
   }

@@ -10,6 +10,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -53,6 +54,9 @@ class DdlRunner {
     const std::atomic<bool>* may_park = nullptr;
     std::vector<FailedTable> parked;
     ParkedTables::Listener on_parked;
+    // Whether a table of the source is about to be copied by itself: until its rows are there it is
+    // as one that is parked, only that somebody else leaves its rows out. Null: none.
+    std::function<bool(Oid source_oid)> is_joining;
   };
   DdlRunner(Connection* connection, BatchWriter* writer, const TargetPolicies* policies,
             TaskClaim claim, Options options);
@@ -125,6 +129,8 @@ class DdlRunner {
   absl::Status NoteTables(const Running& running);
   absl::StatusOr<DdlCircumstances> LookAround(const Running& running);
   absl::StatusOr<std::vector<DdlSubject>> ReadSubjects(const Running& running);
+  // Its rows are none that the stream has brought.
+  bool IsOut(const TableName& table) const;
   bool MayPark() const { return may_park_ != nullptr && may_park_->load(); }
   void NoteRowsOfOthers(const Relation& relation);
   bool IsLeftOut(const Relation& relation) const;
@@ -137,6 +143,7 @@ class DdlRunner {
   const bool parks_refused_;
   const absl::Duration hold_max_;
   const std::atomic<bool>* may_park_;
+  const std::function<bool(Oid)> is_joining_;
   DdlSelection selection_;
   DdlExecutor executor_;
   DdlHistory history_;

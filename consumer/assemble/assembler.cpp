@@ -49,10 +49,10 @@ void Assembler::LookAtSnapshots(const TransactionHeader& header) {
   is_mixed_ = is_live() || (count > 0 && !is_dropped_);
 }
 
-absl::StatusOr<bool> Assembler::IsHeldByRange(size_t snapshot, const Relation& relation) {
-  if (!is_live()) return holds_[snapshot];
+absl::StatusOr<bool> Assembler::IsHeldByPiece(size_t piece, const TableName& table) {
+  LiveCopy& live = *options_.boundary->live;
   while (true) {
-    switch (options_.boundary->live->Judge(snapshot, header_.xid, header_.commit_lsn)) {
+    switch (live.Judge(piece, header_.xid, header_.commit_lsn)) {
       case LiveCopy::Verdict::kHeld:
         return true;
       case LiveCopy::Verdict::kNew:
@@ -61,14 +61,22 @@ absl::StatusOr<bool> Assembler::IsHeldByRange(size_t snapshot, const Relation& r
         break;
     }
     CutAllBefore();
-    TOWLINE_RETURN_IF_ERROR(options_.await_copy(relation.name));
+    TOWLINE_RETURN_IF_ERROR(options_.await_copy(table));
+    live.NoteStanding(header_.commit_lsn);
   }
 }
 
+absl::StatusOr<bool> Assembler::IsHeldByRange(size_t snapshot, const Relation& relation) {
+  if (!is_live()) return holds_[snapshot];
+  return IsHeldByPiece(snapshot, relation.name);
+}
+
 absl::StatusOr<bool> Assembler::IsHeldWhole(const Relation& relation) {
-  auto live = options_.boundary->live_tables.find(relation.oid);
+  // Rows of a rewrite come under an OID of their own.
+  const Oid table = relation.rewrite_of != 0 ? relation.rewrite_of : relation.oid;
+  auto live = options_.boundary->live_tables.find(table);
   if (live != options_.boundary->live_tables.end()) return IsHeldByRange(live->second, relation);
-  return holds_[options_.boundary->SnapshotOf(relation.oid)];
+  return holds_[options_.boundary->SnapshotOf(table)];
 }
 
 absl::StatusOr<bool> Assembler::IsTruncateCopied(const Relation& relation) {
@@ -197,11 +205,24 @@ absl::Status Assembler::InsertMoved() {
   return absl::OkStatus();
 }
 
-// By I4 as a whole: a snapshot shows the catalogs as it shows the rows.
+// Of any command: it may read the table's rows, or make values of its types others (an enum's
+// labels), and needs no lock at the source for that.
+absl::Status Assembler::AwaitJoining() {
+  for (const auto& [oid, piece] : options_.boundary->live_tables) {
+    auto name = options_.boundary->names.find(oid);
+    const TableName table = name == options_.boundary->names.end() ? TableName() : name->second;
+    TOWLINE_RETURN_IF_ERROR(IsHeldByPiece(piece, table).status());
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Assembler::OnDdl(DdlCommand command) {
   TOWLINE_CHECK(is_inside_);
   if (is_dropped_) return absl::OkStatus();
-  if (is_mixed_) {
+  if (is_mixed_ && is_live() && options_.boundary->is_of_joined) {
+    TOWLINE_RETURN_IF_ERROR(AwaitJoining());
+  } else if (is_mixed_) {
+    // Of a table that has joined too: all that its snapshot holds was run before its rows came.
     return WithHint(
         absl::DataLossError(absl::StrCat("the source's schema was changed (", command.tag,
                                          ") between the snapshots under which tables were copied")),

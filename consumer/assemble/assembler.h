@@ -29,6 +29,11 @@
 // nothing that a spool holds is needed for what has been confirmed, and a spool may be lost at any
 // time.
 //
+// A DDL command goes by I4 as a whole: a snapshot shows the catalogs as it shows the rows. But
+// tables that join later are copied without a schema, so all commands are run where they come; one
+// that a table's snapshot may lack waits until its rows are there, as a change of it would: they
+// fit what the table was before the command. docs/decisions/019.
+//
 // A DDL command is a part of its own: rows before it are written as the tables were, those behind
 // it as they are then. So a transaction with one always comes in parts. Parts that are cut within a
 // frame point into it; the frame goes with a later part of the transaction, and parts are applied
@@ -76,8 +81,9 @@ class Assembler final : public ChangeSink {
     int64_t batch_rows_max = 0;
     Lsn position;                          // the resume point
     std::optional<CopyBoundary> boundary;  // none: nothing to filter by I4
-    // With boundary->live, at a change of this table: waits until it may answer otherwise, or for a
-    // while, and lets what Take() gives be applied; an error ends the decoding.
+    // With boundary->live, at a change that has to wait for this table: waits until it may answer
+    // otherwise, or for a while, and has applied by then what Take() gives; an error ends the
+    // decoding.
     std::function<absl::Status(const TableName&)> await_copy;
     // The image of a row with all its values, as its transaction has left it; none: the source does
     // not have that any more. May wait, and lets what Take() gives be applied; an error ends the
@@ -115,10 +121,12 @@ class Assembler final : public ChangeSink {
  private:
   void LookAtSnapshots(const TransactionHeader& header);
   bool is_live() const { return options_.boundary->live != nullptr; }
+  absl::StatusOr<bool> IsHeldByPiece(size_t piece, const TableName& table);
   absl::StatusOr<bool> IsHeldByRange(size_t snapshot, const Relation& relation);
   absl::StatusOr<bool> IsHeldWhole(const Relation& relation);
   absl::StatusOr<bool> IsTruncateCopied(const Relation& relation);
   absl::StatusOr<bool> KeepsNew(Change* change);
+  absl::Status AwaitJoining();
   void DropChange();
   void Gather(Change change);
   absl::Status InsertMoved();

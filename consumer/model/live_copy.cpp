@@ -43,6 +43,31 @@ bool LiveCopy::Accept(absl::Span<const size_t> pieces, const CopySnapshot& snaps
   return true;
 }
 
+void LiveCopy::Withdraw(absl::Span<const size_t> pieces) {
+  absl::MutexLock lock(&mutex_);
+  for (size_t piece : pieces) {
+    Piece& withdrawn = pieces_[piece];
+    TOWLINE_CHECK(withdrawn.state != State::kFinished);
+    Set(piece, withdrawn.state, State::kNotBegun);
+    withdrawn = {};
+  }
+}
+
+bool LiveCopy::Retake(absl::Span<const size_t> pieces) {
+  absl::MutexLock lock(&mutex_);
+  Piece& first = pieces_[pieces.front()];
+  for (size_t piece : pieces) {
+    Piece& taken = pieces_[piece];
+    if (taken.state != State::kTaken || taken.lacked == 0) continue;
+    first.must_hold.push_back(taken.lacked);
+    first.must_hold_until = std::max(first.must_hold_until, taken.lacked_lsn);
+    taken.lacked = 0;
+  }
+  if (first.must_hold.empty()) return false;
+  for (size_t piece : pieces) Set(piece, State::kTaken, State::kAnnounced);
+  return true;
+}
+
 void LiveCopy::Finish(size_t piece) {
   absl::MutexLock lock(&mutex_);
   Set(piece, State::kTaken, State::kFinished);
@@ -59,7 +84,7 @@ void LiveCopy::Forget(const Snapshot& seen) {
 
 LiveCopy::Verdict LiveCopy::Judge(size_t piece, uint64_t xid, Lsn commit_lsn) {
   absl::MutexLock lock(&mutex_);
-  const Piece& judged = pieces_[piece];
+  Piece& judged = pieces_[piece];
   switch (judged.state) {
     case State::kNotBegun:
       if (!passed_over_.contains(xid)) {
@@ -71,7 +96,12 @@ LiveCopy::Verdict LiveCopy::Judge(size_t piece, uint64_t xid, Lsn commit_lsn) {
     case State::kAnnounced:
       return Verdict::kWait;
     case State::kTaken:
-      return judged.snapshot.Holds(xid, commit_lsn) ? Verdict::kHeld : Verdict::kWait;
+      if (judged.snapshot.Holds(xid, commit_lsn)) return Verdict::kHeld;
+      if (commit_lsn < judged.snapshot.lsn_after) {
+        judged.lacked = xid;
+        judged.lacked_lsn = commit_lsn;
+      }
+      return Verdict::kWait;
     case State::kFinished:
       return judged.snapshot.Holds(xid, commit_lsn) ? Verdict::kHeld : Verdict::kNew;
   }
@@ -89,6 +119,26 @@ void LiveCopy::AwaitChange(uint64_t change_count, absl::Duration timeout) {
 uint64_t LiveCopy::change_count() const {
   absl::MutexLock lock(&mutex_);
   return change_count_;
+}
+
+void LiveCopy::NoteStanding(Lsn commit_lsn) {
+  absl::MutexLock lock(&mutex_);
+  standing_ = std::max(standing_, commit_lsn);
+}
+
+void LiveCopy::ForgetStanding() {
+  absl::MutexLock lock(&mutex_);
+  standing_ = {};
+}
+
+Lsn LiveCopy::standing() const {
+  absl::MutexLock lock(&mutex_);
+  return standing_;
+}
+
+bool LiveCopy::IsFinished(size_t piece) const {
+  absl::MutexLock lock(&mutex_);
+  return pieces_[piece].state == State::kFinished;
 }
 
 size_t LiveCopy::remembered() const {

@@ -14,6 +14,10 @@
 //
 // Pieces may share one snapshot: then they are announced and accepted together.
 //
+// Where schema changes are followed while a table joins (docs/decisions/019), a snapshot may be
+// given up again before rows are copied by it: Withdraw(), Retake(). All later ones hold what it
+// held, so an answer stays what it was.
+//
 // So a change is never kept for later: the stream stands still instead, with what it has received
 // so far in its bounded queue, until the one piece is done. An answer other than kWait never
 // changes, so a transaction may be judged change by change.
@@ -58,6 +62,13 @@ class LiveCopy {
   // One that was taken since, for the same pieces. False: it lacks what was passed over. They stay
   // announced, and a later snapshot will do.
   bool Accept(absl::Span<const size_t> pieces, const CopySnapshot& snapshot);
+  // Of pieces that are not finished: nothing is copied by the snapshot, and another will be
+  // announced, or none.
+  void Withdraw(absl::Span<const size_t> pieces);
+  // Whether the stream stands at a transaction that the taken snapshot lacks, although it committed
+  // before lsn_after: what lies between the two would not come to the destination before the rows
+  // do. Then they are announced again, for a snapshot that holds it.
+  bool Retake(absl::Span<const size_t> pieces);
   // Its rows are committed at the destination, where changes can find them. Taken before.
   void Finish(size_t piece);
   // What this snapshot sees every later one will: it need not be remembered. Often enough that
@@ -69,7 +80,14 @@ class LiveCopy {
   // Until an answer may be another than when change_count() was read, or the timeout.
   void AwaitChange(uint64_t change_count, absl::Duration timeout);
   uint64_t change_count() const;
+  // The stream stands at a transaction that commits there, and all that commits before it is at the
+  // destination.
+  void NoteStanding(Lsn commit_lsn);
+  // It starts again, and the destination may have lost what was there.
+  void ForgetStanding();
+  Lsn standing() const;
 
+  bool IsFinished(size_t piece) const;
   size_t remembered() const;
 
  private:
@@ -82,6 +100,8 @@ class LiveCopy {
     // moment later.
     std::vector<uint64_t> must_hold;
     Lsn must_hold_until;
+    uint64_t lacked = 0;  // while it is taken: see Retake(); 0: nothing
+    Lsn lacked_lsn;
   };
   void Set(size_t piece, State from, State to) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
@@ -91,6 +111,7 @@ class LiveCopy {
   std::vector<Piece> pieces_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_set<uint64_t> passed_over_ ABSL_GUARDED_BY(mutex_);  // xids, for any piece
   Lsn passed_until_ ABSL_GUARDED_BY(mutex_);                           // the last one's commit
+  Lsn standing_ ABSL_GUARDED_BY(mutex_);
   uint64_t change_count_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 

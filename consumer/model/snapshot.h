@@ -12,6 +12,7 @@
 #include "base/lsn.h"
 #include "model/key_field.h"
 #include "model/key_ranges.h"
+#include "model/name.h"
 #include "model/oid.h"
 
 namespace towline {
@@ -73,6 +74,10 @@ struct CopyBoundary {
   LiveCopy* live = nullptr;
   // Of whole tables, by source OID: the piece of `live`; not in of_table.
   absl::flat_hash_map<Oid, size_t> live_tables = {};
+  // The live ones are copied by themselves behind the first copy: their rows, and no schema. So no
+  // snapshot holds a schema change: each is run where it comes, before the rows are copied by it.
+  bool is_of_joined = false;
+  absl::flat_hash_map<Oid, TableName> names = {};  // of those in live_tables, for people
 
   size_t SnapshotOf(Oid table) const {
     auto found = of_table.find(table);

@@ -265,6 +265,10 @@ void ApplyLoop::Publish(int64_t batch_oldest_us, bool has_pending) {
   {
     absl::MutexLock lock(&mutex_);
     progress_.position = applier_->position();
+    progress_.reached = std::max(progress_.reached, progress_.position);
+    if (progress_lsn_.has_value() && applier_->is_settled()) {
+      progress_.reached = std::max(progress_.reached, *progress_lsn_);
+    }
     progress_.durable_lsn = durable_lsn;
     progress_.oldest_pending_us =
         batch_oldest_us != 0 ? batch_oldest_us : assembler_.oldest_commit_time_us();

@@ -49,6 +49,7 @@ class ApplyLoop {
   };
   struct Progress {
     Lsn position;
+    Lsn reached;  // all before it is at the destination; the position may follow later
     Lsn durable_lsn;
     int64_t oldest_pending_us = 0;  // commit time of the oldest transaction not yet committed there
     bool has_pending = false;       // anything received and not yet committed

@@ -14,6 +14,7 @@
 #include "base/linked_shutdown.h"
 #include "base/shutdown.h"
 #include "precheck/precheck.h"
+#include "run/copy_boundary.h"
 #include "run/join_plan.h"
 #include "run/monitor.h"
 #include "run/plugin_options.h"
@@ -24,7 +25,10 @@
 #include "run/task_context.h"
 #include "schema/type_passage.h"
 #include "snapshot/copier.h"
+#include "snapshot/live_source.h"
+#include "snapshot/piece_copier.h"
 #include "snapshot/slot.h"
+#include "snapshot/value_types.h"
 #include "state/state_store.h"
 #include "state/table_request.h"
 #include "verify/table_plan.h"
@@ -123,7 +127,9 @@ class Attempt {
   absl::Status Come(const TableRequest& request, const JoinPlan& plan);
   absl::StatusOr<Connection> OpenJoinSource();
   absl::Status CheckMayJoinNow();
-  absl::StatusOr<JoinPlan> CheckJoin(const TableRequest& request, const std::string& existing);
+  JoinLook FirstLook() const;
+  JoinedTable JoinedTableOf(const PieceRow& piece) const;
+  absl::StatusOr<JoinPlan> CheckJoin(const TableRequest& request, const JoinedTable& joined);
   absl::StatusOr<bool> LockToJoin(Connection& session, const TableRequest& request,
                                   const JoinPlan& plan);
   absl::Status BlameLock(const absl::Status& failed, const Table& there);
@@ -134,11 +140,36 @@ class Attempt {
   absl::StatusOr<std::vector<JoinPlan>> BeginJoining(const CopierOptions& options,
                                                      Refusals* refused);
   absl::Status NoteJoining(Connection& session, const std::vector<JoinPlan>& plans);
-  absl::Status EmptyJoining(const CopierOptions& options, const Table& there, bool was_empty);
+  absl::Status EmptyJoining(const CopierOptions& options, const Table& there, bool was_empty,
+                            Lsn position);
   absl::Status EmptyBegun(const TableName& table);
   absl::Status CopyJoining(const CopierOptions& options, const std::vector<JoinPlan>& plans);
-  absl::Status CopyEach(const CopierOptions& options, const std::vector<JoinPlan>& plans,
-                        StreamBeside& beside, const JoinPlan** current, bool* is_called_off);
+  // A try at all tables that are joining.
+  struct JoinTry {
+    const CopierOptions& options;
+    StreamBeside& beside;
+    Connection* watcher = nullptr;  // of the source
+    std::function<absl::Status()> on_tick = nullptr;
+    std::optional<JoinPlan> current = std::nullopt;  // whose copy goes on, or has failed
+    bool is_called_off = false;
+    // Where schema changes are followed: of the current one.
+    ValueTypes types = {};
+    Lsn position = {};       // of the stream, when it was looked at last
+    bool has_left = false;   // it is not joining any more
+    bool has_begun = false;  // its rows are being copied
+  };
+  absl::Status CopyEach(const std::vector<JoinPlan>& plans, JoinTry& join);
+  absl::Status CopyWhatIsPlanned(const PieceCopy& copy, JoinTry& join, size_t place, size_t number);
+  absl::Status CopyFollowed(PieceCopy copy, JoinTry& join, size_t place, size_t number);
+  absl::Status CatchUp(JoinTry& join, Lsn until);
+  static absl::Status HasLeft(JoinTry& join);
+  static absl::StatusOr<bool> IsReached(JoinTry& join, Lsn lsn);
+  absl::StatusOr<RangedCopy> PlanFollowed(JoinTry& join, Connection& locked);
+  absl::StatusOr<bool> IsOtherNow(const JoinTry& join, LiveSource& source);
+  absl::StatusOr<std::optional<PieceRow>> FindJoining(Oid source_oid);
+  absl::Status JoinLater(const absl::Status& why);
+  absl::Status EndCopy(const absl::Status& copied, JoinTry& join,
+                       const std::vector<JoinPlan>& plans);
   absl::Status AnalyzeJoined(const TableName& table);
   absl::StatusOr<bool> IsJoinCalledOff();
   absl::Status AwaitDecision(int64_t number, const absl::Status& held);
@@ -189,6 +220,9 @@ class Attempt {
   absl::Time tables_looked_at_;             // for what is asked of single tables
   std::string shown_requests_;              // which of it people see
   bool is_joining_ = false;                 // they are being copied, the stream beside them
+  JoiningPlaces joining_places_;            // and then where the copy knows them
+  Lsn join_after_;                          // the stream is to come there before the next try
+  Lsn seen_position_;                       // where it was seen last
   bool has_joining_left_ = false;           // some are to be copied when the last are passed
   bool has_left_ = false;                   // some are to be parked when they may leave
   absl::Time connected_at_;

@@ -8,6 +8,11 @@
 //
 // A crash before the mark leaves it joining, and it is copied anew; after it the range says what
 // its rows hold. docs/decisions/012.
+//
+// Where schema changes are followed, the table's are brought by the stream meanwhile, and its name
+// with them: it is known by its OID. What it is copied as is decided under the snapshot's lock,
+// when the stream has come there. What ends the stream before that is for a stream alone to deal
+// with: the table waits until that has got on. docs/decisions/019.
 #include <algorithm>
 #include <map>
 #include <optional>
@@ -25,10 +30,12 @@
 #include "schema/catalog_reader.h"
 #include "schema/table_rules.h"
 #include "snapshot/copy_plan.h"
+#include "snapshot/copy_start.h"
 #include "snapshot/existing_tables.h"
 #include "snapshot/live_source.h"
 #include "snapshot/piece_copier.h"
 #include "snapshot/table_copier.h"
+#include "snapshot/value_types.h"
 #include "state/column_types.h"
 #include "state/joining_piece.h"
 #include "state/origin.h"
@@ -43,7 +50,32 @@ namespace {
 // table` waits for the answer.
 constexpr char kAskedLockTimeoutSql[] = "SET LOCAL lock_timeout = '5s'";
 
+// At the source, behind a lock of our own that others may wait for.
+constexpr char kLookLockTimeoutSql[] = "SET lock_timeout = '500ms'";
+
+constexpr absl::Duration kCatchUpPause = absl::Milliseconds(50);
+
 std::string Quoted(const TableName& table) { return QuoteQualified(table.schema, table.name); }
+
+// As StartJoining() notes it.
+RangedCopy WholeOf(const JoinPlan& plan) {
+  RangeRow range;
+  range.table = plan.table.name;
+  range.ordinal = 1;
+  return {plan.table, plan.target, std::nullopt, plan.source_form, {range}};
+}
+
+// Whether that session's transaction has locked it, by whatever name.
+absl::StatusOr<bool> IsLockedBy(Connection& session, Oid table) {
+  TOWLINE_ASSIGN_OR_RETURN(
+      Result found,
+      session.Query("SELECT EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE l.relation = "
+                    "$1::bigint::oid AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d "
+                    "WHERE d.datname = pg_catalog.current_database()) "
+                    "AND l.pid = pg_catalog.pg_backend_pid() AND l.granted)",
+                    {{absl::StrCat(table)}}));
+  return found.GetBool(0, 0);
+}
 
 // Of one that was found empty under a lock when it was added: what came then is not the task's.
 absl::Status CheckStillEmpty(Connection& session, const CopierOptions& options,
@@ -72,9 +104,17 @@ absl::Status Attempt::CheckMayJoinNow() {
   return CheckMayJoin(context_.config, slot.has_value() && slot->is_two_phase);
 }
 
+JoinLook Attempt::FirstLook() const {
+  return context_.config.ddl.is_on ? JoinLook::kAhead : JoinLook::kWhole;
+}
+
+JoinedTable Attempt::JoinedTableOf(const PieceRow& piece) const {
+  return {piece.table, context_.config.ddl.is_on ? piece.source_oid : 0, piece.existing};
+}
+
 // Before it is taken up: what is refused then leaves the table as it is.
 absl::StatusOr<JoinPlan> Attempt::CheckJoin(const TableRequest& request,
-                                            const std::string& existing) {
+                                            const JoinedTable& joined) {
   TOWLINE_RETURN_IF_ERROR(CheckMayJoinNow());
   TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenJoinSource());
   if (request.action == "add") TOWLINE_RETURN_IF_ERROR(RefuseExcluded(source, request.table));
@@ -82,15 +122,16 @@ absl::StatusOr<JoinPlan> Attempt::CheckJoin(const TableRequest& request,
   TOWLINE_ASSIGN_OR_RETURN(Connection destination,
                            OpenDestination(options, "schema", kSchemaOrigin, *store_, shutdown_));
   TOWLINE_ASSIGN_OR_RETURN(JoinPlan plan,
-                           PlanJoin(source, destination, options, request.table, existing));
+                           PlanJoin(source, destination, options, joined, FirstLook()));
   if (request.action != "add") {
     TOWLINE_ASSIGN_OR_RETURN(std::vector<ListedTable> tables,
                              ListTables(source, SelectionOf(context_.config)));
-    TOWLINE_RETURN_IF_ERROR(CheckSelected(tables, request.table));
+    TOWLINE_RETURN_IF_ERROR(CheckSelected(tables, plan.table.name));
   }
   // Nobody has looked at its rule while the table was not in the stream.
   if (!context_.config.rules.empty()) {
-    TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> tables, ReadTablesByName(source, {request.table}));
+    TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> tables,
+                             ReadTablesByName(source, {plan.table.name}));
     TOWLINE_RETURN_IF_ERROR(CheckRulesOf(tables));
   }
   return plan;
@@ -172,10 +213,10 @@ absl::StatusOr<std::vector<JoinPlan>> Attempt::BeginJoining(const CopierOptions&
                            ListTables(source, SelectionOf(context_.config)));
   for (const PieceRow& piece : pieces) {
     absl::StatusOr<JoinPlan> plan =
-        may_join.ok() ? PlanJoin(source, destination, options, piece.table, piece.existing)
+        may_join.ok() ? PlanJoin(source, destination, options, JoinedTableOf(piece), FirstLook())
                       : absl::StatusOr<JoinPlan>(may_join);
     if (plan.ok()) {
-      if (absl::Status selected = CheckSelected(tables, piece.table); !selected.ok()) {
+      if (absl::Status selected = CheckSelected(tables, plan->table.name); !selected.ok()) {
         plan = selected;
       }
     }
@@ -200,10 +241,12 @@ absl::Status Attempt::NoteJoining(Connection& session, const std::vector<JoinPla
     here.push_back(plan.table);
     there.push_back(plan.there);
     pieces.push_back(
-        {plan.table.name, plan.table.oid, plan.rule, plan.source_form, plan.table.total_bytes});
+        {plan.there.name, plan.table.oid, plan.rule, plan.source_form, plan.table.total_bytes});
   }
-  TOWLINE_RETURN_IF_ERROR(
-      StoreColumnTypes(session, store_->claim(), here, there, /*keeps_others=*/true));
+  if (FirstLook() == JoinLook::kWhole) {
+    TOWLINE_RETURN_IF_ERROR(
+        StoreColumnTypes(session, store_->claim(), here, there, /*keeps_others=*/true));
+  }
   return InTransaction(session, [&]() -> absl::Status {
     TOWLINE_RETURN_IF_ERROR(session.Exec("SET LOCAL synchronous_commit = on").status());
     TOWLINE_RETURN_IF_ERROR(CheckEpoch(session, store_->claim()));
@@ -215,13 +258,16 @@ absl::Status Attempt::NoteJoining(Connection& session, const std::vector<JoinPla
 // Not before there is a snapshot to replace its rows: without one they stay. The stream passes its
 // changes over, or waits, so nobody of ours writes the table. Durable when it returns: what is
 // copied behind it relies on nothing being there.
-absl::Status Attempt::EmptyJoining(const CopierOptions& options, const Table& there,
-                                   bool was_empty) {
+// So are the commands then that the stream has run before: at the position, which a crash of the
+// destination may have taken back.
+absl::Status Attempt::EmptyJoining(const CopierOptions& options, const Table& there, bool was_empty,
+                                   Lsn position) {
   TOWLINE_ASSIGN_OR_RETURN(Connection session,
                            OpenDestination(options, "schema", kSchemaOrigin, *store_, shutdown_));
   absl::Status emptied = InTransaction(session, [&]() -> absl::Status {
     TOWLINE_RETURN_IF_ERROR(session.Exec("SET LOCAL synchronous_commit = on").status());
     TOWLINE_RETURN_IF_ERROR(CheckEpoch(session, store_->claim()));
+    TOWLINE_RETURN_IF_ERROR(CheckPosition(session, store_->claim(), position));
     TOWLINE_RETURN_IF_ERROR(LockToEmpty(session, there, options.own_rows));
     TOWLINE_RETURN_IF_ERROR(was_empty ? CheckStillEmpty(session, options, there)
                                       : EmptyTables(session, {there}, options.own_rows));
@@ -243,7 +289,7 @@ absl::Status Attempt::EmptyBegun(const TableName& table) {
   TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> there,
                            ReadTablesByName(store_->connection(), {table}));
   if (there.front().oid == 0) return absl::OkStatus();
-  absl::Status emptied = EmptyJoining(CopyOptions(), there.front(), /*was_empty=*/false);
+  absl::Status emptied = EmptyJoining(CopyOptions(), there.front(), /*was_empty=*/false, Lsn{});
   if (emptied.ok() || !IsTableFault(emptied)) return emptied;
   LogWarning("a table keeps what was copied of it, and is not complete",
              {{"table", Quoted(table)}, {"because", Describe(emptied)}});
@@ -255,7 +301,7 @@ absl::Status Attempt::CopyJoining(const CopierOptions& options,
   std::vector<TableProgress::Planned> planned;
   int64_t bytes = 0;
   for (const JoinPlan& plan : plans) {
-    planned.push_back({plan.table.name, plan.table.total_bytes, plan.table.estimated_rows, "ctid",
+    planned.push_back({plan.there.name, plan.table.total_bytes, plan.table.estimated_rows, "ctid",
                        "it is copied by itself"});
     bytes += plan.table.total_bytes;
   }
@@ -272,96 +318,241 @@ absl::Status Attempt::CopyJoining(const CopierOptions& options,
   StreamBeside beside({.start = [this](LiveCopy& live) { return StartBeside(live); },
                        .watch = [this](const StreamSession* s) { monitor_->WatchBeside(s); },
                        .watched_status = [this] { return monitor_->stream_status(); }});
-  const JoinPlan* current = nullptr;
-  bool is_called_off = false;
-  absl::Status copied = CopyEach(options, plans, beside, &current, &is_called_off);
+  JoinTry join{.options = options, .beside = beside};
+  absl::Status copied = CopyEach(plans, join);
   beside.End();
   monitor_->Watch(static_cast<CopyProgress*>(nullptr));
   context_.control.set_is_copying(false);
   is_joining_ = false;
   context_.ShowState(row_.state);
-  if (is_called_off) return absl::OkStatus();
-  if (TableToCopyAgain(copied).has_value()) {
-    // The next attempt looks at it as it is then.
-    return absl::AbortedError(copied.message());
-  }
-  if (absl::IsDeadlineExceeded(copied) && current == nullptr) {
-    // None of them can have its snapshot.
-    for (const JoinPlan& plan : plans) {
-      TOWLINE_RETURN_IF_ERROR(ParkJoining(plan.table.name, copied));
-    }
-    return absl::OkStatus();
-  }
-  if (!copied.ok()) {
-    if (current == nullptr || !IsTableFault(copied)) return copied;
-    return ParkJoining(current->table.name, copied);
-  }
+  if (join.is_called_off) return absl::OkStatus();
+  TOWLINE_RETURN_IF_ERROR(EndCopy(copied, join, plans));
+  if (!copied.ok()) return absl::OkStatus();
   FaultPoint("join:copied");
   has_progressed_ = true;
   DropCopyOrigins(store_->connection(), context_.task);
   return absl::OkStatus();
 }
 
-// `current`: whose copy failed.
-absl::Status Attempt::CopyEach(const CopierOptions& options, const std::vector<JoinPlan>& plans,
-                               StreamBeside& beside, const JoinPlan** current,
-                               bool* is_called_off) {
-  TOWLINE_ASSIGN_OR_RETURN(std::vector<RangeRow> ranges, store_->ReadRanges());
-  std::map<TableName, size_t> places;
-  for (size_t place = 0; place < ranges.size(); ++place) places[ranges[place].table] = place;
-  LiveCopy live({.piece_count = ranges.size()});
+// What becomes of tables whose copy has failed, with the stream beside it at its end.
+absl::Status Attempt::EndCopy(const absl::Status& copied, JoinTry& join,
+                              const std::vector<JoinPlan>& plans) {
+  if (copied.ok()) return copied;
+  if (TableToCopyAgain(copied).has_value()) {
+    // The next attempt looks at it as it is then.
+    return absl::AbortedError(copied.message());
+  }
+  const bool is_followed = FirstLook() == JoinLook::kAhead;
+  if (!join.current.has_value()) {
+    if (!absl::IsDeadlineExceeded(copied)) return copied;
+    // None of them can have its snapshot.
+    for (const JoinPlan& plan : plans) {
+      TOWLINE_ASSIGN_OR_RETURN(const auto piece, FindJoining(plan.table.oid));
+      if (piece.has_value()) TOWLINE_RETURN_IF_ERROR(ParkJoining(piece->table, copied));
+    }
+    return absl::OkStatus();
+  }
+  if (is_followed && !join.has_begun && absl::IsAborted(copied)) return JoinLater(copied);
+  if (!IsTableFault(copied)) return copied;
+  // Under the name that it has by now.
+  TOWLINE_ASSIGN_OR_RETURN(const auto piece, FindJoining(join.current->table.oid));
+  return piece.has_value() ? ParkJoining(piece->table, copied) : absl::OkStatus();
+}
+
+// It stays as it is. A stream alone, which the table's rows do not come with, meets what was in the
+// way, and says so or passes it.
+absl::Status Attempt::JoinLater(const absl::Status& why) {
+  TOWLINE_ASSIGN_OR_RETURN(Connection * source, Source());
+  TOWLINE_ASSIGN_OR_RETURN(std::string lsn,
+                           source->QueryValue("SELECT pg_catalog.pg_current_wal_flush_lsn()"));
+  TOWLINE_ASSIGN_OR_RETURN(join_after_, Lsn::Parse(lsn));
+  LogInfo("tables wait to be copied anew until the stream has got on",
+          {{"until", join_after_.ToString()},
+           {"because", std::string(why.message().data(), why.message().size())}});
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::optional<PieceRow>> Attempt::FindJoining(Oid source_oid) {
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<PieceRow> pieces, store_->ReadPieces());
+  for (PieceRow& piece : pieces) {
+    if (piece.source_oid == source_oid && piece.state == "joining") return std::move(piece);
+  }
+  return std::optional<PieceRow>();
+}
+
+absl::Status Attempt::CopyEach(const std::vector<JoinPlan>& plans, JoinTry& join) {
+  LiveCopy live({.piece_count = plans.size()});
+  joining_places_.clear();
+  for (size_t place = 0; place < plans.size(); ++place) {
+    joining_places_[plans[place].table.oid] = {place, plans[place].there.name};
+  }
   struct Ender {  // the stream asks `live`
     StreamBeside& beside;
     ~Ender() { beside.End(); }
-  } ender{beside};
+  } ender{join.beside};
   TOWLINE_ASSIGN_OR_RETURN(Connection watcher, OpenSource());
   TOWLINE_ASSIGN_OR_RETURN(Connection asker, OpenSource());
   LiveSource source(std::move(asker), live);
   SequenceKeeper keeper(SequenceOptions(), *store_, shutdown_);
-  beside.Begin(live);
-  auto on_tick = [&]() -> absl::Status {
+  join.beside.Begin(live);
+  join.watcher = &watcher;
+  join.on_tick = [&]() -> absl::Status {
     if (outer_.is_requested()) return absl::CancelledError("shutting down");
     TOWLINE_RETURN_IF_ERROR(monitor_->status());
-    TOWLINE_RETURN_IF_ERROR(beside.Look());
+    TOWLINE_RETURN_IF_ERROR(join.beside.Look());
     keeper.LookIfDue(/*applied=*/Lsn());
-    TOWLINE_ASSIGN_OR_RETURN(*is_called_off, IsJoinCalledOff());
-    if (*is_called_off) return absl::CancelledError("a table that is copied is to leave");
+    TOWLINE_ASSIGN_OR_RETURN(join.is_called_off, IsJoinCalledOff());
+    if (join.is_called_off) return absl::CancelledError("a table that is copied is to leave");
     return source.ForgetIfDue();
   };
   absl::Status ticked;
   LinkedShutdown wait_stop(shutdown_);
-  absl::Status marked = WaitForMarker(watcher, options.snapshot_wait_max, wait_stop.shutdown(),
+  absl::Status marked = WaitForMarker(watcher, join.options.snapshot_wait_max, wait_stop.shutdown(),
                                       [&](const std::string& waits_for) {
                                         NoteWait(waits_for);
-                                        ticked.Update(on_tick());
+                                        ticked.Update(join.on_tick());
                                         if (!ticked.ok()) wait_stop.Request();
                                       });
   TOWLINE_RETURN_IF_ERROR(ticked);
   TOWLINE_RETURN_IF_ERROR(marked);
   context_.ShowState(row_.state);
-  const PieceCopy copy{.options = options,
+  const PieceCopy copy{.options = join.options,
                        .store = *store_,
                        .progress = copy_progress_,
                        .live = live,
                        .source = source,
                        .has_ctid_ranges = watcher.server_version() >= kCtidRangesVersionMin,
-                       .on_tick = on_tick,
+                       .on_tick = join.on_tick,
                        .on_snapshot = [&] {
-                         return EmptyJoining(options, (*current)->there, (*current)->was_empty);
+                         join.has_begun = true;
+                         return EmptyJoining(join.options, join.current->there,
+                                             join.current->was_empty, join.position);
                        }};
-  for (size_t number = 0; number < plans.size(); ++number) {
-    const JoinPlan& plan = plans[number];
-    *current = &plan;
-    const size_t place = places.at(plan.table.name);
-    const OwnPiece piece{{plan.table, plan.target, std::nullopt, plan.source_form, {ranges[place]}},
-                         place};
-    TOWLINE_RETURN_IF_ERROR(CopyPieces(copy, {piece}, number, shutdown_));
-    *current = nullptr;
+  for (size_t place = 0; place < plans.size(); ++place) {
+    join.current = plans[place];
+    join.has_begun = join.has_left = false;
+    TOWLINE_RETURN_IF_ERROR(FirstLook() == JoinLook::kAhead
+                                ? CopyFollowed(copy, join, place, place)
+                                : CopyWhatIsPlanned(copy, join, place, place));
+    if (join.has_left) {
+      live.Withdraw({place});
+      join.current.reset();
+      continue;
+    }
+    const TableName name = join.current->table.name;
+    join.current.reset();
     live.Finish(place);
-    LogInfo("a table joins the stream", {{"table", Quoted(plan.table.name)}});
-    TOWLINE_RETURN_IF_ERROR(AnalyzeJoined(plan.table.name));
+    LogInfo("a table joins the stream", {{"table", Quoted(name)}});
+    TOWLINE_RETURN_IF_ERROR(AnalyzeJoined(name));
   }
   return absl::OkStatus();
+}
+
+absl::Status Attempt::CopyWhatIsPlanned(const PieceCopy& copy, JoinTry& join, size_t place,
+                                        size_t number) {
+  const JoinPlan& plan = *join.current;
+  const OwnPiece piece{WholeOf(plan), place};
+  return CopyPieces(copy, {piece}, number, shutdown_);
+}
+
+absl::Status Attempt::CopyFollowed(PieceCopy copy, JoinTry& join, size_t place, size_t number) {
+  const Oid oid = join.current->table.oid;
+  const FollowedPiece followed{
+      .catch_up = [&](Lsn until) { return CatchUp(join, until); },
+      .is_reached = [&](Lsn lsn) { return IsReached(join, lsn); },
+      .plan = [&](Connection& locked) { return PlanFollowed(join, locked); },
+      .check_read = [&]() -> absl::Status {
+        TOWLINE_ASSIGN_OR_RETURN(const ValueTypes now, copy.source.TypesOf(oid));
+        if (MeanTheSame(join.types, now)) return absl::OkStatus();
+        return absl::AbortedError(absl::StrCat("a type that table ",
+                                               Quoted(join.current->table.name),
+                                               " uses was altered while its rows were copied"));
+      }};
+  copy.followed = &followed;
+  absl::Status copied = CopyWhatIsPlanned(copy, join, place, number);
+  if (join.has_left) return absl::OkStatus();
+  if (!join.has_begun || !IsTableFault(copied)) return copied;
+  // By its schema's new name, or with an enum's new label, the destination or we may have failed.
+  TOWLINE_ASSIGN_OR_RETURN(const bool is_other, IsOtherNow(join, copy.source));
+  return is_other ? absl::AbortedError(copied.message()) : copied;
+}
+
+// By the stream: the source has dropped it, or a command could not be run.
+absl::Status Attempt::HasLeft(JoinTry& join) {
+  join.has_left = true;
+  return absl::AbortedError("the table is not joining any more");
+}
+
+// Nothing is held at the source meanwhile, so it may take as long as it takes.
+absl::Status Attempt::CatchUp(JoinTry& join, Lsn until) {
+  if (!until.is_valid()) {
+    TOWLINE_ASSIGN_OR_RETURN(
+        std::string lsn, join.watcher->QueryValue("SELECT pg_catalog.pg_current_wal_flush_lsn()"));
+    TOWLINE_ASSIGN_OR_RETURN(until, Lsn::Parse(lsn));
+    TOWLINE_RETURN_IF_ERROR(FlushSourceLog(*join.watcher));
+  }
+  while (true) {
+    TOWLINE_RETURN_IF_ERROR(join.on_tick());
+    TOWLINE_ASSIGN_OR_RETURN(const bool is_reached, IsReached(join, until));
+    if (is_reached) break;
+    if (!shutdown_.SleepFor(kCatchUpPause)) return absl::CancelledError("shutting down");
+  }
+  FaultPoint("join:caught-up");
+  TOWLINE_ASSIGN_OR_RETURN(const auto piece, FindJoining(join.current->table.oid));
+  return piece.has_value() ? absl::OkStatus() : HasLeft(join);
+}
+
+absl::StatusOr<bool> Attempt::IsReached(JoinTry& join, Lsn lsn) {
+  const std::optional<Lsn> reached = join.beside.Reached();
+  if (!reached.has_value()) return absl::AbortedError("the stream beside the copy has ended");
+  join.position = join.beside.Position();
+  return *reached >= lsn;
+}
+
+// All commands that the snapshot sees have been run, so the destination's table is what the rows
+// fit, or never will be.
+absl::StatusOr<RangedCopy> Attempt::PlanFollowed(JoinTry& join, Connection& locked) {
+  const Oid oid = join.current->table.oid;
+  TOWLINE_ASSIGN_OR_RETURN(const std::optional<PieceRow> piece, FindJoining(oid));
+  if (!piece.has_value()) {
+    return HasLeft(join);
+  }
+  TOWLINE_ASSIGN_OR_RETURN(const bool is_locked, IsLockedBy(locked, oid));
+  if (!is_locked) {
+    return absl::AbortedError(absl::StrCat("table ", Quoted(join.current->table.name),
+                                           " was renamed before its rows were copied"));
+  }
+  TOWLINE_ASSIGN_OR_RETURN(join.types, ReadValueTypes(locked, oid));
+  // Whoever waits for the table's lock behind ours must not keep us from going on.
+  TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenJoinSource());
+  TOWLINE_RETURN_IF_ERROR(source.Exec(kLookLockTimeoutSql).status());
+  TOWLINE_ASSIGN_OR_RETURN(
+      Connection destination,
+      OpenDestination(join.options, "schema", kSchemaOrigin, *store_, shutdown_));
+  TOWLINE_ASSIGN_OR_RETURN(JoinPlan plan, PlanJoin(source, destination, join.options,
+                                                   JoinedTableOf(*piece), JoinLook::kWhole));
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<ListedTable> tables,
+                           ListTables(source, SelectionOf(context_.config)));
+  TOWLINE_RETURN_IF_ERROR(CheckSelected(tables, plan.table.name));
+  plan.was_empty = piece->was_empty;
+  TOWLINE_RETURN_IF_ERROR(StoreColumnTypes(destination, store_->claim(), {plan.table}, {plan.there},
+                                           /*keeps_others=*/true));
+  TOWLINE_RETURN_IF_ERROR(PlanJoining(
+      destination, store_->claim(),
+      {plan.table.name, plan.table.oid, plan.rule, plan.source_form, plan.table.total_bytes}));
+  join.current = plan;
+  FaultPoint("join:planned");
+  return WholeOf(plan);
+}
+
+absl::StatusOr<bool> Attempt::IsOtherNow(const JoinTry& join, LiveSource& source) {
+  TOWLINE_ASSIGN_OR_RETURN(const ValueTypes now, source.TypesOf(join.current->table.oid));
+  if (!MeanTheSame(join.types, now)) return true;
+  TOWLINE_ASSIGN_OR_RETURN(Connection session, OpenJoinSource());
+  TOWLINE_ASSIGN_OR_RETURN(
+      std::vector<Table> here,
+      ReadTablesByOid(session, {join.current->table.oid}, /*has_sizes=*/false));
+  return here.empty() || here.front().name != join.current->table.name;
 }
 
 // Without statistics its next changes would be planned as for an empty table; no more than that.

@@ -366,6 +366,7 @@ absl::Status Attempt::WatchStream(StreamSession& session, SequenceKeeper* keeper
     TOWLINE_RETURN_IF_ERROR(monitor_->status());
     const ApplyLoop::Progress applied = session.progress().apply;
     TOWLINE_RETURN_IF_ERROR(MoveOn(applied.position));
+    seen_position_ = applied.reached;
     if (is_constraints_due_) break;
     if (may_forget_at == absl::InfiniteFuture() && applied.position > row_.position) {
       const absl::Duration reading = SteadyNow() - begun_at;
@@ -458,7 +459,8 @@ absl::Status Attempt::ReadDomains(Connection& source) {
   domains_.clear();
   TOWLINE_ASSIGN_OR_RETURN(CopiedTypes copied,
                            ReadColumnTypes(store_->connection(), context_.task));
-  if (copied.empty()) return absl::OkStatus();
+  // What joins may come to be cast while it streams beside the copy.
+  if (copied.empty() && !is_joining_) return absl::OkStatus();
   TOWLINE_ASSIGN_OR_RETURN(TypeCatalog types, ReadTypeCatalog(source));
   domains_ = DomainBasesOf(types);
   return absl::OkStatus();
@@ -547,9 +549,11 @@ absl::StatusOr<StreamSession::Options> Attempt::StreamOptions(LiveCopy* live) {
   TOWLINE_RETURN_IF_ERROR(CheckRules(pieces));
   for (const PieceRow& piece : pieces) {
     options.applier.source_oids[piece.table] = piece.source_oid;
-    // One that is about to be copied may have been left by a run that did not follow them.
-    if (piece.state == "parked" || (piece.state == "joining" && !is_joining_))
-      options.applier.ddl.parked.push_back({piece.table, piece.source_oid});
+    // Of one that is being copied the assembler asks the copy.
+    const bool is_left_out =
+        piece.state == "parked" ||
+        (piece.state == "joining" && !(is_joining_ && joining_places_.contains(piece.source_oid)));
+    if (is_left_out) options.applier.ddl.parked.push_back({piece.table, piece.source_oid});
     if (piece.existing == "append") options.applier.policies.append_tables.push_back(piece.table);
   }
 
@@ -559,7 +563,16 @@ absl::StatusOr<StreamSession::Options> Attempt::StreamOptions(LiveCopy* live) {
   options.assembler.on_rewrite = [this](const TableName& table) { ShowRewritten(table); };
   TOWLINE_ASSIGN_OR_RETURN(std::vector<SnapshotRow> snapshots, store_->ReadSnapshots());
   TOWLINE_ASSIGN_OR_RETURN(std::vector<RangeRow> ranges, store_->ReadRanges());
-  TOWLINE_ASSIGN_OR_RETURN(options.assembler.boundary, BoundaryOf(snapshots, pieces, ranges, live));
+  if (is_joining_) {
+    options.assembler.boundary = BoundaryOfJoining(joining_places_, live);
+    options.applier.ddl.is_joining = [places = joining_places_, live](Oid source_oid) {
+      auto place = places.find(source_oid);
+      return place != places.end() && !live->IsFinished(place->second.place);
+    };
+  } else {
+    TOWLINE_ASSIGN_OR_RETURN(options.assembler.boundary,
+                             BoundaryOf(snapshots, pieces, ranges, live));
+  }
   if (options.assembler.boundary.has_value() && !options.assembler.boundary->ranged.empty()) {
     options.moved_rows = std::make_shared<MovedRows>(
         MovedRows::Options{config.source, context_.task, config.rules}, shutdown_);

@@ -227,7 +227,7 @@ absl::StatusOr<bool> Attempt::AreTablesDue() {
   if (SteadyNow() - tables_looked_at_ < kTablesLookInterval) return false;
   tables_looked_at_ = SteadyNow();
   const bool may_come = MayTablesCome();
-  if (may_come && has_joining_left_) return true;
+  if (may_come && has_joining_left_ && seen_position_ >= join_after_) return true;
   if (has_left_ && MayTablesLeave()) return true;
   TOWLINE_ASSIGN_OR_RETURN(std::vector<TableRequest> requests,
                            ReadTableRequests(store_->connection(), context_.task));
@@ -277,8 +277,8 @@ absl::Status Attempt::TakeUp(const TableRequest& request, const std::vector<Piec
       return Leave(request, request.action == "park" ? "parked" : "removed");
     }
     const bool is_added = request.action == "add";
-    absl::StatusOr<JoinPlan> plan =
-        CheckJoin(request, piece == nullptr || is_added ? "" : piece->existing);
+    absl::StatusOr<JoinPlan> plan = CheckJoin(
+        request, piece == nullptr || is_added ? JoinedTable{request.table} : JoinedTableOf(*piece));
     refusal = plan.ok() ? Come(request, *plan) : plan.status();
     if (refusal.ok() || !IsTableFault(refusal)) return refusal;
   }
@@ -301,6 +301,10 @@ absl::Status Attempt::Come(const TableRequest& request, const JoinPlan& plan) {
         request.action == "add"
             ? AddPiece(session, store_->claim(), request.table, plan.rule, is_empty)
             : SetPieceState(session, store_->claim(), request.table, "joining", ""));
+    if (context_.config.ddl.is_on) {
+      TOWLINE_RETURN_IF_ERROR(
+          SetSourceOid(session, store_->claim(), request.table, plan.table.oid));
+    }
     return ForgetTableRequest(session, store_->claim(), request);
   });
   TOWLINE_RETURN_IF_ERROR(BlameLock(stored, plan.there));

@@ -85,6 +85,18 @@ absl::StatusOr<std::optional<CopyBoundary>> BoundaryOfJoined(
 
 }  // namespace
 
+CopyBoundary BoundaryOfJoining(const JoiningPlaces& places, LiveCopy* live) {
+  CopyBoundary boundary;
+  boundary.live = live;
+  for (const auto& [oid, place] : places) {
+    boundary.live_tables[oid] = place.place;
+    boundary.names[oid] = place.name;
+  }
+  boundary.snapshots.emplace_back();
+  boundary.is_of_joined = true;
+  return boundary;
+}
+
 absl::StatusOr<std::optional<CopyBoundary>> BoundaryOf(const std::vector<SnapshotRow>& snapshots,
                                                        const std::vector<PieceRow>& pieces,
                                                        const std::vector<RangeRow>& ranges,

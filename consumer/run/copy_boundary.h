@@ -1,11 +1,14 @@
 // What the stored pieces and snapshots of the copy mean for the stream (I4).
 #pragma once
 
+#include <map>
 #include <optional>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "model/live_copy.h"
+#include "model/name.h"
+#include "model/oid.h"
 #include "model/snapshot.h"
 #include "state/state_store.h"
 
@@ -18,5 +21,14 @@ absl::StatusOr<std::optional<CopyBoundary>> BoundaryOf(const std::vector<Snapsho
                                                        const std::vector<PieceRow>& pieces,
                                                        const std::vector<RangeRow>& ranges,
                                                        LiveCopy* live);
+
+// While tables that join are copied: they are known by their OIDs, as the stream may rename them.
+struct JoiningPlace {
+  size_t place = 0;  // in the LiveCopy
+  TableName name;    // for people
+};
+using JoiningPlaces = std::map<Oid, JoiningPlace>;
+
+CopyBoundary BoundaryOfJoining(const JoiningPlaces& places, LiveCopy* live);
 
 }  // namespace towline

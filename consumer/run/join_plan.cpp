@@ -37,16 +37,32 @@ absl::Status Refuse(const std::string& text, const std::string& hint) {
 }
 
 // The stream stands still. A table that is locked is planned as a small one: copied whole.
-absl::StatusOr<std::vector<Table>> ReadSized(Connection& source, const TableName& table) {
+absl::StatusOr<std::vector<Table>> ReadSized(Connection& source, const JoinedTable& joined) {
+  auto read = [&](bool has_sizes) -> absl::StatusOr<std::vector<Table>> {
+    if (joined.source_oid == 0) return ReadTablesByName(source, {joined.name}, has_sizes);
+    TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> tables,
+                             ReadTablesByOid(source, {joined.source_oid}, has_sizes));
+    if (tables.empty()) tables.emplace_back().name = joined.name;
+    return tables;
+  };
   std::vector<Table> found;
-  absl::Status read = InTransaction(source, [&]() -> absl::Status {
+  absl::Status sized = InTransaction(source, [&]() -> absl::Status {
     TOWLINE_RETURN_IF_ERROR(source.Exec("SET LOCAL lock_timeout = '500ms'").status());
-    TOWLINE_ASSIGN_OR_RETURN(found, ReadTablesByName(source, {table}, /*has_sizes=*/true));
+    TOWLINE_ASSIGN_OR_RETURN(found, read(/*has_sizes=*/true));
     return absl::OkStatus();
   });
-  if (GetSqlState(read) == "55P03") return ReadTablesByName(source, {table});
-  TOWLINE_RETURN_IF_ERROR(read);
+  if (GetSqlState(sized) == "55P03") return read(/*has_sizes=*/false);
+  TOWLINE_RETURN_IF_ERROR(sized);
   return found;
+}
+
+absl::Status CheckSameName(const Table& table, const JoinedTable& joined) {
+  if (table.name == joined.name) return absl::OkStatus();
+  return Refuse(absl::StrCat("table ", QuoteQualified(joined.name.schema, joined.name.name), " is ",
+                             QuoteQualified(table.name.schema, table.name.name),
+                             " at the source, by a schema change that was not carried"),
+                "See towline ddl list, and rename it at the destination; towline table remove and "
+                "add let it join under its new name.");
 }
 
 absl::Status CheckSource(const Table& table, const std::string& name) {
@@ -133,13 +149,6 @@ absl::Status CheckOwnColumns(Connection& destination, const Table& there, const 
 }  // namespace
 
 absl::Status CheckMayJoin(const Config& config, bool is_two_phase) {
-  if (config.ddl.is_on) {
-    return Refuse(
-        "schema changes are carried (ddl): one that the table's snapshot holds and the others lack "
-        "has no place among their rows",
-        "Run with ddl: off until the table streams, and change no schema meanwhile; or drop the "
-        "task (towline drop) and copy anew.");
-  }
   if (config.two_phase || is_two_phase) {
     return Refuse(
         "transactions are mirrored at their PREPARE (two_phase): one that the table's snapshot "
@@ -166,20 +175,23 @@ absl::Status CheckSelected(const std::vector<ListedTable>& tables, const TableNa
 }
 
 absl::StatusOr<JoinPlan> PlanJoin(Connection& source, Connection& destination,
-                                  const CopierOptions& options, const TableName& table,
-                                  const std::string& existing) {
-  const std::string name = QuoteQualified(table.schema, table.name);
+                                  const CopierOptions& options, const JoinedTable& joined,
+                                  JoinLook look) {
+  const std::string name = QuoteQualified(joined.name.schema, joined.name.name);
   // Before the columns that are copied by it: one that is added in between shows under the
   // snapshot.
-  absl::StatusOr<std::string> source_form = ReadSourceForm(source, table);
+  absl::StatusOr<std::string> source_form = ReadSourceForm(source, joined.name);
   if (!source_form.ok() && !absl::IsNotFound(source_form.status())) return source_form.status();
-  TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> here, ReadSized(source, table));
-  if (existing == "append" || options.existing(here.front()) == "append") {
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> here, ReadSized(source, joined));
+  if (joined.existing == "append" || options.existing(here.front()) == "append") {
     return Refuse(absl::StrCat("table ", name, " keeps rows of its own (existing: append)"),
                   kMendByHand);
   }
   TOWLINE_RETURN_IF_ERROR(CheckSource(here.front(), name));
-  TOWLINE_RETURN_IF_ERROR(source_form.status());
+  if (look == JoinLook::kWhole) {
+    TOWLINE_RETURN_IF_ERROR(CheckSameName(here.front(), joined));
+    TOWLINE_RETURN_IF_ERROR(source_form.status());
+  }
   const TableRule* rule = FindRule(options.rules, here.front());
   if (rule != nullptr && rule->operations != RuleOperations()) {
     return Refuse(absl::StrCat("the rule of table ", name,
@@ -187,17 +199,21 @@ absl::StatusOr<JoinPlan> PlanJoin(Connection& source, Connection& destination,
                                "lost"),
                   "Mend its rows by hand.");
   }
-  TOWLINE_ASSIGN_OR_RETURN(
-      here, PublishTables(source, options.rules, std::move(here), AssignmentCheck::kSkip));
-  TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> there, ReadTablesByName(destination, {table}));
+  if (look == JoinLook::kWhole) {
+    TOWLINE_ASSIGN_OR_RETURN(
+        here, PublishTables(source, options.rules, std::move(here), AssignmentCheck::kSkip));
+  }
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<Table> there, ReadTablesByName(destination, {joined.name}));
   if (there.front().oid == 0) {
     return Refuse(absl::StrCat("table ", name, " is missing at the destination"),
                   absl::StrCat("pg_dump --schema-only --table='", name,
                                "' SOURCE | psql "
                                "DESTINATION"));
   }
-  TOWLINE_RETURN_IF_ERROR(CheckFit(here, there, /*all_exist=*/true));
-  TOWLINE_RETURN_IF_ERROR(CheckSharedFit(destination, options.rules, here, there));
+  if (look == JoinLook::kWhole) {
+    TOWLINE_RETURN_IF_ERROR(CheckFit(here, there, /*all_exist=*/true));
+    TOWLINE_RETURN_IF_ERROR(CheckSharedFit(destination, options.rules, here, there));
+  }
   if (there.front().kind != 'r' || there.front().has_row_security) {
     return Refuse(absl::StrCat("table ", name,
                                there.front().kind != 'r' ? " is partitioned at the destination"
@@ -207,6 +223,11 @@ absl::StatusOr<JoinPlan> PlanJoin(Connection& source, Connection& destination,
   TOWLINE_RETURN_IF_ERROR(CheckBeside(destination, options, there.front(), RuleText(rule), name));
   JoinPlan plan;
   plan.rule = RuleText(rule);
+  if (look == JoinLook::kAhead) {
+    plan.table = std::move(here.front());
+    plan.there = std::move(there.front());
+    return plan;
+  }
   plan.target = MakeTarget(here.front(), there.front(), rule,
                            MakePair(source.server_version(), source.server_encoding(),
                                     destination.server_version(), destination.server_encoding()));

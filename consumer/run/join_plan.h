@@ -10,6 +10,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "config/config.h"
+#include "model/name.h"
+#include "model/oid.h"
 #include "model/table.h"
 #include "pg/connection.h"
 #include "schema/catalog_reader.h"
@@ -28,6 +30,17 @@ struct JoinPlan {
   bool was_empty = false;  // PieceRow
 };
 
+// A table of the task that is to be copied by itself.
+struct JoinedTable {
+  TableName name;             // where the stream stands, and so at the destination
+  Oid source_oid = 0;         // 0: the source's of that name
+  std::string existing = "";  // what was asked for when it was copied first; empty: it was not
+};
+
+// Where schema changes are followed the source may be ahead of the destination, which the stream
+// brings there. kAhead: only what that leaves as it is is looked at.
+enum class JoinLook { kAhead, kWhole };
+
 // Of the task as a whole. `is_two_phase`: of its slot.
 absl::Status CheckMayJoin(const Config& config, bool is_two_phase);
 
@@ -35,12 +48,12 @@ absl::Status CheckMayJoin(const Config& config, bool is_two_phase);
 // that it leaves out would be copied, and its changes would not come.
 absl::Status CheckSelected(const std::vector<ListedTable>& tables, const TableName& table);
 
-// `existing`: what was asked for the table when it was copied first; empty: it was not.
 // `destination`: a session of the copy's (OpenDestination()). What is refused is such an error as
-// IsTableFault() knows.
+// IsTableFault() knows. With kAhead the plan has no target, and its table is not as it is
+// published.
 absl::StatusOr<JoinPlan> PlanJoin(Connection& source, Connection& destination,
-                                  const CopierOptions& options, const TableName& table,
-                                  const std::string& existing);
+                                  const CopierOptions& options, const JoinedTable& joined,
+                                  JoinLook look);
 
 // For a table that is parked by it: the task goes on, so running it again, which mends a copy that
 // ended so, brings the table back as little as mending alone. The hint names what does.

@@ -25,6 +25,7 @@ void StreamBeside::Begin(LiveCopy& live) {
 
 // An error only where no later stream could begin either: the slot is lost, or not ours any more.
 absl::Status StreamBeside::Start() {
+  live_->ForgetStanding();
   absl::StatusOr<std::unique_ptr<StreamSession>> session = options_.start(*live_);
   started_at_ = SteadyNow();
   if (absl::IsDataLoss(session.status())) return session.status();
@@ -62,6 +63,15 @@ absl::Status StreamBeside::Look() {
   if (TableToCopyAgain(status).has_value()) return status;
   RetryLater(status);
   return absl::OkStatus();
+}
+
+std::optional<Lsn> StreamBeside::Reached() const {
+  if (session_ == nullptr) return std::nullopt;
+  return std::max(session_->progress().apply.reached, live_->standing());
+}
+
+Lsn StreamBeside::Position() const {
+  return session_ == nullptr ? Lsn() : session_->progress().apply.position;
 }
 
 void StreamBeside::Stop() {

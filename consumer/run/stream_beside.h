@@ -5,9 +5,11 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "base/lsn.h"
 #include "run/stream_session.h"
 #include "snapshot/copy_companion.h"
 
@@ -28,6 +30,11 @@ class StreamBeside final : public CopyCompanion {
   void Begin(LiveCopy& live) override;
   absl::Status Look() override;
   void End() override;
+
+  // All that was committed before is at the destination; nothing: it does not run just now.
+  std::optional<Lsn> Reached() const;
+  // That is committed at the destination.
+  Lsn Position() const;
 
  private:
   absl::Status Start();

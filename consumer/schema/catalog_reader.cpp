@@ -215,41 +215,6 @@ void AddIndexRow(const Result& result, int row, Table* table) {
   index.is_null_free = index.is_null_free && result.GetBool(row, 7);
 }
 
-// The tables of these oids in their order; those that are gone are left out.
-absl::StatusOr<std::vector<Table>> ReadTablesByOid(Connection& connection,
-                                                   const std::vector<Oid>& oids, bool has_sizes) {
-  std::vector<Table> tables;
-  if (oids.empty()) return tables;
-  std::vector<Param> params = {absl::StrCat("{", absl::StrJoin(oids, ","), "}")};
-  TOWLINE_ASSIGN_OR_RETURN(TypeCatalog types, ReadTypeCatalog(connection));
-  TOWLINE_ASSIGN_OR_RETURN(Result found,
-                           connection.Query(kTablesSql, {params[0], has_sizes ? "t" : "f"}));
-  std::map<Oid, size_t> places;
-  for (int row = 0; row < found.row_count(); ++row) {
-    tables.push_back(ReadTableRow(found, row));
-    places[tables.back().oid] = tables.size() - 1;
-  }
-  TOWLINE_ASSIGN_OR_RETURN(Result columns, connection.Query(kColumnsSql, params));
-  for (int row = 0; row < columns.row_count(); ++row) {
-    auto place = places.find(GetOid(columns, row, 0));
-    if (place == places.end()) continue;
-    tables[place->second].columns.push_back(ReadColumnRow(columns, row, types));
-  }
-  TOWLINE_ASSIGN_OR_RETURN(Result ancestors, connection.Query(kAncestorsSql, params));
-  for (int row = 0; row < ancestors.row_count(); ++row) {
-    auto place = places.find(GetOid(ancestors, row, 0));
-    if (place == places.end()) continue;
-    tables[place->second].ancestors.push_back(
-        {ancestors.GetString(row, 1), ancestors.GetString(row, 2)});
-  }
-  TOWLINE_ASSIGN_OR_RETURN(Result indexes, connection.Query(kIndexesSql, params));
-  for (int row = 0; row < indexes.row_count(); ++row) {
-    auto place = places.find(GetOid(indexes, row, 0));
-    if (place != places.end()) AddIndexRow(indexes, row, &tables[place->second]);
-  }
-  return tables;
-}
-
 // For each pattern the oids it matches.
 absl::StatusOr<std::vector<std::vector<Oid>>> MatchPatterns(
     Connection& connection, const std::string& tables_sql,
@@ -330,6 +295,40 @@ absl::StatusOr<std::vector<ListedTable>> List(Connection& connection,
 }
 
 }  // namespace
+
+absl::StatusOr<std::vector<Table>> ReadTablesByOid(Connection& connection,
+                                                   const std::vector<Oid>& oids, bool has_sizes) {
+  std::vector<Table> tables;
+  if (oids.empty()) return tables;
+  std::vector<Param> params = {absl::StrCat("{", absl::StrJoin(oids, ","), "}")};
+  TOWLINE_ASSIGN_OR_RETURN(TypeCatalog types, ReadTypeCatalog(connection));
+  TOWLINE_ASSIGN_OR_RETURN(Result found,
+                           connection.Query(kTablesSql, {params[0], has_sizes ? "t" : "f"}));
+  std::map<Oid, size_t> places;
+  for (int row = 0; row < found.row_count(); ++row) {
+    tables.push_back(ReadTableRow(found, row));
+    places[tables.back().oid] = tables.size() - 1;
+  }
+  TOWLINE_ASSIGN_OR_RETURN(Result columns, connection.Query(kColumnsSql, params));
+  for (int row = 0; row < columns.row_count(); ++row) {
+    auto place = places.find(GetOid(columns, row, 0));
+    if (place == places.end()) continue;
+    tables[place->second].columns.push_back(ReadColumnRow(columns, row, types));
+  }
+  TOWLINE_ASSIGN_OR_RETURN(Result ancestors, connection.Query(kAncestorsSql, params));
+  for (int row = 0; row < ancestors.row_count(); ++row) {
+    auto place = places.find(GetOid(ancestors, row, 0));
+    if (place == places.end()) continue;
+    tables[place->second].ancestors.push_back(
+        {ancestors.GetString(row, 1), ancestors.GetString(row, 2)});
+  }
+  TOWLINE_ASSIGN_OR_RETURN(Result indexes, connection.Query(kIndexesSql, params));
+  for (int row = 0; row < indexes.row_count(); ++row) {
+    auto place = places.find(GetOid(indexes, row, 0));
+    if (place != places.end()) AddIndexRow(indexes, row, &tables[place->second]);
+  }
+  return tables;
+}
 
 absl::StatusOr<std::vector<ListedTable>> ListTables(Connection& connection,
                                                     const TableSelection& selection) {

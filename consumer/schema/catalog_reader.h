@@ -44,4 +44,8 @@ absl::StatusOr<std::vector<Table>> ReadTablesByName(Connection& connection,
                                                     const std::vector<TableName>& names,
                                                     bool has_sizes = false);
 
+// Those of these OIDs, in their order; what is gone is left out.
+absl::StatusOr<std::vector<Table>> ReadTablesByOid(Connection& connection,
+                                                   const std::vector<Oid>& oids, bool has_sizes);
+
 }  // namespace towline

@@ -41,4 +41,9 @@ absl::StatusOr<std::string> LiveSource::LockHolders() {
   return DescribeLockHolders(session_);
 }
 
+absl::StatusOr<ValueTypes> LiveSource::TypesOf(Oid table) {
+  absl::MutexLock lock(&mutex_);
+  return ReadValueTypes(session_, table);
+}
+
 }  // namespace towline

@@ -9,7 +9,9 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "model/live_copy.h"
+#include "model/oid.h"
 #include "pg/connection.h"
+#include "snapshot/value_types.h"
 
 namespace towline {
 
@@ -25,6 +27,8 @@ class LiveSource {
   absl::Status ForgetIfDue();
   // DescribeLockHolders().
   absl::StatusOr<std::string> LockHolders();
+  // ReadValueTypes(), as they are now.
+  absl::StatusOr<ValueTypes> TypesOf(Oid table);
 
  private:
   LiveCopy& live_;

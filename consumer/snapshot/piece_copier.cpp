@@ -30,6 +30,10 @@ constexpr absl::Duration kTellInterval = absl::Seconds(10);
 constexpr absl::Duration kLockPause = absl::Milliseconds(100);
 // A transaction that has committed ends within microseconds, unless it waits for a standby.
 constexpr absl::Duration kRetakePause = absl::Milliseconds(10);
+// How long lock and snapshot are held at first for the stream to get there, twice as long each
+// time.
+constexpr absl::Duration kHeldMin = absl::Seconds(10);
+constexpr absl::Duration kReachPause = absl::Milliseconds(20);
 
 std::string Qualified(const Table& table) {
   return QuoteQualified(table.name.schema, table.name.name);
@@ -50,22 +54,32 @@ class PieceCopier {
   absl::Status Copy(size_t number);
 
  private:
+  enum class Reached { kYes, kNotHeld, kTooLate };
+
+  PlanOptions HowToPlan() const;
   absl::StatusOr<ExportedSnapshot> TakeSnapshot(int readers);
+  absl::StatusOr<Reached> AwaitStream(Lsn lsn_after);
+  absl::Status LetStreamGetOn(Lsn until);
+  absl::Status PlanFollowed(Connection& locked);
   absl::Status CheckColumns(Connection& source);
   absl::Status Wait(const absl::Status& taken);
 
   const PieceCopy& copy_;
-  const std::vector<OwnPiece>& pieces_;
+  std::vector<OwnPiece> pieces_;
   std::vector<Table> tables_;
   std::vector<size_t> places_;
   const Shutdown& shutdown_;
   absl::Time deadline_;
   absl::Time tell_at_;
+  absl::Duration held_max_;
 };
 
 PieceCopier::PieceCopier(const PieceCopy& copy, const std::vector<OwnPiece>& pieces,
                          const Shutdown& shutdown)
-    : copy_(copy), pieces_(pieces), shutdown_(shutdown) {
+    : copy_(copy),
+      pieces_(pieces),
+      shutdown_(shutdown),
+      held_max_(std::min(kHeldMin, copy.options.snapshot_wait_max)) {
   for (const OwnPiece& piece : pieces) {
     tables_.push_back(piece.copy.table);
     places_.push_back(piece.place);
@@ -112,6 +126,39 @@ absl::Status PieceCopier::Wait(const absl::Status& taken) {
              : absl::CancelledError("shutting down");
 }
 
+// Commands that wait for the table wait for us meanwhile, and the table's users for them.
+absl::StatusOr<PieceCopier::Reached> PieceCopier::AwaitStream(Lsn lsn_after) {
+  TOWLINE_RETURN_IF_ERROR(copy_.source.Flush());
+  const absl::Time let_go_at = SteadyNow() + held_max_;
+  while (true) {
+    if (copy_.live.Retake(places_)) return Reached::kNotHeld;
+    TOWLINE_ASSIGN_OR_RETURN(const bool is_reached, copy_.followed->is_reached(lsn_after));
+    if (is_reached) return Reached::kYes;
+    if (SteadyNow() >= let_go_at) return Reached::kTooLate;
+    TOWLINE_RETURN_IF_ERROR(copy_.on_tick());
+    if (!shutdown_.SleepFor(kReachPause)) return absl::CancelledError("shutting down");
+  }
+}
+
+// Lock and snapshot are let go of.
+absl::Status PieceCopier::LetStreamGetOn(Lsn until) {
+  copy_.live.Withdraw(places_);
+  if (held_max_ >= copy_.options.snapshot_wait_max) {
+    return WithHint(
+        absl::DeadlineExceededError(absl::StrCat("the stream does not come to the snapshot of ",
+                                                 Describe(pieces_), " while its lock is held")),
+        "See why it is so far behind (towline status), then run the same command "
+        "again.");
+  }
+  LogInfo("the stream is behind the snapshot of a table, which is taken again when it gets there",
+          {{"table", Qualified(tables_.front())}});
+  held_max_ = std::min(2 * held_max_, copy_.options.snapshot_wait_max);
+  TOWLINE_RETURN_IF_ERROR(copy_.followed->catch_up(until));
+  deadline_ = SteadyNow() + copy_.options.snapshot_wait_max;
+  tell_at_ = SteadyNow() + kTellAfter;
+  return absl::OkStatus();
+}
+
 // The stream waits at the tables from the first try with a lock on, so that one of the next is
 // good.
 absl::StatusOr<ExportedSnapshot> PieceCopier::TakeSnapshot(int readers) {
@@ -137,10 +184,23 @@ absl::StatusOr<ExportedSnapshot> PieceCopier::TakeSnapshot(int readers) {
       if (first.ok()) snapshot.emplace(*std::move(first));
     }
     if (taken.ok()) {
-      TOWLINE_RETURN_IF_ERROR(CheckColumns(snapshot->connection()));
+      const bool is_followed = copy_.followed != nullptr;
+      if (!is_followed) TOWLINE_RETURN_IF_ERROR(CheckColumns(snapshot->connection()));
       TOWLINE_ASSIGN_OR_RETURN(Snapshot found, Snapshot::Parse(snapshot->text()));
-      if (copy_.live.Accept(places_, {std::move(found), snapshot->lsn_after()})) {
-        return *std::move(snapshot);
+      const Lsn lsn_after = snapshot->lsn_after();
+      if (copy_.live.Accept(places_, {std::move(found), lsn_after})) {
+        FaultPoint("copy:snapshot-taken");
+        Reached reached = Reached::kYes;
+        if (is_followed) {
+          TOWLINE_ASSIGN_OR_RETURN(reached, AwaitStream(lsn_after));
+        }
+        if (reached == Reached::kYes) return *std::move(snapshot);
+        if (reached == Reached::kTooLate) {
+          snapshot.reset();
+          TOWLINE_RETURN_IF_ERROR(LetStreamGetOn(lsn_after));
+          is_announced = false;
+          continue;
+        }
       }
     } else if (IsLockRefused(taken)) {
       snapshot.reset();
@@ -151,21 +211,34 @@ absl::StatusOr<ExportedSnapshot> PieceCopier::TakeSnapshot(int readers) {
   }
 }
 
+PlanOptions PieceCopier::HowToPlan() const {
+  PlanOptions plan;
+  plan.part_bytes = copy_.options.part_bytes;
+  plan.has_ctid_ranges = copy_.has_ctid_ranges;
+  return plan;
+}
+
+absl::Status PieceCopier::PlanFollowed(Connection& locked) {
+  TOWLINE_ASSIGN_OR_RETURN(pieces_.front().copy, copy_.followed->plan(locked));
+  tables_.front() = pieces_.front().copy.table;
+  return absl::OkStatus();
+}
+
 absl::Status PieceCopier::Copy(size_t number) {
+  const int workers = std::max(copy_.options.workers, 1);
+  const int readers = std::min(workers, static_cast<int>(PlanParts(tables_, HowToPlan()).size()));
+  if (copy_.followed != nullptr) TOWLINE_RETURN_IF_ERROR(copy_.followed->catch_up(Lsn{}));
+  TOWLINE_ASSIGN_OR_RETURN(ExportedSnapshot snapshot, TakeSnapshot(readers));
+  if (copy_.followed != nullptr) TOWLINE_RETURN_IF_ERROR(PlanFollowed(snapshot.connection()));
   TableCopyJob job;
   job.tables = tables_;
   for (const OwnPiece& piece : pieces_) job.targets.push_back(piece.copy.target);
   job.is_staged.assign(pieces_.size(), false);
-  PlanOptions plan;
-  plan.part_bytes = copy_.options.part_bytes;
-  plan.has_ctid_ranges = copy_.has_ctid_ranges;
-  job.parts = PlanParts(job.tables, plan);
+  job.parts = PlanParts(job.tables, HowToPlan());
   job.are_own_pieces = true;
-  const int workers = std::max(copy_.options.workers, 1);
   job.origins_behind = OriginsBehind(workers, number);
   job.on_tick = copy_.on_tick;
-  const int readers = std::min(workers, static_cast<int>(job.parts.size()));
-  TOWLINE_ASSIGN_OR_RETURN(ExportedSnapshot snapshot, TakeSnapshot(readers));
+  if (copy_.followed != nullptr) job.check_read = copy_.followed->check_read;
   TOWLINE_RETURN_IF_ERROR(copy_.on_snapshot());
   TOWLINE_RETURN_IF_ERROR(copy_.source.Flush());
   std::vector<RangeId> ranges;

@@ -33,6 +33,23 @@ struct OwnPiece {
   size_t place = 0;  // in `live`
 };
 
+// Where schema changes are followed, a table that joins is copied as what it is under the snapshot.
+// The stream brings the destination's there (docs/decisions/019):
+//
+//   catch up ─▶ lock, announce, snapshot, as ever ─▶ has the stream reached lsn_after? else all is
+//   let go of, and a user's ALTER TABLE passes ─▶ plan ─▶ copy
+struct FollowedPiece {
+  // Nothing is held. Until the stream has come there; invalid: to what the source has written by
+  // now.
+  std::function<absl::Status(Lsn until)> catch_up;
+  // Whether all that was committed before is at the destination.
+  std::function<absl::StatusOr<bool>(Lsn lsn)> is_reached;
+  // Then, with the session that holds lock and snapshot.
+  std::function<absl::StatusOr<RangedCopy>(Connection& locked)> plan;
+  // Before the mark, when all is read; any thread. An error: the rows are worth nothing.
+  std::function<absl::Status()> check_read;
+};
+
 struct PieceCopy {
   const CopierOptions& options;
   StateStore& store;
@@ -44,6 +61,7 @@ struct PieceCopy {
   std::function<absl::Status()> on_tick;
   // There is a snapshot, and the rows come next.
   std::function<absl::Status()> on_snapshot = [] { return absl::OkStatus(); };
+  const FollowedPiece* followed = nullptr;  // then of one piece at a time
 };
 
 // By how much the numbers of the workers' origins begin behind those of the small tables. Two sets

@@ -134,6 +134,7 @@ absl::Status WorkOnParts(const TableCopyJob& job, const TaskClaim& claim, CopyWo
     bool has_mark = !job.is_staged[part->table];
     // Both marks at once: the one without the other would have the table emptied and not copied.
     auto mark = [&](Connection& destination, int64_t rows) -> absl::Status {
+      TOWLINE_RETURN_IF_ERROR(job.check_read());
       if (job.are_own_pieces) {
         TOWLINE_RETURN_IF_ERROR(MarkRangeCopied(destination, claim, table.name, 1, rows));
       }

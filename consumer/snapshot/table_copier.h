@@ -32,6 +32,8 @@ struct TableCopyJob {
   int origins_behind = 0;
   // Several times a second, on the thread of the call; an error ends the copy.
   std::function<absl::Status()> on_tick = [] { return absl::OkStatus(); };
+  // Before the mark of a table, whose rows are all read; any thread. An error ends the copy.
+  std::function<absl::Status()> check_read = [] { return absl::OkStatus(); };
   // On the thread of each worker that has nothing left to copy, with its session; null: nothing.
   // Whether all parts of a table are copied, and whether others copy still.
   std::function<absl::Status(Connection& destination,

@@ -31,6 +31,26 @@ absl::Status StartJoining(Connection& session, const TaskClaim& claim,
   return absl::OkStatus();
 }
 
+absl::Status PlanJoining(Connection& session, const TaskClaim& claim, const JoiningPiece& piece) {
+  TOWLINE_ASSIGN_OR_RETURN(
+      Result updated, session.Query("UPDATE towline_state.piece SET rule = $4, source_form = $5, "
+                                    "bytes_total = $6::bigint WHERE task = $1 AND schema_name = $2 "
+                                    "AND table_name = $3 AND state = 'joining'",
+                                    {{claim.task, piece.table.schema, piece.table.name, piece.rule,
+                                      piece.source_form, absl::StrCat(piece.bytes_total)}}));
+  return CheckPositionMoved(updated.affected_rows());
+}
+
+absl::Status SetSourceOid(Connection& session, const TaskClaim& claim, const TableName& table,
+                          uint32_t source_oid) {
+  return session
+      .Query(
+          "UPDATE towline_state.piece SET source_oid = $4::bigint WHERE task = $1 "
+          "AND schema_name = $2 AND table_name = $3",
+          {{claim.task, table.schema, table.name, absl::StrCat(source_oid)}})
+      .status();
+}
+
 absl::Status SettleJoined(Connection& session, const TaskClaim& claim) {
   return session
       .Query(

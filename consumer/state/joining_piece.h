@@ -30,6 +30,13 @@ struct JoiningPiece {
 absl::Status StartJoining(Connection& session, const TaskClaim& claim,
                           const std::vector<JoiningPiece>& pieces);
 
+// What it is to be copied as, where that was not known yet when it was begun.
+absl::Status PlanJoining(Connection& session, const TaskClaim& claim, const JoiningPiece& piece);
+
+// In the caller's transaction: which table of the source it is, whatever its name will be.
+absl::Status SetSourceOid(Connection& session, const TaskClaim& claim, const TableName& table,
+                          uint32_t source_oid);
+
 // The task's lsn_after is behind the snapshots of those that are copied; no effect without any.
 absl::Status SettleJoined(Connection& session, const TaskClaim& claim);
 

@@ -45,6 +45,16 @@ absl::Status CheckEpoch(Connection& session, const TaskClaim& claim) {
   return result.row_count() == 1 ? absl::OkStatus() : LostClaim();
 }
 
+absl::Status CheckPosition(Connection& session, const TaskClaim& claim, Lsn position) {
+  TOWLINE_ASSIGN_OR_RETURN(
+      Result found,
+      session.Query("SELECT FROM towline_state.task WHERE task = $1 AND epoch = $2::bigint "
+                    "AND (position >= $3::pg_lsn OR $3::pg_lsn = '0/0')",
+                    {{claim.task, absl::StrCat(claim.epoch), position.ToString()}}));
+  if (found.row_count() == 1) return absl::OkStatus();
+  return absl::AbortedError("the destination has lost what the stream had written there");
+}
+
 absl::Status AddStreamedPiece(Connection& session, const TaskClaim& claim, const TableName& table,
                               uint32_t source_oid, const std::string& rule) {
   return session

@@ -35,6 +35,10 @@ absl::Status HoldPosition(Connection& session, const std::string& task);
 // unless the epoch is still ours. Call it again before COMMIT: the second look is what counts.
 absl::Status CheckEpoch(Connection& session, const TaskClaim& claim);
 
+// Whether it is at least there still: kAborted where a crash of the destination has taken commits
+// back. With a synchronous commit behind it they are durable.
+absl::Status CheckPosition(Connection& session, const TaskClaim& claim, Lsn position);
+
 // Within a copy transaction: the piece is done, or advanced by rows.
 absl::Status MarkPieceCopied(Connection& session, const TaskClaim& claim, const TableName& table,
                              int64_t rows);

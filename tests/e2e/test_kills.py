@@ -90,6 +90,8 @@ LARGE_OBJECT_POINTS = ("copy:large-objects-made",)
 PARK_POINTS = ("stream:parked",)
 # test_tables.py kills there.
 TABLE_POINTS = ("tables:left", "tables:joining", "join:emptied", "join:copied")
+# With schema changes: test_tables_ddl.py.
+JOIN_DDL_POINTS = ("join:caught-up", "join:planned", "copy:snapshot-taken")
 # Of a task that is healed: test_heal.py.
 HEAL_POINTS = ("heal:begun", "heal:slot-dropped", "heal:snapshot-taken", "heal:in-table", "heal:rows-done", "heal:ended")
 
@@ -106,7 +108,7 @@ def fault_points_in_the_code():
 def test_every_fault_point_is_tested():
     assert fault_points_in_the_code() == {*POINTS, *TWO_PHASE_POINTS, *RULE_POINTS, *RANGE_POINTS, *BESIDE_POINTS,
                                           *PIECE_POINTS, *STEP_POINTS, *FALLBACK_POINTS, *LARGE_OBJECT_POINTS, *DDL_POINTS,
-                                          *PARK_POINTS, *TABLE_POINTS, *HEAL_POINTS}
+                                          *PARK_POINTS, *TABLE_POINTS, *JOIN_DDL_POINTS, *HEAL_POINTS}
 
 
 def make_load(source, seed, clients=2):

@@ -1,11 +1,14 @@
 // What the copy's snapshots hold already, table by table.
 #include <gtest/gtest.h>
 
+#include <functional>
+#include <map>
 #include <random>
 
 #include "absl/strings/str_cat.h"
 #include "assemble/assembler.h"
 #include "assemble/assembler_feeder.h"
+#include "model/live_copy.h"
 
 namespace towline {
 namespace {
@@ -236,6 +239,131 @@ TEST_F(MixedTest, ARewriteIsToldOfTablesThatItIsNewsFor) {
   ASSERT_TRUE(batch.has_value());
   EXPECT_TRUE(batch->changes.empty());
   EXPECT_EQ(batch->end_lsn, (Lsn{950}));
+}
+
+// Table 1 is copied by itself, table 2 streams.
+class JoiningTest : public testing::Test {
+ protected:
+  JoiningTest() : live_({.piece_count = 1}) {
+    for (Oid oid : {1u, 2u, 1001u}) {
+      relations_[oid].oid = oid;
+      relations_[oid].name = {"s", absl::StrCat("t", oid)};
+    }
+    relations_[1001].rewrite_of = 1;
+  }
+
+  Assembler::Options With(LiveCopy* live) {
+    Assembler::Options options = Limits(1000, 1000);
+    options.boundary.emplace();
+    if (live != nullptr) {
+      options.boundary->is_of_joined = true;
+      options.boundary->live = live;
+      options.boundary->live_tables[1] = 0;
+      options.boundary->names[1] = {"s", "t1"};
+    } else {
+      options.boundary->of_table[1] = 0;
+      options.boundary->snapshots.push_back({Snapshot::Parse("12:14:12").value(), {500}});
+    }
+    options.boundary->snapshots.emplace_back();
+    options.await_copy = [this](const TableName& table) {
+      waited_for_.push_back(table.name);
+      return on_wait_();
+    };
+    return options;
+  }
+
+  absl::Status SendRow(Assembler& assembler, Oid table) {
+    Change change;
+    change.relation = &relations_.at(table);
+    return assembler.OnChange(std::move(change));
+  }
+
+  static absl::Status SendCommand(Assembler& assembler) {
+    DdlCommand command;
+    command.tag = "ALTER TABLE";
+    return assembler.OnDdl(std::move(command));
+  }
+
+  // "row 2", "command".
+  static std::vector<std::string> TakeAll(Assembler& assembler) {
+    std::vector<std::string> texts;
+    while (std::optional<Batch> batch = assembler.Take(true)) {
+      if (batch->ddl != nullptr) texts.emplace_back("command");
+      for (const Change& change : batch->changes) {
+        texts.push_back(absl::StrCat("row ", change.relation->oid));
+      }
+    }
+    return texts;
+  }
+
+  std::map<Oid, Relation> relations_;
+  LiveCopy live_;
+  std::vector<std::string> waited_for_;
+  std::function<absl::Status()> on_wait_ = [] { return absl::CancelledError(""); };
+};
+
+TEST_F(JoiningTest, ACommandThatTheSnapshotHoldsIsRunAndItsRowsArePassedOver) {
+  live_.Announce({0});
+  ASSERT_TRUE(live_.Accept({0}, {Snapshot::Parse("12:14:12").value(), {500}}));
+  Assembler assembler(With(&live_));
+  ASSERT_TRUE(assembler.OnBegin(Header(13, 400)).ok());
+  ASSERT_TRUE(SendRow(assembler, 1).ok());
+  ASSERT_TRUE(SendRow(assembler, 2).ok());
+  ASSERT_TRUE(SendCommand(assembler).ok());
+  ASSERT_TRUE(SendRow(assembler, 1001).ok());
+  ASSERT_TRUE(SendRow(assembler, 2).ok());
+  ASSERT_TRUE(assembler.OnCommit(Header(13, 400)).ok());
+  assembler.AddFrame(MakeFrame(10));
+  EXPECT_EQ(TakeAll(assembler), (std::vector<std::string>{"row 2", "command", "row 2"}));
+  EXPECT_TRUE(waited_for_.empty());
+}
+
+TEST_F(JoiningTest, ACommandBeforeTheSnapshotIsRunAndAskedOfIt) {
+  Assembler assembler(With(&live_));
+  ASSERT_TRUE(assembler.OnBegin(Header(12, 400)).ok());
+  ASSERT_TRUE(SendCommand(assembler).ok());
+  live_.Announce({0});
+  EXPECT_FALSE(live_.Accept({0}, {Snapshot::Parse("12:14:12").value(), {500}}));
+}
+
+TEST_F(JoiningTest, ACommandThatTheSnapshotLacksWaitsForTheRows) {
+  live_.Announce({0});
+  Assembler assembler(With(&live_));
+  ASSERT_TRUE(assembler.OnBegin(Header(11, 300)).ok());
+  ASSERT_TRUE(SendRow(assembler, 2).ok());
+  ASSERT_TRUE(assembler.OnCommit(Header(11, 300)).ok());
+  assembler.AddFrame(MakeFrame(10));
+  ASSERT_TRUE(assembler.OnBegin(Header(12, 600)).ok());
+  ASSERT_TRUE(SendRow(assembler, 2).ok());
+  int waits = 0;
+  on_wait_ = [&]() -> absl::Status {
+    // What is whole before it is applied, and only then it counts as standing there.
+    if (++waits == 1) {
+      EXPECT_EQ(TakeAll(assembler), std::vector<std::string>{"row 2"});
+      EXPECT_FALSE(live_.standing().is_valid());
+      EXPECT_TRUE(live_.Accept({0}, {Snapshot::Parse("12:14:12").value(), {500}}));
+    } else {
+      EXPECT_EQ(live_.standing().value, 595u);
+      live_.Finish(0);
+    }
+    return absl::OkStatus();
+  };
+  ASSERT_TRUE(SendCommand(assembler).ok());
+  EXPECT_EQ(waited_for_, (std::vector<std::string>{"t1", "t1"}));
+  ASSERT_TRUE(SendRow(assembler, 1).ok());
+  ASSERT_TRUE(assembler.OnCommit(Header(12, 600)).ok());
+  assembler.AddFrame(MakeFrame(10));
+  EXPECT_EQ(TakeAll(assembler), (std::vector<std::string>{"row 2", "command", "row 1"}));
+}
+
+// It would empty the table that it rewrites, whose rows are there by now.
+TEST_F(JoiningTest, WhenTheRowsAreThereACommandThatTheSnapshotHoldsComesTooLate) {
+  Assembler assembler(With(nullptr));
+  ASSERT_TRUE(assembler.OnBegin(Header(13, 400)).ok());
+  EXPECT_EQ(SendCommand(assembler).code(), absl::StatusCode::kDataLoss);
+  Assembler other(With(nullptr));
+  ASSERT_TRUE(other.OnBegin(Header(12, 400)).ok());
+  EXPECT_TRUE(SendCommand(other).ok());
 }
 
 }  // namespace

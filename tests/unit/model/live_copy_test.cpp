@@ -98,6 +98,51 @@ TEST(LiveCopyTest, APieceOfAnEarlierTryIsTakenAlready) {
   EXPECT_EQ(live.Judge(0, 10, {300}), Verdict::kNew);
 }
 
+TEST(LiveCopyTest, ASnapshotThatIsGivenUpLeavesThePieceAsItWas) {
+  LiveCopy live({.piece_count = 1});
+  EXPECT_EQ(live.Judge(0, 10, {100}), Verdict::kHeld);
+  live.Announce({0});
+  ASSERT_TRUE(live.Accept({0}, Taken("12:14:12", 200)));
+  EXPECT_EQ(live.Judge(0, 12, {210}), Verdict::kWait);
+  live.Withdraw({0});
+  EXPECT_EQ(live.Judge(0, 12, {210}), Verdict::kHeld);
+  live.Announce({0});
+  EXPECT_FALSE(live.Accept({0}, Taken("12:15:12", 300)));
+  EXPECT_TRUE(live.Accept({0}, Taken("15:15:", 300)));
+  // Also before there is one.
+  live.Withdraw({0});
+  live.Withdraw({0});
+  EXPECT_EQ(live.Judge(0, 20, {400}), Verdict::kHeld);
+}
+
+TEST(LiveCopyTest, ASnapshotThatLacksWhatCommitsBeforeItIsTakenAgain) {
+  LiveCopy live({.piece_count = 1});
+  live.Announce({0});
+  ASSERT_TRUE(live.Accept({0}, Taken("12:14:12", 200)));
+  EXPECT_FALSE(live.Retake({0}));
+  // What commits behind it is lacked by right.
+  EXPECT_EQ(live.Judge(0, 14, {210}), Verdict::kWait);
+  EXPECT_FALSE(live.Retake({0}));
+  EXPECT_EQ(live.Judge(0, 12, {150}), Verdict::kWait);
+  EXPECT_TRUE(live.Retake({0}));
+  EXPECT_EQ(live.Judge(0, 12, {150}), Verdict::kWait);
+  EXPECT_FALSE(live.Accept({0}, Taken("12:15:12", 300)));
+  EXPECT_TRUE(live.Accept({0}, Taken("13:15:14", 300)));
+  EXPECT_EQ(live.Judge(0, 12, {150}), Verdict::kHeld);
+  EXPECT_FALSE(live.Retake({0}));
+  EXPECT_FALSE(live.IsFinished(0));
+  live.Finish(0);
+  EXPECT_TRUE(live.IsFinished(0));
+}
+
+TEST(LiveCopyTest, WhereTheStreamStandsNeverGoesBack) {
+  LiveCopy live({.piece_count = 1});
+  EXPECT_FALSE(live.standing().is_valid());
+  live.NoteStanding({200});
+  live.NoteStanding({100});
+  EXPECT_EQ(live.standing().value, 200u);
+}
+
 TEST(LiveCopyTest, AWaitEndsWithAChangeOrInTime) {
   LiveCopy live({.piece_count = 1});
   const uint64_t before = live.change_count();

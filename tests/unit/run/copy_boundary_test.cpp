@@ -176,6 +176,7 @@ TEST(CopyBoundaryTest, ToTablesBesideOneThatWasCopiedByItselfEverythingIsNews) {
   ASSERT_TRUE(boundary->has_value());
   const CopyBoundary& found = **boundary;
   const CopySnapshot& own = found.snapshots[found.SnapshotOf(1)];
+  EXPECT_FALSE(found.is_of_joined);
   EXPECT_TRUE(own.Holds(19, Lsn{299}));
   EXPECT_FALSE(own.Holds(30, Lsn{299}));
   for (uint32_t other : {2u, 99u}) {
@@ -201,6 +202,17 @@ TEST(CopyBoundaryTest, WhatIsBeingCopiedByItselfIsAskedOfTheCopy) {
   EXPECT_EQ(found.live_tables.at(1), 0u);
   EXPECT_EQ(found.live_tables.at(2), 1u);
   EXPECT_FALSE(found.live_tables.contains(3));
+  EXPECT_FALSE(found.snapshots[found.SnapshotOf(3)].Holds(1, Lsn{1}));
+}
+
+TEST(CopyBoundaryTest, WhatIsBeingCopiedByItselfIsKnownByItsOidWhateverItsName) {
+  LiveCopy live({.piece_count = 2});
+  const CopyBoundary found = BoundaryOfJoining({{7, {1, {"s", "t"}}}, {9, {0, {"s", "u"}}}}, &live);
+  EXPECT_EQ(found.live, &live);
+  EXPECT_EQ(found.live_tables.at(7), 1u);
+  EXPECT_EQ(found.live_tables.at(9), 0u);
+  EXPECT_EQ(found.names.at(7).name, "t");
+  EXPECT_TRUE(found.is_of_joined);
   EXPECT_FALSE(found.snapshots[found.SnapshotOf(3)].Holds(1, Lsn{1}));
 }
 
