@@ -1,6 +1,8 @@
 #include "run/copy_boundary.h"
 
 #include <map>
+#include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
@@ -18,9 +20,12 @@ absl::Status Missing(absl::string_view what, const TableName& table) {
       "anew.");
 }
 
+// Text and lsn_after of snapshots that have been appended to a boundary, and their index there.
+using Taken = std::map<std::pair<std::string, Lsn>, size_t>;
+
 // A table that is one piece of its own. Where that is complete its snapshot is appended.
 absl::Status AddOwnPiece(const PieceRow& piece, const std::vector<RangeRow>& ranges,
-                         const std::vector<size_t>& places, CopyBoundary* boundary) {
+                         const std::vector<size_t>& places, Taken* taken, CopyBoundary* boundary) {
   if (places.size() != 1) return Missing("the snapshot of its own", piece.table);
   if (boundary->live != nullptr) {
     boundary->live_tables[piece.source_oid] = places.front();
@@ -30,9 +35,14 @@ absl::Status AddOwnPiece(const PieceRow& piece, const std::vector<RangeRow>& ran
   if (range.state != "copied" || range.snapshot.empty()) {
     return Missing("the snapshot of its own", piece.table);
   }
-  TOWLINE_ASSIGN_OR_RETURN(Snapshot snapshot, Snapshot::Parse(range.snapshot));
-  boundary->of_table[piece.source_oid] = boundary->snapshots.size();
-  boundary->snapshots.push_back({std::move(snapshot), range.lsn_after});
+  // Tables of a group have one: each transaction is held against all that are here.
+  auto [known, is_new] =
+      taken->try_emplace({range.snapshot, range.lsn_after}, boundary->snapshots.size());
+  if (is_new) {
+    TOWLINE_ASSIGN_OR_RETURN(Snapshot snapshot, Snapshot::Parse(range.snapshot));
+    boundary->snapshots.push_back({std::move(snapshot), range.lsn_after});
+  }
+  boundary->of_table[piece.source_oid] = known->second;
   return absl::OkStatus();
 }
 
@@ -72,11 +82,12 @@ absl::StatusOr<std::optional<CopyBoundary>> BoundaryOfJoined(
     std::map<TableName, std::vector<size_t>> places, LiveCopy* live) {
   CopyBoundary boundary;
   boundary.live = live;
+  Taken taken;
   for (const PieceRow& piece : pieces) {
     auto own = places.find(piece.table);
     if (own == places.end() || !piece.is_own_piece()) continue;
     if (live == nullptr && piece.is_out_of_stream()) continue;
-    TOWLINE_RETURN_IF_ERROR(AddOwnPiece(piece, ranges, own->second, &boundary));
+    TOWLINE_RETURN_IF_ERROR(AddOwnPiece(piece, ranges, own->second, &taken, &boundary));
   }
   if (live == nullptr && boundary.of_table.empty()) return std::optional<CopyBoundary>();
   boundary.snapshots.emplace_back();
@@ -106,10 +117,11 @@ absl::StatusOr<std::optional<CopyBoundary>> BoundaryOf(const std::vector<Snapsho
   if (snapshots.empty()) return BoundaryOfJoined(pieces, ranges, std::move(places), live);
   CopyBoundary boundary;
   boundary.live = live;
+  Taken taken;
   for (const PieceRow& piece : pieces) {
     if (piece.is_out_of_stream()) continue;
     if (piece.is_own_piece()) {
-      TOWLINE_RETURN_IF_ERROR(AddOwnPiece(piece, ranges, places[piece.table], &boundary));
+      TOWLINE_RETURN_IF_ERROR(AddOwnPiece(piece, ranges, places[piece.table], &taken, &boundary));
     }
     if (!piece.key.has_value()) continue;
     TOWLINE_ASSIGN_OR_RETURN(RangedTable table,

@@ -1,8 +1,9 @@
 // The initial copy: pre-data of the schema, then small tables in parallel under one exported
-// snapshot, and their indexes; then, with that snapshot gone, large tables, while the stream
-// follows in all that is done: each in ctid ranges under a snapshot of its own (piece_copier.h), or
-// in ranges of its key with a short snapshot each (range_copier.h); then the rest of post-data,
-// sequences and statistics.
+// snapshot, and their indexes; then, with that snapshot gone, large tables, and small ones that
+// were too much for it, while the stream follows in all that is done: each large one in ctid ranges
+// under a snapshot of its own, and the small ones in groups (piece_copier.h), or in ranges of its
+// key with a short snapshot each (range_copier.h); then the rest of post-data, sequences and
+// statistics.
 //
 // An exported snapshot dies with its session. A copy that was interrupted keeps the tables that are
 // done and copies the others, from their beginning, under a new one (copy_resume.h); each piece
@@ -44,8 +45,8 @@ struct CopierOptions {
   ExtensionRows own_rows;  // of these tables only such rows are the task's (schema/shared_rows.h)
   SchemaOptions schema;
   // Captured DDL follows: a command that only some snapshots of the copy hold cannot be placed, so
-  // tables that cannot be divided by a key share one. For the same reason the schema is that of the
-  // rows' snapshot to the last object.
+  // all tables share one, unless ranges of keys are asked for. For the same reason the schema is
+  // that of the rows' snapshot to the last object.
   bool follows_ddl = false;
   bool is_once = false;       // no stream follows, and nothing need be known of one
   bool copies_schema = true;  // false: the tables must be there, nothing is made

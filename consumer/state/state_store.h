@@ -104,7 +104,7 @@ struct PieceRow {
 
   // It has range rows: those of its key, or one without bounds.
   bool has_own_snapshots() const { return !source_form.empty(); }
-  // Whole, under a snapshot of its own.
+  // Whole, under a snapshot of its own or of its group.
   bool is_own_piece() const { return has_own_snapshots() && !key.has_value(); }
   // Nothing of it is applied: parked, removed, or about to be copied anew.
   bool is_out_of_stream() const {

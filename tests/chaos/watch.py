@@ -16,7 +16,7 @@ import psycopg2
 INTERVAL = 0.25
 # Sessions, epoll and log files of the largest configuration come to less than half of it.
 DESCRIPTORS_MAX = 96
-VERIFY_SECONDS = 400
+VERIFY_SECONDS = 1200  # it waits up to 20 s for each table
 DIFFERENT = 1
 
 

@@ -324,6 +324,8 @@ def test_it_is_dropped_while_it_joins(towline, captured):
         wait_until(lambda: piece(destination, "a")[0] is None, 60, "the table to be dropped", explain=towline.tail)
         session.execute("COMMIT")
     source.execute("CREATE TABLE a (id int PRIMARY KEY, x text); INSERT INTO a VALUES (1, 'new')")
+    # What was asked while another joined is taken up behind it.
+    towline.wait_for_log('a table joins the stream.*"b"')
     all_equal(towline, source, destination)
     is_copied(towline, destination, "b")
     assert towline.stop() == 0

@@ -141,6 +141,23 @@ TEST(CopyBoundaryTest, ATableWithASnapshotToItselfFollowsThat) {
   }
 }
 
+TEST(CopyBoundaryTest, TablesOfAGroupFollowOneSnapshot) {
+  std::vector<PieceRow> pieces;
+  std::vector<RangeRow> ranges;
+  for (uint32_t oid = 1; oid <= 3; ++oid) {
+    pieces.push_back(OwnPieceOf(oid, std::string(1, static_cast<char>('a' + oid))));
+    ranges.push_back(RangeOf(1, {}, oid == 3 ? "40:40:" : "30:30:", 400));
+    ranges.back().table = pieces.back().table;
+  }
+  auto boundary = BoundaryOf({SnapshotOf(1, "5:9:", 100)}, pieces, ranges, nullptr);
+  ASSERT_TRUE(boundary.ok()) << boundary.status();
+  const CopyBoundary& found = **boundary;
+  EXPECT_EQ(found.snapshots.size(), 3u);
+  EXPECT_EQ(found.SnapshotOf(1), found.SnapshotOf(2));
+  EXPECT_EQ(found.snapshots[found.SnapshotOf(2)].snapshot.ToString(), "30:30:");
+  EXPECT_EQ(found.snapshots[found.SnapshotOf(3)].snapshot.ToString(), "40:40:");
+}
+
 TEST(CopyBoundaryTest, WhileTheCopyGoesOnItIsThePieceOfItsRange) {
   RangeRow other = RangeOf(1, {}, "", 0);
   other.table = {"r", "t"};
