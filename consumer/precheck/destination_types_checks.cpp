@@ -1,6 +1,6 @@
 // What tables that will be created need of the destination: types and collations of the server
-// itself and of extensions; and the extensions' versions. Types of the user's own come with the
-// schema.
+// itself and of extensions, also within types of the user's own, which come with the schema; and
+// the extensions' versions.
 #include <algorithm>
 #include <map>
 
@@ -17,22 +17,34 @@ namespace {
 
 // Kind (t or c), schema, name, extension (empty: the server's own), and one table that uses it.
 constexpr char kUsedSql[] = R"sql(
-WITH used AS (
+WITH RECURSIVE used AS (
   SELECT DISTINCT ON (a.atttypid, a.attcollation) a.atttypid, a.attcollation, a.attrelid
   FROM pg_catalog.pg_attribute a
   WHERE a.attrelid = ANY ($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
   ORDER BY a.atttypid, a.attcollation, a.attrelid
+), deep AS (  -- what arrays, domains, composite types and ranges are made of as well
+  SELECT atttypid, attcollation, attrelid FROM used
+  UNION
+  SELECT part.type, part.coll, deep.attrelid
+  FROM deep JOIN pg_catalog.pg_type t ON t.oid = deep.atttypid,
+  LATERAL (
+    SELECT t.typelem, 0::oid WHERE t.typcategory = 'A' AND t.typelem <> 0
+    UNION ALL SELECT t.typbasetype, t.typcollation WHERE t.typbasetype <> 0
+    UNION ALL SELECT a.atttypid, a.attcollation FROM pg_catalog.pg_attribute a
+      WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+    UNION ALL SELECT r.rngsubtype, r.rngcollation FROM pg_catalog.pg_range r
+      WHERE r.rngtypid = t.oid) AS part(type, coll)
 ), named AS (
-  SELECT 't' AS kind, n.nspname, b.typname AS name, b.oid, 'pg_catalog.pg_type'::regclass AS class, u.attrelid
-  FROM used u
-  JOIN pg_catalog.pg_type t ON t.oid = u.atttypid
-  JOIN pg_catalog.pg_type b
-    ON b.oid = CASE WHEN t.typcategory = 'A' AND t.typelem <> 0 THEN t.typelem ELSE t.oid END
-  JOIN pg_catalog.pg_namespace n ON n.oid = b.typnamespace
+  SELECT 't' AS kind, n.nspname, t.typname AS name, t.oid, 'pg_catalog.pg_type'::regclass AS class,
+         deep.attrelid
+  FROM deep
+  JOIN pg_catalog.pg_type t ON t.oid = deep.atttypid
+  JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+  WHERE t.typcategory <> 'A' OR t.typelem = 0
   UNION ALL
-  SELECT 'c', n.nspname, c.collname, c.oid, 'pg_catalog.pg_collation'::regclass, u.attrelid
-  FROM used u
-  JOIN pg_catalog.pg_collation c ON c.oid = u.attcollation
+  SELECT 'c', n.nspname, c.collname, c.oid, 'pg_catalog.pg_collation'::regclass, deep.attrelid
+  FROM deep
+  JOIN pg_catalog.pg_collation c ON c.oid = deep.attcollation
   JOIN pg_catalog.pg_namespace n ON n.oid = c.collnamespace)
 SELECT DISTINCT ON (named.kind, named.nspname, named.name)
        named.kind, named.nspname, named.name, COALESCE(e.extname, ''), named.attrelid::regclass::text

@@ -220,7 +220,9 @@ def test_what_the_two_servers_differ_in(towline_factory, source, destination_clu
     source.script(f"ALTER DATABASE {source.name} SET timezone = 'Etc/UTC'", "CREATE EXTENSION citext",
                   "CREATE EXTENSION hstore",
                   "SET allow_system_table_mods = on", "CREATE COLLATION pg_catalog.odd FROM \"C\"",
-                  "CREATE TABLE t (id int PRIMARY KEY, c public.citext[], o text COLLATE pg_catalog.odd, at timestamptz)",
+                  # Within types that come with the schema.
+                  "CREATE DOMAIN word AS text COLLATE pg_catalog.odd", "CREATE TYPE pair AS (o word, c public.citext[])",
+                  "CREATE TABLE t (id int PRIMARY KEY, p pair[], at timestamptz)",
                   "CREATE FUNCTION noted() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'",
                   "CREATE EVENT TRIGGER noted ON ddl_command_end EXECUTE FUNCTION noted()")
     move_clock(other, "-10 seconds")

@@ -98,6 +98,7 @@ def test_groups_follow_one_another(source, destination, towline_factory):
     assert "was interrupted" not in service.output()
 
 
+@pytest.mark.long
 def test_what_is_done_is_let_go(source, destination, towline_factory):
     """A command that locks a table of the group waits for no other group."""
     service = begin(towline_factory, source, destination, rows=700)
@@ -112,7 +113,8 @@ def test_what_is_done_is_let_go(source, destination, towline_factory):
     assert destination.value(f"SELECT count(*) FROM g.{table}") == 0
 
 
-@pytest.mark.parametrize("fault", ["copy:piece-begun:kill:1", "copy:piece-begun:kill:2", "copy:table-done:kill:15"])
+@pytest.mark.parametrize("fault", [
+    pytest.param("copy:piece-begun:kill:1", marks=pytest.mark.long), "copy:piece-begun:kill:2", "copy:table-done:kill:15"])
 def test_killed_among_groups(fault, source, destination, towline_factory, seed):
     make(source)
     service = towline_factory(source, destination, arguments=[*SMALL, "--copy-rows-max", "8000"])

@@ -216,7 +216,10 @@ BEFORE_THE_SNAPSHOT = (
 )
 
 
-@pytest.mark.parametrize("change", BEFORE_THE_SNAPSHOT, ids=[change.split(";")[0][:40] for change in BEFORE_THE_SNAPSHOT])
+@pytest.mark.parametrize("change", [
+    pytest.param(change, id=change.split(";")[0][:40],
+                 marks=[pytest.mark.long] if "TRUNCATE" in change or "RENAME" in change or "CREATE TABLE" in change else [])
+    for change in BEFORE_THE_SNAPSHOT])
 def test_a_change_that_the_snapshot_sees_and_the_stream_has_yet_to_bring(towline, captured, change):
     source, destination = captured
     start(towline)
@@ -355,6 +358,7 @@ def test_a_change_that_the_old_rows_refuse_parks_it(towline, captured):
     assert towline.stop() == 0
 
 
+@pytest.mark.long
 def test_what_is_held_is_for_the_stream_alone(towline, captured):
     """Before the snapshot, so the table waits as it is, and nothing is held at the source."""
     source, destination = captured
@@ -379,6 +383,7 @@ def test_what_is_held_is_for_the_stream_alone(towline, captured):
     assert towline.stop() == 0
 
 
+@pytest.mark.long
 def test_what_does_not_fit_is_parked(towline, captured):
     """By the policy the stream does not bring it."""
     source, destination = captured
@@ -450,7 +455,7 @@ def test_killed_by_a_crash_of_the_destination(source, destination, captured, tow
     assert service.stop() == 0
 
 
-@pytest.mark.parametrize("which", ["taken", "waits"])
+@pytest.mark.parametrize("which", ["taken", pytest.param("waits", marks=pytest.mark.long)])
 def test_a_lock_at_the_source_that_is_not_had(towline, captured, which):
     source, destination = captured
     start(towline)
