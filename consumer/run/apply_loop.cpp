@@ -146,6 +146,7 @@ absl::Status ApplyLoop::SettleDue() {
 absl::Status ApplyLoop::StandStill() {
   TOWLINE_RETURN_IF_ERROR(ApplyDue(/*is_idle=*/false));
   TOWLINE_RETURN_IF_ERROR(applier_->Settle());
+  if (is_in_parts_) Publish(0, /*has_pending=*/true);  // what was sent before it is there now
   TOWLINE_RETURN_IF_ERROR(Rest());
   return stop_ ? absl::CancelledError("told to stop") : absl::OkStatus();
 }

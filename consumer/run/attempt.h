@@ -153,7 +153,7 @@ class Attempt {
     std::optional<JoinPlan> current = std::nullopt;  // whose copy goes on, or has failed
     bool is_called_off = false;
     // Where schema changes are followed: of the current one.
-    ValueTypes types = {};
+    ValueTypes types = {};   // as the snapshot sees them; empty: there is none yet
     Lsn position = {};       // of the stream, when it was looked at last
     bool has_left = false;   // it is not joining any more
     bool has_begun = false;  // its rows are being copied
@@ -165,7 +165,6 @@ class Attempt {
   static absl::Status HasLeft(JoinTry& join);
   static absl::StatusOr<bool> IsReached(JoinTry& join, Lsn lsn);
   absl::StatusOr<RangedCopy> PlanFollowed(JoinTry& join, Connection& locked);
-  absl::StatusOr<bool> IsOtherNow(const JoinTry& join, LiveSource& source);
   absl::StatusOr<std::optional<PieceRow>> FindJoining(Oid source_oid);
   absl::Status JoinLater(const absl::Status& why);
   absl::Status EndCopy(const absl::Status& copied, JoinTry& join,

@@ -431,6 +431,7 @@ absl::Status Attempt::CopyEach(const std::vector<JoinPlan>& plans, JoinTry& join
   for (size_t place = 0; place < plans.size(); ++place) {
     join.current = plans[place];
     join.has_begun = join.has_left = false;
+    join.types = {};
     TOWLINE_RETURN_IF_ERROR(FirstLook() == JoinLook::kAhead
                                 ? CopyFollowed(copy, join, place, place)
                                 : CopyWhatIsPlanned(copy, join, place, place));
@@ -471,10 +472,11 @@ absl::Status Attempt::CopyFollowed(PieceCopy copy, JoinTry& join, size_t place, 
   copy.followed = &followed;
   absl::Status copied = CopyWhatIsPlanned(copy, join, place, number);
   if (join.has_left) return absl::OkStatus();
-  if (!join.has_begun || !IsTableFault(copied)) return copied;
-  // By its schema's new name, or with an enum's new label, the destination or we may have failed.
-  TOWLINE_ASSIGN_OR_RETURN(const bool is_other, IsOtherNow(join, copy.source));
-  return is_other ? absl::AbortedError(copied.message()) : copied;
+  if (join.types.empty() || !IsTableFault(copied)) return copied;
+  // By a schema's or a type's new name, or with an enum's new label, the destination or we may have
+  // failed: the source is looked at as it is now, and the destination stands at the snapshot.
+  TOWLINE_ASSIGN_OR_RETURN(const ValueTypes now, copy.source.TypesOf(oid));
+  return MeanTheSame(join.types, now) ? copied : absl::AbortedError(copied.message());
 }
 
 // By the stream: the source has dropped it, or a command could not be run.
@@ -543,16 +545,6 @@ absl::StatusOr<RangedCopy> Attempt::PlanFollowed(JoinTry& join, Connection& lock
   join.current = plan;
   FaultPoint("join:planned");
   return WholeOf(plan);
-}
-
-absl::StatusOr<bool> Attempt::IsOtherNow(const JoinTry& join, LiveSource& source) {
-  TOWLINE_ASSIGN_OR_RETURN(const ValueTypes now, source.TypesOf(join.current->table.oid));
-  if (!MeanTheSame(join.types, now)) return true;
-  TOWLINE_ASSIGN_OR_RETURN(Connection session, OpenJoinSource());
-  TOWLINE_ASSIGN_OR_RETURN(
-      std::vector<Table> here,
-      ReadTablesByOid(session, {join.current->table.oid}, /*has_sizes=*/false));
-  return here.empty() || here.front().name != join.current->table.name;
 }
 
 // Without statistics its next changes would be planned as for an empty table; no more than that.

@@ -137,7 +137,7 @@ absl::StatusOr<int64_t> CopyWorker::CopyPartOf(const Table& table, const CopyTar
   auto copy = [&](absl::FunctionRef<absl::StatusOr<int64_t>()> copy_rows) {
     return InTransaction([&]() -> absl::Status {
       TOWLINE_ASSIGN_OR_RETURN(rows, copy_rows());
-      TOWLINE_RETURN_IF_ERROR(CheckTableWasLocked());
+      TOWLINE_RETURN_IF_ERROR(CheckTable(table));
       return mark(destination_, rows);
     });
   };
@@ -215,15 +215,23 @@ absl::Status CopyWorker::RefuseInexact(const Table& table, const CopyTarget& tar
 
 // A rewrite or TRUNCATE is not MVCC-safe: had the exporting session, which locks all tables, ended
 // before we came to this one, our snapshot might have shown it empty. From the moment we read it
-// our own transaction locks it, so it is enough that the exporting one is still there now.
-absl::Status CopyWorker::CheckTableWasLocked() {
-  if (options_.lock_key == 0) return absl::OkStatus();  // the transaction's lock is older than it
+// our own transaction locks it, so it is enough that the exporting one is still there now. (Without
+// lock_key our lock is older than the snapshot.)
+//
+// COPY finds the table by the name that it has at that moment, whatever the snapshot sees, and
+// ALTER SCHEMA RENAME needs no lock on tables: by the same name another may have been read.
+absl::Status CopyWorker::CheckTable(const Table& table) {
+  const std::string name = QuoteQualified(table.name.schema, table.name.name);
   TOWLINE_ASSIGN_OR_RETURN(
-      std::string is_free,
-      source_.QueryValue("SELECT pg_catalog.pg_try_advisory_xact_lock($1::bigint)",
-                         {{absl::StrCat(options_.lock_key)}}));
-  return is_free == "t" ? absl::UnavailableError("the snapshot of the copy is lost")
-                        : absl::OkStatus();
+      const Result found,
+      source_.Query("SELECT CASE WHEN $1::bigint = 0 THEN false "
+                    "ELSE pg_catalog.pg_try_advisory_xact_lock($1::bigint) END, "
+                    "pg_catalog.to_regclass($2)::oid IS NOT DISTINCT FROM $3::bigint::oid",
+                    {{absl::StrCat(options_.lock_key), name, absl::StrCat(table.oid)}}));
+  if (found.Get(0, 0) == "t") return absl::UnavailableError("the snapshot of the copy is lost");
+  if (found.Get(0, 1) == "t") return absl::OkStatus();
+  return absl::AbortedError(
+      absl::StrCat("table ", name, " was renamed, or its schema was, while its rows were copied"));
 }
 
 // `began`: that work. A rest for the rate's sake counts as work for the pace, which is a share of

@@ -58,7 +58,7 @@ class CopyWorker {
   absl::Status RefuseInexact(const Table& table, const CopyTarget& target, const CopyPart& part);
   absl::Status Pump(PartProgress& progress);
   absl::Status Rest(int64_t bytes, int64_t rows, absl::Time began);
-  absl::Status CheckTableWasLocked();
+  absl::Status CheckTable(const Table& table);
   absl::Status InTransaction(absl::FunctionRef<absl::Status()> work);
 
   Connection source_;

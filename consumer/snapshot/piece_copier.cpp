@@ -204,6 +204,11 @@ absl::StatusOr<ExportedSnapshot> PieceCopier::TakeSnapshot(int readers) {
       }
     } else if (IsLockRefused(taken)) {
       snapshot.reset();
+      // Whoever has the lock may keep it for long, and where schema changes are followed any
+      // command waits for what is announced.
+      if (copy_.followed != nullptr && std::exchange(is_announced, false)) {
+        copy_.live.Withdraw(places_);
+      }
     } else {
       return taken;
     }

@@ -27,6 +27,16 @@ WITH RECURSIVE used(oid) AS (
       WHERE r.rngtypid = t.oid
          OR pg_catalog.to_jsonb(r) ->> 'rngmultitypid' = t.oid::pg_catalog.text) part(oid)
   WHERE part.oid <> 0)
+SELECT pg_catalog.concat_ws(' ', 'table', c.oid, pg_catalog.quote_ident(n.nspname),
+                            pg_catalog.quote_ident(c.relname))
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid = $1::bigint::oid
+UNION ALL
+SELECT pg_catalog.concat_ws(' ', 'type', t.oid, pg_catalog.quote_ident(n.nspname),
+                            pg_catalog.quote_ident(t.typname))
+FROM used u JOIN pg_catalog.pg_type t ON t.oid = u.oid
+JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+UNION ALL
 SELECT pg_catalog.concat_ws(' ', 'enum', e.oid, e.enumlabel)
 FROM used u JOIN pg_catalog.pg_enum e ON e.enumtypid = u.oid
 UNION ALL

@@ -1,6 +1,7 @@
 // What the output of a table's values depends on besides the table and its lock: labels of enums
-// and attributes of composite types. COPY reads them as they are at that moment, whatever its
-// snapshot sees, and altering them locks no table that uses the type.
+// and attributes of composite types; and by which names table and types are found. All of that COPY
+// reads as it is at that moment, whatever its snapshot sees, and altering a type, or renaming it or
+// a schema, locks no table that uses it.
 #pragma once
 
 #include <set>
@@ -14,7 +15,8 @@ namespace towline {
 
 using ValueTypes = std::set<std::string>;
 
-// Of the types that the table uses, and those within them, as the session's transaction sees them.
+// Of the table, the types that it uses, and those within them, as the session's transaction sees
+// them.
 absl::StatusOr<ValueTypes> ReadValueTypes(Connection& session, Oid table);
 
 // Whether values that were read between the two mean what they did at `before`. An enum may have

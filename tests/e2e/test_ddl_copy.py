@@ -213,3 +213,27 @@ def test_large_tables_are_copied_under_one_snapshot(towline_factory, captured, d
     assert "in ranges of keys" not in service.output()
     equal(service, captured, destination)
     assert service.stop() == 0
+
+
+@pytest.mark.limit(300)
+def test_schemas_that_are_swapped_while_their_tables_are_copied(towline_factory, captured, destination):
+    """No lock keeps that out, and a name is found as it is at that moment: by the same name the rest of another table would be read."""
+    captured.script(*(f"CREATE SCHEMA {schema}; CREATE TABLE {schema}.a AS SELECT i AS id, '{schema}' || repeat('x', 200) AS v "
+                      f"FROM generate_series(1, {rows}) i; ALTER TABLE {schema}.a ADD PRIMARY KEY (id)"
+                      for schema, rows in (("live", 20000), ("staging", 10000))))
+    # One worker, which begins with the larger one.
+    service = towline_factory(captured, destination, arguments=[*APPLY, "--copy-part-bytes", "256kB", "--copy-rows-max", "3000",
+                                                               "--copy-workers", "1"])
+    service.start()
+    service.wait_for_log("copying rows")
+    wait_until(lambda: any(table["table"] == "a" and table["rows_done"] > 1000 for table in service.status()["tables"]), 60,
+               "rows", explain=service.tail)
+    captured.execute("BEGIN; ALTER SCHEMA live RENAME TO old; ALTER SCHEMA staging RENAME TO live; COMMIT")
+    service.wait_for_log("was renamed, or its schema was, while its rows were copied")
+    service.call("set", "copy_rows_max", "0")
+    service.wait_for_state("streaming", seconds=120)
+    # What the first try had made by a name that is gone stays.
+    destination.execute("DROP SCHEMA staging CASCADE")
+    equal(service, captured, destination)
+    assert destination.value("SELECT count(*) FROM live.a WHERE v LIKE 'staging%'") == 10000
+    assert service.stop() == 0
