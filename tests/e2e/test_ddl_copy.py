@@ -199,13 +199,14 @@ def test_large_tables_are_copied_under_one_snapshot(towline_factory, captured, d
     """More than eight parts: without ddl they would go by ranges of their keys, between which no change has a place."""
     captured.script("CREATE TABLE bulk AS SELECT i AS id, repeat(md5(i::text), 10) AS filler FROM generate_series(1, 20000) i",
                     "ALTER TABLE bulk ADD PRIMARY KEY (id)", "CREATE TABLE small (id int PRIMARY KEY)", "ANALYZE")
-    service = towline_factory(captured, destination, arguments=[*APPLY, "--copy-part-bytes", "256kB", "--copy-rows-max", "5000"])
+    service = towline_factory(captured, destination, arguments=[*APPLY, "--copy-part-bytes", "256kB", "--copy-rows-max", "500"])
     service.start()
     service.wait_for_log("copying rows")
-    assert "one between the snapshots of ranges has no place" in str(service.status())
+    wait_until(lambda: "one between the snapshots of ranges has no place" in str(service.status()), 60, "the plan to be shown")
     captured.script("CREATE TABLE later (id int PRIMARY KEY)", "INSERT INTO later VALUES (1)", "INSERT INTO small VALUES (1)",
                     "CREATE VIEW seen AS SELECT id FROM bulk")
     assert service.state() == "copying"
+    assert service.call("set", "copy_rows_max", "0").returncode == 0
     # It needs the table for itself, and so waits for the last row of all.
     captured.script("ALTER TABLE small ADD COLUMN more int DEFAULT 7", "INSERT INTO small VALUES (2)")
     service.wait_for_state("streaming", seconds=120)

@@ -77,7 +77,7 @@ def test_groups_follow_one_another(source, destination, towline_factory):
     wait_until(lambda: begun(destination), 60, "the first group")
     nearly_stand_still(service)
     assert len(begun(destination)) == 1
-    assert "more than one snapshot is held for" in str(service.status())
+    wait_until(lambda: "more than one snapshot is held for" in str(service.status()), 60, "the plan to be shown")
     pending = sorted(groups(destination)[None])
     shared = TABLES - sum(len(group) for group in groups(destination).values())
     assert 8 <= shared <= 16 and 4 <= len(pending) <= 16, (shared, pending)

@@ -203,6 +203,7 @@ def assert_same_hashes(source, destination, table, columns):
     assert hashes(source, table, columns) == hashes(destination, table, columns)
 
 
+@pytest.mark.limit(400)
 def test_a_row_that_cannot_be_handed_out_whole_is_copied_by_columns(towline_factory, source, destination):
     """As text, which the regclass brings for the whole table, a bytea of 540 MB has more than 1 GB."""
     megabytes = 540
@@ -213,7 +214,7 @@ def test_a_row_that_cannot_be_handed_out_whole_is_copied_by_columns(towline_fact
                   "INSERT INTO t SELECT i, NULL, NULL, i FROM generate_series(2001, 4000) i")
     towline = towline_factory(source, destination, arguments=["--copy-part-bytes", "64kB"],
                               largest_row=megabytes * MEGABYTE)
-    towline.start().wait_for_state("streaming", seconds=120)
+    towline.start().wait_for_state("streaming", seconds=300)
     assert "a large row is copied column by column" in towline.output()
     towline.wait_until_caught_up()
     assert_same_hashes(source, destination, "t", {"v": "bytea"})
