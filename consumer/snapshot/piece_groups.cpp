@@ -35,8 +35,8 @@ std::vector<std::vector<OwnPiece>> GroupPieces(std::vector<OwnPiece> pieces, int
   return groups;
 }
 
-absl::StatusOr<int64_t> JoinGroup(const std::vector<OwnPiece>& group, Connection& destination,
-                                  LiveCopy& live) {
+absl::Status JoinGroup(const std::vector<OwnPiece>& group, Connection& destination,
+                       LiveCopy& live) {
   std::vector<TableName> names;
   for (const OwnPiece& piece : group) names.push_back(piece.copy.table.name);
   TOWLINE_ASSIGN_OR_RETURN(const std::vector<Table> there, ReadTablesByName(destination, names));
@@ -51,7 +51,7 @@ absl::StatusOr<int64_t> JoinGroup(const std::vector<OwnPiece>& group, Connection
   LogInfo("tables join the stream",
           {{"tables", absl::StrCat(static_cast<int64_t>(group.size()) - left)},
            {"left_until_the_copy_is_complete", absl::StrCat(left)}});
-  return left;
+  return absl::OkStatus();
 }
 
 }  // namespace towline

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "absl/status/statusor.h"
+#include "absl/status/status.h"
 #include "model/live_copy.h"
 #include "pg/connection.h"
 #include "snapshot/piece_copier.h"
@@ -18,9 +18,7 @@ namespace towline {
 std::vector<std::vector<OwnPiece>> GroupPieces(std::vector<OwnPiece> pieces, int64_t part_bytes);
 
 // Lets those of a group that is copied join that have their keys, by which the stream finds rows:
-// its workers have made them, or were refused. Returns how many are left until the copy is
-// complete.
-absl::StatusOr<int64_t> JoinGroup(const std::vector<OwnPiece>& group, Connection& destination,
-                                  LiveCopy& live);
+// its workers have made them, or were refused. The others join when the copy is complete.
+absl::Status JoinGroup(const std::vector<OwnPiece>& group, Connection& destination, LiveCopy& live);
 
 }  // namespace towline

@@ -453,7 +453,7 @@ absl::Status CopyRanges(const CopierOptions& options, std::vector<RangedCopy> ta
       // can be made together with all others.
       if (!copied.ok() || (number + 1 == groups.size() && tables.empty())) break;
       if (groups[number].size() > 1) {
-        copied = JoinGroup(groups[number], store.connection(), *stored.live).status();
+        copied = JoinGroup(groups[number], store.connection(), *stored.live);
         continue;
       }
       const OwnPiece& piece = groups[number].front();

@@ -7,7 +7,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
-#include "base/check.h"
 #include "base/format.h"
 #include "base/log.h"
 #include "base/status_macros.h"
@@ -198,7 +197,9 @@ absl::StatusOr<std::map<TableName, RangedPlan>> PlanRanged(
   using Forms = std::map<TableName, std::string>;
   TOWLINE_ASSIGN_OR_RETURN(Forms forms, ReadSourceForms(source, planned));
   // They are locked, so each is there; one without would count as copied under the first snapshot.
-  TOWLINE_CHECK(forms.size() == planned.size());
+  if (forms.size() != planned.size()) {
+    return absl::AbortedError("a table was dropped while its copy was planned");
+  }
   for (size_t i = 0; i < tables.size(); ++i) {
     const Table& table = tables[i];
     if (others.contains(table.oid)) {
