@@ -126,7 +126,7 @@ absl::StatusOr<JoinPlan> Attempt::CheckJoin(const TableRequest& request,
   if (request.action != "add") {
     TOWLINE_ASSIGN_OR_RETURN(std::vector<ListedTable> tables,
                              ListTables(source, SelectionOf(context_.config)));
-    TOWLINE_RETURN_IF_ERROR(CheckSelected(tables, plan.table.name));
+    TOWLINE_RETURN_IF_ERROR(CheckSelected(tables, plan.table));
   }
   // Nobody has looked at its rule while the table was not in the stream.
   if (!context_.config.rules.empty()) {
@@ -208,15 +208,19 @@ absl::StatusOr<std::vector<JoinPlan>> Attempt::BeginJoining(const CopierOptions&
   TOWLINE_ASSIGN_OR_RETURN(Connection source, OpenJoinSource());
   TOWLINE_ASSIGN_OR_RETURN(Connection destination,
                            OpenDestination(options, "schema", kSchemaOrigin, *store_, shutdown_));
-  // With those that were added.
-  TOWLINE_ASSIGN_OR_RETURN(std::vector<ListedTable> tables,
-                           ListTables(source, SelectionOf(context_.config)));
+  // With those that were added. Where the source may be ahead, its name of this moment says nothing
+  // of that: PlanFollowed() asks.
+  std::optional<std::vector<ListedTable>> tables;
+  if (FirstLook() == JoinLook::kWhole) {
+    TOWLINE_ASSIGN_OR_RETURN(tables, ListTables(source, SelectionOf(context_.config)));
+  }
+  FaultPoint("join:begun");
   for (const PieceRow& piece : pieces) {
     absl::StatusOr<JoinPlan> plan =
         may_join.ok() ? PlanJoin(source, destination, options, JoinedTableOf(piece), FirstLook())
                       : absl::StatusOr<JoinPlan>(may_join);
-    if (plan.ok()) {
-      if (absl::Status selected = CheckSelected(tables, plan->table.name); !selected.ok()) {
+    if (plan.ok() && tables.has_value()) {
+      if (absl::Status selected = CheckSelected(*tables, plan->table); !selected.ok()) {
         plan = selected;
       }
     }
@@ -535,7 +539,7 @@ absl::StatusOr<RangedCopy> Attempt::PlanFollowed(JoinTry& join, Connection& lock
                                                    JoinedTableOf(*piece), JoinLook::kWhole));
   TOWLINE_ASSIGN_OR_RETURN(std::vector<ListedTable> tables,
                            ListTables(source, SelectionOf(context_.config)));
-  TOWLINE_RETURN_IF_ERROR(CheckSelected(tables, plan.table.name));
+  TOWLINE_RETURN_IF_ERROR(CheckSelected(tables, plan.table));
   plan.was_empty = piece->was_empty;
   TOWLINE_RETURN_IF_ERROR(StoreColumnTypes(destination, store_->claim(), {plan.table}, {plan.there},
                                            /*keeps_others=*/true));

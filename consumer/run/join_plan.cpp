@@ -165,12 +165,13 @@ absl::Status CheckMayJoin(const Config& config, bool is_two_phase) {
   return absl::OkStatus();
 }
 
-absl::Status CheckSelected(const std::vector<ListedTable>& tables, const TableName& table) {
-  auto found = std::find_if(tables.begin(), tables.end(),
-                            [&table](const ListedTable& listed) { return listed.name == table; });
+absl::Status CheckSelected(const std::vector<ListedTable>& tables, const Table& table) {
+  auto found = std::find_if(tables.begin(), tables.end(), [&table](const ListedTable& listed) {
+    return listed.oid == table.oid;
+  });
   if (found != tables.end() && found->is_selected) return absl::OkStatus();
   return Refuse(absl::StrCat("include and exclude do not select table ",
-                             QuoteQualified(table.schema, table.name)),
+                             QuoteQualified(table.name.schema, table.name.name)),
                 "Take it into the selection, start the task again, then towline table rejoin.");
 }
 

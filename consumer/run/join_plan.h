@@ -45,8 +45,9 @@ enum class JoinLook { kAhead, kWhole };
 absl::Status CheckMayJoin(const Config& config, bool is_two_phase);
 
 // Of a table that is at the source, among all that a selection could name there (ListTables()): one
-// that it leaves out would be copied, and its changes would not come.
-absl::Status CheckSelected(const std::vector<ListedTable>& tables, const TableName& table);
+// that it leaves out would be copied, and its changes would not come. Found by its OID, as it may
+// be renamed at any moment.
+absl::Status CheckSelected(const std::vector<ListedTable>& tables, const Table& table);
 
 // `destination`: a session of the copy's (OpenDestination()). What is refused is such an error as
 // IsTableFault() knows. With kAhead the plan has no target, and its table is not as it is

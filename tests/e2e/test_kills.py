@@ -91,7 +91,7 @@ PARK_POINTS = ("stream:parked",)
 # test_tables.py kills there.
 TABLE_POINTS = ("tables:left", "tables:joining", "join:emptied", "join:copied")
 # With schema changes: test_tables_ddl.py.
-JOIN_DDL_POINTS = ("join:caught-up", "join:planned", "copy:snapshot-taken")
+JOIN_DDL_POINTS = ("join:begun", "join:caught-up", "join:planned", "copy:snapshot-taken")
 # Of a task that is healed: test_heal.py.
 HEAL_POINTS = ("heal:begun", "heal:slot-dropped", "heal:snapshot-taken", "heal:in-table", "heal:rows-done", "heal:ended")
 

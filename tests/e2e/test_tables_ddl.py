@@ -124,7 +124,8 @@ def test_a_table_comes_back_that_a_change_has_parked(towline, captured, seed):
         wait_until(lambda: piece(destination, "a")[0] == "parked" and 'column "w"' in (piece(destination, "a")[1] or ""), 60,
                    "a to be parked again", explain=towline.tail)
         destination.execute("ALTER TABLE a DROP COLUMN w; ALTER TABLE a ADD COLUMN w int DEFAULT 3")
-        source.execute("UPDATE a SET w = 4 WHERE id < 500; ALTER TABLE a ALTER COLUMN note SET NOT NULL")
+        # Locked first, or it and the load would wait for each other.
+        source.execute("LOCK TABLE a; UPDATE a SET w = 4 WHERE id < 500; ALTER TABLE a ALTER COLUMN note SET NOT NULL")
         ask(towline, "rejoin", "public.a")
         is_copied(towline, destination, "a")
         source.execute("ALTER TABLE a ADD COLUMN u int DEFAULT 5")
@@ -308,6 +309,13 @@ def test_it_is_renamed_while_it_joins(towline, captured):
     source.script("UPDATE a2 SET v = 3 WHERE id < 100", "UPDATE a SET x = 'y'")
     all_equal(towline, source, destination)
     assert towline.stop() == 0
+    # Among the looks at what is to be copied.
+    stands_at(towline, "join:begun", "recopy", "public.c")
+    source.execute("ALTER TABLE c RENAME TO c2; INSERT INTO c2 VALUES (-1, 1, 'x')")
+    go_on(towline)
+    is_copied(towline, destination, "c2")
+    all_equal(towline, source, destination)
+    assert towline.stop() == 0
     # Between the last look at its name and the lock.
     stands_at(towline, "join:caught-up", "recopy", "public.b")
     source.execute("ALTER TABLE b RENAME TO b2; CREATE SCHEMA s; ALTER TABLE b2 SET SCHEMA s; INSERT INTO s.b2 VALUES (-1, 1, 'x')")
@@ -404,7 +412,7 @@ def test_what_does_not_fit_is_parked(towline, captured):
     assert towline.stop() == 0
 
 
-KILLED_AT = ("tables:joining", "join:caught-up", "copy:snapshot-taken", "join:planned", "join:emptied", "copy:piece-begun", "copy:in-table",
+KILLED_AT = ("tables:joining", "join:begun", "join:caught-up", "copy:snapshot-taken", "join:planned", "join:emptied", "copy:piece-begun", "copy:in-table",
              "copy:table-done", "join:copied")
 
 

@@ -33,10 +33,18 @@ TEST(JoinPlanTest, WhatTheSelectionLeavesOutWouldNotBeSent) {
   const std::vector<ListedTable> tables = {{1, {"public", "taken"}, true, false},
                                            {2, {"public", "unnamed"}, false, false},
                                            {3, {"public", "excluded"}, false, true}};
-  EXPECT_TRUE(CheckSelected(tables, {"public", "taken"}).ok());
+  auto check = [&tables](Oid oid, const char* name) {
+    Table table;
+    table.oid = oid;
+    table.name = {"public", name};
+    return CheckSelected(tables, table);
+  };
+  EXPECT_TRUE(check(1, "taken").ok());
+  EXPECT_TRUE(check(1, "renamed").ok());
   // The last is none that could be selected.
-  for (const char* name : {"unnamed", "excluded", "of_an_extension"}) {
-    const absl::Status refusal = CheckSelected(tables, {"public", name});
+  for (const auto& [oid, name] :
+       {std::pair(2, "unnamed"), {3, "excluded"}, {4, "of_an_extension"}}) {
+    const absl::Status refusal = check(oid, name);
     EXPECT_EQ(ExitCode(refusal), 3);
     EXPECT_FALSE(GetHint(refusal).empty());
     EXPECT_TRUE(IsTableFault(refusal));
