@@ -63,36 +63,40 @@ std::string WhyNotSupported(const DdlCommand& command, const DdlCircumstances& c
     return "SET TABLESPACE is not carried, and the command does more than that: tablespaces are "
            "each server's own";
   }
+  if (HasAction(command, "RENAME SCHEMA") && !circumstances.selects_all) {
+    return "RENAME SCHEMA, and tables are selected by patterns: rows may come into the selection "
+           "or leave it";
+  }
   static constexpr std::array<absl::string_view, 5> kFamilyActions = {
       "ATTACH PARTITION", "DETACH PARTITION", "INHERIT", "NO INHERIT", "RENAME SCHEMA"};
   for (absl::string_view action : kFamilyActions) {
-    if (!HasAction(command, action)) continue;
-    if (!circumstances.selects_all) {
-      return absl::StrCat(action,
-                          ", and tables are selected by patterns: rows may come into the "
-                          "selection or leave it");
-    }
-    if (circumstances.has_rules) {
+    if (HasAction(command, action) && circumstances.has_rules) {
       return absl::StrCat(action,
                           ", and tables of the task have rules (where, columns, "
                           "operations), which go by names and partitions");
     }
   }
-  const bool moves_table = HasAction(command, "RENAME TABLE") || HasAction(command, "SET SCHEMA");
-  if (moves_table && !circumstances.selects_all &&
-      circumstances.selected_tables + circumstances.other_tables > 0) {
-    return "a table is renamed, and tables are selected by patterns: its rows may come into the "
-           "selection or leave it";
+  switch (circumstances.move) {
+    case DdlMove::kNone:
+    case DdlMove::kStays:
+    case DdlMove::kLeaves:
+      break;
+    case DdlMove::kEnters:
+      return "a table comes into the selection with its rows, which are not here: skip it, make "
+             "the table as it is at the source then, and let towline table add copy it";
+    case DdlMove::kApart:
+      return "a selected table becomes a partition of one that is not selected";
+    case DdlMove::kUnknown:
+      return "tables are selected by patterns, and whether this one is selected before and behind "
+             "it cannot be told";
   }
+  const bool moves_table = HasAction(command, "RENAME TABLE") || HasAction(command, "SET SCHEMA");
   if (circumstances.has_own_rules &&
       (moves_table || command.phase == DdlPhase::kRewrite || command.phase == DdlPhase::kStart)) {
     return "a table with a rule or rows of its own (where, columns, operations, existing: append) "
            "is renamed or rewritten";
   }
   const bool brings_rows = command.phase == DdlPhase::kRewrite || !command.fills.empty();
-  if (brings_rows && !circumstances.selects_all) {
-    return "it writes rows anew, and tables are selected by patterns";
-  }
   if (brings_rows && circumstances.has_rules) {
     return "it writes rows anew, and tables of the task have rules (where, columns, operations)";
   }
@@ -131,15 +135,6 @@ std::string WhyNotTold(const DdlCommand& command, const DdlCircumstances& circum
   return "";
 }
 
-// "fires on s.t" of what is dropped tells no table otherwise.
-std::optional<TableName> TableOf(const DdlObject& object) {
-  if (IsOfTable(object)) return object.table;
-  static constexpr std::array<absl::string_view, 3> kTypes = {"trigger", "rule", "policy"};
-  if (std::find(kTypes.begin(), kTypes.end(), object.type) == kTypes.end()) return std::nullopt;
-  const DdlWords words(object.identity);
-  return words.Is(1, "on") ? NameInIdentity(object.identity.substr(words[1].end)) : std::nullopt;
-}
-
 std::string SchemaOf(const DdlObject& object) {
   if (object.type != "schema") return object.schema;
   const DdlWords words(object.identity);
@@ -147,6 +142,14 @@ std::string SchemaOf(const DdlObject& object) {
 }
 
 }  // namespace
+
+std::optional<TableName> TableOf(const DdlObject& object) {
+  if (IsOfTable(object)) return object.table;
+  static constexpr std::array<absl::string_view, 3> kTypes = {"trigger", "rule", "policy"};
+  if (std::find(kTypes.begin(), kTypes.end(), object.type) == kTypes.end()) return std::nullopt;
+  const DdlWords words(object.identity);
+  return words.Is(1, "on") ? NameInIdentity(object.identity.substr(words[1].end)) : std::nullopt;
+}
 
 std::vector<DdlSubject> SubjectsOf(const DdlCommand& command,
                                    const std::vector<DdlObject>& dropped) {

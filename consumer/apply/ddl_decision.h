@@ -1,6 +1,7 @@
 // What becomes of a captured command. Pure: the selection has been asked before.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,15 +17,27 @@ struct DdlDecision {
   bool waits = false;  // kHold: by the operator's word, not because it cannot be run
 };
 
+// What a command that gives a table another name, or puts it below or beside others, does to its
+// place in the selection.
+enum class DdlMove {
+  kNone,     // it is no such command, or of tables that are not selected
+  kStays,    // selected before and behind it
+  kLeaves,   // it is not selected any more
+  kEnters,   // with its rows
+  kApart,    // it is selected by itself, and becomes a partition of one that is not
+  kUnknown,  // its names cannot be read
+};
+
 // What is known besides the command itself.
 struct DdlCircumstances {
-  bool selects_all = true;     // of the tables, without patterns
-  int selected_tables = 0;     // of those that the command names
-  int other_tables = 0;        // of those, not selected
-  bool has_own_rules = false;  // a table has a rule, or rows of its own (existing: append)
-  bool has_rules = false;      // some table of the task has a rule
-  bool all_parked = false;     // of the tables that it names
-  bool misses_drops = false;   // what the command has dropped is not known whole
+  bool selects_all = true;        // of the tables, without patterns
+  DdlMove move = DdlMove::kNone;  // told where tables are selected by patterns
+  int selected_tables = 0;        // of those that the command names
+  int other_tables = 0;           // of those, not selected
+  bool has_own_rules = false;     // a table has a rule, or rows of its own (existing: append)
+  bool has_rules = false;         // some table of the task has a rule
+  bool all_parked = false;        // of the tables that it names
+  bool misses_drops = false;      // what the command has dropped is not known whole
   std::vector<DdlObject> dropped;
   // What it is about, where the policy goes by tables or schemas; none: it is the task's.
   std::vector<DdlSubject> subjects;
@@ -34,6 +47,9 @@ DdlKind KindOf(const DdlCommand& command);
 
 // The tables that the command makes, alters or drops, or that what it does belongs to.
 std::vector<TableName> TablesOf(const DdlCommand& command, const std::vector<DdlObject>& dropped);
+
+// That it is, or is of; a trigger, a rule or a policy that is dropped tells it by its identity.
+std::optional<TableName> TableOf(const DdlObject& object);
 
 // What the policy is asked about: the tables, with what belongs to them, that the command is of;
 // where it is of none, and of a schema's commands, each object. Without the tables above.

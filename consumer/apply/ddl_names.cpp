@@ -294,5 +294,33 @@ std::string WithSchema(const DdlCommand& command) {
   return absl::StrCat(before, QuoteIdentifier(schema), ".", text.substr(name));
 }
 
+std::optional<TableName> WholeNameAt(const DdlWords& words, size_t at) {
+  if (!words.IsName(at) || IsEscaped(words, at) || !words.IsSign(at + 1, '.') ||
+      !words.IsName(at + 2) || IsEscaped(words, at + 2)) {
+    return std::nullopt;
+  }
+  return TableName{words.NameAt(at), words.NameAt(at + 2)};
+}
+
 }  // namespace
+
+std::optional<TableName> NamedTable(const DdlCommand& command) {
+  if (command.tag != "ALTER TABLE" && command.tag != "CREATE TABLE") return std::nullopt;
+  const std::string text = WithWholeName(command);
+  const DdlWords words(text);
+  const std::optional<Place> place = FindName(command, words);
+  return place.has_value() ? WholeNameAt(words, place->name) : std::nullopt;
+}
+
+std::optional<TableName> NamedPartition(const DdlCommand& command) {
+  const DdlWords words(command.statement);
+  for (size_t i = 0; i < words.size(); ++i) {
+    const bool is_action = words.Is(i, "ATTACH") || words.Is(i, "DETACH");
+    if (words[i].depth > 0 || !is_action || !words.Is(i + 1, "PARTITION")) continue;
+    // A table may have such a name.
+    if (std::optional<TableName> found = WholeNameAt(words, i + 2); found.has_value()) return found;
+  }
+  return std::nullopt;
+}
+
 }  // namespace towline

@@ -19,6 +19,13 @@ namespace towline {
 // exist. As it came where the name has a schema, or is not found.
 std::string WithWholeName(const DdlCommand& command);
 
+// The table that an ALTER TABLE is about, by the name that it had before; of CREATE TABLE PARTITION
+// OF the one above. Nothing where that cannot be read.
+std::optional<TableName> NamedTable(const DdlCommand& command);
+
+// That ATTACH or DETACH PARTITION names, likewise.
+std::optional<TableName> NamedPartition(const DdlCommand& command);
+
 // Schema and name in "schema.name", "schema.name(integer)", "schema.table.column".
 std::optional<TableName> NameInIdentity(const std::string& identity);
 

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "apply/ddl_checks.h"
 #include "apply/ddl_drops.h"
+#include "apply/ddl_names.h"
 #include "apply/ddl_references.h"
 #include "apply/ddl_text.h"
 #include "base/error.h"
@@ -56,6 +57,16 @@ std::string Label(const DdlCommand& command, const std::vector<DdlObject>& dropp
 bool IsPassing(const absl::Status& status) {
   return absl::IsAborted(status) || absl::IsUnavailable(status) || absl::IsCancelled(status) ||
          absl::IsDeadlineExceeded(status) || absl::IsResourceExhausted(status);
+}
+
+bool HasAction(const DdlCommand& command, absl::string_view action) {
+  return std::find(command.actions.begin(), command.actions.end(), action) != command.actions.end();
+}
+
+// Gives it another name.
+bool MovesTable(const DdlCommand& command) {
+  return (HasAction(command, "RENAME TABLE") || HasAction(command, "SET SCHEMA")) &&
+         command.objects.size() == 1 && command.objects.front().type == "table";
 }
 
 std::string NotCaptured(const std::string& gap) {
@@ -199,6 +210,10 @@ absl::StatusOr<DdlRunner::MaybeRefusal> DdlRunner::DecideAndRun(Running* running
     running->reason = decided.reason;
     return MaybeRefusal();
   }
+  if (circumstances.move == DdlMove::kLeaves) {
+    running->leaves = HasAction(command, "DETACH PARTITION") ? NamedPartition(command)
+                                                             : command.objects.front().table;
+  }
   running->is_approved = running->decision == "approve" && command.gap.empty();
   if (decided.action == DdlAction::kHold && !running->is_approved) {
     return Refusal{decided.reason, decided.waits};
@@ -221,8 +236,7 @@ absl::StatusOr<DdlRunner::MaybeRefusal> DdlRunner::DecideAndRun(Running* running
     TOWLINE_ASSIGN_OR_RETURN(MaybeRefusal refusal, Empty(*running));
     if (refusal.has_value()) return refusal;
   }
-  const bool renames_schema = std::find(command.actions.begin(), command.actions.end(),
-                                        "RENAME SCHEMA") != command.actions.end();
+  const bool renames_schema = HasAction(command, "RENAME SCHEMA");
   std::map<std::string, std::string> schemas;
   if (renames_schema) {
     TOWLINE_ASSIGN_OR_RETURN(schemas, ReadSchemas());
@@ -364,11 +378,9 @@ absl::Status DdlRunner::HoldOrPark(Running* running, const Refusal& refusal) {
     TOWLINE_RETURN_IF_ERROR(connection_->Exec("ROLLBACK TO SAVEPOINT towline_ddl").status());
   }
   // Of what a gap hides nobody knows which tables it is about; a schema's are all under new names.
-  const std::vector<std::string>& actions = running->command.actions;
-  const bool is_known =
-      running->drop_gap.empty() &&
-      std::find(actions.begin(), actions.end(), "RENAME SCHEMA") == actions.end() &&
-      (!running->command.objects.empty() || !running->dropped.empty());
+  const bool is_known = running->drop_gap.empty() &&
+                        !HasAction(running->command, "RENAME SCHEMA") &&
+                        (!running->command.objects.empty() || !running->dropped.empty());
   TOWLINE_ASSIGN_OR_RETURN(DdlCircumstances circumstances, LookAround(*running));
   // Rows that the same transaction has written to other tables since (a trigger for events of the
   // user's) would go with it.
@@ -461,6 +473,9 @@ absl::Status DdlRunner::NoteTables(const Running& running) {
       writer_->ExpectTable(object.oid);
     }
   }
+  if (running.leaves.has_value() && running.fate == Fate::kApplied) {
+    TOWLINE_RETURN_IF_ERROR(ForgetLeft(*running.leaves));
+  }
   if (running.fate != Fate::kParked) return absl::OkStatus();
   for (const FailedTable& table : TablesToPark(command, running.dropped)) {
     TOWLINE_RETURN_IF_ERROR(ParkTable(table, /*with_below=*/command.tag == "ALTER TABLE"));
@@ -469,6 +484,25 @@ absl::Status DdlRunner::NoteTables(const Running& running) {
   for (const auto& [oid, name] : running.rewritten) {
     if (name.name.empty() || parked_.NameOf(oid).has_value()) continue;
     TOWLINE_RETURN_IF_ERROR(ParkTable({name, oid}, /*with_below=*/false));
+  }
+  return absl::OkStatus();
+}
+
+// It stays here as it is, with those below it that nothing else selects.
+absl::Status DdlRunner::ForgetLeft(const TableName& table) {
+  TOWLINE_ASSIGN_OR_RETURN(
+      Result below, connection_->Query(kBelowSql, {{QuoteQualified(table.schema, table.name)}}));
+  std::vector<TableName> left = {table};
+  for (int row = 0; row < below.row_count(); ++row) {
+    left.push_back({below.GetString(row, 0), below.GetString(row, 1)});
+  }
+  for (const TableName& name : left) {
+    TOWLINE_ASSIGN_OR_RETURN(const bool is_selected, selection_.IsSelected(name));
+    if (is_selected) continue;
+    TOWLINE_RETURN_IF_ERROR(writer_->ForgetTable(name));
+    parked_.Remove(name);
+    LogInfo("a table leaves the selection, and stays as it is",
+            {{"table", QuoteQualified(name.schema, name.name)}});
   }
   return absl::OkStatus();
 }
@@ -509,31 +543,88 @@ absl::StatusOr<DdlCircumstances> DdlRunner::LookAround(const Running& running) {
   found.misses_drops = !running.drop_gap.empty();
   found.dropped = running.dropped;
   int parked_count = 0;
-  for (const TableName& table : TablesOf(running.command, running.dropped)) {
-    TOWLINE_ASSIGN_OR_RETURN(bool is_selected, selection_.IsSelected(table));
+  TOWLINE_ASSIGN_OR_RETURN(const std::vector<DdlObject> dropped, DroppedWithTables(running));
+  for (const TableName& table : TablesOf(running.command, dropped)) {
+    TOWLINE_ASSIGN_OR_RETURN(std::vector<TableName> names, NamesBehind(running.command, table));
+    TOWLINE_ASSIGN_OR_RETURN(bool is_selected, selection_.AreSelected(names));
     ++(is_selected ? found.selected_tables : found.other_tables);
     parked_count += IsOut(table) ? 1 : 0;
     TOWLINE_ASSIGN_OR_RETURN(bool has_own_rules, selection_.HasOwnRules(table));
     found.has_own_rules |= has_own_rules;
   }
-  TOWLINE_ASSIGN_OR_RETURN(found.subjects, ReadSubjects(running));
   found.all_parked = parked_count > 0 && parked_count == found.selected_tables + found.other_tables;
+  TOWLINE_ASSIGN_OR_RETURN(found.move, MoveOf(running.command));
+  // It is of that one table.
+  if (found.move != DdlMove::kNone) {
+    found.selected_tables = 1;
+    found.other_tables = 0;
+  }
+  TOWLINE_ASSIGN_OR_RETURN(found.subjects, ReadSubjects(running));
   return found;
+}
+
+absl::StatusOr<std::vector<TableName>> DdlRunner::NamesBehind(const DdlCommand& command,
+                                                              const TableName& table) {
+  std::vector<TableName> names = {table};
+  if (selection_.selects_all()) return names;
+  std::optional<TableName> other;
+  const bool makes = command.tag == "CREATE TABLE";
+  if (makes || MovesTable(command)) other = NamedTable(command);
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<TableName> above,
+                           selection_.TablesAbove(other.value_or(table)));
+  if (makes && other.has_value()) names.push_back(*other);
+  names.insert(names.end(), above.begin(), above.end());
+  return names;
+}
+
+absl::StatusOr<DdlMove> DdlRunner::MoveOf(const DdlCommand& command) {
+  const bool attaches = HasAction(command, "ATTACH PARTITION");
+  const bool detaches = HasAction(command, "DETACH PARTITION");
+  if (selection_.selects_all() || !(attaches || detaches || MovesTable(command))) {
+    return DdlMove::kNone;
+  }
+  const std::optional<TableName> named = NamedTable(command);
+  const std::optional<TableName> before = attaches || detaches ? NamedPartition(command) : named;
+  if (!named.has_value() || !before.has_value()) return DdlMove::kUnknown;
+  std::vector<TableName> behind = {*before};
+  if (attaches) {
+    TOWLINE_ASSIGN_OR_RETURN(std::vector<TableName> above, selection_.TablesAbove(*named));
+    behind.push_back(*named);
+    behind.insert(behind.end(), above.begin(), above.end());
+  } else if (!detaches) {
+    TOWLINE_ASSIGN_OR_RETURN(behind, NamesBehind(command, command.objects.front().table));
+  }
+  TOWLINE_ASSIGN_OR_RETURN(const bool was_selected, selection_.IsSelected(*before));
+  TOWLINE_ASSIGN_OR_RETURN(const bool is_selected, selection_.AreSelected(behind));
+  TOWLINE_ASSIGN_OR_RETURN(const bool is_named_selected, selection_.IsSelected(*named));
+  if (!was_selected && !is_selected) return DdlMove::kNone;
+  if (attaches && was_selected && !is_named_selected) return DdlMove::kApart;
+  if (!was_selected) return DdlMove::kEnters;
+  return is_selected ? DdlMove::kStays : DdlMove::kLeaves;
+}
+
+absl::StatusOr<std::vector<DdlObject>> DdlRunner::DroppedWithTables(const Running& running) {
+  std::vector<DdlObject> dropped = running.dropped;
+  for (DdlObject& object : dropped) {
+    if (!object.table.name.empty()) continue;
+    if (object.type == "index") {
+      TOWLINE_ASSIGN_OR_RETURN(object.table, selection_.TableOfIndex(object.identity));
+    } else {
+      object.table = TableOf(object).value_or(TableName());
+    }
+  }
+  return dropped;
 }
 
 absl::StatusOr<std::vector<DdlSubject>> DdlRunner::ReadSubjects(const Running& running) {
   if (!policy_.GoesBySubject()) return std::vector<DdlSubject>();
-  // Of an index that is dropped the source does not tell the table.
-  std::vector<DdlObject> dropped = running.dropped;
-  for (DdlObject& object : dropped) {
-    if (object.type != "index" || !object.table.name.empty()) continue;
-    TOWLINE_ASSIGN_OR_RETURN(object.table, selection_.TableOfIndex(object.identity));
-  }
+  TOWLINE_ASSIGN_OR_RETURN(const std::vector<DdlObject> dropped, DroppedWithTables(running));
   std::vector<DdlSubject> subjects;
   for (DdlSubject& subject : SubjectsOf(running.command, dropped)) {
     if (!subject.tables.empty()) {
       const TableName table = subject.tables.front();
-      TOWLINE_ASSIGN_OR_RETURN(bool is_selected, selection_.IsSelected(table));
+      TOWLINE_ASSIGN_OR_RETURN(std::vector<TableName> names, NamesBehind(running.command, table));
+      TOWLINE_ASSIGN_OR_RETURN(bool is_selected, selection_.AreSelected(names));
       if (!is_selected) continue;
       TOWLINE_ASSIGN_OR_RETURN(std::vector<TableName> above, selection_.TablesAbove(table));
       subject.tables.insert(subject.tables.end(), above.begin(), above.end());

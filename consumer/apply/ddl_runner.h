@@ -94,6 +94,7 @@ class DdlRunner {
     std::set<std::string> references;  // of those, before the command
     std::map<Oid, TableName> rewritten;  // whose rows come; a materialized view: no name
     std::set<TableName> unmade;          // tables of CREATE TABLE AS that is not run
+    std::optional<TableName> leaves;     // the selection, by its name behind the command
   };
 
   // Why a command is not run.
@@ -129,6 +130,13 @@ class DdlRunner {
   absl::Status NoteTables(const Running& running);
   absl::StatusOr<DdlCircumstances> LookAround(const Running& running);
   absl::StatusOr<std::vector<DdlSubject>> ReadSubjects(const Running& running);
+  // A table's own name and those above it, as they are behind the command.
+  absl::StatusOr<std::vector<TableName>> NamesBehind(const DdlCommand& command,
+                                                     const TableName& table);
+  absl::StatusOr<DdlMove> MoveOf(const DdlCommand& command);
+  // What is dropped of a table that the source does not tell.
+  absl::StatusOr<std::vector<DdlObject>> DroppedWithTables(const Running& running);
+  absl::Status ForgetLeft(const TableName& table);
   // Its rows are none that the stream has brought.
   bool IsOut(const TableName& table) const;
   bool MayPark() const { return may_park_ != nullptr && may_park_->load(); }

@@ -35,9 +35,23 @@ DdlSelection::DdlSelection(Connection* connection, const TargetPolicies* policie
                    std::all_of(exclude_.begin(), exclude_.end(), IsOfOwnSchema)) {}
 
 absl::StatusOr<bool> DdlSelection::IsSelected(const TableName& table) {
-  TOWLINE_ASSIGN_OR_RETURN(bool is_excluded, Matches(table, exclude_));
-  if (is_excluded || include_.empty()) return !is_excluded;
-  return Matches(table, include_);
+  std::vector<TableName> names = {table};
+  if (!selects_all_) {
+    TOWLINE_ASSIGN_OR_RETURN(std::vector<TableName> above, TablesAbove(table));
+    names.insert(names.end(), above.begin(), above.end());
+  }
+  return AreSelected(names);
+}
+
+absl::StatusOr<bool> DdlSelection::AreSelected(const std::vector<TableName>& names) {
+  bool is_included = include_.empty();
+  for (const TableName& name : names) {
+    TOWLINE_ASSIGN_OR_RETURN(const bool is_excluded, Matches(name, exclude_));
+    if (is_excluded) return false;
+    if (is_included) continue;
+    TOWLINE_ASSIGN_OR_RETURN(is_included, Matches(name, include_));
+  }
+  return is_included;
 }
 
 // Partitions of the destination follow the rule of a table above them.

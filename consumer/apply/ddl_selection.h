@@ -21,7 +21,11 @@ class DdlSelection {
   // All tables but Towline's own, which are no part of the user's schema.
   bool selects_all() const { return selects_all_; }
   bool has_rules() const { return !policies_->rules.empty(); }
+  // By its name or that of a table above it, as rows are: who names a partitioned table means its
+  // partitions.
   absl::StatusOr<bool> IsSelected(const TableName& table);
+  // Of one that has these names, its own and those of the tables above it.
+  absl::StatusOr<bool> AreSelected(const std::vector<TableName>& names);
   // In a partition tree of the destination, the nearest first.
   absl::StatusOr<std::vector<TableName>> TablesAbove(const TableName& table);
   // `index`: quoted, with schema. No name: it is not at the destination.

@@ -234,6 +234,8 @@ def marker(source_uri):
     connection.autocommit = True
     try:
         with connection.cursor() as cursor:
+            # Nobody else may flush it: a server whose clock was set back leaves that for as long as it was ahead.
+            cursor.execute("SET synchronous_commit = on")
             cursor.execute("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn")
             target = int(cursor.fetchone()[0])
             cursor.execute("SELECT pg_logical_emit_message(true, 'test marker', '')")

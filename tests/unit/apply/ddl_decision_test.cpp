@@ -163,16 +163,37 @@ TEST(DdlDecisionTest, WhatIsNotSupportedIsHeldByName) {
 }
 
 TEST(DdlDecisionTest, WhatMovesRowsBetweenTablesGoesWhereAllAreSelectedAlike) {
-  DdlCircumstances by_patterns = OfSelected();
-  by_patterns.selects_all = false;
   DdlCircumstances with_rules = OfSelected();
   with_rules.has_rules = true;
   for (const char* action : {"ATTACH PARTITION", "DETACH PARTITION", "INHERIT", "RENAME SCHEMA"}) {
     const DdlCommand command = Command("ALTER TABLE", {action});
     EXPECT_EQ(Decide(command, On(), OfSelected()).action, DdlAction::kApply) << action;
-    EXPECT_THAT(Decide(command, On(), by_patterns).reason, HasSubstr(action));
     EXPECT_THAT(Decide(command, On(), with_rules).reason, HasSubstr("rules"));
   }
+}
+
+TEST(DdlDecisionTest, WhatBecomesOfTheSelectionByACommandThatMoves) {
+  const std::pair<DdlMove, const char*> moves[] = {
+      {DdlMove::kNone, ""},
+      {DdlMove::kStays, ""},
+      {DdlMove::kLeaves, ""},
+      {DdlMove::kEnters, "comes into the selection with its rows"},
+      {DdlMove::kApart, "a partition of one that is not selected"},
+      {DdlMove::kUnknown, "cannot be told"}};
+  for (const auto& [move, why] : moves) {
+    for (const char* action : {"ATTACH PARTITION", "DETACH PARTITION", "INHERIT", "RENAME TABLE"}) {
+      DdlCircumstances circumstances = OfSelected();
+      circumstances.selects_all = false;
+      circumstances.move = move;
+      const DdlDecision decided = Decide(Command("ALTER TABLE", {action}), On(), circumstances);
+      EXPECT_THAT(decided.reason, HasSubstr(why));
+      EXPECT_EQ(decided.action, *why == '\0' ? DdlAction::kApply : DdlAction::kHold) << action;
+    }
+  }
+  DdlCircumstances by_patterns = OfSelected();
+  by_patterns.selects_all = false;
+  const DdlDecision schema = Decide(Command("ALTER SCHEMA", {"RENAME SCHEMA"}), On(), by_patterns);
+  EXPECT_THAT(schema.reason, HasSubstr("RENAME SCHEMA"));
 }
 
 TEST(DdlDecisionTest, TablesWithoutACommandAreParkedIfTheirRowsNeedIt) {
@@ -211,11 +232,6 @@ TEST(DdlDecisionTest, SelectionByPatterns) {
   EXPECT_EQ(Decide(Command("DROP TABLE"), On(), circumstances).action, DdlAction::kApply);
   circumstances.other_tables = 0;
   EXPECT_EQ(Decide(Command("DROP TABLE"), On(), circumstances).action, DdlAction::kApply);
-  EXPECT_EQ(Decide(Command("ALTER TABLE", {"RENAME TABLE"}), On(), circumstances).action,
-            DdlAction::kHold);
-  circumstances.selects_all = true;
-  EXPECT_EQ(Decide(Command("ALTER TABLE", {"RENAME TABLE"}), On(), circumstances).action,
-            DdlAction::kApply);
 }
 
 TEST(DdlDecisionTest, ColumnsThatACascadeTakesAreOfNoTableThatIsNamed) {
@@ -247,7 +263,7 @@ TEST(DdlDecisionTest, RewritesOfTablesWithRulesAreHeld) {
   EXPECT_EQ(Decide(rewrite, On(), circumstances).action, DdlAction::kHold);
 }
 
-TEST(DdlDecisionTest, WhatBringsRowsIsHeldWithPatternsAndRules) {
+TEST(DdlDecisionTest, WhatBringsRowsIsHeldWithRules) {
   DdlCommand rewrite = Command("ALTER TABLE", {"ALTER COLUMN TYPE"});
   rewrite.phase = DdlPhase::kRewrite;
   DdlCommand fill = Command("ALTER TABLE", {"ADD COLUMN"});
@@ -258,7 +274,7 @@ TEST(DdlDecisionTest, WhatBringsRowsIsHeldWithPatternsAndRules) {
   with_rules.has_rules = true;
   for (const DdlCommand& command : {rewrite, fill}) {
     EXPECT_EQ(Decide(command, On(), OfSelected()).action, DdlAction::kApply);
-    EXPECT_EQ(Decide(command, On(), by_patterns).action, DdlAction::kHold);
+    EXPECT_EQ(Decide(command, On(), by_patterns).action, DdlAction::kApply);
     EXPECT_EQ(Decide(command, On(), with_rules).action, DdlAction::kHold);
   }
 }

@@ -213,5 +213,44 @@ TEST(DdlNamesTest, WhatHasASchemaOrCannotBeToldStays) {
       "CREATE VIEW v AS SELECT FROM t");
 }
 
+TEST(DdlNamesTest, TheTableThatIsNamed) {
+  const TableName t{"s", "t"};
+  const std::vector<std::string> renamed = {"RENAME TABLE"};
+  EXPECT_EQ(NamedTable(Command("ALTER TABLE", "ALTER TABLE t RENAME TO u", Table("u"), renamed)),
+            t);
+  EXPECT_EQ(NamedTable(Command("ALTER TABLE", "ALTER TABLE IF EXISTS ONLY t RENAME TO \"U\"",
+                               Table("U"), renamed)),
+            t);
+  EXPECT_EQ(
+      NamedTable(Command("ALTER TABLE", "ALTER TABLE r.\"T\" RENAME TO u", Table("u"), renamed)),
+      (TableName{"r", "T"}));
+  DdlCommand moved = Command("ALTER TABLE", "ALTER TABLE t SET SCHEMA s", Table(), {"SET SCHEMA"});
+  EXPECT_EQ(NamedTable(moved), std::nullopt);  // the objects tell where it is now
+  moved.named_schema = "r";
+  EXPECT_EQ(NamedTable(moved), (TableName{"r", "t"}));
+  DdlCommand made = Command("CREATE TABLE", "CREATE TABLE p PARTITION OF t DEFAULT", Table("p"));
+  made.named_schema = "s";
+  EXPECT_EQ(NamedTable(made), t);
+  made.statement = "CREATE TABLE t (id int)";
+  EXPECT_EQ(NamedTable(made), std::nullopt);
+  EXPECT_EQ(NamedTable(Command("ALTER TABLE", "ALTER TABLE s.U&\"!0074\" UESCAPE '!' RENAME TO u",
+                               Table("u"), renamed)),
+            std::nullopt);
+  EXPECT_EQ(NamedTable(Command("ALTER INDEX", "ALTER INDEX s.t RENAME TO u", Table("u"), renamed)),
+            std::nullopt);
+}
+
+TEST(DdlNamesTest, ThePartitionThatIsNamed) {
+  auto named = [](const char* statement) {
+    return NamedPartition(Command("ALTER TABLE", statement, Table()));
+  };
+  const TableName p{"s", "p"};
+  EXPECT_EQ(named("ALTER TABLE t ATTACH PARTITION s.p FOR VALUES IN (1)"), p);
+  EXPECT_EQ(named("alter table attach detach partition \"s\".\"p\" concurrently"), p);
+  EXPECT_EQ(named("ALTER TABLE t DETACH PARTITION p"), std::nullopt);
+  EXPECT_EQ(named("ALTER TABLE t DETACH PARTITION s.U&\"p\""), std::nullopt);
+  EXPECT_EQ(named("ALTER TABLE t ADD attach int"), std::nullopt);
+}
+
 }  // namespace
 }  // namespace towline
