@@ -67,13 +67,18 @@ std::string WhyNotSupported(const DdlCommand& command, const DdlCircumstances& c
     return "RENAME SCHEMA, and tables are selected by patterns: rows may come into the selection "
            "or leave it";
   }
-  static constexpr std::array<absl::string_view, 5> kFamilyActions = {
-      "ATTACH PARTITION", "DETACH PARTITION", "INHERIT", "NO INHERIT", "RENAME SCHEMA"};
+  if (HasAction(command, "RENAME SCHEMA") && circumstances.has_rules) {
+    return "RENAME SCHEMA, and tables of the task have rules (where, columns, operations), which "
+           "go "
+           "by names";
+  }
+  static constexpr std::array<absl::string_view, 4> kFamilyActions = {
+      "ATTACH PARTITION", "DETACH PARTITION", "INHERIT", "NO INHERIT"};
   for (absl::string_view action : kFamilyActions) {
-    if (HasAction(command, action) && circumstances.has_rules) {
+    if (HasAction(command, action) && circumstances.has_table_rules) {
       return absl::StrCat(action,
-                          ", and tables of the task have rules (where, columns, "
-                          "operations), which go by names and partitions");
+                          " of tables with rules (where, columns, operations), which go by names "
+                          "and partitions");
     }
   }
   switch (circumstances.move) {
@@ -97,8 +102,8 @@ std::string WhyNotSupported(const DdlCommand& command, const DdlCircumstances& c
            "is renamed or rewritten";
   }
   const bool brings_rows = command.phase == DdlPhase::kRewrite || !command.fills.empty();
-  if (brings_rows && circumstances.has_rules) {
-    return "it writes rows anew, and tables of the task have rules (where, columns, operations)";
+  if (brings_rows && circumstances.has_table_rules) {
+    return "it writes rows of a table anew that has a rule (where, columns, operations)";
   }
   if (command.tag == "DROP OWNED" && !circumstances.selects_all) {
     return "it drops all that a role owns, and tables are selected by patterns";

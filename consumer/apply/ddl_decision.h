@@ -35,9 +35,11 @@ struct DdlCircumstances {
   int selected_tables = 0;        // of those that the command names
   int other_tables = 0;           // of those, not selected
   bool has_own_rules = false;     // a table has a rule, or rows of its own (existing: append)
-  bool has_rules = false;         // some table of the task has a rule
-  bool all_parked = false;        // of the tables that it names
-  bool misses_drops = false;      // what the command has dropped is not known whole
+  // Of those, the partition that it names and those below that, or columns that it fills.
+  bool has_table_rules = false;
+  bool has_rules = false;     // some table of the task has one
+  bool all_parked = false;    // of the tables that it names
+  bool misses_drops = false;  // what the command has dropped is not known whole
   std::vector<DdlObject> dropped;
   // What it is about, where the policy goes by tables or schemas; none: it is the task's.
   std::vector<DdlSubject> subjects;

@@ -425,11 +425,8 @@ absl::Status DdlRunner::ParkTable(const FailedTable& table, bool with_below) {
   TOWLINE_ASSIGN_OR_RETURN(bool is_selected, selection_.IsSelected(table.name));
   if (is_selected) TOWLINE_RETURN_IF_ERROR(parked_.Add(table));
   if (!with_below) return absl::OkStatus();
-  TOWLINE_ASSIGN_OR_RETURN(
-      Result below,
-      connection_->Query(kBelowSql, {{QuoteQualified(table.name.schema, table.name.name)}}));
-  for (int row = 0; row < below.row_count(); ++row) {
-    const TableName name{below.GetString(row, 0), below.GetString(row, 1)};
+  TOWLINE_ASSIGN_OR_RETURN(const std::vector<TableName> below, ReadBelow(table.name));
+  for (const TableName& name : below) {
     TOWLINE_ASSIGN_OR_RETURN(is_selected, selection_.IsSelected(name));
     if (!is_selected || parked_.Contains(name)) continue;
     TOWLINE_RETURN_IF_ERROR(parked_.Add({name, writer_->SourceOidOf(name)}));
@@ -490,12 +487,8 @@ absl::Status DdlRunner::NoteTables(const Running& running) {
 
 // It stays here as it is, with those below it that nothing else selects.
 absl::Status DdlRunner::ForgetLeft(const TableName& table) {
-  TOWLINE_ASSIGN_OR_RETURN(
-      Result below, connection_->Query(kBelowSql, {{QuoteQualified(table.schema, table.name)}}));
-  std::vector<TableName> left = {table};
-  for (int row = 0; row < below.row_count(); ++row) {
-    left.push_back({below.GetString(row, 0), below.GetString(row, 1)});
-  }
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<TableName> left, ReadBelow(table));
+  left.push_back(table);
   for (const TableName& name : left) {
     TOWLINE_ASSIGN_OR_RETURN(const bool is_selected, selection_.IsSelected(name));
     if (is_selected) continue;
@@ -550,8 +543,12 @@ absl::StatusOr<DdlCircumstances> DdlRunner::LookAround(const Running& running) {
     ++(is_selected ? found.selected_tables : found.other_tables);
     parked_count += IsOut(table) ? 1 : 0;
     TOWLINE_ASSIGN_OR_RETURN(bool has_own_rules, selection_.HasOwnRules(table));
+    TOWLINE_ASSIGN_OR_RETURN(bool has_rule, selection_.HasRule(table));
     found.has_own_rules |= has_own_rules;
+    found.has_table_rules |= has_rule;
   }
+  TOWLINE_ASSIGN_OR_RETURN(const bool others_have_rules, OthersHaveRules(running.command));
+  found.has_table_rules |= others_have_rules;
   found.all_parked = parked_count > 0 && parked_count == found.selected_tables + found.other_tables;
   TOWLINE_ASSIGN_OR_RETURN(found.move, MoveOf(running.command));
   // It is of that one table.
@@ -601,6 +598,34 @@ absl::StatusOr<DdlMove> DdlRunner::MoveOf(const DdlCommand& command) {
   if (attaches && was_selected && !is_named_selected) return DdlMove::kApart;
   if (!was_selected) return DdlMove::kEnters;
   return is_selected ? DdlMove::kStays : DdlMove::kLeaves;
+}
+
+absl::StatusOr<bool> DdlRunner::OthersHaveRules(const DdlCommand& command) {
+  if (!selection_.has_rules()) return false;
+  std::vector<TableName> tables;
+  for (const DdlFill& fill : command.fills) tables.push_back(fill.table);
+  if (HasAction(command, "ATTACH PARTITION") || HasAction(command, "DETACH PARTITION")) {
+    const std::optional<TableName> partition = NamedPartition(command);
+    if (!partition.has_value()) return true;
+    TOWLINE_ASSIGN_OR_RETURN(std::vector<TableName> below, ReadBelow(*partition));
+    tables.push_back(*partition);
+    tables.insert(tables.end(), below.begin(), below.end());
+  }
+  for (const TableName& table : tables) {
+    TOWLINE_ASSIGN_OR_RETURN(const bool has_rule, selection_.HasRule(table));
+    if (has_rule) return true;
+  }
+  return false;
+}
+
+absl::StatusOr<std::vector<TableName>> DdlRunner::ReadBelow(const TableName& table) {
+  TOWLINE_ASSIGN_OR_RETURN(
+      Result rows, connection_->Query(kBelowSql, {{QuoteQualified(table.schema, table.name)}}));
+  std::vector<TableName> below;
+  for (int row = 0; row < rows.row_count(); ++row) {
+    below.push_back({rows.GetString(row, 0), rows.GetString(row, 1)});
+  }
+  return below;
 }
 
 absl::StatusOr<std::vector<DdlObject>> DdlRunner::DroppedWithTables(const Running& running) {

@@ -134,8 +134,12 @@ class DdlRunner {
   absl::StatusOr<std::vector<TableName>> NamesBehind(const DdlCommand& command,
                                                      const TableName& table);
   absl::StatusOr<DdlMove> MoveOf(const DdlCommand& command);
+  // Of tables besides those that it is said to be about.
+  absl::StatusOr<bool> OthersHaveRules(const DdlCommand& command);
   // What is dropped of a table that the source does not tell.
   absl::StatusOr<std::vector<DdlObject>> DroppedWithTables(const Running& running);
+  // Partitions and children, at the destination.
+  absl::StatusOr<std::vector<TableName>> ReadBelow(const TableName& table);
   absl::Status ForgetLeft(const TableName& table);
   // Its rows are none that the stream has brought.
   bool IsOut(const TableName& table) const;

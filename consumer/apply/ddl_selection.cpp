@@ -54,14 +54,24 @@ absl::StatusOr<bool> DdlSelection::AreSelected(const std::vector<TableName>& nam
   return is_included;
 }
 
-// Partitions of the destination follow the rule of a table above them.
+absl::StatusOr<bool> DdlSelection::HasRule(const TableName& table) {
+  if (policies_->rules.empty()) return false;
+  return AnyOfAbove(table,
+                    [this](const TableName& name) { return policies_->rules.contains(name); });
+}
+
 absl::StatusOr<bool> DdlSelection::HasOwnRules(const TableName& table) {
+  TOWLINE_ASSIGN_OR_RETURN(const bool has_rule, HasRule(table));
   const std::vector<TableName>& appended = policies_->append_tables;
-  if (policies_->rules.empty() && appended.empty()) return false;
-  auto is_named = [&](const TableName& name) {
-    return policies_->rules.contains(name) ||
-           std::find(appended.begin(), appended.end(), name) != appended.end();
-  };
+  if (has_rule || appended.empty()) return has_rule;
+  return AnyOfAbove(table, [&](const TableName& name) {
+    return std::find(appended.begin(), appended.end(), name) != appended.end();
+  });
+}
+
+// Partitions of the destination follow what is said of a table above them.
+template <typename Predicate>
+absl::StatusOr<bool> DdlSelection::AnyOfAbove(const TableName& table, Predicate is_named) {
   if (is_named(table)) return true;
   TOWLINE_ASSIGN_OR_RETURN(std::vector<TableName> above, TablesAbove(table));
   return std::any_of(above.begin(), above.end(), is_named);

@@ -30,10 +30,14 @@ class DdlSelection {
   absl::StatusOr<std::vector<TableName>> TablesAbove(const TableName& table);
   // `index`: quoted, with schema. No name: it is not at the destination.
   absl::StatusOr<TableName> TableOfIndex(const std::string& index);
-  // A rule, or rows of its own (existing: append), also by a table above it.
+  // Also by a table above it.
+  absl::StatusOr<bool> HasRule(const TableName& table);
+  // That, or rows of its own (existing: append).
   absl::StatusOr<bool> HasOwnRules(const TableName& table);
 
  private:
+  template <typename Predicate>
+  absl::StatusOr<bool> AnyOfAbove(const TableName& table, Predicate is_named);
   absl::StatusOr<bool> Matches(const TableName& table, const std::vector<TablePattern>& patterns);
 
   Connection* connection_;

@@ -3,6 +3,7 @@ import pytest
 
 from support.schema_changes import APPLY, captured, ddl, history  # noqa: F401 (a fixture)
 from support.waiting import wait_until
+from test_table_rules import configure
 
 
 @pytest.fixture
@@ -171,3 +172,20 @@ def test_what_belongs_to_tables_is_dropped_with_them_only(towline, events, desti
     assert destination.query(left) == [(1, 0, 0, 0)]
     assert destination.value("SELECT to_regclass('other_i') IS NOT NULL")
     assert towline.stop() == 0
+
+
+def test_a_rule_holds_what_is_of_its_table_only(towline, events, destination):
+    events.execute("CREATE TABLE apr (LIKE events INCLUDING ALL); ALTER TABLE other REPLICA IDENTITY FULL")
+    configure(towline, {"public.other": {"where": "id > 5"}}, ddl="apply")
+    towline.start().wait_for_state("streaming")
+    for change in ("ALTER TABLE t ALTER COLUMN n TYPE numeric USING n + random(), ADD COLUMN at timestamptz DEFAULT now()",
+                   "ALTER TABLE events ATTACH PARTITION apr FOR VALUES FROM ('2026-04-01') TO ('2026-05-01')",
+                   "ALTER TABLE events DETACH PARTITION p1; ALTER TABLE t RENAME TO t2",
+                   "ALTER TABLE other ADD COLUMN w int; INSERT INTO other VALUES (60, 'x', 1), (-5, 'x', 2)"):
+        events.execute(change)
+    assert_same(towline, events, destination, "t2", "events", "p1")
+    assert destination.query("SELECT id, w FROM other WHERE w IS NOT NULL OR id < 7 ORDER BY id") == [(6, None), (60, 1)]
+    assert fates(destination) == ["applied"] * 5
+    events.execute("ALTER TABLE other ADD COLUMN at timestamptz DEFAULT now()")
+    assert towline.wait_exit() == 4
+    assert "it writes rows of a table anew that has a rule" in towline.output()

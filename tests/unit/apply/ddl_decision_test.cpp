@@ -165,11 +165,16 @@ TEST(DdlDecisionTest, WhatIsNotSupportedIsHeldByName) {
 TEST(DdlDecisionTest, WhatMovesRowsBetweenTablesGoesWhereAllAreSelectedAlike) {
   DdlCircumstances with_rules = OfSelected();
   with_rules.has_rules = true;
-  for (const char* action : {"ATTACH PARTITION", "DETACH PARTITION", "INHERIT", "RENAME SCHEMA"}) {
+  DdlCircumstances of_rules = with_rules;
+  of_rules.has_table_rules = true;
+  for (const char* action : {"ATTACH PARTITION", "DETACH PARTITION", "INHERIT", "NO INHERIT"}) {
     const DdlCommand command = Command("ALTER TABLE", {action});
-    EXPECT_EQ(Decide(command, On(), OfSelected()).action, DdlAction::kApply) << action;
-    EXPECT_THAT(Decide(command, On(), with_rules).reason, HasSubstr("rules"));
+    EXPECT_EQ(Decide(command, On(), with_rules).action, DdlAction::kApply) << action;
+    EXPECT_THAT(Decide(command, On(), of_rules).reason, HasSubstr("rules"));
   }
+  const DdlCommand schema = Command("ALTER SCHEMA", {"RENAME SCHEMA"});
+  EXPECT_EQ(Decide(schema, On(), OfSelected()).action, DdlAction::kApply);
+  EXPECT_THAT(Decide(schema, On(), with_rules).reason, HasSubstr("rules"));
 }
 
 TEST(DdlDecisionTest, WhatBecomesOfTheSelectionByACommandThatMoves) {
@@ -272,10 +277,13 @@ TEST(DdlDecisionTest, WhatBringsRowsIsHeldWithRules) {
   by_patterns.selects_all = false;
   DdlCircumstances with_rules = OfSelected();
   with_rules.has_rules = true;
+  DdlCircumstances of_rules = with_rules;
+  of_rules.has_table_rules = true;
   for (const DdlCommand& command : {rewrite, fill}) {
     EXPECT_EQ(Decide(command, On(), OfSelected()).action, DdlAction::kApply);
     EXPECT_EQ(Decide(command, On(), by_patterns).action, DdlAction::kApply);
-    EXPECT_EQ(Decide(command, On(), with_rules).action, DdlAction::kHold);
+    EXPECT_EQ(Decide(command, On(), with_rules).action, DdlAction::kApply);
+    EXPECT_EQ(Decide(command, On(), of_rules).action, DdlAction::kHold);
   }
 }
 
