@@ -83,6 +83,7 @@ std::string WhyNotSupported(const DdlCommand& command, const DdlCircumstances& c
   }
   switch (circumstances.move) {
     case DdlMove::kNone:
+    case DdlMove::kOutside:
     case DdlMove::kStays:
     case DdlMove::kLeaves:
       break;

@@ -20,7 +20,8 @@ struct DdlDecision {
 // What a command that gives a table another name, or puts it below or beside others, does to its
 // place in the selection.
 enum class DdlMove {
-  kNone,     // it is no such command, or of tables that are not selected
+  kNone,     // it is no such command
+  kOutside,  // selected neither before nor behind it
   kStays,    // selected before and behind it
   kLeaves,   // it is not selected any more
   kEnters,   // with its rows

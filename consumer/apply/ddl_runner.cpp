@@ -553,8 +553,8 @@ absl::StatusOr<DdlCircumstances> DdlRunner::LookAround(const Running& running) {
   TOWLINE_ASSIGN_OR_RETURN(found.move, MoveOf(running.command));
   // It is of that one table.
   if (found.move != DdlMove::kNone) {
-    found.selected_tables = 1;
-    found.other_tables = 0;
+    found.selected_tables = found.move == DdlMove::kOutside ? 0 : 1;
+    found.other_tables = 1 - found.selected_tables;
   }
   TOWLINE_ASSIGN_OR_RETURN(found.subjects, ReadSubjects(running));
   return found;
@@ -594,7 +594,7 @@ absl::StatusOr<DdlMove> DdlRunner::MoveOf(const DdlCommand& command) {
   TOWLINE_ASSIGN_OR_RETURN(const bool was_selected, selection_.IsSelected(*before));
   TOWLINE_ASSIGN_OR_RETURN(const bool is_selected, selection_.AreSelected(behind));
   TOWLINE_ASSIGN_OR_RETURN(const bool is_named_selected, selection_.IsSelected(*named));
-  if (!was_selected && !is_selected) return DdlMove::kNone;
+  if (!was_selected && !is_selected) return DdlMove::kOutside;
   if (attaches && was_selected && !is_named_selected) return DdlMove::kApart;
   if (!was_selected) return DdlMove::kEnters;
   return is_selected ? DdlMove::kStays : DdlMove::kLeaves;
