@@ -63,10 +63,6 @@ std::string WhyNotSupported(const DdlCommand& command, const DdlCircumstances& c
     return "SET TABLESPACE is not carried, and the command does more than that: tablespaces are "
            "each server's own";
   }
-  if (HasAction(command, "RENAME SCHEMA") && !circumstances.selects_all) {
-    return "RENAME SCHEMA, and tables are selected by patterns: rows may come into the selection "
-           "or leave it";
-  }
   if (HasAction(command, "RENAME SCHEMA") && circumstances.has_rules) {
     return "RENAME SCHEMA, and tables of the task have rules (where, columns, operations), which "
            "go "
@@ -130,11 +126,16 @@ std::string WhyNotTold(const DdlCommand& command, const DdlCircumstances& circum
     return absl::StrCat("the source could not capture it: ", command.gap);
   }
   if (circumstances.selects_all) return "";
+  if (HasAction(command, "RENAME SCHEMA")) {
+    return "RENAME SCHEMA, and tables are selected by patterns: rows may come into the selection "
+           "or leave it";
+  }
   if (command.tag == "DROP SCHEMA") {
     return "a schema is dropped, and tables are selected by patterns: it may hold others";
   }
-  static constexpr std::array<absl::string_view, 4> kTags = {"DROP INDEX", "DROP TRIGGER",
-                                                             "DROP POLICY", "DROP RULE"};
+  // An index that is not here is not dropped either.
+  static constexpr std::array<absl::string_view, 3> kTags = {"DROP TRIGGER", "DROP POLICY",
+                                                             "DROP RULE"};
   if (!names_tables && std::find(kTags.begin(), kTags.end(), command.tag) != kTags.end()) {
     return "tables are selected by patterns, and of which table it is cannot be told";
   }

@@ -547,9 +547,24 @@ absl::StatusOr<DdlCircumstances> DdlRunner::LookAround(const Running& running) {
     found.has_own_rules |= has_own_rules;
     found.has_table_rules |= has_rule;
   }
+  found.all_parked = parked_count > 0 && parked_count == found.selected_tables + found.other_tables;
+  // Rules go by the name that it had.
+  if (MovesTable(running.command)) {
+    const std::optional<TableName> before = NamedTable(running.command);
+    bool has_own_rules = true;
+    if (before.has_value()) {
+      TOWLINE_ASSIGN_OR_RETURN(has_own_rules, selection_.HasOwnRules(*before));
+    }
+    found.has_own_rules |= has_own_rules && selection_.has_any_rules();
+  }
+  // Nor is a command of what it names only: a table that it has rewritten has lost its rows.
+  for (const auto& [oid, table] : running.rewritten) {
+    if (table.name.empty() || running.command.phase != DdlPhase::kEnd) continue;
+    TOWLINE_ASSIGN_OR_RETURN(const bool is_selected, selection_.IsSelected(table));
+    ++(is_selected ? found.selected_tables : found.other_tables);
+  }
   TOWLINE_ASSIGN_OR_RETURN(const bool others_have_rules, OthersHaveRules(running.command));
   found.has_table_rules |= others_have_rules;
-  found.all_parked = parked_count > 0 && parked_count == found.selected_tables + found.other_tables;
   TOWLINE_ASSIGN_OR_RETURN(found.move, MoveOf(running.command));
   // It is of that one table.
   if (found.move != DdlMove::kNone) {
@@ -575,8 +590,9 @@ absl::StatusOr<std::vector<TableName>> DdlRunner::NamesBehind(const DdlCommand& 
 }
 
 absl::StatusOr<DdlMove> DdlRunner::MoveOf(const DdlCommand& command) {
-  const bool attaches = HasAction(command, "ATTACH PARTITION");
-  const bool detaches = HasAction(command, "DETACH PARTITION");
+  // Not of an index.
+  const bool attaches = command.tag == "ALTER TABLE" && HasAction(command, "ATTACH PARTITION");
+  const bool detaches = command.tag == "ALTER TABLE" && HasAction(command, "DETACH PARTITION");
   if (selection_.selects_all() || !(attaches || detaches || MovesTable(command))) {
     return DdlMove::kNone;
   }
@@ -604,7 +620,10 @@ absl::StatusOr<bool> DdlRunner::OthersHaveRules(const DdlCommand& command) {
   if (!selection_.has_rules()) return false;
   std::vector<TableName> tables;
   for (const DdlFill& fill : command.fills) tables.push_back(fill.table);
-  if (HasAction(command, "ATTACH PARTITION") || HasAction(command, "DETACH PARTITION")) {
+  const bool is_of_partition =
+      command.tag == "ALTER TABLE" &&
+      (HasAction(command, "ATTACH PARTITION") || HasAction(command, "DETACH PARTITION"));
+  if (is_of_partition) {
     const std::optional<TableName> partition = NamedPartition(command);
     if (!partition.has_value()) return true;
     TOWLINE_ASSIGN_OR_RETURN(std::vector<TableName> below, ReadBelow(*partition));

@@ -21,6 +21,8 @@ class DdlSelection {
   // All tables but Towline's own, which are no part of the user's schema.
   bool selects_all() const { return selects_all_; }
   bool has_rules() const { return !policies_->rules.empty(); }
+  // Or tables with rows of their own.
+  bool has_any_rules() const { return has_rules() || !policies_->append_tables.empty(); }
   // By its name or that of a table above it, as rows are: who names a partitioned table means its
   // partitions.
   absl::StatusOr<bool> IsSelected(const TableName& table);

@@ -197,7 +197,11 @@ TEST(DdlDecisionTest, WhatBecomesOfTheSelectionByACommandThatMoves) {
   }
   DdlCircumstances by_patterns = OfSelected();
   by_patterns.selects_all = false;
-  const DdlDecision schema = Decide(Command("ALTER SCHEMA", {"RENAME SCHEMA"}), On(), by_patterns);
+  by_patterns.selected_tables = 0;
+  DdlCommand of_schema = Command("ALTER SCHEMA", {"RENAME SCHEMA"});
+  of_schema.objects = {{2615, 1, "schema", "", "s", "s", {}}};
+  const DdlDecision schema = Decide(of_schema, On(), by_patterns);
+  EXPECT_EQ(schema.action, DdlAction::kHold);
   EXPECT_THAT(schema.reason, HasSubstr("RENAME SCHEMA"));
 }
 
@@ -301,7 +305,7 @@ TEST(DdlDecisionTest, WhatCannotBeToldToBeOfASelectedTableIsHeld) {
 
   by_patterns = {};
   by_patterns.selects_all = false;
-  for (const char* tag : {"DROP INDEX", "DROP TRIGGER", "DROP POLICY", "DROP RULE"}) {
+  for (const char* tag : {"DROP TRIGGER", "DROP POLICY", "DROP RULE"}) {
     DdlCommand drop;
     drop.tag = tag;
     by_patterns.other_tables = 0;
