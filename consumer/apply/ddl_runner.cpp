@@ -386,7 +386,11 @@ absl::Status DdlRunner::HoldOrPark(Running* running, const Refusal& refusal) {
   // user's) would go with it.
   const bool can_go_back =
       running->has_savepoint ? !running->has_rows_of_others : !running->fate.has_value();
-  const bool can_park = is_known && can_go_back;
+  // The tables that a command puts elsewhere are not those that it is said to be about.
+  const bool has_strayed = circumstances.move == DdlMove::kEnters ||
+                           circumstances.move == DdlMove::kApart ||
+                           circumstances.move == DdlMove::kUnknown;
+  const bool can_park = is_known && can_go_back && !has_strayed;
   const bool parks_at_once =
       circumstances.all_parked || (!refusal.waits && parks_refused_ && MayPark());
   if (can_park && parks_at_once) return Park(running, refusal.reason);
