@@ -17,10 +17,6 @@
 namespace towline {
 namespace {
 
-bool HasAction(const DdlCommand& command, absl::string_view action) {
-  return std::find(command.actions.begin(), command.actions.end(), action) != command.actions.end();
-}
-
 // Of all objects.
 template <typename Predicate>
 bool AllOf(const DdlCommand& command, const DdlCircumstances& circumstances, Predicate predicate) {
@@ -77,7 +73,7 @@ std::string WhyNotSupported(const DdlCommand& command, const DdlCircumstances& c
                           "and partitions");
     }
   }
-  switch (circumstances.move) {
+  switch (circumstances.moved.what) {
     case DdlMove::kNone:
     case DdlMove::kOutside:
     case DdlMove::kStays:
@@ -85,7 +81,7 @@ std::string WhyNotSupported(const DdlCommand& command, const DdlCircumstances& c
       break;
     case DdlMove::kEnters:
       return "a table comes into the selection with its rows, which are not here: skip it, make "
-             "the table as it is at the source then, and let towline table add copy it";
+             "the table here as it is at the source then, and let towline table rejoin copy it";
     case DdlMove::kApart:
       return "a selected table becomes a partition of one that is not selected";
     case DdlMove::kUnknown:

@@ -20,8 +20,8 @@ struct DdlDecision {
 // What a command that gives a table another name, or puts it below or beside others, does to its
 // place in the selection.
 enum class DdlMove {
-  kNone,     // it is no such command
-  kOutside,  // selected neither before nor behind it
+  kNone,     // it is no such command, or all tables are selected
+  kOutside,  // selected neither before nor behind it; or what it leaves is not selected
   kStays,    // selected before and behind it
   kLeaves,   // it is not selected any more
   kEnters,   // with its rows
@@ -29,13 +29,22 @@ enum class DdlMove {
   kUnknown,  // its names cannot be read
 };
 
+// The table that it is about.
+struct DdlMoved {
+  DdlMove what = DdlMove::kNone;
+  TableName before;
+  TableName behind;
+  Oid source_oid = 0;               // 0: it is not told
+  bool is_selected_behind = false;  // by the names that it has then
+};
+
 // What is known besides the command itself.
 struct DdlCircumstances {
-  bool selects_all = true;        // of the tables, without patterns
-  DdlMove move = DdlMove::kNone;  // told where tables are selected by patterns
-  int selected_tables = 0;        // of those that the command names
-  int other_tables = 0;           // of those, not selected
-  bool has_own_rules = false;     // a table has a rule, or rows of its own (existing: append)
+  bool selects_all = true;  // of the tables, without patterns
+  DdlMoved moved;
+  int selected_tables = 0;     // of those that the command names
+  int other_tables = 0;        // of those, not selected
+  bool has_own_rules = false;  // a table has a rule, or rows of its own (existing: append)
   // Of those, the partition that it names and those below that, or columns that it fills.
   bool has_table_rules = false;
   bool has_rules = false;     // some table of the task has one

@@ -85,10 +85,6 @@ bool IsEscaped(const DdlWords& words, size_t at) {
   return words.Is(at, "U") && words.IsSign(at + 1, '&') && words.IsSign(at + 2, '"');
 }
 
-bool HasAction(const DdlCommand& command, absl::string_view action) {
-  return std::find(command.actions.begin(), command.actions.end(), action) != command.actions.end();
-}
-
 // Nothing where it cannot be told. No name: one that cannot be read.
 std::string SchemaOf(const DdlCommand& command, const std::optional<std::string>& name) {
   if (!command.named_schema.empty()) return command.named_schema;

@@ -9,7 +9,6 @@
 #include "absl/strings/str_cat.h"
 #include "apply/ddl_checks.h"
 #include "apply/ddl_drops.h"
-#include "apply/ddl_names.h"
 #include "apply/ddl_references.h"
 #include "apply/ddl_text.h"
 #include "base/error.h"
@@ -24,14 +23,6 @@ namespace towline {
 namespace {
 
 constexpr char kWaitedForUrl[] = "towline/waited-for";
-
-// Partitions and children, at the destination.
-constexpr char kBelowSql[] =
-    "WITH RECURSIVE below(oid) AS (SELECT inhrelid FROM pg_catalog.pg_inherits WHERE inhparent = "
-    "pg_catalog.to_regclass($1) UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN below b "
-    "ON i.inhparent = b.oid) SELECT n.nspname, c.relname FROM below b JOIN pg_catalog.pg_class c "
-    "ON c.oid = b.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN "
-    "('r', 'p')";
 
 bool IsDrop(const DdlCommand& command) { return absl::StartsWith(command.tag, "DROP "); }
 
@@ -59,16 +50,6 @@ bool IsPassing(const absl::Status& status) {
          absl::IsDeadlineExceeded(status) || absl::IsResourceExhausted(status);
 }
 
-bool HasAction(const DdlCommand& command, absl::string_view action) {
-  return std::find(command.actions.begin(), command.actions.end(), action) != command.actions.end();
-}
-
-// Gives it another name.
-bool MovesTable(const DdlCommand& command) {
-  return (HasAction(command, "RENAME TABLE") || HasAction(command, "SET SCHEMA")) &&
-         command.objects.size() == 1 && command.objects.front().type == "table";
-}
-
 std::string NotCaptured(const std::string& gap) {
   return absl::StrCat("the source could not capture it: ", gap);
 }
@@ -94,6 +75,7 @@ DdlRunner::DdlRunner(Connection* connection, BatchWriter* writer, const TargetPo
       may_park_(options.may_park),
       is_joining_(std::move(options.is_joining)),
       selection_(connection, policies, std::move(options.include), std::move(options.exclude)),
+      survey_(&selection_, &policy_, [this](const TableName& table) { return IsOut(table); }),
       executor_(connection, writer, &selection_),
       history_(connection, claim),
       parked_(connection, std::move(claim), options.parked, std::move(options.on_parked)) {}
@@ -167,7 +149,8 @@ absl::StatusOr<DdlRunner::MaybeRefusal> DdlRunner::RunPhase(Running* running) {
 // Of a command that is applied, tables that are told after it was decided about.
 absl::StatusOr<DdlRunner::MaybeRefusal> DdlRunner::CheckSubjects(const Running& running) {
   if (running.is_approved || !policy_.GoesBySubject()) return MaybeRefusal();
-  TOWLINE_ASSIGN_OR_RETURN(std::vector<DdlSubject> subjects, ReadSubjects(running));
+  TOWLINE_ASSIGN_OR_RETURN(std::vector<DdlSubject> subjects,
+                           survey_.ReadSubjects(Surveyed(running)));
   if (subjects.empty()) return MaybeRefusal();  // tables that are not selected
   const DdlWord word = WordFor(KindOf(running.command), policy_, subjects);
   if (word.action == DdlAction::kApply) return MaybeRefusal();
@@ -187,7 +170,7 @@ absl::StatusOr<DdlRunner::MaybeRefusal> DdlRunner::CheckEnd(Running* running) {
     return running->rewritten.empty() ? MaybeRefusal() : CheckSubjects(*running);
   }
   if (running->fate != Fate::kIgnored) return MaybeRefusal();
-  TOWLINE_ASSIGN_OR_RETURN(DdlCircumstances circumstances, LookAround(*running));
+  TOWLINE_ASSIGN_OR_RETURN(DdlCircumstances circumstances, survey_.LookAround(Surveyed(*running)));
   DdlDecision decided = Decide(running->command, policy_, circumstances);
   if (decided.action == DdlAction::kIgnore) return MaybeRefusal();
   return Refusal{decided.reason.empty() ? "it rewrites tables that are not selected, and is of "
@@ -199,20 +182,17 @@ absl::StatusOr<DdlRunner::MaybeRefusal> DdlRunner::CheckEnd(Running* running) {
 absl::StatusOr<DdlRunner::MaybeRefusal> DdlRunner::DecideAndRun(Running* running) {
   const DdlCommand& command = running->command;
   TOWLINE_ASSIGN_OR_RETURN(running->decision, history_.ReadDecision(running->place));
+  TOWLINE_ASSIGN_OR_RETURN(DdlCircumstances circumstances, survey_.LookAround(Surveyed(*running)));
+  running->moved = circumstances.moved;
   if (running->decision == "skip") {
     running->fate = Fate::kSkipped;
     return MaybeRefusal();
   }
-  TOWLINE_ASSIGN_OR_RETURN(DdlCircumstances circumstances, LookAround(*running));
   DdlDecision decided = Decide(command, policy_, circumstances);
   if (decided.action == DdlAction::kIgnore) {
     running->fate = Fate::kIgnored;
     running->reason = decided.reason;
     return MaybeRefusal();
-  }
-  if (circumstances.move == DdlMove::kLeaves) {
-    running->leaves = HasAction(command, "DETACH PARTITION") ? NamedPartition(command)
-                                                             : command.objects.front().table;
   }
   running->is_approved = running->decision == "approve" && command.gap.empty();
   if (decided.action == DdlAction::kHold && !running->is_approved) {
@@ -381,15 +361,15 @@ absl::Status DdlRunner::HoldOrPark(Running* running, const Refusal& refusal) {
   const bool is_known = running->drop_gap.empty() &&
                         !HasAction(running->command, "RENAME SCHEMA") &&
                         (!running->command.objects.empty() || !running->dropped.empty());
-  TOWLINE_ASSIGN_OR_RETURN(DdlCircumstances circumstances, LookAround(*running));
+  TOWLINE_ASSIGN_OR_RETURN(DdlCircumstances circumstances, survey_.LookAround(Surveyed(*running)));
   // Rows that the same transaction has written to other tables since (a trigger for events of the
   // user's) would go with it.
   const bool can_go_back =
       running->has_savepoint ? !running->has_rows_of_others : !running->fate.has_value();
   // The tables that a command puts elsewhere are not those that it is said to be about.
-  const bool has_strayed = circumstances.move == DdlMove::kEnters ||
-                           circumstances.move == DdlMove::kApart ||
-                           circumstances.move == DdlMove::kUnknown;
+  const DdlMove move = circumstances.moved.what;
+  const bool has_strayed =
+      move == DdlMove::kEnters || move == DdlMove::kApart || move == DdlMove::kUnknown;
   const bool can_park = is_known && can_go_back && !has_strayed;
   const bool parks_at_once =
       circumstances.all_parked || (!refusal.waits && parks_refused_ && MayPark());
@@ -425,11 +405,12 @@ absl::Status DdlRunner::Park(Running* running, const std::string& reason) {
 }
 
 // With what stands below it at the destination: it has the same columns.
-absl::Status DdlRunner::ParkTable(const FailedTable& table, bool with_below) {
-  TOWLINE_ASSIGN_OR_RETURN(bool is_selected, selection_.IsSelected(table.name));
+absl::Status DdlRunner::ParkTable(const DdlCommand& command, const FailedTable& table,
+                                  bool with_below) {
+  TOWLINE_ASSIGN_OR_RETURN(bool is_selected, survey_.IsSelectedBehind(command, table.name));
   if (is_selected) TOWLINE_RETURN_IF_ERROR(parked_.Add(table));
   if (!with_below) return absl::OkStatus();
-  TOWLINE_ASSIGN_OR_RETURN(const std::vector<TableName> below, ReadBelow(table.name));
+  TOWLINE_ASSIGN_OR_RETURN(const std::vector<TableName> below, selection_.TablesBelow(table.name));
   for (const TableName& name : below) {
     TOWLINE_ASSIGN_OR_RETURN(is_selected, selection_.IsSelected(name));
     if (!is_selected || parked_.Contains(name)) continue;
@@ -449,6 +430,7 @@ absl::Status DdlRunner::Finish(uint64_t number) {
   recorded.objects.insert(recorded.objects.end(), running.dropped.begin(), running.dropped.end());
   TOWLINE_RETURN_IF_ERROR(history_.Record(running.place, recorded, NameOf(KindOf(command)),
                                           NameOfFate(fate), running.reason, running.decision));
+  TOWLINE_RETURN_IF_ERROR(NoteMoved(running));
   if (fate != Fate::kIgnored) TOWLINE_RETURN_IF_ERROR(NoteTables(running));
   LogInfo("a schema change of the source", {{"command", Label(command, running.dropped)},
                                             {"fate", NameOfFate(fate)},
@@ -474,28 +456,42 @@ absl::Status DdlRunner::NoteTables(const Running& running) {
       writer_->ExpectTable(object.oid);
     }
   }
-  if (running.leaves.has_value() && running.fate == Fate::kApplied) {
-    TOWLINE_RETURN_IF_ERROR(ForgetLeft(*running.leaves));
-  }
   if (running.fate != Fate::kParked) return absl::OkStatus();
   for (const FailedTable& table : TablesToPark(command, running.dropped)) {
-    TOWLINE_RETURN_IF_ERROR(ParkTable(table, /*with_below=*/command.tag == "ALTER TABLE"));
+    TOWLINE_RETURN_IF_ERROR(ParkTable(command, table, /*with_below=*/command.tag == "ALTER TABLE"));
   }
   // ALTER TYPE names none of those that it rewrites.
   for (const auto& [oid, name] : running.rewritten) {
     if (name.name.empty() || parked_.NameOf(oid).has_value()) continue;
-    TOWLINE_RETURN_IF_ERROR(ParkTable({name, oid}, /*with_below=*/false));
+    TOWLINE_RETURN_IF_ERROR(ParkTable(command, {name, oid}, /*with_below=*/false));
   }
   return absl::OkStatus();
 }
 
-// It stays here as it is, with those below it that nothing else selects.
-absl::Status DdlRunner::ForgetLeft(const TableName& table) {
-  TOWLINE_ASSIGN_OR_RETURN(std::vector<TableName> left, ReadBelow(table));
-  left.push_back(table);
+// The source does not send what is not selected any more, whatever has become of the command here,
+// and sends what is: without the rows of before, so it waits for a copy.
+absl::Status DdlRunner::NoteMoved(const Running& running) {
+  const DdlMoved& moved = running.moved;
+  if (moved.what == DdlMove::kEnters) {
+    return parked_.Add({moved.behind, moved.source_oid});
+  }
+  const bool leaves = moved.what == DdlMove::kLeaves ||
+                      (moved.what == DdlMove::kApart && !moved.is_selected_behind);
+  return leaves ? ForgetLeft(moved) : absl::OkStatus();
+}
+
+// It stays here as it is, with those below it that nothing else selects: under its new name if the
+// command was run, by whomever.
+absl::Status DdlRunner::ForgetLeft(const DdlMoved& moved) {
+  std::set<TableName> left = {moved.before};
+  for (const TableName& name : {moved.before, moved.behind}) {
+    TOWLINE_ASSIGN_OR_RETURN(const std::vector<TableName> below, selection_.TablesBelow(name));
+    for (const TableName& table : below) {
+      TOWLINE_ASSIGN_OR_RETURN(const bool is_selected, selection_.AreSelected({table}));
+      if (!is_selected) left.insert(table);
+    }
+  }
   for (const TableName& name : left) {
-    TOWLINE_ASSIGN_OR_RETURN(const bool is_selected, selection_.IsSelected(name));
-    if (is_selected) continue;
     TOWLINE_RETURN_IF_ERROR(writer_->ForgetTable(name));
     parked_.Remove(name);
     LogInfo("a table leaves the selection, and stays as it is",
@@ -533,153 +529,8 @@ absl::Status DdlRunner::Hold(const Running& running, const std::string& reason, 
   return status;
 }
 
-absl::StatusOr<DdlCircumstances> DdlRunner::LookAround(const Running& running) {
-  DdlCircumstances found;
-  found.selects_all = selection_.selects_all();
-  found.has_rules = selection_.has_rules();
-  found.misses_drops = !running.drop_gap.empty();
-  found.dropped = running.dropped;
-  int parked_count = 0;
-  TOWLINE_ASSIGN_OR_RETURN(const std::vector<DdlObject> dropped, DroppedWithTables(running));
-  for (const TableName& table : TablesOf(running.command, dropped)) {
-    TOWLINE_ASSIGN_OR_RETURN(std::vector<TableName> names, NamesBehind(running.command, table));
-    TOWLINE_ASSIGN_OR_RETURN(bool is_selected, selection_.AreSelected(names));
-    ++(is_selected ? found.selected_tables : found.other_tables);
-    parked_count += IsOut(table) ? 1 : 0;
-    TOWLINE_ASSIGN_OR_RETURN(bool has_own_rules, selection_.HasOwnRules(table));
-    TOWLINE_ASSIGN_OR_RETURN(bool has_rule, selection_.HasRule(table));
-    found.has_own_rules |= has_own_rules;
-    found.has_table_rules |= has_rule;
-  }
-  found.all_parked = parked_count > 0 && parked_count == found.selected_tables + found.other_tables;
-  // Rules go by the name that it had.
-  if (MovesTable(running.command)) {
-    const std::optional<TableName> before = NamedTable(running.command);
-    bool has_own_rules = true;
-    if (before.has_value()) {
-      TOWLINE_ASSIGN_OR_RETURN(has_own_rules, selection_.HasOwnRules(*before));
-    }
-    found.has_own_rules |= has_own_rules && selection_.has_any_rules();
-  }
-  // Nor is a command of what it names only: a table that it has rewritten has lost its rows.
-  for (const auto& [oid, table] : running.rewritten) {
-    if (table.name.empty() || running.command.phase != DdlPhase::kEnd) continue;
-    TOWLINE_ASSIGN_OR_RETURN(const bool is_selected, selection_.IsSelected(table));
-    ++(is_selected ? found.selected_tables : found.other_tables);
-  }
-  TOWLINE_ASSIGN_OR_RETURN(const bool others_have_rules, OthersHaveRules(running.command));
-  found.has_table_rules |= others_have_rules;
-  TOWLINE_ASSIGN_OR_RETURN(found.move, MoveOf(running.command));
-  // It is of that one table.
-  if (found.move != DdlMove::kNone) {
-    found.selected_tables = found.move == DdlMove::kOutside ? 0 : 1;
-    found.other_tables = 1 - found.selected_tables;
-  }
-  TOWLINE_ASSIGN_OR_RETURN(found.subjects, ReadSubjects(running));
-  return found;
-}
-
-absl::StatusOr<std::vector<TableName>> DdlRunner::NamesBehind(const DdlCommand& command,
-                                                              const TableName& table) {
-  std::vector<TableName> names = {table};
-  if (selection_.selects_all()) return names;
-  std::optional<TableName> other;
-  const bool makes = command.tag == "CREATE TABLE";
-  if (makes || MovesTable(command)) other = NamedTable(command);
-  TOWLINE_ASSIGN_OR_RETURN(std::vector<TableName> above,
-                           selection_.TablesAbove(other.value_or(table)));
-  if (makes && other.has_value()) names.push_back(*other);
-  names.insert(names.end(), above.begin(), above.end());
-  return names;
-}
-
-absl::StatusOr<DdlMove> DdlRunner::MoveOf(const DdlCommand& command) {
-  // Not of an index.
-  const bool attaches = command.tag == "ALTER TABLE" && HasAction(command, "ATTACH PARTITION");
-  const bool detaches = command.tag == "ALTER TABLE" && HasAction(command, "DETACH PARTITION");
-  if (selection_.selects_all() || !(attaches || detaches || MovesTable(command))) {
-    return DdlMove::kNone;
-  }
-  const std::optional<TableName> named = NamedTable(command);
-  const std::optional<TableName> before = attaches || detaches ? NamedPartition(command) : named;
-  if (!named.has_value() || !before.has_value()) return DdlMove::kUnknown;
-  std::vector<TableName> behind = {*before};
-  if (attaches) {
-    TOWLINE_ASSIGN_OR_RETURN(std::vector<TableName> above, selection_.TablesAbove(*named));
-    behind.push_back(*named);
-    behind.insert(behind.end(), above.begin(), above.end());
-  } else if (!detaches) {
-    TOWLINE_ASSIGN_OR_RETURN(behind, NamesBehind(command, command.objects.front().table));
-  }
-  TOWLINE_ASSIGN_OR_RETURN(const bool was_selected, selection_.IsSelected(*before));
-  TOWLINE_ASSIGN_OR_RETURN(const bool is_selected, selection_.AreSelected(behind));
-  TOWLINE_ASSIGN_OR_RETURN(const bool is_named_selected, selection_.IsSelected(*named));
-  if (!was_selected && !is_selected) return DdlMove::kOutside;
-  if (attaches && was_selected && !is_named_selected) return DdlMove::kApart;
-  if (!was_selected) return DdlMove::kEnters;
-  return is_selected ? DdlMove::kStays : DdlMove::kLeaves;
-}
-
-absl::StatusOr<bool> DdlRunner::OthersHaveRules(const DdlCommand& command) {
-  if (!selection_.has_rules()) return false;
-  std::vector<TableName> tables;
-  for (const DdlFill& fill : command.fills) tables.push_back(fill.table);
-  const bool is_of_partition =
-      command.tag == "ALTER TABLE" &&
-      (HasAction(command, "ATTACH PARTITION") || HasAction(command, "DETACH PARTITION"));
-  if (is_of_partition) {
-    const std::optional<TableName> partition = NamedPartition(command);
-    if (!partition.has_value()) return true;
-    TOWLINE_ASSIGN_OR_RETURN(std::vector<TableName> below, ReadBelow(*partition));
-    tables.push_back(*partition);
-    tables.insert(tables.end(), below.begin(), below.end());
-  }
-  for (const TableName& table : tables) {
-    TOWLINE_ASSIGN_OR_RETURN(const bool has_rule, selection_.HasRule(table));
-    if (has_rule) return true;
-  }
-  return false;
-}
-
-absl::StatusOr<std::vector<TableName>> DdlRunner::ReadBelow(const TableName& table) {
-  TOWLINE_ASSIGN_OR_RETURN(
-      Result rows, connection_->Query(kBelowSql, {{QuoteQualified(table.schema, table.name)}}));
-  std::vector<TableName> below;
-  for (int row = 0; row < rows.row_count(); ++row) {
-    below.push_back({rows.GetString(row, 0), rows.GetString(row, 1)});
-  }
-  return below;
-}
-
-absl::StatusOr<std::vector<DdlObject>> DdlRunner::DroppedWithTables(const Running& running) {
-  std::vector<DdlObject> dropped = running.dropped;
-  for (DdlObject& object : dropped) {
-    if (!object.table.name.empty()) continue;
-    if (object.type == "index") {
-      TOWLINE_ASSIGN_OR_RETURN(object.table, selection_.TableOfIndex(object.identity));
-    } else {
-      object.table = TableOf(object).value_or(TableName());
-    }
-  }
-  return dropped;
-}
-
-absl::StatusOr<std::vector<DdlSubject>> DdlRunner::ReadSubjects(const Running& running) {
-  if (!policy_.GoesBySubject()) return std::vector<DdlSubject>();
-  TOWLINE_ASSIGN_OR_RETURN(const std::vector<DdlObject> dropped, DroppedWithTables(running));
-  std::vector<DdlSubject> subjects;
-  for (DdlSubject& subject : SubjectsOf(running.command, dropped)) {
-    if (!subject.tables.empty()) {
-      const TableName table = subject.tables.front();
-      TOWLINE_ASSIGN_OR_RETURN(std::vector<TableName> names, NamesBehind(running.command, table));
-      TOWLINE_ASSIGN_OR_RETURN(bool is_selected, selection_.AreSelected(names));
-      if (!is_selected) continue;
-      TOWLINE_ASSIGN_OR_RETURN(std::vector<TableName> above, selection_.TablesAbove(table));
-      subject.tables.insert(subject.tables.end(), above.begin(), above.end());
-    }
-    subjects.push_back(std::move(subject));
-  }
-  return subjects;
+SurveyedCommand DdlRunner::Surveyed(const Running& running) {
+  return {running.command, running.dropped, !running.drop_gap.empty(), running.rewritten};
 }
 
 bool DdlRunner::IsLeftOut(const Relation& relation) const {

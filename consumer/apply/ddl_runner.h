@@ -24,6 +24,7 @@
 #include "apply/ddl_executor.h"
 #include "apply/ddl_history.h"
 #include "apply/ddl_selection.h"
+#include "apply/ddl_survey.h"
 #include "apply/parked_tables.h"
 #include "model/batch.h"
 #include "model/ddl_policy.h"
@@ -94,7 +95,7 @@ class DdlRunner {
     std::set<std::string> references;  // of those, before the command
     std::map<Oid, TableName> rewritten;  // whose rows come; a materialized view: no name
     std::set<TableName> unmade;          // tables of CREATE TABLE AS that is not run
-    std::optional<TableName> leaves;     // the selection, by its name behind the command
+    DdlMoved moved;                      // as it was looked at first
   };
 
   // Why a command is not run.
@@ -125,22 +126,13 @@ class DdlRunner {
   absl::Status HoldOrPark(Running* running, const Refusal& refusal);
   absl::Status Hold(const Running& running, const std::string& reason, bool waits = false);
   absl::Status Park(Running* running, const std::string& reason);
-  absl::Status ParkTable(const FailedTable& table, bool with_below);
+  absl::Status ParkTable(const DdlCommand& command, const FailedTable& table, bool with_below);
   absl::Status Finish(uint64_t number);
   absl::Status NoteTables(const Running& running);
-  absl::StatusOr<DdlCircumstances> LookAround(const Running& running);
-  absl::StatusOr<std::vector<DdlSubject>> ReadSubjects(const Running& running);
-  // A table's own name and those above it, as they are behind the command.
-  absl::StatusOr<std::vector<TableName>> NamesBehind(const DdlCommand& command,
-                                                     const TableName& table);
-  absl::StatusOr<DdlMove> MoveOf(const DdlCommand& command);
-  // Of tables besides those that it is said to be about.
-  absl::StatusOr<bool> OthersHaveRules(const DdlCommand& command);
-  // What is dropped of a table that the source does not tell.
-  absl::StatusOr<std::vector<DdlObject>> DroppedWithTables(const Running& running);
-  // Partitions and children, at the destination.
-  absl::StatusOr<std::vector<TableName>> ReadBelow(const TableName& table);
-  absl::Status ForgetLeft(const TableName& table);
+  absl::Status NoteMoved(const Running& running);
+  absl::Status ForgetLeft(const DdlMoved& moved);
+  // Borrows it.
+  static SurveyedCommand Surveyed(const Running& running);
   // Its rows are none that the stream has brought.
   bool IsOut(const TableName& table) const;
   bool MayPark() const { return may_park_ != nullptr && may_park_->load(); }
@@ -157,6 +149,7 @@ class DdlRunner {
   const std::atomic<bool>* may_park_;
   const std::function<bool(Oid)> is_joining_;
   DdlSelection selection_;
+  DdlSurvey survey_;
   DdlExecutor executor_;
   DdlHistory history_;
   ParkedTables parked_;

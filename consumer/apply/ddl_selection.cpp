@@ -18,6 +18,13 @@ constexpr char kAncestorsSql[] =
     "= c.relnamespace WHERE a.oid <> pg_catalog.to_regclass($1)::pg_catalog.oid ORDER BY "
     "a.distance";
 
+constexpr char kBelowSql[] =
+    "WITH RECURSIVE below(oid) AS (SELECT inhrelid FROM pg_catalog.pg_inherits WHERE inhparent = "
+    "pg_catalog.to_regclass($1) UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN below b "
+    "ON i.inhparent = b.oid) SELECT n.nspname, c.relname FROM below b JOIN pg_catalog.pg_class c "
+    "ON c.oid = b.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN "
+    "('r', 'p')";
+
 constexpr char kTableOfIndexSql[] =
     "SELECT n.nspname, c.relname FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = "
     "i.indrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE i.indexrelid = "
@@ -78,13 +85,22 @@ absl::StatusOr<bool> DdlSelection::AnyOfAbove(const TableName& table, Predicate 
 }
 
 absl::StatusOr<std::vector<TableName>> DdlSelection::TablesAbove(const TableName& table) {
-  TOWLINE_ASSIGN_OR_RETURN(
-      Result rows, connection_->Query(kAncestorsSql, {{QuoteQualified(table.schema, table.name)}}));
-  std::vector<TableName> above;
+  return ReadNames(kAncestorsSql, table);
+}
+
+absl::StatusOr<std::vector<TableName>> DdlSelection::TablesBelow(const TableName& table) {
+  return ReadNames(kBelowSql, table);
+}
+
+absl::StatusOr<std::vector<TableName>> DdlSelection::ReadNames(const std::string& sql,
+                                                               const TableName& table) {
+  TOWLINE_ASSIGN_OR_RETURN(Result rows,
+                           connection_->Query(sql, {{QuoteQualified(table.schema, table.name)}}));
+  std::vector<TableName> names;
   for (int row = 0; row < rows.row_count(); ++row) {
-    above.push_back({rows.GetString(row, 0), rows.GetString(row, 1)});
+    names.push_back({rows.GetString(row, 0), rows.GetString(row, 1)});
   }
-  return above;
+  return names;
 }
 
 absl::StatusOr<TableName> DdlSelection::TableOfIndex(const std::string& index) {

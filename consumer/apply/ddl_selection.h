@@ -1,6 +1,7 @@
 // Which tables of captured commands the task carries, and which have rules of their own.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -30,6 +31,8 @@ class DdlSelection {
   absl::StatusOr<bool> AreSelected(const std::vector<TableName>& names);
   // In a partition tree of the destination, the nearest first.
   absl::StatusOr<std::vector<TableName>> TablesAbove(const TableName& table);
+  // Partitions and children, at the destination.
+  absl::StatusOr<std::vector<TableName>> TablesBelow(const TableName& table);
   // `index`: quoted, with schema. No name: it is not at the destination.
   absl::StatusOr<TableName> TableOfIndex(const std::string& index);
   // Also by a table above it.
@@ -38,6 +41,7 @@ class DdlSelection {
   absl::StatusOr<bool> HasOwnRules(const TableName& table);
 
  private:
+  absl::StatusOr<std::vector<TableName>> ReadNames(const std::string& sql, const TableName& table);
   template <typename Predicate>
   absl::StatusOr<bool> AnyOfAbove(const TableName& table, Predicate is_named);
   absl::StatusOr<bool> Matches(const TableName& table, const std::vector<TablePattern>& patterns);

@@ -1,6 +1,7 @@
 // A DDL command of the source, as its extension has captured it (wire.proto, Ddl).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <set>
@@ -8,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "model/name.h"
 #include "model/oid.h"
 
@@ -55,5 +57,9 @@ struct DdlCommand {
   std::optional<std::set<std::string>> references;
   std::string gap;  // not empty: why it could not be captured
 };
+
+inline bool HasAction(const DdlCommand& command, absl::string_view action) {
+  return std::find(command.actions.begin(), command.actions.end(), action) != command.actions.end();
+}
 
 }  // namespace towline

@@ -121,12 +121,16 @@ def test_renamed_out_of_the_selection_and_into_it(towline, events, destination):
     # Its rows are not here.
     events.execute("ALTER TABLE other RENAME TO t_other; INSERT INTO t_other VALUES (-1, 'x')")
     assert towline.wait_exit() == 4
-    assert "comes into the selection with its rows" in towline.output() and "towline table add" in towline.output()
+    assert "comes into the selection with its rows" in towline.output() and "towline table rejoin" in towline.output()
     assert ddl(towline, "skip").returncode == 0
-    destination.execute("CREATE TABLE t_other (id int PRIMARY KEY, v text)")
-    assert towline.call("table", "add", "public.t_other").returncode == 0
+    # Whether there is a table of its name or not: it takes no rows before it has the earlier ones.
     start(towline, *patterns)
-    wait_until(lambda: destination.value("SELECT count(*) FROM t_other") == 51, 60, "the table to be copied", explain=towline.tail)
+    events.execute("INSERT INTO t_other VALUES (-2, 'x'); ALTER TABLE t_other ADD COLUMN w int DEFAULT 3")
+    towline.wait_until_caught_up()
+    assert destination.query("SELECT state FROM towline_state.piece WHERE table_name = 't_other'") == [("parked",)]
+    destination.execute("CREATE TABLE t_other (id int PRIMARY KEY, v text, w int DEFAULT 3)")
+    assert towline.call("table", "rejoin", "public.t_other").returncode == 0
+    wait_until(lambda: destination.value("SELECT count(*) FROM t_other") == 52, 60, "the table to be copied", explain=towline.tail)
     assert_same(towline, events, destination, "t_other", "t")
     assert towline.stop() == 0
 
@@ -153,10 +157,51 @@ def test_partitions_are_attached_and_detached(towline, events, destination):
     assert ddl(towline, "skip").returncode == 0
     # Its rows would be nobody's: not to be parked either.
     start(towline, "--include", "public.t*", "--include", "public.events", "--on-ddl-error", "park")
-    events.execute("CREATE TABLE apr (LIKE events INCLUDING ALL); INSERT INTO apr VALUES (5, '2026-04-03', '7');"
-                   "ALTER TABLE events ATTACH PARTITION apr FOR VALUES FROM ('2026-04-01') TO ('2026-05-01')")
+    # One that has left, and whose rows of then are still here.
+    events.execute("ALTER TABLE events DETACH PARTITION p2; INSERT INTO p2 VALUES (99, '2026-02-20', 'meanwhile');"
+                   "ALTER TABLE events ATTACH PARTITION p2 FOR VALUES FROM ('2026-02-01') TO ('2026-03-01')")
     assert towline.wait_exit() == 4
     assert "comes into the selection with its rows" in towline.output()
+    assert ddl(towline, "skip").returncode == 0
+    start(towline, "--include", "public.t*", "--include", "public.events")
+    events.execute("INSERT INTO events VALUES (98, '2026-02-21', 'behind')")
+    towline.wait_until_caught_up()
+    assert destination.value("SELECT count(*) FROM p2 WHERE id > 90") == 0
+    destination.execute("ALTER TABLE events ATTACH PARTITION p2 FOR VALUES FROM ('2026-02-01') TO ('2026-03-01')")
+    assert towline.call("table", "rejoin", "public.p2").returncode == 0
+    wait_until(lambda: destination.value("SELECT count(*) FROM p2 WHERE id > 90") == 2, 60, "the partition to be copied", explain=towline.tail)
+    assert_same(towline, events, destination, "events")
+    assert towline.stop() == 0
+
+
+def test_partitions_of_a_table_that_is_not_selected(towline, events, destination):
+    events.execute("CREATE TABLE s.far (id int) PARTITION BY LIST (id); CREATE TABLE t_x PARTITION OF s.far FOR VALUES IN (1);"
+                   "ALTER TABLE t_x ADD PRIMARY KEY (id)")
+    start(towline, "--include", "public.t*", "--include", "public.p*", "--exclude", "public.events")
+    # It stands alone here already.
+    events.execute("INSERT INTO t_x VALUES (1); ALTER TABLE s.far DETACH PARTITION t_x; INSERT INTO t_x VALUES (2)")
+    assert_same(towline, events, destination, "t_x")
+    assert fates(destination) == ["ignored"]
+    # It was excluded by the name above it.
+    events.execute("ALTER TABLE events DETACH PARTITION p1")
+    assert towline.wait_exit() == 4
+    assert "comes into the selection with its rows" in towline.output()
+
+
+@pytest.mark.parametrize("decides", ("skip", "approve"))
+def test_what_leaves_is_forgotten_whoever_decides(towline, events, destination, decides):
+    configure(towline, {"public.*": {"ddl": "hold"}}, ddl="apply", tables={"include": ["public.t", "public.events"]})
+    towline.start().wait_for_state("streaming")
+    for name in ("t", "events"):
+        events.execute(f"ALTER TABLE {name} RENAME TO {name}_gone")
+        assert towline.wait_exit() == 4
+        assert "ddl of schema public says hold for table" in towline.output()
+        assert ddl(towline, decides).returncode == 0
+        towline.start().wait_for_state("streaming")
+        towline.wait_until_caught_up()
+    assert pieces(destination) == set()
+    assert destination.value("SELECT to_regclass('t_gone') IS NOT NULL AND to_regclass('events_gone') IS NOT NULL") == (decides == "approve")
+    assert towline.stop() == 0
 
 
 def test_what_belongs_to_tables_is_dropped_with_them_only(towline, events, destination):

@@ -180,6 +180,7 @@ TEST(DdlDecisionTest, WhatMovesRowsBetweenTablesGoesWhereAllAreSelectedAlike) {
 TEST(DdlDecisionTest, WhatBecomesOfTheSelectionByACommandThatMoves) {
   const std::pair<DdlMove, const char*> moves[] = {
       {DdlMove::kNone, ""},
+      {DdlMove::kOutside, ""},
       {DdlMove::kStays, ""},
       {DdlMove::kLeaves, ""},
       {DdlMove::kEnters, "comes into the selection with its rows"},
@@ -189,7 +190,7 @@ TEST(DdlDecisionTest, WhatBecomesOfTheSelectionByACommandThatMoves) {
     for (const char* action : {"ATTACH PARTITION", "DETACH PARTITION", "INHERIT", "RENAME TABLE"}) {
       DdlCircumstances circumstances = OfSelected();
       circumstances.selects_all = false;
-      circumstances.move = move;
+      circumstances.moved.what = move;
       const DdlDecision decided = Decide(Command("ALTER TABLE", {action}), On(), circumstances);
       EXPECT_THAT(decided.reason, HasSubstr(why));
       EXPECT_EQ(decided.action, *why == '\0' ? DdlAction::kApply : DdlAction::kHold) << action;
